@@ -1,0 +1,41 @@
+//! The gateway's process.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use gateway::{Gateway, GatewaySettings};
+use kafka::KafkaSettings;
+use process::{Lifecycle, LogSettings};
+use tracing::info;
+
+/// Reads the odds topics and pushes what changes to Socket.IO clients.
+#[derive(Debug, Parser)]
+#[command(name = "gateway", version)]
+struct Settings {
+    /// A TOML file with settings, by their long names with _ for -. Flags and environment are stronger.
+    #[arg(long, value_name = "FILE")]
+    config: Option<std::path::PathBuf>,
+
+    #[command(flatten)]
+    gateway: GatewaySettings,
+
+    #[command(flatten)]
+    kafka: KafkaSettings,
+
+    #[command(flatten)]
+    log: LogSettings,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    process::exit(run(process::load()).await)
+}
+
+async fn run(settings: Settings) -> anyhow::Result<()> {
+    let _logs = settings.log.start("gateway")?;
+    let lifecycle = Lifecycle::new();
+    let gateway = Gateway::bind(settings.gateway, settings.kafka, process::now).await?;
+    info!(address = %gateway.address()?, "listening");
+    gateway.start(&lifecycle)?;
+    lifecycle.wait().await
+}

@@ -1,0 +1,18 @@
+//! Toteboard on Kafka: the plan of topics, the settings of every client, and one way to read a
+//! region's topic into a board. With librdkafka's in-process cluster for where there is no Kafka.
+
+mod election;
+mod embedded;
+mod plan;
+mod publisher;
+mod record;
+mod region_log;
+mod settings;
+
+pub use election::{ControlMessage, Election, ElectionEvent};
+pub use embedded::Embedded;
+pub use plan::{CONTROL, TopicPlan, plan, topic_of};
+pub use publisher::{Delivered, MAX_RECORD_BYTES, Publisher};
+pub use record::{from_message, to_headers};
+pub use region_log::{Happening, ReadError, Reading, RegionLog};
+pub use settings::{InvalidProperty, KafkaSettings, Role};

@@ -1,0 +1,48 @@
+//! Which topics there are. They are made by topic-creator, never by themselves.
+
+use odds::Region;
+
+/// Where gateways tell each other what changed for a user, and readers ask for a board anew.
+pub const CONTROL: &str = "control";
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicPlan {
+    pub name: String,
+    pub partitions: i32,
+    pub replication: i32,
+    /// Settings of the topic that differ from the broker's.
+    pub settings: Vec<(&'static str, String)>,
+}
+
+pub fn topic_of(region: Region) -> &'static str {
+    match region {
+        Region::Us => "odds.us",
+        Region::Uk => "odds.uk",
+        Region::Eu => "odds.eu",
+        Region::Au => "odds.au",
+    }
+}
+
+/// The topics of the project.
+pub fn plan() -> Vec<TopicPlan> {
+    let odds = Region::ALL.into_iter().map(|region| {
+        let (partitions, replication) = match region {
+            Region::Us | Region::Uk => (2, 2),
+            Region::Eu | Region::Au => (1, 1),
+        };
+        TopicPlan {
+            name: topic_of(region).to_owned(),
+            partitions,
+            replication,
+            // The topic holds the live board and little else. Only closed segments are compacted.
+            settings: vec![("cleanup.policy", "compact".into()), ("segment.ms", (10 * 60 * 1000).to_string())],
+        }
+    });
+    let control = TopicPlan {
+        name: CONTROL.to_owned(),
+        partitions: 1,
+        replication: 2,
+        settings: vec![("cleanup.policy", "delete".into()), ("retention.ms", (24 * 60 * 60 * 1000).to_string())],
+    };
+    odds.chain([control]).collect()
+}

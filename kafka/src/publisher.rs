@@ -1,0 +1,99 @@
+//! Writes steps: idempotent, acknowledged by all replicas, each record to the partition it is for.
+
+use std::time::{Duration, Instant};
+
+use futures::{StreamExt, stream::FuturesUnordered};
+use odds::{Outgoing, Region};
+use rdkafka::{
+    error::KafkaError,
+    producer::{FutureProducer, FutureRecord, Producer, PurgeConfig},
+    util::Timeout,
+};
+use tracing::debug;
+
+use crate::{KafkaSettings, Role, to_headers, topic_of};
+
+/// How long librdkafka tries before a record counts as lost.
+const GIVE_UP_AFTER: &str = "30000";
+
+/// The largest record; an event that is larger is left out.
+pub const MAX_RECORD_BYTES: usize = 900_000;
+
+#[derive(Clone)]
+pub struct Publisher {
+    topic: &'static str,
+    producer: FutureProducer,
+}
+
+/// What became of the records of a step.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Delivered {
+    pub records: usize,
+    pub bytes: usize,
+    /// From hand-over to acknowledgement, one for each record.
+    pub latencies: Vec<Duration>,
+}
+
+impl Publisher {
+    pub fn new(settings: &KafkaSettings, region: Region) -> Result<Self, KafkaError> {
+        let producer = settings
+            .client(
+                Role::Producer,
+                &[
+                    ("enable.idempotence", "true"),
+                    ("acks", "all"),
+                    ("compression.type", "lz4"),
+                    ("linger.ms", "5"),
+                    ("message.timeout.ms", GIVE_UP_AFTER),
+                    ("message.max.bytes", "1000000"),
+                    ("allow.auto.create.topics", "false"),
+                ],
+            )
+            .create()?;
+        Ok(Self { topic: topic_of(region), producer })
+    }
+
+    /// Sends records and waits until every one is acknowledged. The first that fails for good ends it.
+    pub async fn send(&self, records: &[Outgoing]) -> Result<Delivered, KafkaError> {
+        let mut delivered = Delivered::default();
+        let mut waiting = FuturesUnordered::new();
+        for record in records {
+            let value = record.value.as_deref();
+            delivered.bytes += value.map_or(0, str::len);
+            let sent = Instant::now();
+            let mut message = FutureRecord::<str, str>::to(self.topic)
+                .partition(record.partition as i32)
+                .key(&record.key)
+                .headers(to_headers(record));
+            message.payload = value;
+            // A full queue is waited for, as long as a record is tried.
+            let report = self.producer.send(message, Timeout::After(Duration::from_secs(30)));
+            waiting.push(async move { (record, sent, report.await) });
+        }
+        while let Some((record, sent, report)) = waiting.next().await {
+            let report = report.map_err(|(error, _)| error)?;
+            let latency = sent.elapsed();
+            debug!(
+                topic = self.topic,
+                partition = report.partition,
+                offset = report.offset,
+                key = record.key,
+                ?latency,
+                "delivered"
+            );
+            delivered.records += 1;
+            delivered.latencies.push(latency);
+        }
+        Ok(delivered)
+    }
+
+    /// Throws away what is not sent. What is on its way to a broker may still arrive.
+    pub fn purge(&self) {
+        self.producer.purge(PurgeConfig::default().queue().inflight());
+    }
+
+    /// Waits until all is sent, or the time is over.
+    pub fn flush(&self, within: Duration) -> Result<(), KafkaError> {
+        self.producer.flush(within)
+    }
+}

@@ -1,0 +1,457 @@
+//! A region's topic, read into a board: by one consumer that reads every partition, as producers
+//! do, or by the consumers of a group, as gateways do.
+//!
+//! Consumers are tasks that send what they get down one channel; whoever owns the [`RegionLog`]
+//! takes it from there, so the board has one owner and needs no lock. Where to read from is told by
+//! the board's reader alone: committed offsets are for tools that show lag.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use odds::{BadRecord, Board, Progress, Reader, Record, Region};
+use rdkafka::{
+    ClientContext, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer, ConsumerContext, StreamConsumer},
+    error::{KafkaError, RDKafkaErrorCode},
+    message::Message,
+    topic_partition_list::TopicPartitionListElem,
+    types::RDKafkaRespErr,
+};
+use tokio::{sync::mpsc, sync::watch, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+use crate::{KafkaSettings, Role, from_message, topic_of};
+
+/// How many records may be on their way from the consumers to the board.
+const IN_FLIGHT: usize = 1_024;
+
+/// How long Kafka may take to say where partitions end.
+const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often a group's consumers commit what was applied.
+const COMMIT_INTERVAL: &str = "1000";
+
+/// How a region's partitions are shared out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// One consumer reads all of them.
+    Alone,
+    /// Consumers of a group share them. Each keeps its place in the group for a while when the
+    /// process restarts, known by the instance's name.
+    Group { group: String, instance: String, consumers: usize },
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    #[error("topic {topic}: {error}")]
+    Kafka { topic: &'static str, error: KafkaError },
+    #[error("topic {0} has no partitions: create it with `topic-creator create`")]
+    NoTopic(&'static str),
+    #[error("another process is instance {instance:?} of group {group:?}: give each its own --instance")]
+    Fenced { group: String, instance: String },
+    #[error("a consumer of {0} ended")]
+    Ended(&'static str),
+}
+
+/// What reading came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Happening {
+    Progress(Progress),
+    /// Every partition is read to the end that was noted at the start.
+    Loaded,
+}
+
+pub struct RegionLog {
+    region: Region,
+    reader: Reader,
+    arrivals: mpsc::Receiver<Result<Arrival, ReadError>>,
+    shared: Arc<Shared>,
+    generation: watch::Sender<u64>,
+    /// Asks where partitions end.
+    probe: Arc<StreamConsumer<Context>>,
+    loaded: bool,
+    unreadable: u64,
+    _consumers: JoinSet<()>,
+    _stop: tokio_util::sync::DropGuard,
+}
+
+#[derive(Debug)]
+struct Arrival {
+    generation: u64,
+    partition: u32,
+    offset: i64,
+    record: Result<Record, BadRecord>,
+}
+
+/// What the consumers need to know of the reader.
+#[derive(Debug)]
+struct Shared {
+    /// Where to read on, by partition.
+    positions: Vec<AtomicI64>,
+    /// What was applied and may be committed, by partition.
+    applied: Vec<AtomicI64>,
+    /// Which consumer has which partition: a bit for each partition.
+    owned: AtomicU64,
+}
+
+impl RegionLog {
+    /// Notes where the topic's partitions end, and begins to read them from their beginnings.
+    pub async fn start(settings: &KafkaSettings, region: Region, reading: &Reading) -> Result<Self, ReadError> {
+        let topic = topic_of(region);
+        let failed = |error| ReadError::Kafka { topic, error };
+        let probe = Arc::new(consumer(settings, None, 0, Context::default()).map_err(failed)?);
+        let reader = reader_of(&probe, topic).await?;
+        let partitions = reader.partition_count();
+        let shared = Arc::new(Shared {
+            positions: (0..partitions).map(|_| AtomicI64::new(0)).collect(),
+            applied: (0..partitions).map(|_| AtomicI64::new(0)).collect(),
+            owned: AtomicU64::new(0),
+        });
+        let (send, arrivals) = mpsc::channel(IN_FLIGHT);
+        let (generation, _) = watch::channel(0);
+        let stop = CancellationToken::new();
+        let mut consumers = JoinSet::new();
+        let count = match reading {
+            Reading::Alone => 1,
+            Reading::Group { consumers, .. } => *consumers,
+        };
+        for n in 0..count {
+            let context = Context { shared: Some(shared.clone()) };
+            let group = match reading {
+                Reading::Alone => None,
+                Reading::Group { group, instance, .. } => Some((group.as_str(), instance.as_str())),
+            };
+            let consumer = consumer(settings, group, n, context).map_err(failed)?;
+            if group.is_some() {
+                consumer.subscribe(&[topic]).map_err(failed)?;
+            } else {
+                shared.owned.store(u64::MAX >> (64 - partitions), Ordering::Relaxed);
+                consumer.assign(&shared.assignment(topic, 0..partitions)).map_err(failed)?;
+            }
+            let task = Task {
+                topic,
+                consumer,
+                grouped: group.map(|(group, instance)| (group.to_owned(), instance.to_owned())),
+                shared: shared.clone(),
+                generation: generation.subscribe(),
+                arrivals: send.clone(),
+            };
+            consumers.spawn(task.run(stop.clone()));
+        }
+        Ok(Self {
+            region,
+            reader,
+            arrivals,
+            shared,
+            generation,
+            probe,
+            loaded: false,
+            unreadable: 0,
+            _consumers: consumers,
+            _stop: stop.drop_guard(),
+        })
+    }
+
+    pub fn region(&self) -> Region {
+        self.region
+    }
+
+    pub fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    pub fn reader_mut(&mut self) -> &mut Reader {
+        &mut self.reader
+    }
+
+    pub fn board(&self) -> &Board {
+        self.reader.board()
+    }
+
+    /// Whether every partition was read to the end that was noted at the start.
+    pub fn is_loaded(&self) -> bool {
+        self.loaded
+    }
+
+    /// Whether every partition has a consumer here.
+    pub fn owns_all(&self) -> bool {
+        self.shared.owned.load(Ordering::Relaxed).count_ones() as usize == self.reader.partition_count()
+    }
+
+    /// How many records could not be read.
+    pub fn unreadable(&self) -> u64 {
+        self.unreadable
+    }
+
+    /// Reads until something happened. Nothing is lost if the future is dropped.
+    pub async fn next(&mut self) -> Result<Happening, ReadError> {
+        loop {
+            if !self.loaded && self.reader.phase() != odds::Phase::Loading {
+                self.loaded = true;
+                return Ok(Happening::Loaded);
+            }
+            let arrival = self.arrivals.recv().await.ok_or(ReadError::Ended(topic_of(self.region)))??;
+            if let Some(happening) = self.take(arrival) {
+                return Ok(happening);
+            }
+        }
+    }
+
+    fn take(&mut self, arrival: Arrival) -> Option<Happening> {
+        let Arrival { generation, partition, offset, record } = arrival;
+        if generation != *self.generation.borrow() {
+            return None;
+        }
+        let progress = match record {
+            Ok(record) => self.reader.read(partition, offset, record),
+            Err(reason) => {
+                if offset >= self.reader.position(partition) {
+                    self.unreadable += 1;
+                    let topic = topic_of(self.region);
+                    warn!(topic, partition, offset, %reason, "a record can't be read and is skipped");
+                }
+                self.reader.advance(partition, offset + 1);
+                Progress::Waiting
+            }
+        };
+        let at = partition as usize;
+        self.shared.positions[at].store(self.reader.position(partition), Ordering::Relaxed);
+        if let Progress::Applied(_) = progress {
+            for (partition, applied) in self.shared.applied.iter().enumerate() {
+                applied.store(self.reader.applied_position(partition as u32), Ordering::Relaxed);
+            }
+        }
+        (progress != Progress::Waiting).then_some(Happening::Progress(progress))
+    }
+
+    /// Drops the board and reads the topic from its beginning.
+    pub async fn restart(&mut self) -> Result<(), ReadError> {
+        info!(topic = topic_of(self.region), "reading the topic anew");
+        self.reader = reader_of(&self.probe, topic_of(self.region)).await?;
+        self.loaded = false;
+        for position in &self.shared.positions {
+            position.store(0, Ordering::Relaxed);
+        }
+        self.generation.send_modify(|generation| *generation += 1);
+        Ok(())
+    }
+}
+
+impl Shared {
+    /// These partitions, each from where the reader is.
+    fn assignment(&self, topic: &str, partitions: impl IntoIterator<Item = usize>) -> TopicPartitionList {
+        let mut list = TopicPartitionList::new();
+        for partition in partitions {
+            let offset = match self.positions[partition].load(Ordering::Relaxed) {
+                0 => Offset::Beginning,
+                position => Offset::Offset(position),
+            };
+            list.add_partition_offset(topic, partition as i32, offset).expect("a plain offset");
+        }
+        list
+    }
+}
+
+/// Starts a partition where the reader is, whenever one is assigned.
+#[derive(Default)]
+struct Context {
+    shared: Option<Arc<Shared>>,
+}
+
+impl ClientContext for Context {}
+
+impl ConsumerContext for Context {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, error: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let Some(shared) = &self.shared else { return };
+        let partitions: Vec<usize> = list.elements().iter().map(|element| element.partition() as usize).collect();
+        let bits = partitions.iter().fold(0u64, |bits, partition| bits | 1 << partition);
+        let topic = list.elements().first().map(|element| element.topic().to_owned()).unwrap_or_default();
+        let done = match error {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
+                let list =
+                    shared.assignment(&topic, partitions.iter().copied().filter(|at| *at < shared.positions.len()));
+                shared.owned.fetch_or(bits, Ordering::Relaxed);
+                info!(topic, ?partitions, "partitions assigned");
+                consumer.incremental_assign(&list)
+            }
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => {
+                shared.owned.fetch_and(!bits, Ordering::Relaxed);
+                info!(topic, ?partitions, "partitions revoked");
+                consumer.incremental_unassign(list)
+            }
+            other => {
+                let code: RDKafkaErrorCode = other.into();
+                error!(%code, "rebalancing failed");
+                Ok(())
+            }
+        };
+        if let Err(error) = done {
+            error!(topic, %error, "partitions could not be taken or left");
+        }
+    }
+}
+
+fn consumer(
+    settings: &KafkaSettings,
+    group: Option<(&str, &str)>,
+    n: usize,
+    context: Context,
+) -> Result<StreamConsumer<Context>, KafkaError> {
+    let mut config = settings.client(
+        Role::Consumer,
+        &[
+            ("enable.auto.offset.store", "false"),
+            ("auto.commit.interval.ms", COMMIT_INTERVAL),
+            // A position that is gone means another log than was read: start over, knowingly.
+            ("auto.offset.reset", "error"),
+            ("fetch.wait.max.ms", "100"),
+            ("partition.assignment.strategy", "cooperative-sticky"),
+            ("topic.metadata.refresh.interval.ms", "10000"),
+        ],
+    );
+    match group {
+        Some((group, instance)) => {
+            config.set("group.id", group).set("group.instance.id", format!("{instance}-{n}"));
+            config.set("enable.auto.commit", "true");
+        }
+        // librdkafka wants a name also where there is no group to join.
+        None => {
+            config.set("group.id", "toteboard-none").set("enable.auto.commit", "false");
+        }
+    }
+    config.create_with_context(context)
+}
+
+/// A reader of the topic as it now is.
+async fn reader_of(consumer: &Arc<StreamConsumer<Context>>, topic: &'static str) -> Result<Reader, ReadError> {
+    let consumer = consumer.clone();
+    let asked = tokio::task::spawn_blocking(move || {
+        let metadata = consumer.fetch_metadata(Some(topic), METADATA_TIMEOUT)?;
+        let partitions = metadata.topics().iter().find(|it| it.name() == topic).map_or(0, |it| it.partitions().len());
+        (0..partitions as i32)
+            .map(|partition| consumer.fetch_watermarks(topic, partition, METADATA_TIMEOUT))
+            .collect::<Result<Vec<(i64, i64)>, KafkaError>>()
+    });
+    let bounds =
+        asked.await.map_err(|_| ReadError::Ended(topic))?.map_err(|error| ReadError::Kafka { topic, error })?;
+    if bounds.is_empty() || bounds.len() > Reader::MAX_PARTITIONS {
+        return Err(ReadError::NoTopic(topic));
+    }
+    let ends: Vec<i64> = bounds.iter().map(|(_, end)| *end).collect();
+    let mut reader = Reader::new(&ends);
+    // What was deleted from a partition's beginning is never read.
+    for (partition, (begin, _)) in bounds.iter().enumerate() {
+        reader.advance(partition as u32, *begin);
+    }
+    Ok(reader)
+}
+
+/// One consumer: passes on what it gets.
+struct Task {
+    topic: &'static str,
+    consumer: StreamConsumer<Context>,
+    /// Group and instance.
+    grouped: Option<(String, String)>,
+    shared: Arc<Shared>,
+    generation: watch::Receiver<u64>,
+    arrivals: mpsc::Sender<Result<Arrival, ReadError>>,
+}
+
+impl Task {
+    async fn run(mut self, stop: CancellationToken) {
+        let mut generation = *self.generation.borrow_and_update();
+        let mut commits = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                changed = self.generation.changed() => {
+                    if changed.is_err() {
+                        break;
+                    }
+                    generation = *self.generation.borrow_and_update();
+                    self.start_over();
+                }
+                _ = commits.tick(), if self.grouped.is_some() => self.store_offsets(),
+                message = self.consumer.recv() => {
+                    let arrival = match message {
+                        Ok(message) => Ok(Arrival {
+                            generation,
+                            partition: message.partition() as u32,
+                            offset: message.offset(),
+                            record: from_message(&message),
+                        }),
+                        Err(error) => match self.serious(&error) {
+                            None => continue,
+                            Some(error) => Err(error),
+                        },
+                    };
+                    if self.arrivals.send(arrival).await.is_err() {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Most errors pass, and librdkafka goes on by itself.
+    fn serious(&self, error: &KafkaError) -> Option<ReadError> {
+        match (error.rdkafka_error_code(), &self.grouped) {
+            (Some(RDKafkaErrorCode::FencedInstanceId), Some((group, instance))) => {
+                Some(ReadError::Fenced { group: group.clone(), instance: instance.clone() })
+            }
+            (Some(RDKafkaErrorCode::Fatal), Some((group, instance)))
+                if self
+                    .consumer
+                    .client()
+                    .fatal_error()
+                    .is_some_and(|(code, _)| code == RDKafkaErrorCode::FencedInstanceId) =>
+            {
+                Some(ReadError::Fenced { group: group.clone(), instance: instance.clone() })
+            }
+            (Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::Fatal), _) => {
+                Some(ReadError::Kafka { topic: self.topic, error: error.clone() })
+            }
+            _ => {
+                debug!(topic = self.topic, %error, "Kafka is in trouble");
+                None
+            }
+        }
+    }
+
+    /// Reads what is assigned to it from where the reader now is.
+    fn start_over(&self) {
+        let assigned = match self.consumer.assignment() {
+            Ok(assigned) => assigned,
+            Err(error) => return error!(topic = self.topic, %error, "what is assigned can't be told"),
+        };
+        let partitions = assigned.elements().iter().map(|it| it.partition() as usize).collect::<Vec<_>>();
+        let list = self.shared.assignment(self.topic, partitions);
+        let done = if self.grouped.is_some() {
+            self.consumer.incremental_unassign(&assigned).and_then(|()| self.consumer.incremental_assign(&list))
+        } else {
+            self.consumer.assign(&list)
+        };
+        if let Err(error) = done {
+            error!(topic = self.topic, %error, "reading can't start over");
+        }
+    }
+
+    /// For tools that show lag.
+    fn store_offsets(&self) {
+        let Ok(assigned) = self.consumer.assignment() else { return };
+        for partition in assigned.elements().iter().map(TopicPartitionListElem::partition) {
+            let applied = self.shared.applied[partition as usize].load(Ordering::Relaxed);
+            if applied > 0
+                && let Err(error) = self.consumer.store_offset(self.topic, partition, applied - 1)
+            {
+                debug!(topic = self.topic, partition, %error, "an offset can't be stored");
+            }
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! How to reach Kafka: brokers, and any property that librdkafka knows.
+
+use std::str::FromStr;
+
+use clap::Args;
+use rdkafka::ClientConfig;
+
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Kafka")]
+pub struct KafkaSettings {
+    /// Brokers to start from, as host:port, separated by commas.
+    #[arg(long, value_name = "BROKERS", default_value = "127.0.0.1:9092")]
+    pub brokers: String,
+
+    /// A property of librdkafka, as name=value; repeat for more. `consumer.` or `producer.` before
+    /// the name limits it to those. In a settings file: a table [kafka].
+    #[arg(long = "kafka", id = "kafka", value_name = "NAME=VALUE", hide_env_values = true)]
+    pub properties: Vec<Property>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Property {
+    role: Option<Role>,
+    name: String,
+    value: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    Consumer,
+    Producer,
+    Admin,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected name=value, such as security.protocol=SASL_SSL")]
+pub struct InvalidProperty;
+
+impl FromStr for Property {
+    type Err = InvalidProperty;
+
+    fn from_str(text: &str) -> Result<Self, InvalidProperty> {
+        let (name, value) = text.split_once('=').ok_or(InvalidProperty)?;
+        let (role, name) = if let Some(name) = name.strip_prefix("consumer.") {
+            (Some(Role::Consumer), name)
+        } else if let Some(name) = name.strip_prefix("producer.") {
+            (Some(Role::Producer), name)
+        } else {
+            (None, name)
+        };
+        if name.trim().is_empty() {
+            return Err(InvalidProperty);
+        }
+        Ok(Self { role, name: name.trim().to_owned(), value: value.trim().to_owned() })
+    }
+}
+
+impl KafkaSettings {
+    /// A client's configuration. What is set here can be overridden by the operator's properties.
+    pub fn client(&self, role: Role, defaults: &[(&str, &str)]) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("client.id", "toteboard");
+        for (name, value) in defaults {
+            config.set(*name, *value);
+        }
+        config.set("bootstrap.servers", &self.brokers);
+        for property in &self.properties {
+            if property.role.is_none_or(|only| only == role) {
+                config.set(&property.name, &property.value);
+            }
+        }
+        config
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_property_reaches_the_clients_it_is_for() {
+        let settings = KafkaSettings {
+            brokers: "a:1".into(),
+            properties: ["security.protocol=SSL", "consumer.session.timeout.ms=6000", "linger.ms = 7"]
+                .map(|text| text.parse().unwrap())
+                .to_vec(),
+        };
+        let consumer = settings.client(Role::Consumer, &[("linger.ms", "1")]);
+        assert_eq!(consumer.get("session.timeout.ms"), Some("6000"));
+        assert_eq!(consumer.get("linger.ms"), Some("7"));
+        let producer = settings.client(Role::Producer, &[]);
+        assert_eq!(producer.get("session.timeout.ms"), None);
+        assert_eq!(producer.get("security.protocol"), Some("SSL"));
+    }
+
+    #[test]
+    fn what_is_no_property_is_refused() {
+        for text in ["", "=x", "name", "consumer.=x"] {
+            assert!(text.parse::<Property>().is_err(), "{text:?}");
+        }
+    }
+}

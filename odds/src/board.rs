@@ -1,0 +1,582 @@
+//! The board: the newest known state of one region, and what changed since any state that is
+//! still remembered.
+//!
+//! Every change of an event gets a revision, a number of this board alone. `recent` holds every
+//! event once, at its last revision, so what changed after a revision is the tail of that map. A
+//! cursor names a verified step; the board knows the revision it stood at then. What was removed
+//! or withdrawn stays as long as a remembered cursor could still need to hear of it.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    fmt::Write,
+    ops::Bound,
+};
+
+use crate::{
+    BookmakerKey, Cursor, Details, Digest, EventId, Filter, Image, Market, MarketKey, Outcomes, Quotes, Region,
+    SportKey, StepId, Timestamp,
+};
+
+/// How many states with changes a board remembers for cursors, unless told otherwise.
+const REMEMBERED_STATES: usize = 4_096;
+
+/// A snapshot whose events take more than this comes in parts.
+const PART_BYTES: usize = 1_000_000;
+
+/// A moment in the life of one board object. Means nothing to another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Revision(u64);
+
+#[derive(Debug)]
+pub struct Board {
+    events: HashMap<EventId, Entry>,
+    /// Every event, gone ones included, at the revision of its last change.
+    recent: BTreeMap<Revision, EventId>,
+    revision: Revision,
+    digest: Digest,
+    /// Verified states, oldest first.
+    remembered: VecDeque<Remembered>,
+    memory: usize,
+    /// Where there is something to forget once no remembered state is older.
+    graves: VecDeque<(Revision, EventId)>,
+    bookmakers: HashSet<BookmakerKey>,
+    markets: HashSet<MarketKey>,
+    live_events: usize,
+    live_quotes: usize,
+}
+
+/// One state, from the step that made it to the last that left it as it was.
+#[derive(Clone, Copy, Debug)]
+struct Remembered {
+    first: StepId,
+    last: u64,
+    digest: Digest,
+    revision: Revision,
+}
+
+#[derive(Debug)]
+struct Entry {
+    present: bool,
+    details: Details,
+    details_changed: Revision,
+    changed: Revision,
+    /// Which sport it was under before which revision, oldest first; none where it was absent.
+    former: Vec<(Revision, Option<SportKey>)>,
+    /// Sorted by bookmaker and market. Without outcomes: withdrawn.
+    quotes: Vec<Quote>,
+}
+
+#[derive(Debug)]
+struct Quote {
+    bookmaker: BookmakerKey,
+    market: MarketKey,
+    last_update: Timestamp,
+    outcomes: Outcomes,
+    digest: Digest,
+    changed: Revision,
+}
+
+/// Where a client's cursor leads on this board.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    At(Revision),
+    /// The cursor is from a step that this board has not reached.
+    Ahead,
+    Unknown,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FrameKind {
+    Snapshot,
+    Odds,
+}
+
+/// A payload as it is sent: `snapshot` or `odds`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    pub kind: FrameKind,
+    pub json: String,
+}
+
+impl Default for Board {
+    fn default() -> Self {
+        Self::remembering(REMEMBERED_STATES)
+    }
+}
+
+impl Board {
+    /// A board that remembers at most `states` states for cursors.
+    pub fn remembering(states: usize) -> Self {
+        Self {
+            events: HashMap::new(),
+            recent: BTreeMap::new(),
+            revision: Revision(0),
+            digest: Digest::default(),
+            remembered: VecDeque::new(),
+            memory: states.max(1),
+            graves: VecDeque::new(),
+            bookmakers: HashSet::new(),
+            markets: HashSet::new(),
+            live_events: 0,
+            live_quotes: 0,
+        }
+    }
+
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    pub fn event_count(&self) -> usize {
+        self.live_events
+    }
+
+    pub fn quote_count(&self) -> usize {
+        self.live_quotes
+    }
+
+    pub fn event_ids(&self) -> impl Iterator<Item = &EventId> {
+        self.events.iter().filter(|(_, entry)| entry.present).map(|(id, _)| id)
+    }
+
+    pub fn details(&self, id: &EventId) -> Option<&Details> {
+        self.events.get(id).filter(|entry| entry.present).map(|entry| &entry.details)
+    }
+
+    /// The event as the image that would make it.
+    pub fn image(&self, id: &EventId, polled_at: Timestamp) -> Option<Image> {
+        let entry = self.events.get(id).filter(|entry| entry.present)?;
+        let quotes: Quotes = entry
+            .live_quotes()
+            .map(|quote| {
+                let market = Market { last_update: quote.last_update, outcomes: quote.outcomes.clone() };
+                ((quote.bookmaker.clone(), quote.market.clone()), market)
+            })
+            .collect();
+        Some(Image { polled_at, details: entry.details.clone(), quotes })
+    }
+
+    /// Sets the event to what the image says. Tells whether anything changed.
+    pub fn set(&mut self, id: &EventId, image: &Image) -> bool {
+        let now = Revision(self.revision.0 + 1);
+        let entry = self.events.entry(id.clone()).or_insert_with(|| Entry::absent(image.details.clone()));
+        let before = entry.changed;
+        let mut buried = false;
+
+        if !entry.present || entry.details != image.details {
+            if entry.present {
+                self.digest.remove(digest_of_details(id, &entry.details));
+                if entry.details.sport_key != image.details.sport_key {
+                    entry.former.push((now, Some(entry.details.sport_key.clone())));
+                    buried = true;
+                }
+            } else {
+                entry.former.push((now, None));
+                buried = true;
+                self.live_events += 1;
+            }
+            entry.present = true;
+            entry.details = image.details.clone();
+            entry.details_changed = now;
+            entry.changed = now;
+            self.digest.add(digest_of_details(id, &entry.details));
+        }
+
+        let unknown = image.quotes.keys().any(|(bookmaker, market)| entry.find(bookmaker, market).is_err());
+        if unknown {
+            entry.quotes.reserve_exact(image.quotes.len().saturating_sub(entry.quotes.len()));
+        }
+        for ((bookmaker, market), new) in &image.quotes {
+            let digest;
+            match entry.find(bookmaker, market) {
+                Ok(at) => {
+                    let quote = &mut entry.quotes[at];
+                    if quote.outcomes == new.outcomes && quote.last_update == new.last_update {
+                        continue;
+                    }
+                    if quote.is_live() {
+                        self.digest.remove(quote.digest);
+                    } else {
+                        self.live_quotes += 1;
+                    }
+                    quote.outcomes.clone_from(&new.outcomes);
+                    quote.last_update = new.last_update;
+                    digest = digest_of_quote(id, bookmaker, market, new);
+                    quote.digest = digest;
+                    quote.changed = now;
+                }
+                Err(at) => {
+                    digest = digest_of_quote(id, bookmaker, market, new);
+                    let quote = Quote {
+                        bookmaker: shared(&mut self.bookmakers, bookmaker),
+                        market: shared(&mut self.markets, market),
+                        last_update: new.last_update,
+                        outcomes: new.outcomes.clone(),
+                        digest,
+                        changed: now,
+                    };
+                    entry.quotes.insert(at, quote);
+                    self.live_quotes += 1;
+                }
+            }
+            self.digest.add(digest);
+            entry.changed = now;
+        }
+
+        let mut offered = image.quotes.keys().map(|(bookmaker, market)| (bookmaker, market)).peekable();
+        for quote in &mut entry.quotes {
+            while offered.next_if(|key| *key < (&quote.bookmaker, &quote.market)).is_some() {}
+            if quote.is_live() && offered.peek() != Some(&(&quote.bookmaker, &quote.market)) {
+                self.digest.remove(quote.digest);
+                self.live_quotes -= 1;
+                quote.withdraw(now);
+                entry.changed = now;
+                buried = true;
+            }
+        }
+
+        let changed = entry.changed == now;
+        if buried {
+            self.graves.push_back((now, id.clone()));
+        }
+        self.moved(id, before, changed);
+        changed
+    }
+
+    /// Takes the event off the board. Tells whether it was there.
+    pub fn remove(&mut self, id: &EventId) -> bool {
+        let now = Revision(self.revision.0 + 1);
+        let Some(entry) = self.events.get_mut(id).filter(|entry| entry.present) else {
+            return false;
+        };
+        let before = entry.changed;
+        self.digest.remove(digest_of_details(id, &entry.details));
+        for quote in entry.quotes.iter_mut().filter(|quote| quote.is_live()) {
+            self.digest.remove(quote.digest);
+            self.live_quotes -= 1;
+            quote.withdraw(now);
+        }
+        entry.present = false;
+        entry.former.push((now, Some(entry.details.sport_key.clone())));
+        entry.changed = now;
+        self.live_events -= 1;
+        self.graves.push_back((now, id.clone()));
+        self.moved(id, before, true);
+        true
+    }
+
+    fn moved(&mut self, id: &EventId, before: Revision, changed: bool) {
+        if changed {
+            self.revision.0 += 1;
+            self.recent.remove(&before);
+            self.recent.insert(self.revision, id.clone());
+        }
+    }
+
+    /// The digest of the board after these changes, each of another event, without making them.
+    pub fn digest_after<'a>(&self, changes: impl IntoIterator<Item = (&'a EventId, Option<&'a Image>)>) -> Digest {
+        let mut digest = self.digest;
+        for (id, image) in changes {
+            if let Some(entry) = self.events.get(id).filter(|entry| entry.present) {
+                digest.remove(digest_of_details(id, &entry.details));
+                entry.live_quotes().for_each(|quote| digest.remove(quote.digest));
+            }
+            if let Some(image) = image {
+                digest.add(digest_of_details(id, &image.details));
+                for ((bookmaker, market), quote) in &image.quotes {
+                    digest.add(digest_of_quote(id, bookmaker, market, quote));
+                }
+            }
+        }
+        digest
+    }
+
+    /// Notes that the board, as it stands, is the verified state of this step.
+    pub fn remember(&mut self, id: StepId) {
+        match self.remembered.back_mut() {
+            Some(last) if last.revision == self.revision && last.first.term == id.term => last.last = id.step,
+            _ => {
+                let state = Remembered { first: id, last: id.step, digest: self.digest, revision: self.revision };
+                self.remembered.push_back(state);
+            }
+        }
+        while self.remembered.len() > self.memory {
+            self.remembered.pop_front();
+        }
+        self.bury();
+    }
+
+    /// Forgets what no remembered state can still ask for.
+    pub(crate) fn bury(&mut self) {
+        let oldest = self.remembered.front().map_or(self.revision, |state| state.revision);
+        while let Some((_, id)) = self.graves.pop_front_if(|(revision, _)| *revision <= oldest) {
+            let Some(entry) = self.events.get_mut(&id) else { continue };
+            entry.former.retain(|(until, _)| *until > oldest);
+            entry.quotes.retain(|quote| quote.is_live() || quote.changed > oldest);
+            if !entry.present && entry.changed <= oldest {
+                self.recent.remove(&entry.changed);
+                self.events.remove(&id);
+            }
+        }
+    }
+
+    /// The cursor of the board as it stands; nothing while it is not verified.
+    pub fn cursor(&self, filter: &Filter) -> Option<Cursor> {
+        let state = self.remembered.back().filter(|state| state.revision == self.revision)?;
+        Some(Cursor::new(StepId::new(state.first.term, state.last), state.digest, filter))
+    }
+
+    pub(crate) fn find(&self, cursor: &Cursor, filter: &Filter) -> Found {
+        if !cursor.fits(filter) {
+            return Found::Unknown;
+        }
+        let id = cursor.id;
+        let after = self.remembered.partition_point(|state| state.first <= id);
+        let known = after
+            .checked_sub(1)
+            .map(|at| self.remembered[at])
+            .filter(|state| state.first.term == id.term && id.step <= state.last && state.digest == cursor.digest);
+        if let Some(state) = known {
+            return Found::At(state.revision);
+        }
+        match self.remembered.back() {
+            Some(newest) if StepId::new(newest.first.term, newest.last) >= id => Found::Unknown,
+            _ => Found::Ahead,
+        }
+    }
+
+    /// How many changes of state ago a cursor's state was; nothing if it is not known.
+    pub fn age(&self, cursor: &Cursor, filter: &Filter) -> Option<usize> {
+        match self.find(cursor, filter) {
+            Found::At(revision) => {
+                let at = self.remembered.partition_point(|state| state.revision < revision);
+                Some(self.remembered.len() - 1 - at)
+            }
+            Found::Ahead | Found::Unknown => None,
+        }
+    }
+
+    /// Whether the cursor is of a state that this board has yet to reach.
+    pub fn is_ahead(&self, cursor: &Cursor, filter: &Filter) -> bool {
+        self.find(cursor, filter) == Found::Ahead
+    }
+
+    /// Everything of the board that passes the filter, in one frame or several parts.
+    /// Nothing while the board is not verified.
+    pub fn snapshot(&self, region: Region, filter: &Filter) -> Option<Vec<Frame>> {
+        let cursor = self.cursor(filter)?;
+        let mut parts = vec![String::new()];
+        for change in self.changes(None, filter) {
+            let mut last = parts.last_mut().expect("there is always one");
+            if last.len() >= PART_BYTES {
+                parts.push(String::new());
+                last = parts.last_mut().expect("one was just pushed");
+            }
+            change.write_to(last);
+        }
+        let count = parts.len();
+        let frame = |(at, events): (usize, String)| {
+            let position = if count > 1 { format!(r#","part":{},"parts":{count}"#, at + 1) } else { String::new() };
+            let json = format!(r#"{{"region":"{region}","cursor":"{cursor}"{position},"events":[{events}]}}"#);
+            Frame { kind: FrameKind::Snapshot, json }
+        };
+        Some(parts.into_iter().enumerate().map(frame).collect())
+    }
+
+    /// What changed since the cursor, up to the board as it stands. Nothing if the cursor is not
+    /// of a remembered state or the board is not verified: then only a snapshot helps.
+    pub fn since(&self, region: Region, cursor: &Cursor, filter: &Filter) -> Option<Frame> {
+        let Found::At(revision) = self.find(cursor, filter) else { return None };
+        let now = self.cursor(filter)?;
+        let mut json = format!(r#"{{"region":"{region}","prev":"{cursor}","cursor":"{now}","events":["#);
+        for change in self.changes(Some(revision), filter) {
+            change.write_to(&mut json);
+        }
+        json.push_str("]}");
+        Some(Frame { kind: FrameKind::Odds, json })
+    }
+
+    /// Whether anything that passes the filter changed since the cursor.
+    pub fn differs(&self, cursor: &Cursor, filter: &Filter) -> bool {
+        match self.find(cursor, filter) {
+            Found::At(revision) => self.changes(Some(revision), filter).next().is_some(),
+            Found::Ahead | Found::Unknown => true,
+        }
+    }
+
+    /// The events that changed after `from`, each once; all that are there if `from` is nothing.
+    fn changes<'a>(&'a self, from: Option<Revision>, filter: &'a Filter) -> impl Iterator<Item = EventChange<'a>> {
+        let start = from.map_or(Bound::Unbounded, Bound::Excluded);
+        self.recent.range((start, Bound::Unbounded)).filter_map(move |(_, id)| {
+            let (id, entry) = self.events.get_key_value(id).expect("recent names only known events");
+            entry.change_since(id, from, filter)
+        })
+    }
+}
+
+impl Entry {
+    fn absent(details: Details) -> Self {
+        Self {
+            present: false,
+            details,
+            details_changed: Revision(0),
+            changed: Revision(0),
+            former: Vec::new(),
+            quotes: Vec::new(),
+        }
+    }
+
+    fn find(&self, bookmaker: &BookmakerKey, market: &MarketKey) -> Result<usize, usize> {
+        self.quotes.binary_search_by(|quote| (&quote.bookmaker, &quote.market).cmp(&(bookmaker, market)))
+    }
+
+    fn live_quotes(&self) -> impl Iterator<Item = &Quote> {
+        self.quotes.iter().filter(|quote| quote.is_live())
+    }
+
+    /// The sport it was under at a revision; nothing where it was not on the board.
+    fn sport_at(&self, revision: Revision) -> Option<&SportKey> {
+        match self.former.iter().find(|(until, _)| revision < *until) {
+            Some((_, sport)) => sport.as_ref(),
+            None => self.present.then_some(&self.details.sport_key),
+        }
+    }
+
+    fn change_since<'a>(
+        &'a self,
+        id: &'a EventId,
+        from: Option<Revision>,
+        filter: &'a Filter,
+    ) -> Option<EventChange<'a>> {
+        let known = from.is_some_and(|from| self.sport_at(from).is_some_and(|sport| filter.admits_sport(sport)));
+        let shown = self.present && filter.admits_sport(&self.details.sport_key);
+        let news = match (known, shown) {
+            (false, false) => return None,
+            (true, false) => News::Removed,
+            (false, true) => News::Whole,
+            (true, true) => News::Since(from.expect("known at a revision")),
+        };
+        let change = EventChange { id, entry: self, filter, news };
+        let says_something = match news {
+            News::Removed | News::Whole => true,
+            News::Since(from) => self.details_changed > from || change.quotes().next().is_some(),
+        };
+        says_something.then_some(change)
+    }
+}
+
+impl Quote {
+    fn is_live(&self) -> bool {
+        !self.outcomes.is_empty()
+    }
+
+    fn withdraw(&mut self, now: Revision) {
+        self.outcomes = Outcomes::none();
+        self.changed = now;
+    }
+}
+
+#[derive(Clone, Copy)]
+enum News {
+    Removed,
+    Whole,
+    Since(Revision),
+}
+
+/// What is to be said of one event, borrowed from the board.
+struct EventChange<'a> {
+    id: &'a EventId,
+    entry: &'a Entry,
+    filter: &'a Filter,
+    news: News,
+}
+
+impl<'a> EventChange<'a> {
+    fn quotes(&self) -> impl Iterator<Item = &'a Quote> {
+        let (news, filter) = (self.news, self.filter);
+        self.entry.quotes.iter().filter(move |quote| {
+            let wanted = match news {
+                News::Removed => false,
+                News::Whole => quote.is_live(),
+                News::Since(from) => quote.changed > from,
+            };
+            wanted && filter.admits_quote(&quote.bookmaker, &quote.market)
+        })
+    }
+
+    /// Appends the change as JSON, after a comma unless it is the first of a list.
+    fn write_to(&self, out: &mut String) {
+        const INFALLIBLE: &str = "writing to a string does not fail";
+        if !out.is_empty() && !out.ends_with('[') {
+            out.push(',');
+        }
+        write!(out, r#"{{"id":"{}""#, self.id).expect(INFALLIBLE);
+        let with_details = match self.news {
+            News::Removed => {
+                out.push_str(r#","removed":true}"#);
+                return;
+            }
+            News::Whole => true,
+            News::Since(from) => self.entry.details_changed > from,
+        };
+        if with_details {
+            let details = serde_json::to_string(&self.entry.details).expect("plain values");
+            out.push(',');
+            out.push_str(&details[1..details.len() - 1]);
+        }
+        out.push_str(r#","quotes":["#);
+        for (n, quote) in self.quotes().enumerate() {
+            if n > 0 {
+                out.push(',');
+            }
+            write!(
+                out,
+                r#"{{"bookmaker":"{}","market":"{}","last_update":"{}","outcomes":{}}}"#,
+                quote.bookmaker,
+                quote.market,
+                quote.last_update,
+                quote.outcomes.as_json()
+            )
+            .expect(INFALLIBLE);
+        }
+        out.push_str("]}");
+    }
+}
+
+/// The same key, sharing its text with all others of the board.
+fn shared<K: Clone + Eq + std::hash::Hash>(known: &mut HashSet<K>, key: &K) -> K {
+    if let Some(known) = known.get(key) {
+        return known.clone();
+    }
+    known.insert(key.clone());
+    key.clone()
+}
+
+fn digest_of_details(id: &EventId, details: &Details) -> Digest {
+    let home = details.home_team.as_deref();
+    let away = details.away_team.as_deref();
+    Digest::of(&[
+        b"event",
+        id.as_str().as_bytes(),
+        details.sport_key.as_str().as_bytes(),
+        details.sport_title.as_bytes(),
+        &details.commence_time.as_millis().to_le_bytes(),
+        &[u8::from(home.is_some()), u8::from(away.is_some())],
+        home.unwrap_or_default().as_bytes(),
+        away.unwrap_or_default().as_bytes(),
+    ])
+}
+
+fn digest_of_quote(id: &EventId, bookmaker: &BookmakerKey, market: &MarketKey, quote: &Market) -> Digest {
+    Digest::of(&[
+        b"quote",
+        id.as_str().as_bytes(),
+        bookmaker.as_str().as_bytes(),
+        market.as_str().as_bytes(),
+        &quote.last_update.as_millis().to_le_bytes(),
+        quote.outcomes.as_json().as_bytes(),
+    ])
+}

@@ -1,0 +1,314 @@
+//! Reads a region's partitions into steps, and steps into the board.
+//!
+//! Partitions race each other, leaders die in the middle of a step, wake up as zombies and write
+//! on, and compaction drops what was superseded. The reader comes to the same board all the same:
+//!
+//! - what it reads waits until the marker of its step, or of a later one, has been read in
+//!   **every** partition;
+//! - from a term's fence on, a partition's records of lower terms are ignored;
+//! - pairs of partition and event whose newest record there is not what the board shows are
+//!   remembered as loose ends, for a leader to write over;
+//! - the board's digest after a step must be the marker's.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::{Board, EventId, Image, Marker, Record, RecordKind, StepId, Term};
+
+/// What the reading of one record came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Nothing to be seen yet.
+    Waiting,
+    /// A new term's fence is complete: what stood before it is staged, and shown with its first step.
+    Fenced,
+    /// The board shows the step, and its digest fits, or can't be judged while loading.
+    Applied(StepId),
+    /// The board is wrong. It has to be read anew.
+    Mismatched(StepId),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Not yet read to the ends that were noted at the start.
+    Loading,
+    /// Read to those ends, and waiting for a step to judge the board by.
+    Unproven,
+    /// The board is right.
+    Live,
+    /// The board is wrong.
+    Mismatched,
+}
+
+/// A partition whose newest record of an event is not what the board shows, or was never proven so.
+pub type LooseEnd = (u32, EventId);
+
+#[derive(Debug)]
+pub struct Reader {
+    partitions: Vec<Partition>,
+    /// Read and not applied, in the order of steps.
+    waiting: BTreeMap<StepId, Vec<Change>>,
+    /// Markers and fences that not every partition has.
+    markers: BTreeMap<StepId, Arrived>,
+    /// Behind the fence of a term that has not made its first step.
+    staged: Vec<(StepId, Change)>,
+    applied: StepId,
+    /// The newest complete step, as its marker said it.
+    marker: Option<Marker>,
+    phase: Phase,
+    /// With the offset of the record that made it one.
+    loose: BTreeMap<LooseEnd, i64>,
+    /// In which partitions the newest record of an event is an image, a bit for each.
+    held: HashMap<EventId, u64>,
+    board: Board,
+}
+
+#[derive(Debug)]
+struct Partition {
+    /// The offset after the last record that was read.
+    position: i64,
+    /// Where it ended when reading began.
+    end: i64,
+    /// The offset after the marker of the newest complete step.
+    applied: i64,
+    term: Term,
+}
+
+#[derive(Debug)]
+struct Change {
+    partition: u32,
+    offset: i64,
+    event: EventId,
+    /// Nothing: a removal.
+    image: Option<Box<Image>>,
+}
+
+#[derive(Debug)]
+struct Arrived {
+    /// Nothing for a fence.
+    marker: Option<Box<Marker>>,
+    /// The offset after it, by partition.
+    after: BTreeMap<u32, i64>,
+}
+
+impl Reader {
+    /// A bit of a 64-bit word stands for each partition.
+    pub const MAX_PARTITIONS: usize = 64;
+
+    /// A reader of partitions that end at these offsets, to be read from their beginnings.
+    ///
+    /// # Panics
+    /// If there are no partitions or more than [`Self::MAX_PARTITIONS`].
+    pub fn new(ends: &[i64]) -> Self {
+        Self::with_board(ends, Board::default())
+    }
+
+    /// The same with a board of your own, empty.
+    pub fn with_board(ends: &[i64], board: Board) -> Self {
+        assert!(!ends.is_empty() && ends.len() <= Self::MAX_PARTITIONS, "{} partitions", ends.len());
+        let partition = |&end| Partition { position: 0, end, applied: 0, term: Term::default() };
+        let mut reader = Self {
+            partitions: ends.iter().map(partition).collect(),
+            waiting: BTreeMap::new(),
+            markers: BTreeMap::new(),
+            staged: Vec::new(),
+            applied: StepId::default(),
+            marker: None,
+            phase: Phase::Loading,
+            loose: BTreeMap::new(),
+            held: HashMap::new(),
+            board,
+        };
+        reader.judge_at_end();
+        reader
+    }
+
+    pub fn board(&self) -> &Board {
+        &self.board
+    }
+
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// The newest step that is complete in every partition, or a fence.
+    pub fn applied(&self) -> StepId {
+        self.applied
+    }
+
+    /// Of the newest complete step; fences have none.
+    pub fn marker(&self) -> Option<&Marker> {
+        self.marker.as_ref()
+    }
+
+    pub fn partition_count(&self) -> usize {
+        self.partitions.len()
+    }
+
+    /// Where to read on in a partition.
+    pub fn position(&self, partition: u32) -> i64 {
+        self.partitions[partition as usize].position
+    }
+
+    /// Everything before this offset of a partition is on the board.
+    pub fn applied_position(&self, partition: u32) -> i64 {
+        self.partitions[partition as usize].applied
+    }
+
+    pub fn greatest_term(&self) -> Term {
+        self.partitions.iter().map(|partition| partition.term).max().expect("there is a partition")
+    }
+
+    pub fn loose_ends(&self) -> impl Iterator<Item = &LooseEnd> {
+        self.loose.keys()
+    }
+
+    /// Every event of which some partition's newest record is an image.
+    pub fn held(&self) -> impl Iterator<Item = &EventId> {
+        self.held.iter().filter(|(_, partitions)| **partitions != 0).map(|(event, _)| event)
+    }
+
+    /// Everything before this offset is read, or gone: compacted, unreadable.
+    pub fn advance(&mut self, partition: u32, position: i64) {
+        let it = &mut self.partitions[partition as usize];
+        it.position = it.position.max(position);
+        if self.phase == Phase::Loading {
+            self.judge_at_end();
+        }
+    }
+
+    /// Takes a record. One that was read before, as happens when partitions move between
+    /// consumers, changes nothing.
+    ///
+    /// # Panics
+    /// If there is no such partition.
+    pub fn read(&mut self, partition: u32, offset: i64, record: Record) -> Progress {
+        if offset < self.position(partition) || self.phase == Phase::Mismatched {
+            return Progress::Waiting;
+        }
+        let Record { id, kind } = record;
+        let fenced = id.term < self.partitions[partition as usize].term;
+        let late = fenced || id <= self.applied;
+        if !fenced {
+            // Compaction may have dropped the fence, but no record of a term stands before it.
+            self.partitions[partition as usize].term = id.term;
+        }
+
+        let progress = match kind {
+            RecordKind::Image(event, image) => self.change(partition, offset, id, event, Some(image), late),
+            RecordKind::Removal(event) => self.change(partition, offset, id, event, None, late),
+            RecordKind::Marker(_) | RecordKind::Fence(_) if late => Progress::Waiting,
+            RecordKind::Marker(marker) => self.arrive(partition, offset, id, Some(marker)),
+            RecordKind::Fence(_) => self.arrive(partition, offset, id, None),
+        };
+        self.advance(partition, offset + 1);
+        match progress {
+            Progress::Applied(step) if self.phase == Phase::Mismatched => Progress::Mismatched(step),
+            progress => progress,
+        }
+    }
+
+    fn change(
+        &mut self,
+        partition: u32,
+        offset: i64,
+        id: StepId,
+        event: EventId,
+        image: Option<Box<Image>>,
+        late: bool,
+    ) -> Progress {
+        let bit = 1 << partition;
+        if image.is_some() {
+            *self.held.entry(event.clone()).or_default() |= bit;
+        } else if let Some(partitions) = self.held.get_mut(&event) {
+            *partitions &= !bit;
+            if *partitions == 0 {
+                self.held.remove(&event);
+            }
+        }
+        if late {
+            self.loose.insert((partition, event), offset);
+        } else {
+            self.waiting.entry(id).or_default().push(Change { partition, offset, event, image });
+        }
+        Progress::Waiting
+    }
+
+    fn arrive(&mut self, partition: u32, offset: i64, id: StepId, marker: Option<Box<Marker>>) -> Progress {
+        let arrived = self.markers.entry(id).or_insert(Arrived { marker, after: BTreeMap::new() });
+        arrived.after.insert(partition, offset + 1);
+        if arrived.after.len() < self.partitions.len() {
+            return Progress::Waiting;
+        }
+        let complete = self.markers.remove(&id).expect("it is there");
+        for (partition, after) in complete.after {
+            self.partitions[partition as usize].applied = after;
+        }
+        self.markers = self.markers.split_off(&id);
+        let later = self.waiting.split_off(&StepId::new(id.term, id.step + 1));
+        for (step, changes) in std::mem::replace(&mut self.waiting, later) {
+            self.staged.extend(changes.into_iter().map(|change| (step, change)));
+        }
+        self.applied = id;
+        match complete.marker {
+            None => Progress::Fenced,
+            Some(marker) => {
+                self.apply_staged();
+                self.judge(id, &marker);
+                self.marker = Some(*marker);
+                Progress::Applied(id)
+            }
+        }
+    }
+
+    /// Brings onto the board what stands before the fence of a term that has made no step yet.
+    /// That state is no state of the board: only a leader looks at it, to make its first step.
+    pub fn apply_staged(&mut self) {
+        for (step, change) in std::mem::take(&mut self.staged) {
+            let Change { partition, offset, event, image } = change;
+            match image {
+                Some(image) => self.board.set(&event, &image),
+                None => self.board.remove(&event),
+            };
+            // A marker of the same term proves the step: a leader begins none before its last is complete.
+            let proven = step.term == self.applied.term && !self.applied.is_fence();
+            let end = (partition, event);
+            if !proven {
+                let made = self.loose.entry(end).or_insert(offset);
+                *made = offset.max(*made);
+            } else if self.loose.get(&end).is_some_and(|made| *made < offset) {
+                self.loose.remove(&end);
+            }
+        }
+    }
+
+    fn judge(&mut self, id: StepId, marker: &Marker) {
+        let fits = self.board.digest() == marker.digest;
+        if fits {
+            self.board.remember(id);
+        } else {
+            self.board.bury();
+        }
+        match (self.phase, fits) {
+            (Phase::Loading, _) => {}
+            (_, true) => self.phase = Phase::Live,
+            (_, false) => self.phase = Phase::Mismatched,
+        }
+    }
+
+    /// Once everything that was there at the start is read, a board that fits is right. One that
+    /// doesn't may have been read in the middle of a step: the next step decides.
+    fn judge_at_end(&mut self) {
+        if self.partitions.iter().all(|partition| partition.position >= partition.end) {
+            let empty = self.partitions.iter().all(|partition| partition.end == 0);
+            let proven = self.marker.as_ref().is_some_and(|marker| marker.digest == self.board.digest());
+            self.phase = if proven || empty { Phase::Live } else { Phase::Unproven };
+        }
+    }
+
+    /// No step has come to judge the board by, and none is awaited any longer.
+    pub fn give_up_waiting(&mut self) {
+        if self.phase == Phase::Unproven {
+            self.phase = Phase::Mismatched;
+        }
+    }
+}

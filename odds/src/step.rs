@@ -1,0 +1,94 @@
+//! The order of everything that is written to a region's topic: terms of leaders, steps within.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::Timestamp;
+
+/// One leader's time at the head of a region. A greater term fences off all lower ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Term {
+    /// When it began, in milliseconds, or one more than the greatest term that was seen.
+    at: u64,
+    /// Drawn at random, so that two leaders who begin in one millisecond differ.
+    tie: u32,
+}
+
+impl Term {
+    pub const fn new(at: u64, tie: u32) -> Self {
+        Self { at, tie }
+    }
+
+    /// A term above `greatest` that begins now, also when the clock stands behind.
+    #[must_use]
+    pub fn after(greatest: Self, now: Timestamp, tie: u32) -> Self {
+        let now = u64::try_from(now.as_millis()).unwrap_or(0);
+        Self { at: now.max(greatest.at.saturating_add(1)), tie }
+    }
+}
+
+impl fmt::Display for Term {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.at, self.tie)
+    }
+}
+
+impl FromStr for Term {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (at, tie) = text.split_once('.').ok_or(())?;
+        Ok(Self { at: plain(at)?, tie: plain(tie)?.try_into().map_err(|_| ())? })
+    }
+}
+
+/// Digits only: no sign, no blank.
+pub(crate) fn plain(text: &str) -> Result<u64, ()> {
+    if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().map_err(|_| ()) } else { Err(()) }
+}
+
+/// A step of a term. Step 0 of a term is its fence; the odds begin at step 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StepId {
+    pub term: Term,
+    pub step: u64,
+}
+
+impl StepId {
+    pub const fn new(term: Term, step: u64) -> Self {
+        Self { term, step }
+    }
+
+    pub const fn is_fence(self) -> bool {
+        self.step == 0
+    }
+}
+
+impl fmt::Display for StepId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.term, self.step)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_term_is_above_all_seen_even_with_the_clock_behind() {
+        let seen = Term::new(5_000, 7);
+        assert!(Term::after(seen, Timestamp::from_millis(1_000), 0) > seen);
+        assert!(Term::after(seen, Timestamp::from_millis(9_000), 0) > seen);
+        assert_eq!(Term::after(seen, Timestamp::from_millis(9_000), 3), Term::new(9_000, 3));
+    }
+
+    #[test]
+    fn a_term_is_written_as_it_is_read() {
+        let term = Term::new(1_790_000_000_000, 77);
+        assert_eq!(term.to_string().parse(), Ok(term));
+        for bad in ["", "1", "1.", ".1", "-1.1", "1.-1", "1.99999999999", "1.1.1", "+1.1"] {
+            assert!(bad.parse::<Term>().is_err(), "{bad}");
+        }
+    }
+}

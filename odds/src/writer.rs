@@ -1,0 +1,178 @@
+//! What a leader writes: the fence of its term, then steps, each the difference between the board
+//! it reads from its own topic and what it wants to be there.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use crate::{
+    BookmakerKey, Credits, EventId, FeedState, Headers, Image, Marker, Pending, Phase, Reader, Record, RecordKind,
+    SCHEMA_VERSION, SportFreshness, SportKey, StepId, Term, Timestamp,
+};
+
+/// A record as it goes to Kafka.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    pub partition: u32,
+    pub id: StepId,
+    pub key: String,
+    /// Nothing for a removal.
+    pub value: Option<Arc<str>>,
+}
+
+impl Outgoing {
+    fn new(partition: u32, record: &Record) -> Self {
+        Self { partition, id: record.id, key: record.key().to_owned(), value: record.value().map(Arc::from) }
+    }
+
+    pub fn headers(&self) -> Headers<String> {
+        Headers { v: SCHEMA_VERSION.to_string(), term: self.id.term.to_string(), step: self.id.step.to_string() }
+    }
+
+    pub fn is_image(&self) -> bool {
+        self.value.is_some() && !self.key.starts_with('~')
+    }
+}
+
+/// What a marker says besides the digest.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Status {
+    pub at: Timestamp,
+    pub next_by: Timestamp,
+    pub state: FeedState,
+    pub reason: Option<String>,
+    pub source: String,
+    pub credits: Credits,
+    pub sports: BTreeMap<SportKey, SportFreshness>,
+    pub bookmakers: BTreeMap<BookmakerKey, Timestamp>,
+}
+
+/// One step. The markers go out when every record is acknowledged.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    pub records: Vec<Outgoing>,
+    pub markers: Vec<Outgoing>,
+    /// Left out, and taken off the board: their images are larger than a record may be.
+    pub too_large: Vec<EventId>,
+}
+
+/// Where a leader stands with its topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Its fence is not yet read in every partition.
+    Fencing,
+    /// Its own board shows all that it wrote: it may write the next step.
+    Ready,
+    /// Its last step is not yet read in every partition.
+    Publishing,
+    /// A greater term has begun.
+    Deposed,
+}
+
+/// The hand that writes one term.
+#[derive(Debug)]
+pub struct Writer {
+    last: StepId,
+    next_partition: u32,
+    anew: bool,
+}
+
+impl Writer {
+    /// Opens a term above all that the reader has met. The reader has read every partition to its
+    /// end. `anew`: the first step publishes everything.
+    pub fn begin(reader: &Reader, now: Timestamp, tie: u32, anew: bool) -> (Self, Vec<Outgoing>) {
+        let last = StepId::new(Term::after(reader.greatest_term(), now, tie), 0);
+        let fence = Record { id: last, kind: RecordKind::Fence(now) };
+        (Self { last, next_partition: 0, anew }, everywhere(reader, &fence))
+    }
+
+    pub fn term(&self) -> Term {
+        self.last.term
+    }
+
+    /// The step it wrote last; its fence at the beginning.
+    pub fn last(&self) -> StepId {
+        self.last
+    }
+
+    /// The next step is to publish everything.
+    pub fn start_anew(&mut self) {
+        self.anew = true;
+    }
+
+    pub fn standing(&self, reader: &Reader) -> Standing {
+        if reader.greatest_term() > self.last.term {
+            Standing::Deposed
+        } else if reader.applied() == self.last {
+            Standing::Ready
+        } else if self.last.is_fence() {
+            Standing::Fencing
+        } else {
+            Standing::Publishing
+        }
+    }
+
+    /// The next step: what is pending, what is loose, and everything if the topic can't be relied on.
+    /// Call it when [`Standing::Ready`], and send all of it, or end the term.
+    pub fn plan(&mut self, reader: &mut Reader, pending: &Pending, status: Status, max_bytes: usize) -> Plan {
+        reader.apply_staged();
+        let reader = &*reader;
+        let anew = std::mem::take(&mut self.anew)
+            || reader.phase() != Phase::Live
+            || reader.marker().is_some_and(|marker| marker.source != status.source);
+
+        let loose: BTreeSet<&EventId> = reader.loose_ends().map(|(_, event)| event).collect();
+        let mut wanted: BTreeMap<&EventId, Option<Image>> = BTreeMap::new();
+        if anew {
+            wanted.extend(reader.held().chain(reader.board().event_ids()).map(|event| (event, None)));
+        }
+        wanted.extend(loose.iter().map(|event| (*event, None)));
+        for (event, image) in &mut wanted {
+            *image = reader.board().image(event, status.at);
+        }
+        wanted.extend(pending.changes().map(|(event, image)| (event, image.cloned())));
+
+        let id = StepId::new(self.last.term, self.last.step + 1);
+        let mut plan = Plan::default();
+        for (event, image) in &mut wanted {
+            let value = image.as_ref().map(|image| Arc::<str>::from(image.to_json(event)));
+            let value = value.filter(|value| {
+                let fits = value.len() <= max_bytes;
+                if !fits {
+                    plan.too_large.push((*event).clone());
+                }
+                fits
+            });
+            if value.is_none() {
+                *image = None;
+            }
+            let out = |partition| Outgoing { partition, id, key: event.to_string(), value: value.clone() };
+            let partitions = u32::try_from(reader.partition_count()).expect("at most 64");
+            match (&value, loose.contains(event)) {
+                (None, _) => plan.records.extend((0..partitions).map(out)),
+                // Once round, so that every partition's newest record is this one, in strict turn all the same.
+                (Some(_), true) => plan.records.extend((0..partitions).map(|_| out(self.turn(partitions)))),
+                (Some(_), false) => plan.records.push(out(self.turn(partitions))),
+            }
+        }
+
+        let Status { at, next_by, state, reason, source, credits, sports, bookmakers } = status;
+        let digest = reader.board().digest_after(wanted.iter().map(|(event, image)| (*event, image.as_ref())));
+        let marker = Marker { digest, at, next_by, state, reason, source, credits, sports, bookmakers };
+        plan.markers = everywhere(reader, &Record { id, kind: RecordKind::Marker(Box::new(marker)) });
+        self.last = id;
+        plan
+    }
+
+    fn turn(&mut self, partitions: u32) -> u32 {
+        let turn = self.next_partition;
+        self.next_partition = (turn + 1) % partitions;
+        turn
+    }
+}
+
+fn everywhere(reader: &Reader, record: &Record) -> Vec<Outgoing> {
+    let one = Outgoing::new(0, record);
+    (0..reader.partition_count()).map(|at| Outgoing { partition: at as u32, ..one.clone() }).collect()
+}

@@ -1,0 +1,118 @@
+//! Start and stop: the tasks of a process, and the signal that ends them.
+//!
+//! A task that ends before it is asked to takes the process with it: half a process is worse than
+//! none, and whoever supervises it starts a whole one.
+
+use std::{future::Future, process::ExitCode, sync::Arc, time::Duration};
+
+use tokio::{signal::unix, sync::Mutex};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{error, info, warn};
+
+/// How long tasks get to end once they are asked to.
+const GRACE: Duration = Duration::from_secs(20);
+
+/// How a process ends: what went wrong, in one line.
+pub fn exit(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Lifecycle {
+    stopping: CancellationToken,
+    tasks: TaskTracker,
+    failure: Arc<Mutex<Option<anyhow::Error>>>,
+}
+
+impl Lifecycle {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Ends when everything is to stop.
+    pub fn stopping(&self) -> CancellationToken {
+        self.stopping.clone()
+    }
+
+    /// Asks all tasks to end.
+    pub fn stop(&self) {
+        self.stopping.cancel();
+    }
+
+    /// Runs a task that lives as long as the process. If it fails, or ends before it is to stop,
+    /// everything stops.
+    pub fn run(&self, name: &'static str, task: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
+        let this = self.clone();
+        let task = tokio::spawn(task);
+        self.tasks.spawn(async move {
+            let failure = match task.await {
+                Ok(Ok(())) if this.stopping.is_cancelled() => return,
+                Ok(Ok(())) => anyhow::anyhow!("{name} ended by itself"),
+                Ok(Err(error)) => error.context(name),
+                Err(panic) => anyhow::anyhow!("{name} broke: {panic}"),
+            };
+            let mut first = this.failure.lock().await;
+            if first.is_none() {
+                error!(task = name, "{failure:#}");
+                *first = Some(failure);
+            }
+            this.stopping.cancel();
+        });
+    }
+
+    /// Waits for SIGTERM, SIGINT, a call of [`Self::stop`] or a failure; then lets every task end.
+    pub async fn wait(self) -> anyhow::Result<()> {
+        let mut terminate = unix::signal(unix::SignalKind::terminate())?;
+        let mut interrupt = unix::signal(unix::SignalKind::interrupt())?;
+        tokio::select! {
+            _ = terminate.recv() => info!("stopping: terminated"),
+            _ = interrupt.recv() => info!("stopping: interrupted"),
+            () = self.stopping.cancelled() => info!("stopping"),
+        }
+        self.stopping.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(GRACE, self.tasks.wait()).await.is_err() {
+            warn!(tasks = self.tasks.len(), "some tasks did not end in time");
+        }
+        match self.failure.lock().await.take() {
+            None => Ok(()),
+            Some(failure) => Err(failure),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_dead_task_stops_the_others_and_is_named() {
+        let lifecycle = Lifecycle::new();
+        let stopping = lifecycle.stopping();
+        lifecycle.run("the long one", async move {
+            stopping.cancelled().await;
+            Ok(())
+        });
+        lifecycle.run("the short one", async { anyhow::bail!("no luck") });
+        let error = format!("{:#}", lifecycle.wait().await.unwrap_err());
+        assert_eq!(error, "the short one: no luck");
+    }
+
+    #[tokio::test]
+    async fn tasks_that_end_when_asked_are_no_failure() {
+        let lifecycle = Lifecycle::new();
+        let stopping = lifecycle.stopping();
+        lifecycle.run("a task", async move {
+            stopping.cancelled().await;
+            Ok(())
+        });
+        lifecycle.stop();
+        lifecycle.wait().await.unwrap();
+    }
+}

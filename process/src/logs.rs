@@ -1,0 +1,76 @@
+//! Logs: to the terminal, as JSON on request, and to files that rotate and are kept for a while.
+
+use std::{io::IsTerminal, path::PathBuf};
+
+use clap::{Args, ValueEnum};
+use tracing_rolling_file::{RollingConditionBase, RollingFileAppenderBase};
+use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
+
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Logs")]
+pub struct LogSettings {
+    /// What is logged: a level (error, warn, info, debug, trace), or levels by part such as
+    /// `info,toteboard_producers=debug`.
+    #[arg(long, default_value = "info", value_name = "LEVELS")]
+    pub log: String,
+
+    /// How it is written.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
+    pub log_format: LogFormat,
+
+    /// Write logs to files in this folder too.
+    #[arg(long, value_name = "DIR")]
+    pub log_dir: Option<PathBuf>,
+
+    /// A log file is closed and a new one begun at midnight and when it has this many megabytes.
+    #[arg(long, default_value_t = 100, value_name = "MB", value_parser = clap::value_parser!(u64).range(1..))]
+    pub log_max_size: u64,
+
+    /// How many closed log files are kept.
+    #[arg(long, default_value_t = 10, value_name = "FILES")]
+    pub log_keep: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Keeps the log files open; what is still buffered is written when it is dropped.
+#[derive(Debug)]
+#[must_use = "logs to files end when this is dropped"]
+pub struct Logs {
+    _file: Option<tracing_appender::non_blocking::WorkerGuard>,
+}
+
+impl LogSettings {
+    /// Starts logging for this process.
+    pub fn start(&self, process: &str) -> anyhow::Result<Logs> {
+        let filter = || EnvFilter::try_new(&self.log).map_err(|error| anyhow::anyhow!("--log: {error}"));
+        let terminal = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+        let terminal = match self.log_format {
+            LogFormat::Json => terminal.json().with_filter(filter()?).boxed(),
+            LogFormat::Text => terminal.with_ansi(std::io::stderr().is_terminal()).with_filter(filter()?).boxed(),
+        };
+        let (file, guard) = match &self.log_dir {
+            None => (None, None),
+            Some(folder) => {
+                std::fs::create_dir_all(folder)?;
+                let condition = RollingConditionBase::new().daily().max_size(self.log_max_size * 1_000_000);
+                let path = folder.join(format!("{process}.log"));
+                let appender = RollingFileAppenderBase::new(path, condition, self.log_keep)
+                    .map_err(|error| anyhow::anyhow!("--log-dir: {error}"))?;
+                let (writer, guard) = tracing_appender::non_blocking(appender);
+                let layer = tracing_subscriber::fmt::layer().with_writer(writer);
+                let layer = match self.log_format {
+                    LogFormat::Json => layer.json().with_filter(filter()?).boxed(),
+                    LogFormat::Text => layer.with_ansi(false).with_filter(filter()?).boxed(),
+                };
+                (Some(layer), Some(guard))
+            }
+        };
+        tracing_subscriber::registry().with(terminal).with(file).try_init()?;
+        Ok(Logs { _file: guard })
+    }
+}

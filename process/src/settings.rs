@@ -1,0 +1,205 @@
+//! Settings: flags, over the environment (`TOTEBOARD_…`), over a TOML file, over defaults.
+//!
+//! clap knows every setting already: its name, its type, its help. The environment's names follow
+//! from the flags', and the file's values become clap's defaults, so all three are checked alike
+//! and `--help` tells of all. A secret (a flag that hides its value in `--help`) may also be given
+//! as a file's name in `…_FILE`.
+
+use std::{collections::BTreeMap, ffi::OsString, fs, path::Path};
+
+use clap::{Arg, ArgAction, Command, Parser, error::ErrorKind};
+
+const PREFIX: &str = "TOTEBOARD_";
+
+/// Reads the settings of this process, or ends it: with help, or with what is wrong.
+pub fn load<T: Parser>() -> T {
+    load_from(std::env::args_os().collect(), &|name| std::env::var_os(name)).unwrap_or_else(|error| error.exit())
+}
+
+/// The same from given arguments and environment.
+pub fn load_from<T: Parser>(
+    args: Vec<OsString>,
+    environment: &dyn Fn(&str) -> Option<OsString>,
+) -> Result<T, clap::Error> {
+    let command = T::command();
+    let fail = |kind, message: String| command.clone().error(kind, message);
+
+    let file = match config_path(&args, environment) {
+        None => BTreeMap::new(),
+        Some(path) => read_file(path.as_ref()).map_err(|message| fail(ErrorKind::Io, message))?,
+    };
+    if let Some(unknown) = file.keys().find(|key| !knows(&command, key)) {
+        return Err(fail(ErrorKind::UnknownArgument, format!("the settings file has an unknown key {unknown:?}")));
+    }
+    let layered = layer(command.clone(), &file, environment).map_err(|message| fail(ErrorKind::Io, message))?;
+    T::from_arg_matches_mut(&mut layered.try_get_matches_from(args)?).map_err(|error| error.format(&mut T::command()))
+}
+
+/// The file is named by `--config` or the environment; both are read before clap is asked.
+fn config_path(args: &[OsString], environment: &dyn Fn(&str) -> Option<OsString>) -> Option<OsString> {
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        if arg == "--" {
+            break;
+        }
+        if arg == "--config" {
+            return args.next().cloned();
+        }
+        if let Some(path) = arg.to_str().and_then(|arg| arg.strip_prefix("--config=")) {
+            return Some(path.into());
+        }
+    }
+    environment(&format!("{PREFIX}CONFIG"))
+}
+
+/// Every key with its values as texts. A table becomes `key=value` pairs, for settings that take such.
+fn read_file(path: &Path) -> Result<BTreeMap<String, Vec<String>>, String> {
+    let text = fs::read_to_string(path).map_err(|error| format!("can't read {}: {error}", path.display()))?;
+    let table: toml::Table = text.parse().map_err(|error| format!("{}: {error}", path.display()))?;
+    let plain = |value: &toml::Value| match value {
+        toml::Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let values = |value: &toml::Value| match value {
+        toml::Value::Array(list) => list.iter().map(plain).collect(),
+        toml::Value::Table(table) => table.iter().map(|(key, value)| format!("{key}={}", plain(value))).collect(),
+        other => vec![plain(other)],
+    };
+    Ok(table.iter().map(|(key, value)| (key.replace('-', "_"), values(value))).collect())
+}
+
+fn knows(command: &Command, key: &str) -> bool {
+    key != "config" && command.get_arguments().any(|arg| is_setting(arg) && arg.get_id() == key)
+        || command.get_subcommands().any(|sub| knows(sub, key))
+}
+
+fn is_setting(arg: &Arg) -> bool {
+    arg.get_long().is_some()
+        && !matches!(
+            arg.get_action(),
+            ArgAction::Help | ArgAction::HelpShort | ArgAction::HelpLong | ArgAction::Version
+        )
+}
+
+fn layer(
+    mut command: Command,
+    file: &BTreeMap<String, Vec<String>>,
+    environment: &dyn Fn(&str) -> Option<OsString>,
+) -> Result<Command, String> {
+    let ids: Vec<_> = command.get_arguments().filter(|arg| is_setting(arg)).map(|arg| arg.get_id().clone()).collect();
+    for id in ids {
+        let variable = format!("{PREFIX}{}", id.as_str().to_uppercase());
+        let given = environment(&variable);
+        let arg = command.get_arguments().find(|arg| *arg.get_id() == id).expect("it was just listed");
+        let is_secret = arg.is_hide_env_values_set();
+        let secret = match environment(&format!("{variable}_FILE")) {
+            Some(path) if is_secret && given.is_none() => {
+                let read = fs::read_to_string(&path)
+                    .map_err(|error| format!("{variable}_FILE: can't read {}: {error}", Path::new(&path).display()))?;
+                Some(vec![read.trim_end().to_owned()])
+            }
+            _ => None,
+        };
+        let from_file = file.get(id.as_str()).cloned();
+        command = command.mut_arg(id, |arg| {
+            // clap reads the process's own environment by itself; tests bring theirs.
+            let many = arg.get_action().takes_values() && matches!(arg.get_action(), ArgAction::Append);
+            let from_environment = given.map(|value| {
+                let text = value.to_string_lossy().into_owned();
+                if many { text.split(',').map(str::to_owned).collect() } else { vec![text] }
+            });
+            let arg = if is_secret { arg.hide_default_value(true) } else { arg };
+            let note = format!("[env: {variable}]");
+            let arg = match arg.get_help().map(ToString::to_string) {
+                Some(help) if !help.contains(&note) => arg.help(format!("{help} {note}")),
+                _ => arg,
+            };
+            match from_environment.or(secret).or(from_file) {
+                Some(values) => arg.default_values(values).required(false),
+                None => arg,
+            }
+        });
+    }
+    for sub in command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect::<Vec<_>>() {
+        let layered = layer(command.find_subcommand(&sub).expect("it was just listed").clone(), file, environment)?;
+        command = command.mut_subcommand(sub, |_| layered);
+    }
+    Ok(command)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[derive(Debug, Parser, PartialEq)]
+    struct Example {
+        /// A settings file.
+        #[arg(long)]
+        config: Option<std::path::PathBuf>,
+        /// How much.
+        #[arg(long, default_value_t = 1)]
+        amount: u32,
+        /// Which.
+        #[arg(long)]
+        region: String,
+        /// Several.
+        #[arg(long = "sport", id = "sport")]
+        sports: Vec<String>,
+        /// Said to nobody.
+        #[arg(long, hide_env_values = true)]
+        api_key: Option<String>,
+        /// Yes or no.
+        #[arg(long)]
+        loud: bool,
+    }
+
+    fn file(text: &str) -> tempfile::NamedTempFile {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        file
+    }
+
+    fn read(args: &[&str], environment: &[(&str, &str)]) -> Result<Example, clap::Error> {
+        let args = std::iter::once("example").chain(args.iter().copied()).map(OsString::from).collect();
+        load_from(args, &|name| environment.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into()))
+    }
+
+    #[test]
+    fn flags_are_stronger_than_environment_than_file_than_defaults() {
+        let file = file("amount = 2\nregion = \"uk\"\nsport = [\"a\", \"b\"]\nloud = true\n");
+        let path = file.path().to_str().unwrap();
+        let from_file = read(&["--config", path], &[]).unwrap();
+        assert_eq!((from_file.amount, from_file.region.as_str(), from_file.loud), (2, "uk", true));
+        assert_eq!(from_file.sports, ["a", "b"]);
+        let over = read(&["--region", "eu"], &[("TOTEBOARD_CONFIG", path), ("TOTEBOARD_AMOUNT", "3")]).unwrap();
+        assert_eq!((over.amount, over.region.as_str()), (3, "eu"));
+        let flag = read(&["--region=eu", "--amount=4"], &[("TOTEBOARD_AMOUNT", "3"), ("TOTEBOARD_SPORT", "x,y")]);
+        let flag = flag.unwrap();
+        assert_eq!((flag.amount, flag.sports.len()), (4, 2));
+        assert_eq!(read(&["--region=eu"], &[]).unwrap().amount, 1);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let unknown = file("regoin = \"uk\"\n");
+        let error = read(&["--config", unknown.path().to_str().unwrap()], &[]).unwrap_err().to_string();
+        assert!(error.contains("regoin"), "{error}");
+        let mistyped = file("region = \"uk\"\namount = \"much\"\n");
+        let error = read(&["--config", mistyped.path().to_str().unwrap()], &[]).unwrap_err().to_string();
+        assert!(error.contains("much") && error.contains("--amount"), "{error}");
+        let error = read(&["--config", "/nowhere/at.all", "--region", "uk"], &[]).unwrap_err().to_string();
+        assert!(error.contains("/nowhere/at.all"), "{error}");
+    }
+
+    #[test]
+    fn a_secret_comes_from_a_file_and_is_not_shown() {
+        let secret = file("s3cret\n");
+        let environment = [("TOTEBOARD_API_KEY_FILE", secret.path().to_str().unwrap())];
+        let example = read(&["--region", "uk"], &environment).unwrap();
+        assert_eq!(example.api_key.as_deref(), Some("s3cret"));
+        let help = read(&["--help"], &environment).unwrap_err().to_string();
+        assert!(help.contains("TOTEBOARD_API_KEY") && !help.contains("s3cret"), "{help}");
+    }
+}

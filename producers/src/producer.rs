@@ -1,0 +1,487 @@
+//! One producer of a region: stands by until the election is won, then fences, polls and publishes
+//! until it is lost.
+//!
+//! Leading or not, it reads the odds topic all the time: the topic is its memory. One task does
+//! everything that decides; polls and sends run beside it and report back, so that neither a slow
+//! upstream nor a slow broker keeps it from reading, or from hearing that it was deposed.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context;
+use futures::future::BoxFuture;
+use kafka::{
+    Delivered, Election, ElectionEvent, Happening, KafkaSettings, MAX_RECORD_BYTES, Publisher, ReadError, Reading,
+    RegionLog,
+};
+use odds::{Outgoing, Pending, Phase, Plan, Progress, Region, SportKey, Standing, Timestamp, Writer};
+use rand::RngExt;
+use rdkafka::error::KafkaError;
+use tokio::{task::JoinHandle, time::Instant};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+use crate::{
+    Metrics, Source,
+    polling::{Errand, Polling, Returned},
+    settings::PollSettings,
+};
+
+/// A marker goes out at least this often.
+const HEARTBEAT: Duration = Duration::from_secs(8);
+/// Whoever sees no marker for this long knows that the producer is gone.
+const NEXT_BY: i64 = 25_000;
+/// A fence or a step that isn't read in every partition by then will not be.
+const READ_BACK_WITHIN: Duration = Duration::from_secs(10);
+/// How long a board that doesn't fit waits for the step that proves it.
+const PROOF_WITHIN: Duration = Duration::from_secs(30);
+/// Between attempts to reach Kafka.
+const KAFKA_RETRY: Duration = Duration::from_secs(2);
+/// Everything is published anew on request at most this often.
+const ANEW_AT_MOST_EVERY: Duration = Duration::from_secs(60);
+/// How long a stop waits for what is being sent.
+const FLUSH_WITHIN: Duration = Duration::from_secs(5);
+
+pub struct Producer<S> {
+    region: Region,
+    polling: PollSettings,
+    kafka: KafkaSettings,
+    source: Arc<S>,
+    clock: fn() -> Timestamp,
+    metrics: Metrics,
+}
+
+impl<S: Source> Producer<S> {
+    pub fn new(
+        region: Region,
+        polling: PollSettings,
+        kafka: KafkaSettings,
+        source: S,
+        clock: fn() -> Timestamp,
+        metrics: Metrics,
+    ) -> Self {
+        Self { region, polling, kafka, source: Arc::new(source), clock, metrics }
+    }
+
+    /// Runs until told to stop. Fails only where going on makes no sense: a key that is refused,
+    /// settings that librdkafka refuses.
+    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        let log = loop {
+            match RegionLog::start(&self.kafka, self.region, &Reading::Alone).await {
+                Ok(log) => break log,
+                Err(ReadError::Kafka { error: error @ KafkaError::ClientConfig(..), .. }) => {
+                    return Err(error).context("Kafka's settings");
+                }
+                Err(error) => {
+                    warn!(region = %self.region, %error, "the topic can't be read yet");
+                    tokio::select! {
+                        () = stop.cancelled() => return Ok(()),
+                        () = tokio::time::sleep(KAFKA_RETRY) => {}
+                    }
+                }
+            }
+        };
+        let election = Election::join(&self.kafka, self.region)?;
+        let publisher = Publisher::new(&self.kafka, self.region)?;
+        let now = (self.clock)();
+        let polling = Polling::new(self.region, self.polling, self.source.name().to_owned(), now);
+        let running = Running {
+            region: self.region,
+            source: self.source,
+            clock: self.clock,
+            metrics: self.metrics,
+            log,
+            election,
+            publisher,
+            polling,
+            leading: None,
+            started_over: false,
+            unproven_since: None,
+            anew_at: None,
+            kafka: self.kafka,
+        };
+        running.run(stop).await
+    }
+}
+
+struct Running<S> {
+    region: Region,
+    source: Arc<S>,
+    clock: fn() -> Timestamp,
+    metrics: Metrics,
+    kafka: KafkaSettings,
+    log: RegionLog,
+    election: Election,
+    publisher: Publisher,
+    polling: Polling,
+    leading: Option<Leading>,
+    /// The topic had to be read anew since the last term of this process began.
+    started_over: bool,
+    unproven_since: Option<Instant>,
+    anew_at: Option<Instant>,
+}
+
+/// What there is only while leading.
+struct Leading {
+    writer: Writer,
+    pending: Pending,
+    sending: Option<Sending>,
+    /// When the fence or step was sent that is not read back yet.
+    sent_at: Instant,
+    next_marker: Instant,
+    poll: Option<JoinHandle<Returned>>,
+    /// What is on its way makes the step: published when it is read.
+    dirty: bool,
+}
+
+/// A fence or a step on its way to Kafka.
+type Sending = BoxFuture<'static, Result<Sent, KafkaError>>;
+
+struct Sent {
+    images: usize,
+    removals: usize,
+    delivered: Delivered,
+}
+
+/// What the loop woke up for.
+enum Woke {
+    Stop,
+    Read(Result<Happening, ReadError>),
+    Election(ElectionEvent),
+    Sent(Result<Sent, KafkaError>),
+    Polled(Result<Returned, tokio::task::JoinError>),
+    PollDue(Errand),
+    Timer,
+}
+
+impl<S: Source> Running<S> {
+    async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
+        loop {
+            self.act().await?;
+            match self.wait(&stop).await {
+                Woke::Stop => break,
+                Woke::Read(read) => self.read(read).await?,
+                Woke::Election(ElectionEvent::Won) => info!(region = %self.region, "won the election"),
+                Woke::Election(ElectionEvent::Lost) => self.step_down("lost the election"),
+                Woke::Election(ElectionEvent::WishForAnew) => self.wish_for_anew(),
+                Woke::Sent(sent) => self.sent(sent),
+                Woke::Polled(returned) => self.polled(returned)?,
+                Woke::PollDue(errand) => self.poll(errand),
+                Woke::Timer => {}
+            }
+        }
+        self.finish().await;
+        Ok(())
+    }
+
+    async fn wait(&mut self, stop: &CancellationToken) -> Woke {
+        let now = (self.clock)();
+        let errand = match &self.leading {
+            Some(leading) if self.may_poll(leading) => self.polling.next(now),
+            _ => None,
+        };
+        let due_in = errand.as_ref().map(|(_, due)| Duration::from_millis(due.millis_since(now).max(0) as u64));
+        let wake_at = self.wake_at();
+        let (sending, poll) = match &mut self.leading {
+            Some(leading) => (leading.sending.as_mut(), leading.poll.as_mut()),
+            None => (None, None),
+        };
+        tokio::select! {
+            () = stop.cancelled() => Woke::Stop,
+            event = self.election.next() => Woke::Election(event),
+            read = self.log.next() => Woke::Read(read),
+            sent = maybe(sending) => Woke::Sent(sent),
+            polled = maybe(poll) => Woke::Polled(polled),
+            () = sleep_for(due_in) => Woke::PollDue(errand.expect("it has a due time").0),
+            () = tokio::time::sleep_until(wake_at) => Woke::Timer,
+        }
+    }
+
+    /// One poll at a time, and none before the fence stands: only the leader spends credits.
+    fn may_poll(&self, leading: &Leading) -> bool {
+        let fenced = !leading.writer.last().is_fence() || leading.writer.standing(self.log.reader()) == Standing::Ready;
+        leading.poll.is_none() && fenced
+    }
+
+    fn wake_at(&self) -> Instant {
+        let soon = Instant::now() + Duration::from_secs(1);
+        match &self.leading {
+            Some(leading) => leading.next_marker.min(soon),
+            None => soon,
+        }
+    }
+
+    /// Does whatever the state of things calls for.
+    async fn act(&mut self) -> anyhow::Result<()> {
+        self.judge().await;
+        if self.leading.is_none() {
+            if self.election.is_won() && self.log.is_loaded() {
+                self.begin();
+            }
+            return Ok(());
+        }
+        let leading = self.leading.as_mut().expect("it was just looked at");
+        match leading.writer.standing(self.log.reader()) {
+            Standing::Deposed => {
+                self.step_down("a greater term has begun");
+                self.fence_again().await;
+            }
+            Standing::Fencing | Standing::Publishing if leading.sending.is_none() => {
+                if leading.sent_at.elapsed() > READ_BACK_WITHIN {
+                    self.step_down("what was sent is not read back");
+                    self.fence_again().await;
+                }
+            }
+            Standing::Ready if leading.sending.is_none() => {
+                if leading.dirty || leading.next_marker <= Instant::now() {
+                    self.publish();
+                }
+            }
+            Standing::Fencing | Standing::Publishing | Standing::Ready => {}
+        }
+        Ok(())
+    }
+
+    /// A leader that met a greater term goes on above it, if the group says that it still leads.
+    async fn fence_again(&mut self) {
+        if self.election.confirm().await {
+            self.begin();
+        } else {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    fn begin(&mut self) {
+        let now = (self.clock)();
+        if let Some(marker) = self.log.reader().marker() {
+            self.polling.take_over(marker);
+        }
+        let anew = std::mem::take(&mut self.started_over);
+        let (writer, fence) = Writer::begin(self.log.reader(), now, rand::rng().random(), anew);
+        info!(region = %self.region, term = %writer.term(), "leading: fencing off former leaders");
+        let sending = send(self.publisher.clone(), Plan { records: Vec::new(), markers: fence, ..Plan::default() });
+        self.metrics.leading.set(1);
+        self.leading = Some(Leading {
+            writer,
+            pending: Pending::default(),
+            sending: Some(sending),
+            sent_at: Instant::now(),
+            next_marker: Instant::now(),
+            poll: None,
+            dirty: false,
+        });
+    }
+
+    /// Sends nothing more, whatever is waiting. What upstream said is asked for again by whoever leads.
+    fn step_down(&mut self, reason: &str) {
+        let Some(leading) = self.leading.take() else { return };
+        if let Some(poll) = &leading.poll {
+            poll.abort();
+        }
+        drop(leading.sending);
+        self.publisher.purge();
+        self.metrics.leading.set(0);
+        self.metrics.pending.set(0);
+        warn!(region = %self.region, term = %leading.writer.term(), reason, "no longer leading");
+    }
+
+    fn publish(&mut self) {
+        let Some(leading) = &mut self.leading else { return };
+        let now = (self.clock)();
+        let status = self.polling.status(now, now.plus_millis(NEXT_BY));
+        leading.pending.settle(self.log.board());
+        let plan = leading.writer.plan(self.log.reader_mut(), &leading.pending, status, MAX_RECORD_BYTES);
+        for event in &plan.too_large {
+            error!(region = %self.region, %event, "an event is too large to be published and is left out");
+        }
+        self.metrics.too_large.inc_by(plan.too_large.len() as u64);
+        debug!(region = %self.region, step = %leading.writer.last(), records = plan.records.len(), "publishing");
+        leading.sending = Some(send(self.publisher.clone(), plan));
+        leading.next_marker = Instant::now() + HEARTBEAT;
+        leading.dirty = false;
+    }
+
+    fn sent(&mut self, sent: Result<Sent, KafkaError>) {
+        let Some(leading) = &mut self.leading else { return };
+        leading.sending = None;
+        leading.sent_at = Instant::now();
+        match sent {
+            Ok(Sent { images, removals, delivered }) => {
+                self.metrics.delivered("image", images as u64);
+                self.metrics.delivered("removal", removals as u64);
+                self.metrics.delivered("marker", (delivered.records - images - removals) as u64);
+                if !leading.writer.last().is_fence() {
+                    self.metrics.steps.inc();
+                }
+                for latency in &delivered.latencies {
+                    self.metrics.delivery.observe(latency.as_secs_f64());
+                }
+                let longest = delivered.latencies.iter().max().copied().unwrap_or_default();
+                let step = leading.writer.last();
+                let bytes = delivered.bytes;
+                if images + removals > 0 {
+                    info!(region = %self.region, %step, images, removals, bytes, ?longest, "published");
+                } else {
+                    debug!(region = %self.region, %step, ?longest, "marked");
+                }
+            }
+            Err(error) => {
+                error!(region = %self.region, %error, "Kafka did not take a step: the term ends");
+                self.step_down("a delivery failed for good");
+                // An idempotent producer that has lost its place can't go on; a new one can.
+                match Publisher::new(&self.kafka, self.region) {
+                    Ok(publisher) => self.publisher = publisher,
+                    Err(error) => error!(%error, "no new producer can be made"),
+                }
+            }
+        }
+    }
+
+    fn poll(&mut self, errand: Errand) {
+        let Some(leading) = &mut self.leading else { return };
+        let source = self.source.clone();
+        let wanted: Vec<SportKey> = self.polling.wanted().to_vec();
+        leading.poll = Some(tokio::spawn(async move { errand.run(&*source, &wanted).await }));
+    }
+
+    fn polled(&mut self, returned: Result<Returned, tokio::task::JoinError>) -> anyhow::Result<()> {
+        let Some(leading) = &mut self.leading else { return Ok(()) };
+        leading.poll = None;
+        let now = (self.clock)();
+        let returned = match returned {
+            Ok(returned) => returned,
+            Err(error) => anyhow::bail!("a poll broke: {error}"),
+        };
+        self.metrics.polled(returned.outcome());
+        let before = self.polling.status(now, now).state;
+        self.polling.returned(&returned, now)?;
+        self.metrics.say_credits(self.polling.credits());
+        self.metrics.say_freshness(self.polling.freshness().iter());
+        let board = self.log.board();
+        match returned {
+            Returned::Odds(sport, Ok(answer)) => {
+                let (events, unreadable) = (answer.events.len(), answer.unreadable.len());
+                self.metrics.unreadable_events.inc_by(unreadable as u64);
+                leading.pending.poll(board, &sport, answer.events, &answer.unreadable);
+                let pending = leading.pending.len();
+                let credits = self.polling.credits().remaining;
+                info!(region = %self.region, %sport, events, unreadable, changed = pending, credits, "polled");
+                leading.dirty = true;
+            }
+            Returned::Sports(Ok(_)) => {
+                if let Some(sports) = self.polling.known_sports() {
+                    leading.pending.keep_sports(board, &sports);
+                    leading.dirty |= !leading.pending.is_empty();
+                }
+            }
+            Returned::Odds(_, Err(_)) | Returned::Sports(Err(_)) => {}
+        }
+        self.metrics.pending.set(leading.pending.len() as i64);
+        leading.dirty |= self.polling.status(now, now).state != before;
+        Ok(())
+    }
+
+    async fn read(&mut self, read: Result<Happening, ReadError>) -> anyhow::Result<()> {
+        match read {
+            Ok(Happening::Progress(Progress::Mismatched(step))) => {
+                self.metrics.mismatches.inc();
+                error!(region = %self.region, %step, "the board does not fit its digest");
+                self.step_down("the board does not fit");
+                self.start_over().await;
+            }
+            Ok(Happening::Loaded) => {
+                let (events, quotes) = (self.log.board().event_count(), self.log.board().quote_count());
+                info!(region = %self.region, events, quotes, "the topic is read");
+            }
+            Ok(Happening::Progress(_)) => {
+                if let Some(leading) = &mut self.leading {
+                    leading.pending.settle(self.log.board());
+                    self.metrics.pending.set(leading.pending.len() as i64);
+                }
+            }
+            Err(error @ ReadError::Ended(_)) => return Err(error.into()),
+            Err(error) => {
+                error!(region = %self.region, %error, "the topic is not what was read: it is read anew");
+                self.step_down("the topic has to be read anew");
+                self.start_over().await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn start_over(&mut self) {
+        self.started_over = true;
+        self.unproven_since = None;
+        while let Err(error) = self.log.restart().await {
+            warn!(region = %self.region, %error, "the topic can't be read");
+            tokio::time::sleep(KAFKA_RETRY).await;
+        }
+    }
+
+    /// A stand-by's board that nothing proves is wrong in the end. A leader's own next step proves it.
+    async fn judge(&mut self) {
+        if self.log.reader().phase() != Phase::Unproven {
+            self.unproven_since = None;
+            return;
+        }
+        let since = *self.unproven_since.get_or_insert_with(Instant::now);
+        if self.leading.is_none() && !self.election.is_won() && since.elapsed() > PROOF_WITHIN {
+            warn!(region = %self.region, "nothing proves the board: the topic is read anew");
+            self.start_over().await;
+        }
+    }
+
+    fn wish_for_anew(&mut self) {
+        let Some(leading) = &mut self.leading else { return };
+        if self.anew_at.is_none_or(|at| at.elapsed() > ANEW_AT_MOST_EVERY) {
+            info!(region = %self.region, "a reader's board does not fit: everything is published anew");
+            self.anew_at = Some(Instant::now());
+            leading.writer.start_anew();
+            leading.dirty = true;
+        }
+    }
+
+    /// Ends well: what is on its way arrives, and the group knows at once.
+    async fn finish(mut self) {
+        if let Some(leading) = &mut self.leading
+            && let Some(sending) = leading.sending.take()
+            && tokio::time::timeout(FLUSH_WITHIN, sending).await.is_err()
+        {
+            warn!(region = %self.region, "the last step was cut short");
+        }
+        self.election.leave();
+        let publisher = self.publisher.clone();
+        let flushed = tokio::task::spawn_blocking(move || publisher.flush(FLUSH_WITHIN)).await;
+        if let Ok(Err(error)) = flushed {
+            warn!(region = %self.region, %error, "not everything was sent");
+        }
+    }
+}
+
+/// Markers go out when every record is acknowledged.
+fn send(publisher: Publisher, plan: Plan) -> Sending {
+    Box::pin(async move {
+        let images = plan.records.iter().filter(|record| Outgoing::is_image(record)).count();
+        let removals = plan.records.len() - images;
+        let mut delivered = publisher.send(&plan.records).await?;
+        let markers = publisher.send(&plan.markers).await?;
+        delivered.records += markers.records;
+        delivered.bytes += markers.bytes;
+        delivered.latencies.extend(markers.latencies);
+        Ok(Sent { images, removals, delivered })
+    })
+}
+
+/// A future that may not be there: then it never ends.
+async fn maybe<F: Future + Unpin>(future: Option<F>) -> F::Output {
+    match future {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn sleep_for(duration: Option<Duration>) {
+    match duration {
+        Some(duration) => tokio::time::sleep(duration).await,
+        None => std::future::pending().await,
+    }
+}

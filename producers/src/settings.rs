@@ -1,0 +1,90 @@
+//! What a producer is told.
+
+use clap::{Args, ValueEnum};
+use odds::{MarketKey, Region, SportKey};
+
+use crate::{ApiKey, TheOddsApi, simulator};
+
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Producer")]
+pub struct ProducerSettings {
+    /// The region whose bookmakers are asked, and whose topic is written.
+    #[arg(long, value_name = "us|uk|eu|au")]
+    pub region: Region,
+
+    #[command(flatten)]
+    pub polling: PollSettings,
+
+    #[command(flatten)]
+    pub source: SourceSettings,
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Polling")]
+pub struct PollSettings {
+    /// Sports to poll, by key; repeat for more, or separate by commas. Without: all that are in season.
+    #[arg(long = "sports", id = "sports", value_name = "KEY", value_delimiter = ',')]
+    pub sports: Vec<SportKey>,
+
+    /// Markets to ask for. A sport that only has outrights is asked for those.
+    #[arg(long = "markets", id = "markets", value_name = "KEY", value_delimiter = ',', default_values = ["h2h", "spreads", "totals"])]
+    pub markets: Vec<MarketKey>,
+
+    /// This producer's share of what the API key has left: a quarter where four share a key.
+    #[arg(long, default_value_t = 0.25, value_name = "SHARE", value_parser = share)]
+    pub credit_share: f64,
+
+    /// Credits that this producer may use a day (UTC).
+    #[arg(long, value_name = "CREDITS")]
+    pub max_credits_per_day: Option<f64>,
+
+    /// Divides every interval between polls: for a simulator that runs faster than reality.
+    #[arg(long, default_value_t = 1.0, value_name = "FACTOR", hide = true)]
+    pub poll_speed: f64,
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Odds API")]
+pub struct SourceSettings {
+    /// Where odds come from. It is said wherever the odds are shown.
+    #[arg(long, value_enum, value_name = "SOURCE")]
+    pub source: SourceChoice,
+
+    /// The address of the simulator, or of The Odds API if not its own.
+    #[arg(long, value_name = "URL")]
+    pub source_url: Option<String>,
+
+    /// The key for The Odds API.
+    #[arg(long, value_name = "KEY", hide_env_values = true)]
+    pub api_key: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SourceChoice {
+    /// Made-up odds, from the simulator.
+    Simulator,
+    /// Real odds. Needs a key.
+    TheOddsApi,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|share| *share > 0.0 && *share <= 1.0).ok_or("above 0, at most 1".into())
+}
+
+impl SourceSettings {
+    /// A mistyped setting must not serve fiction for fact, nor the other way round.
+    pub fn open(&self) -> anyhow::Result<TheOddsApi> {
+        let key = self.api_key.as_deref().map(str::trim).filter(|key| !key.is_empty());
+        let (name, base, key) = match (self.source, key) {
+            (SourceChoice::TheOddsApi, None) => anyhow::bail!("--source the-odds-api needs --api-key"),
+            (SourceChoice::TheOddsApi, Some(key)) => (TheOddsApi::SOURCE, TheOddsApi::BASE, key),
+            (SourceChoice::Simulator, Some(_)) => {
+                anyhow::bail!("--source simulator goes without --api-key: with a key, say --source the-odds-api")
+            }
+            (SourceChoice::Simulator, None) => (simulator::SOURCE, "http://127.0.0.1:4100", "simulator"),
+        };
+        let url = self.source_url.as_deref().unwrap_or(base);
+        let url = url.parse().map_err(|error| anyhow::anyhow!("--source-url {url}: {error}"))?;
+        TheOddsApi::new(name, url, ApiKey::new(key.to_owned()))
+    }
+}

@@ -1,0 +1,104 @@
+//! The commands that build and start other programs.
+
+use std::{
+    os::unix::process::CommandExt,
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+use anyhow::Context;
+use clap::Args;
+
+use crate::{
+    page, prerequisites, root,
+    steps::{MINUTE, step},
+    target,
+};
+
+pub(crate) const RUN_HELP: &str = "\
+Everything after -- goes to the standalone program: `cargo xtask run -- --help` lists it.";
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// The port on 127.0.0.1.
+    #[arg(long, default_value_t = 8080)]
+    port: u16,
+
+    /// More settings for the standalone program.
+    #[arg(last = true)]
+    rest: Vec<String>,
+}
+
+impl Run {
+    pub(crate) fn execute(self, no_install: bool) -> anyhow::Result<()> {
+        prerequisites::ensure(prerequisites::BUILD, no_install)?;
+        let page = page::build(no_install)?;
+        build(&["--package", "toteboard-standalone"])?;
+        let mut standalone = Command::new(binary("standalone"));
+        standalone.arg("--listen").arg(format!("127.0.0.1:{}", self.port)).arg("--page").arg(page).args(self.rest);
+        // Takes this process's place, so that signals reach it.
+        Err(standalone.exec()).context("the standalone program can't be started")
+    }
+}
+
+fn build(what: &[&str]) -> anyhow::Result<()> {
+    let mut cargo = Command::new("cargo");
+    step("compiling the binaries", 45 * MINUTE, cargo.arg("build").args(what))
+}
+
+fn binary(name: &str) -> PathBuf {
+    target().join("debug").join(name)
+}
+
+#[derive(Debug, Default, Args)]
+pub(crate) struct Test {
+    /// Leave out the tests of the page in Chromium.
+    #[arg(long)]
+    no_browser: bool,
+}
+
+impl Test {
+    pub(crate) fn execute(self, no_install: bool) -> anyhow::Result<()> {
+        prerequisites::ensure(prerequisites::BUILD, no_install)?;
+        if !self.no_browser {
+            prerequisites::ensure(prerequisites::BROWSER, no_install)?;
+        }
+        let mut cargo = Command::new("cargo");
+        step("tests in Rust", 45 * MINUTE, cargo.args(["test", "--workspace"]))?;
+        if self.no_browser {
+            return Ok(());
+        }
+        let page = page::build(no_install)?;
+        // The same packages together as the tests above, so that no dependency is built twice.
+        build(&["--workspace", "--bins"])?;
+        end_to_end(&page)
+    }
+}
+
+/// The page in a real browser, against the standalone program.
+fn end_to_end(page: &std::path::Path) -> anyhow::Result<()> {
+    let folder = root().join("web/e2e");
+    let mut npm = Command::new("npm");
+    npm.args(["ci", "--no-audit", "--no-fund", "--silent"]).current_dir(&folder);
+    step("npm packages of the page's tests", 10 * MINUTE, &mut npm)?;
+    let chromium = prerequisites::chromium().context("Chromium is gone")?;
+    let mut node = Command::new("node");
+    node.args(["--test", "--test-reporter=spec"])
+        .current_dir(&folder)
+        .env("STANDALONE", binary("standalone"))
+        .env("PAGE", page)
+        .env("CHROMIUM", chromium)
+        .stdin(Stdio::null());
+    step("tests of the page in Chromium", 15 * MINUTE, &mut node)
+}
+
+/// What CI runs, on a clean checkout.
+pub(crate) fn ci(no_install: bool) -> anyhow::Result<()> {
+    prerequisites::ensure(prerequisites::BUILD, no_install)?;
+    let mut format = Command::new("cargo");
+    step("formatting", 2 * MINUTE, format.args(["fmt", "--all", "--check"]))?;
+    let mut clippy = Command::new("cargo");
+    clippy.args(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]);
+    step("clippy", 45 * MINUTE, &mut clippy)?;
+    Test::default().execute(no_install)
+}

@@ -1,0 +1,75 @@
+//! What a developer types: `cargo xtask <command>`.
+
+mod commands;
+mod page;
+mod prerequisites;
+mod steps;
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+
+/// Builds, runs and tests Toteboard.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Xtask {
+    /// Install nothing: say what is missing instead.
+    #[arg(long, global = true)]
+    no_install: bool,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Builds everything and starts it in one process, on made-up odds.
+    #[command(after_help = commands::RUN_HELP)]
+    Run(commands::Run),
+    /// Builds just the page, and says where it is.
+    Page,
+    /// Runs all tests that need no server: unit, property, integration, and the page in Chromium.
+    Test(commands::Test),
+    /// What CI runs: formatting, clippy, tests.
+    Ci,
+}
+
+fn main() -> ExitCode {
+    match execute() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn execute() -> anyhow::Result<()> {
+    let Xtask { no_install, command } = Xtask::parse();
+    std::env::set_current_dir(root())?;
+    match command {
+        Command::Run(run) => run.execute(no_install),
+        Command::Page => {
+            prerequisites::ensure(prerequisites::BUILD, no_install)?;
+            println!("the page is in {}", page::build(no_install)?.display());
+            Ok(())
+        }
+        Command::Test(test) => test.execute(no_install),
+        Command::Ci => commands::ci(no_install),
+    }
+}
+
+/// The checkout.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is a folder of the checkout").to_owned()
+}
+
+/// Where cargo puts what it builds.
+fn target() -> PathBuf {
+    #[expect(clippy::disallowed_methods, reason = "cargo's own setting, not one of ours")]
+    let set = std::env::var("CARGO_TARGET_DIR");
+    set.map_or_else(|_| root().join("target"), |folder| root().join(folder))
+}

@@ -1,0 +1,163 @@
+//! Builds the page: the Leptos app to wasm, its JavaScript glue, names that carry a hash of the
+//! content, and everything compressed once.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, bail};
+use wasm_bindgen_cli_support::Bindgen;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::{
+    prerequisites, root,
+    steps::{MINUTE, output, step, works},
+    target,
+};
+
+const TRIPLE: &str = "wasm32-unknown-unknown";
+const PACKAGE: &str = "toteboard-web";
+
+/// Builds the page and gives the folder it is in.
+pub(crate) fn build(no_install: bool) -> anyhow::Result<PathBuf> {
+    let wasm = compile(no_install)?;
+    let page = target().join("page-site");
+    let source = fs::read(&wasm).with_context(|| wasm.display().to_string())?;
+    let stamp = format!("{:016x}", xxh3_64(&source) ^ inputs()?);
+    if fs::read_to_string(page.join(".stamp")).is_ok_and(|before| before == stamp) {
+        return Ok(page);
+    }
+    eprintln!("==> putting the page together");
+    let glue = target().join("page-glue");
+    Bindgen::new()
+        .input_path(&wasm)
+        .out_name("app")
+        .web(true)?
+        .typescript(false)
+        .remove_name_section(true)
+        .remove_producers_section(true)
+        .generate(&glue)
+        .context("wasm-bindgen")?;
+    if page.exists() {
+        fs::remove_dir_all(&page)?;
+    }
+    assemble(&glue, &page)?;
+    fs::write(page.join(".stamp"), stamp)?;
+    Ok(page)
+}
+
+/// Whatever goes into the page besides the wasm.
+fn inputs() -> anyhow::Result<u64> {
+    let mut files: Vec<PathBuf> = vec![root().join("web/index.html"), root().join("xtask/src/page.rs")];
+    for entry in fs::read_dir(root().join("web/assets"))? {
+        files.push(entry?.path());
+    }
+    files.sort();
+    let mut all = Vec::new();
+    for file in files {
+        all.extend(fs::read(file)?);
+    }
+    Ok(xxh3_64(&all))
+}
+
+/// Compiles the app: with rustup's target, or with Debian's own Rust where rustup can't add one.
+fn compile(no_install: bool) -> anyhow::Result<PathBuf> {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["build", "--package", PACKAGE, "--profile", "page", "--target", TRIPLE]);
+    if !rustup_has_target() {
+        // Quiet: where it fails, there is another way.
+        let added = !no_install && works("rustup", &["target", "add", TRIPLE]);
+        if !added {
+            prerequisites::ensure(prerequisites::DEBIAN_WASM, no_install).context(
+                "the page needs Rust's wasm target: `rustup target add wasm32-unknown-unknown` fails here, \
+                 and Debian's own Rust packages, which would do too, are not there",
+            )?;
+            use_debian(&mut cargo)?;
+        }
+    }
+    step("compiling the page to wasm", 20 * MINUTE, &mut cargo)?;
+    Ok(target().join(TRIPLE).join("page").join(format!("{PACKAGE}.wasm")))
+}
+
+fn rustup_has_target() -> bool {
+    let library = |sysroot: String| Path::new(&sysroot).join("lib/rustlib").join(TRIPLE).is_dir();
+    output("rustc", &["--print", "sysroot"]).is_ok_and(library)
+}
+
+/// Debian ships the compiler and the sources of the standard library, but no built one for wasm and
+/// no linker: the library is built here, and rustup's toolchain has the linker.
+fn use_debian(cargo: &mut Command) -> anyhow::Result<()> {
+    let sysroot = output("rustc", &["--print", "sysroot"])?;
+    let host = output("rustc", &["--print", "host-tuple"])?;
+    let linker = Path::new(&sysroot).join("lib/rustlib").join(host).join("bin/rust-lld");
+    if !linker.is_file() {
+        bail!("no linker for wasm at {}", linker.display());
+    }
+    cargo
+        .args(["-Z", "build-std=std,panic_abort"])
+        .env("RUSTC", "/usr/bin/rustc")
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker);
+    Ok(())
+}
+
+/// Gives every file its final name, writes these names into the files that refer to them, and
+/// compresses all.
+fn assemble(glue: &Path, page: &Path) -> anyhow::Result<()> {
+    let assets = page.join("assets");
+    fs::create_dir_all(&assets)?;
+    let web = root().join("web");
+    let mut names: BTreeMap<String, String> = BTreeMap::new();
+    // In an order in which every file comes after those it names.
+    let mut files = vec![
+        ("app.wasm".to_owned(), glue.join("app_bg.wasm")),
+        ("app.js".to_owned(), glue.join("app.js")),
+        ("boot.js".to_owned(), web.join("assets/boot.js")),
+    ];
+    for entry in fs::read_dir(web.join("assets"))? {
+        let path = entry?.path();
+        let name = path.file_name().expect("a file").to_string_lossy().into_owned();
+        if name != "boot.js" {
+            files.push((name, path));
+        }
+    }
+    for (name, path) in files {
+        let content = fill(&fs::read(&path).with_context(|| path.display().to_string())?, &names)?;
+        let (stem, extension) = name.rsplit_once('.').context("a file without an extension")?;
+        let hashed = format!("{stem}-{:016x}.{extension}", xxh3_64(&content));
+        write(&assets.join(&hashed), &content)?;
+        names.insert(name, hashed);
+    }
+    let index = fill(&fs::read(web.join("index.html"))?, &names)?;
+    write(&page.join("index.html"), &index)
+}
+
+/// Puts final names in the places of `{{name}}`.
+fn fill(content: &[u8], names: &BTreeMap<String, String>) -> anyhow::Result<Vec<u8>> {
+    let Ok(text) = std::str::from_utf8(content) else { return Ok(content.to_vec()) };
+    let mut text = text.to_owned();
+    for (name, hashed) in names {
+        text = text.replace(&format!("{{{{{name}}}}}"), hashed);
+    }
+    if let Some(at) = text.find("{{").filter(|_| text.contains("}}") && !text.contains("wasm_bindgen")) {
+        let rest: String = text[at..].chars().take(40).collect();
+        if rest.contains("}}") {
+            bail!("nothing is known by the name in {rest:?}");
+        }
+    }
+    Ok(text.into_bytes())
+}
+
+fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
+    fs::write(path, content)?;
+    let mut compressed = Vec::new();
+    let settings = brotli::enc::BrotliEncoderParams { quality: 11, lgwin: 22, ..Default::default() };
+    brotli::CompressorWriter::with_params(&mut compressed, 4096, &settings).write_all(content)?;
+    let name = format!("{}.br", path.file_name().expect("a file").to_string_lossy());
+    fs::write(path.with_file_name(name), compressed)?;
+    Ok(())
+}

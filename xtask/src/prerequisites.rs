@@ -1,0 +1,87 @@
+//! What must be there before anything is compiled. On Debian as root it is installed; elsewhere one
+//! line says what to install.
+
+use std::{path::Path, process::Command};
+
+use anyhow::bail;
+
+use crate::steps::{MINUTE, output, step, works};
+
+/// A thing that is needed, how to see that it is there, and Debian's package of it.
+pub(crate) struct Need {
+    what: &'static str,
+    is_there: fn() -> bool,
+    package: &'static str,
+}
+
+/// To compile the binaries.
+pub(crate) const BUILD: &[Need] = &[
+    Need { what: "a C compiler", is_there: || works("cc", &["--version"]), package: "gcc" },
+    Need { what: "a C++ compiler", is_there: || works("c++", &["--version"]), package: "g++" },
+    Need { what: "make", is_there: || works("make", &["--version"]), package: "make" },
+    Need { what: "pkg-config", is_there: || works("pkg-config", &["--version"]), package: "pkg-config" },
+    Need {
+        what: "OpenSSL's development files",
+        is_there: || works("pkg-config", &["--exists", "openssl"]),
+        package: "libssl-dev",
+    },
+];
+
+/// To run the page's tests.
+pub(crate) const BROWSER: &[Need] = &[
+    Need { what: "Node.js 20 or later", is_there: node_is_new, package: "nodejs" },
+    Need { what: "npm", is_there: || works("npm", &["--version"]), package: "npm" },
+    Need { what: "Chromium", is_there: || chromium().is_some(), package: "chromium" },
+];
+
+/// Debian's own Rust for wasm, where rustup can add no target.
+pub(crate) const DEBIAN_WASM: &[Need] = &[
+    Need { what: "Debian's rustc", is_there: || Path::new("/usr/bin/rustc").is_file(), package: "rustc-web" },
+    Need {
+        what: "the sources of its standard library",
+        is_there: || Path::new("/usr/lib/rustlib/src/rust/library/std/Cargo.toml").is_file(),
+        package: "rust-web-src",
+    },
+];
+
+pub(crate) fn ensure(needs: &[Need], no_install: bool) -> anyhow::Result<()> {
+    let missing: Vec<&Need> = needs.iter().filter(|need| !(need.is_there)()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let what = missing.iter().map(|need| need.what).collect::<Vec<_>>().join(", ");
+    let packages: Vec<&str> = missing.iter().map(|need| need.package).collect();
+    let debian = works("apt-get", &["--version"]);
+    if no_install || !debian || !is_root() {
+        let how = format!("sudo apt-get install -y {}", packages.join(" "));
+        if debian {
+            bail!("missing: {what}. Install with: {how}");
+        }
+        bail!("missing: {what}. On Debian that is: {how}");
+    }
+    eprintln!("missing: {what}; installing {}", packages.join(" "));
+    let mut update = Command::new("apt-get");
+    step("apt-get update", 5 * MINUTE, update.args(["-qq", "update"]))?;
+    let mut install = Command::new("apt-get");
+    install.args(["-qq", "-y", "--no-install-recommends", "install"]).args(&packages);
+    step("apt-get install", 15 * MINUTE, install.env("DEBIAN_FRONTEND", "noninteractive"))?;
+    match missing.iter().find(|need| !(need.is_there)()) {
+        None => Ok(()),
+        Some(need) => bail!("{} is still missing after {} was installed", need.what, need.package),
+    }
+}
+
+fn is_root() -> bool {
+    output("id", &["-u"]).is_ok_and(|id| id == "0")
+}
+
+fn node_is_new() -> bool {
+    let version = output("node", &["--version"]).unwrap_or_default();
+    let major = version.trim_start_matches('v').split('.').next().and_then(|major| major.parse::<u32>().ok());
+    major.is_some_and(|major| major >= 20)
+}
+
+/// The browser's program.
+pub(crate) fn chromium() -> Option<&'static str> {
+    ["chromium", "chromium-browser", "google-chrome"].into_iter().find(|name| works(name, &["--version"]))
+}

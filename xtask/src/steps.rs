@@ -1,0 +1,63 @@
+//! Running other programs: each a named step with a time limit, that says what failed.
+
+use std::{
+    process::{Child, Command, ExitStatus, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+
+/// Runs a program to its end, shown as a step. A failure or too long a time is an error that names it.
+pub(crate) fn step(name: &str, limit: Duration, command: &mut Command) -> anyhow::Result<()> {
+    let began = Instant::now();
+    eprintln!("==> {name}");
+    let status = run(limit, command).with_context(|| format!("{name}: {}", shown(command)))?;
+    if !status.success() {
+        bail!("{name} failed ({status}): {}", shown(command));
+    }
+    eprintln!("    {name}: {} s", began.elapsed().as_secs());
+    Ok(())
+}
+
+fn run(limit: Duration, command: &mut Command) -> anyhow::Result<ExitStatus> {
+    let mut child = command.spawn()?;
+    let end = Instant::now() + limit;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        if Instant::now() > end {
+            stop(&mut child);
+            bail!("took longer than {} s", limit.as_secs());
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn stop(child: &mut Child) {
+    // It may just have ended by itself.
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+/// Whether a program runs and ends well, with its output kept quiet.
+pub(crate) fn works(program: &str, args: &[&str]) -> bool {
+    let quiet =
+        Command::new(program).args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    quiet.is_ok_and(|status| status.success())
+}
+
+/// What a program prints.
+pub(crate) fn output(program: &str, args: &[&str]) -> anyhow::Result<String> {
+    let output = Command::new(program).args(args).output().with_context(|| format!("{program} can't be run"))?;
+    anyhow::ensure!(output.status.success(), "{program} {} failed ({})", args.join(" "), output.status);
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+fn shown(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
+
+pub(crate) const MINUTE: Duration = Duration::from_secs(60);
