@@ -27,7 +27,7 @@ const PART_BYTES: usize = 1_000_000;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Revision(u64);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Board {
     events: HashMap<EventId, Entry>,
     /// Every event, gone ones included, at the revision of its last change.
@@ -54,7 +54,7 @@ struct Remembered {
     revision: Revision,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Entry {
     present: bool,
     details: Details,
@@ -66,7 +66,7 @@ struct Entry {
     quotes: Vec<Quote>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Quote {
     bookmaker: BookmakerKey,
     market: MarketKey,
@@ -132,6 +132,11 @@ impl Board {
 
     pub fn event_count(&self) -> usize {
         self.live_events
+    }
+
+    /// Events it knows, gone ones included.
+    pub fn entries(&self) -> usize {
+        self.events.len()
     }
 
     pub fn quote_count(&self) -> usize {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{Board, EventId, Image, SportKey};
 
 /// However long Kafka is away, this holds one image per event at most.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Pending {
     changes: BTreeMap<EventId, Option<Image>>,
     /// Sports whose last answer was empty while the board had events of theirs.
@@ -104,5 +104,127 @@ impl Pending {
         } else {
             self.changes.remove(&event);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Decimal, Details, Market, Outcome, Outcomes, Quotes, Timestamp};
+
+    fn image(sport: &str, price: i64, at: i64) -> Image {
+        let outcome = Outcome { name: "x".into(), price: Decimal::new(price, 2), point: None, description: None };
+        let market = Market { last_update: Timestamp::from_millis(at), outcomes: Outcomes::new(vec![outcome]) };
+        let details = Details {
+            sport_key: sport.parse().unwrap(),
+            sport_title: "S".into(),
+            commence_time: Timestamp::from_millis(0),
+            home_team: None,
+            away_team: None,
+        };
+        let quotes = Quotes::from([(("b".parse().unwrap(), "m".parse().unwrap()), market)]);
+        Image { polled_at: Timestamp::from_millis(at), details, quotes }
+    }
+
+    fn id(text: &str) -> EventId {
+        text.parse().unwrap()
+    }
+
+    fn sport(text: &str) -> SportKey {
+        text.parse().unwrap()
+    }
+
+    /// A board with events `a` and `b` of sport `s` and `c` of sport `t`.
+    fn board() -> Board {
+        let mut board = Board::default();
+        board.set(&id("a"), &image("s", 150, 1));
+        board.set(&id("b"), &image("s", 150, 1));
+        board.set(&id("c"), &image("t", 150, 1));
+        board
+    }
+
+    fn names(pending: &Pending) -> Vec<(&str, bool)> {
+        pending.changes().map(|(event, image)| (event.as_str(), image.is_some())).collect()
+    }
+
+    #[test]
+    fn only_what_differs_is_wanted() {
+        let mut pending = Pending::default();
+        let answer = vec![(id("a"), image("s", 150, 9)), (id("b"), image("s", 160, 9))];
+        pending.poll(&board(), &sport("s"), answer, &[]);
+        assert_eq!(names(&pending), [("b", true)]);
+    }
+
+    #[test]
+    fn a_price_that_went_and_came_back_unseen_is_no_change() {
+        let mut pending = Pending::default();
+        let answer = |price| vec![(id("a"), image("s", price, price)), (id("b"), image("s", 150, price))];
+        pending.poll(&board(), &sport("s"), answer(160), &[]);
+        pending.poll(&board(), &sport("s"), answer(150), &[]);
+        assert!(pending.is_empty());
+    }
+
+    #[test]
+    fn a_price_that_waits_to_be_sent_keeps_its_time() {
+        let mut pending = Pending::default();
+        let answer = |at| vec![(id("a"), image("s", 160, at)), (id("b"), image("s", 150, at))];
+        pending.poll(&board(), &sport("s"), answer(5), &[]);
+        pending.poll(&board(), &sport("s"), answer(9), &[]);
+        let (_, image) = pending.changes().next().unwrap();
+        assert_eq!(image.unwrap().quotes.values().next().unwrap().last_update, Timestamp::from_millis(5));
+    }
+
+    #[test]
+    fn what_an_answer_lacks_is_gone() {
+        let mut pending = Pending::default();
+        pending.poll(&board(), &sport("s"), vec![(id("a"), image("s", 150, 9))], &[]);
+        assert_eq!(names(&pending), [("b", false)]);
+    }
+
+    #[test]
+    fn an_empty_answer_is_believed_the_second_time() {
+        let mut pending = Pending::default();
+        pending.poll(&board(), &sport("s"), vec![], &[]);
+        assert!(pending.is_empty());
+        pending.poll(&board(), &sport("s"), vec![], &[]);
+        assert_eq!(names(&pending), [("a", false), ("b", false)]);
+    }
+
+    #[test]
+    fn two_empty_answers_with_odds_between_are_each_the_first() {
+        let mut pending = Pending::default();
+        let full = || vec![(id("a"), image("s", 150, 9)), (id("b"), image("s", 150, 9))];
+        pending.poll(&board(), &sport("s"), vec![], &[]);
+        pending.poll(&board(), &sport("s"), full(), &[]);
+        pending.poll(&board(), &sport("s"), vec![], &[]);
+        assert!(pending.is_empty());
+    }
+
+    #[test]
+    fn events_that_could_not_be_read_stay() {
+        let mut pending = Pending::default();
+        pending.poll(&board(), &sport("s"), vec![], &[Some(id("a"))]);
+        assert_eq!(names(&pending), [("b", false)]);
+        let mut pending = Pending::default();
+        pending.poll(&board(), &sport("s"), vec![(id("d"), image("s", 150, 9))], &[None]);
+        assert_eq!(names(&pending), [("d", true)]);
+    }
+
+    #[test]
+    fn sports_that_are_no_longer_polled_go() {
+        let mut pending = Pending::default();
+        pending.keep_sports(&board(), &BTreeSet::from([sport("t")]));
+        assert_eq!(names(&pending), [("a", false), ("b", false)]);
+    }
+
+    #[test]
+    fn what_the_board_shows_is_settled() {
+        let mut pending = Pending::default();
+        let mut board = board();
+        pending.poll(&board, &sport("s"), vec![(id("a"), image("s", 160, 9))], &[]);
+        board.set(&id("a"), &image("s", 160, 9));
+        board.remove(&id("b"));
+        pending.settle(&board);
+        assert!(pending.is_empty());
     }
 }

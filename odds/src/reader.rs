@@ -42,7 +42,7 @@ pub enum Phase {
 /// A partition whose newest record of an event is not what the board shows, or was never proven so.
 pub type LooseEnd = (u32, EventId);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Reader {
     partitions: Vec<Partition>,
     /// Read and not applied, in the order of steps.
@@ -62,7 +62,7 @@ pub struct Reader {
     board: Board,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Partition {
     /// The offset after the last record that was read.
     position: i64,
@@ -73,7 +73,7 @@ struct Partition {
     term: Term,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Change {
     partition: u32,
     offset: i64,
@@ -82,7 +82,7 @@ struct Change {
     image: Option<Box<Image>>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Arrived {
     /// Nothing for a fence.
     marker: Option<Box<Marker>>,

@@ -71,7 +71,7 @@ pub enum Standing {
 }
 
 /// The hand that writes one term.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Writer {
     last: StepId,
     next_partition: u32,

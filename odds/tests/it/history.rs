@@ -1,0 +1,289 @@
+//! A history that is played: a log of partitions, leaders that write to it and may stop anywhere
+//! and wake up late, readers, and compaction. Everything passes through the records' wire form.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use odds::{
+    Credits, Details, EventId, FeedState, Headers, Image, Market, Outcome, Outcomes, Outgoing, Pending, Phase,
+    Progress, Quotes, Reader, Record, SportKey, Standing, Status, StepId, Timestamp, Writer,
+};
+
+/// What a leader wants on the board: a price for each event, or none.
+pub type Target = BTreeMap<u8, u16>;
+
+/// A board in a form that compares.
+pub type Shown = BTreeMap<EventId, Image>;
+
+pub fn event_id(event: u8) -> EventId {
+    format!("e{event}").parse().unwrap()
+}
+
+pub fn sport() -> SportKey {
+    "s".parse().unwrap()
+}
+
+pub fn image(price: u16) -> Image {
+    let outcome =
+        Outcome { name: "home".into(), price: odds::Decimal::new(i64::from(price), 2), point: None, description: None };
+    let market =
+        Market { last_update: Timestamp::from_millis(i64::from(price)), outcomes: Outcomes::new(vec![outcome]) };
+    Image {
+        polled_at: Timestamp::from_millis(0),
+        details: Details {
+            sport_key: sport(),
+            sport_title: "S".into(),
+            commence_time: Timestamp::from_millis(0),
+            home_team: None,
+            away_team: None,
+        },
+        quotes: Quotes::from([(("b".parse().unwrap(), "m".parse().unwrap()), market)]),
+    }
+}
+
+pub fn shown(reader: &Reader) -> Shown {
+    let board = reader.board();
+    let image = |id: &EventId| board.image(id, Timestamp::from_millis(0)).expect("it is on the board");
+    board.event_ids().map(|id| (id.clone(), image(id))).collect()
+}
+
+#[derive(Clone, Debug)]
+pub struct Entry {
+    pub offset: i64,
+    pub key: String,
+    pub record: Record,
+}
+
+#[derive(Clone, Debug)]
+pub struct Log {
+    pub partitions: Vec<Vec<Entry>>,
+}
+
+impl Log {
+    pub fn new(partitions: usize) -> Self {
+        Self { partitions: vec![Vec::new(); partitions] }
+    }
+
+    pub fn append(&mut self, out: &Outgoing) -> i64 {
+        let headers = out.headers();
+        let headers = Headers {
+            v: Some(headers.v.as_bytes()),
+            term: Some(headers.term.as_bytes()),
+            step: Some(headers.step.as_bytes()),
+        };
+        let record = Record::read(headers, Some(out.key.as_bytes()), out.value.as_deref().map(str::as_bytes)).unwrap();
+        let partition = &mut self.partitions[out.partition as usize];
+        let offset = partition.last().map_or(0, |last| last.offset + 1);
+        partition.push(Entry { offset, key: out.key.clone(), record });
+        offset
+    }
+
+    pub fn ends(&self) -> Vec<i64> {
+        self.partitions.iter().map(|entries| entries.last().map_or(0, |last| last.offset + 1)).collect()
+    }
+
+    /// What Kafka would keep of each partition if it compacted it up to an offset: of every key the
+    /// newest record before that offset, and perhaps no longer the removals among these.
+    pub fn compacted(&self, up_to: &[i64], drop_removals: bool) -> Self {
+        let partitions = self.partitions.iter().zip(up_to);
+        let keep = |(entries, up_to): (&Vec<Entry>, &i64)| {
+            let closed = entries.iter().filter(|entry| entry.offset < *up_to);
+            let newest: BTreeMap<&str, i64> = closed.map(|entry| (entry.key.as_str(), entry.offset)).collect();
+            let is_removal = |entry: &Entry| matches!(entry.record.kind, odds::RecordKind::Removal(_));
+            // Whatever stands at the very end of a partition is never compacted away.
+            let last = entries.last().map_or(0, |entry| entry.offset);
+            let kept = entries.iter().filter(|entry| {
+                entry.offset >= *up_to
+                    || entry.offset == last
+                    || (newest[entry.key.as_str()] == entry.offset && !(drop_removals && is_removal(entry)))
+            });
+            kept.cloned().collect()
+        };
+        Self { partitions: partitions.map(keep).collect() }
+    }
+}
+
+/// A reader that notes the board at every step it reaches.
+#[derive(Clone, Debug)]
+pub struct Observer {
+    pub reader: Reader,
+    pub seen: BTreeMap<StepId, Shown>,
+    /// It loaded a compacted log: its board may not fit, and then it loads again.
+    loads: bool,
+}
+
+impl Observer {
+    /// Reads from the beginning of a log that is still empty: judged at every step.
+    pub fn from_the_start(partitions: usize) -> Self {
+        Self { reader: Reader::new(&vec![0; partitions]), seen: BTreeMap::new(), loads: false }
+    }
+
+    /// Loads a log as it now is.
+    pub fn loading(log: &Log) -> Self {
+        Self { reader: Reader::new(&log.ends()), seen: BTreeMap::new(), loads: true }
+    }
+
+    /// Reads the next record of a partition, if there is one.
+    pub fn read_one(&mut self, log: &Log, partition: usize) -> bool {
+        let position = self.reader.position(partition as u32);
+        let Some(entry) = log.partitions[partition].iter().find(|entry| entry.offset >= position) else {
+            return false;
+        };
+        match self.reader.read(partition as u32, entry.offset, entry.record.clone()) {
+            Progress::Applied(step) => {
+                if self.reader.phase() == Phase::Live {
+                    self.seen.insert(step, shown(&self.reader));
+                }
+            }
+            Progress::Mismatched(_) if self.loads => self.reader = Reader::new(&log.ends()),
+            Progress::Mismatched(step) => panic!("the board does not fit at {step}"),
+            Progress::Waiting | Progress::Fenced => {}
+        }
+        true
+    }
+
+    /// Reads all there is, one partition after the other, in this order.
+    pub fn read_in_order(&mut self, log: &Log, order: impl IntoIterator<Item = usize>) {
+        for partition in order {
+            while self.read_one(log, partition) {}
+        }
+    }
+
+    /// Reads all there is, partitions in turn.
+    pub fn read_in_turn(&mut self, log: &Log) {
+        while (0..log.partitions.len()).filter(|partition| self.read_one(log, *partition)).count() > 0 {}
+    }
+}
+
+/// A producer as far as the log is concerned.
+#[derive(Clone, Debug)]
+pub struct Leader {
+    pub observer: Observer,
+    writer: Option<Writer>,
+    pending: Pending,
+    /// Handed to the Kafka client, not yet in the log.
+    pub queue: VecDeque<Outgoing>,
+    /// After its newest marker or fence, in each partition.
+    own: Vec<i64>,
+}
+
+impl Leader {
+    pub fn new(partitions: usize) -> Self {
+        Self {
+            observer: Observer::from_the_start(partitions),
+            writer: None,
+            pending: Pending::default(),
+            queue: VecDeque::new(),
+            own: vec![0; partitions],
+        }
+    }
+
+    pub fn has_begun(&self) -> bool {
+        self.writer.is_some()
+    }
+
+    /// Wins the election: reads everything and fences.
+    pub fn begin(&mut self, log: &Log, now: i64, tie: u32) {
+        self.observer.read_in_turn(log);
+        let (writer, fence) = Writer::begin(&self.observer.reader, Timestamp::from_millis(now), tie, false);
+        self.writer = Some(writer);
+        self.queue = fence.into();
+    }
+
+    pub fn send_one(&mut self, log: &mut Log) {
+        let out = self.queue.pop_front().expect("there is something to send");
+        let offset = log.append(&out);
+        if !out.is_image() {
+            self.own[out.partition as usize] = offset + 1;
+        }
+    }
+
+    pub fn send_all(&mut self, log: &mut Log) {
+        while !self.queue.is_empty() {
+            self.send_one(log);
+        }
+    }
+
+    /// Reads as little as it must to see its own last step.
+    pub fn read_own(&mut self, log: &Log) {
+        for partition in 0..self.own.len() {
+            while self.observer.reader.position(partition as u32) < self.own[partition] {
+                assert!(self.observer.read_one(log, partition), "what it wrote is in the log");
+            }
+        }
+    }
+
+    pub fn standing(&self) -> Standing {
+        self.writer.as_ref().expect("it has begun").standing(&self.observer.reader)
+    }
+
+    /// Makes the next step towards a target. Tells whether it may.
+    pub fn plan(&mut self, target: &Target) -> bool {
+        if !self.queue.is_empty() || self.standing() != Standing::Ready {
+            return false;
+        }
+        self.observer.reader.apply_staged();
+        let answer = || target.iter().map(|(event, price)| (event_id(*event), image(*price)));
+        // An answer that empties the sport is believed the second time.
+        for _ in 0..2 {
+            self.pending.poll(self.observer.reader.board(), &sport(), answer(), &[]);
+        }
+        let status = Status {
+            at: Timestamp::from_millis(0),
+            next_by: Timestamp::from_millis(0),
+            state: FeedState::Live,
+            reason: None,
+            source: "model".into(),
+            credits: Credits::default(),
+            sports: BTreeMap::new(),
+            bookmakers: BTreeMap::new(),
+        };
+        let writer = self.writer.as_mut().expect("it has begun");
+        let plan = writer.plan(&mut self.observer.reader, &self.pending, status, usize::MAX);
+        self.pending = Pending::default();
+        self.queue = plan.records.into_iter().chain(plan.markers).collect();
+        true
+    }
+}
+
+/// The board that a target describes.
+pub fn wanted(target: &Target) -> Shown {
+    target.iter().map(|(event, price)| (event_id(*event), image(*price))).collect()
+}
+
+/// Checks a log that ends with a step of the last leader towards `target`: readers in any order go
+/// through the same boards and end at the target, and so does one that loads what compaction left.
+pub fn check(log: &Log, target: &Target, others: &[&Observer]) {
+    let partitions = log.partitions.len();
+    let mut boards: BTreeMap<StepId, Shown> = BTreeMap::new();
+    let mut agree = |observer: &Observer| {
+        for (step, shown) in &observer.seen {
+            let first = boards.entry(*step).or_insert_with(|| shown.clone());
+            assert_eq!(first, shown, "two readers differ at {step}");
+        }
+    };
+    let mut readers = vec![Observer::from_the_start(partitions); 3];
+    readers[0].read_in_order(log, 0..partitions);
+    readers[1].read_in_order(log, (0..partitions).rev());
+    readers[2].read_in_turn(log);
+    for reader in &readers {
+        agree(reader);
+        assert_eq!(shown(&reader.reader), wanted(target), "the last step's board");
+        assert_eq!(reader.reader.phase(), Phase::Live);
+    }
+    others.iter().for_each(|observer| agree(observer));
+
+    let ends = log.ends();
+    let nothing = vec![0; partitions];
+    let halves: Vec<i64> = ends.iter().map(|end| end / 2).collect();
+    let first_only: Vec<i64> = ends.iter().enumerate().map(|(n, end)| if n == 0 { *end } else { 0 }).collect();
+    let last_only: Vec<i64> = ends.iter().enumerate().map(|(n, end)| if n == 0 { 0 } else { *end }).collect();
+    for up_to in [&nothing, &ends, &halves, &first_only, &last_only] {
+        for drop_removals in [false, true] {
+            let compacted = log.compacted(up_to, drop_removals);
+            let mut loader = Observer::loading(&compacted);
+            loader.read_in_order(&compacted, 0..partitions);
+            assert_eq!(loader.reader.phase(), Phase::Live, "a compacted log proves itself");
+            assert_eq!(shown(&loader.reader), wanted(target), "loaded from a compacted log");
+        }
+    }
+}
