@@ -11,7 +11,7 @@ pub struct TopicPlan {
     pub partitions: i32,
     pub replication: i32,
     /// Settings of the topic that differ from the broker's.
-    pub settings: Vec<(&'static str, String)>,
+    pub settings: Vec<(String, String)>,
 }
 
 pub fn topic_of(region: Region) -> &'static str {
@@ -35,14 +35,18 @@ pub fn plan() -> Vec<TopicPlan> {
             partitions,
             replication,
             // The topic holds the live board and little else. Only closed segments are compacted.
-            settings: vec![("cleanup.policy", "compact".into()), ("segment.ms", (10 * 60 * 1000).to_string())],
+            settings: pairs(&[("cleanup.policy", "compact"), ("segment.ms", "600000")]),
         }
     });
     let control = TopicPlan {
         name: CONTROL.to_owned(),
         partitions: 1,
         replication: 2,
-        settings: vec![("cleanup.policy", "delete".into()), ("retention.ms", (24 * 60 * 60 * 1000).to_string())],
+        settings: pairs(&[("cleanup.policy", "delete"), ("retention.ms", "86400000")]),
     };
     odds.chain([control]).collect()
+}
+
+fn pairs(settings: &[(&str, &str)]) -> Vec<(String, String)> {
+    settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }

@@ -1,1 +1,128 @@
-fn main() {}
+//! The topic-creator's process.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use kafka::{KafkaSettings, TopicPlan, plan};
+use process::{Lifecycle, LogSettings};
+use topic_creator::{Cluster, Command, CreateSettings, Created};
+
+/// Something differs from the plan.
+const DIFFERS: u8 = 2;
+
+/// Creates, lists and describes Kafka topics.
+#[derive(Debug, Parser)]
+#[command(name = "topic-creator", version)]
+struct Settings {
+    /// A TOML file with settings, by their long names with _ for -. Flags and environment are stronger.
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<std::path::PathBuf>,
+
+    #[command(subcommand)]
+    command: Command,
+
+    #[command(flatten)]
+    kafka: KafkaSettings,
+
+    #[command(flatten)]
+    log: LogSettings,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(process::load()).await {
+        Ok(code) => code,
+        Err(error) => process::exit(Err(error)),
+    }
+}
+
+async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
+    let Settings { command, kafka, log, .. } = settings;
+    let _logs = log.start("topic-creator")?;
+    let done = |()| ExitCode::SUCCESS;
+    match command {
+        Command::Create(settings) => create(&Cluster::new(&kafka)?, &settings).await,
+        Command::List => list(&Cluster::new(&kafka)?).map(done),
+        Command::Describe { topic } => describe(&Cluster::new(&kafka)?, topic.as_deref()).map(done),
+        Command::Tail(settings) => {
+            let lifecycle = Lifecycle::new();
+            let stop = lifecycle.stopping();
+            let finished = lifecycle.clone();
+            lifecycle.run("tail", async move {
+                let tail = move || topic_creator::tail(&kafka, &settings, &mut std::io::stdout(), &stop);
+                tokio::task::spawn_blocking(tail).await??;
+                finished.stop();
+                Ok(())
+            });
+            lifecycle.wait().await.map(done)
+        }
+        Command::Produce(settings) => {
+            let produce = move || topic_creator::produce(&kafka, &settings, &mut std::io::stdin().lock());
+            let sent = tokio::task::spawn_blocking(produce).await??;
+            println!("{sent} records acknowledged");
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+async fn create(cluster: &Cluster, settings: &CreateSettings) -> anyhow::Result<ExitCode> {
+    let plans = match &settings.topic {
+        None => plan(),
+        Some(name) => vec![TopicPlan {
+            name: name.clone(),
+            partitions: settings.partitions,
+            replication: settings.replication_factor,
+            settings: settings.settings.iter().map(|text| setting(text)).collect::<anyhow::Result<_>>()?,
+        }],
+    };
+    let brokers = cluster.wait_for_brokers(settings.wait()).await?;
+    let mut code = ExitCode::SUCCESS;
+    for plan in plans {
+        let name = &plan.name;
+        match cluster.create(&plan, brokers, settings.fewer_replicas).await? {
+            Created::Made => println!("{name}: made"),
+            Created::WasThere => println!("{name}: there already, as planned"),
+            Created::Differs(differences) => {
+                for it in differences {
+                    println!("{name}: {} is {}, planned is {}", it.what, it.found, it.planned);
+                }
+                code = ExitCode::from(DIFFERS);
+            }
+        }
+    }
+    Ok(code)
+}
+
+fn setting(text: &str) -> anyhow::Result<(String, String)> {
+    let (name, value) = text.split_once('=').ok_or_else(|| anyhow::anyhow!("--setting {text}: expected name=value"))?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+fn list(cluster: &Cluster) -> anyhow::Result<()> {
+    for topic in cluster.topics()? {
+        let replicas = topic.partitions.iter().map(|partition| partition.replicas.len()).min().unwrap_or(0);
+        println!("{}\t{} partitions\t{replicas} replicas", topic.name, topic.partitions.len());
+    }
+    Ok(())
+}
+
+fn describe(cluster: &Cluster, only: Option<&str>) -> anyhow::Result<()> {
+    let topics = match only {
+        Some(name) => vec![cluster.topic(name)?],
+        None => cluster.topics()?,
+    };
+    for topic in topics {
+        for partition in topic.partitions {
+            let ids = |ids: &[i32]| ids.iter().map(i32::to_string).collect::<Vec<_>>().join(",");
+            println!(
+                "{}\tpartition {}\tleader {}\treplicas {}\tin sync {}",
+                topic.name,
+                partition.id,
+                partition.leader,
+                ids(&partition.replicas),
+                ids(&partition.in_sync)
+            );
+        }
+    }
+    Ok(())
+}

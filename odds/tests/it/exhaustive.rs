@@ -184,8 +184,8 @@ fn three_leaders_of_a_step() {
     let other = target(&[(0, 200)]);
     let nothing = target(&[]);
     let mut seen = Seen::default();
-    for (a, b, c) in [(&one, &other, &one), (&one, &nothing, &one), (&one, &one, &nothing)] {
-        let world = World::new(&[&[a.clone()], &[b.clone()], &[c.clone()]]);
+    for plans in [[&one, &other, &one], [&one, &nothing, &one], [&one, &one, &nothing]] {
+        let world = World::new(&plans.map(std::slice::from_ref));
         seen.states.clear();
         world.explore(0, &mut seen);
     }

@@ -1,0 +1,188 @@
+//! Topics as the cluster has them, beside how they are planned.
+
+use std::time::{Duration, Instant};
+
+use kafka::{KafkaSettings, Role, TopicPlan};
+use rdkafka::{
+    admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication},
+    client::DefaultClientContext,
+    error::{KafkaError, RDKafkaErrorCode},
+    metadata::Metadata,
+};
+use tracing::info;
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a topic that was just made may take to be seen by everybody.
+const SEEN_WITHIN: Duration = Duration::from_secs(15);
+
+#[derive(Debug, thiserror::Error)]
+pub enum TopicError {
+    #[error("no broker of {brokers} answers within {} s: {error}", waited.as_secs())]
+    NoBroker { brokers: String, waited: Duration, error: KafkaError },
+    #[error(
+        "topic {topic} is planned with {wanted} replicas, but brokers that answer: {brokers}. Start more, \
+         or accept fewer replicas with --fewer-replicas"
+    )]
+    TooFewBrokers { topic: String, wanted: i32, brokers: i32 },
+    #[error("topic {topic} can't be made: {reason}")]
+    NotMade { topic: String, reason: String },
+    #[error("topic {0} was made, but the cluster does not show it")]
+    NotSeen(String),
+    #[error("there is no topic {0}")]
+    Unknown(String),
+    #[error(transparent)]
+    Kafka(#[from] KafkaError),
+}
+
+/// What came of a topic that should be there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Created {
+    Made,
+    WasThere,
+    Differs(Vec<Difference>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    pub what: String,
+    pub planned: String,
+    pub found: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topic {
+    pub name: String,
+    pub partitions: Vec<Partition>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Partition {
+    pub id: i32,
+    pub leader: i32,
+    pub replicas: Vec<i32>,
+    pub in_sync: Vec<i32>,
+}
+
+pub struct Cluster {
+    admin: AdminClient<DefaultClientContext>,
+    brokers: String,
+}
+
+impl Cluster {
+    pub fn new(settings: &KafkaSettings) -> Result<Self, TopicError> {
+        let admin = settings.client(Role::Admin, &[]).create()?;
+        Ok(Self { admin, brokers: settings.brokers.clone() })
+    }
+
+    /// Waits until a broker answers, and gives how many there are.
+    pub async fn wait_for_brokers(&self, within: Duration) -> Result<i32, TopicError> {
+        let end = Instant::now() + within;
+        loop {
+            let error = match self.admin.inner().fetch_metadata(None, Duration::from_secs(2)) {
+                Ok(metadata) if !metadata.brokers().is_empty() => return Ok(metadata.brokers().len() as i32),
+                Ok(_) => KafkaError::MetadataFetch(RDKafkaErrorCode::BrokerNotAvailable),
+                Err(error) => error,
+            };
+            if Instant::now() >= end {
+                return Err(TopicError::NoBroker { brokers: self.brokers.clone(), waited: within, error });
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    pub fn topics(&self) -> Result<Vec<Topic>, TopicError> {
+        let mut topics = topics_of(&self.admin.inner().fetch_metadata(None, TIMEOUT)?);
+        topics.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(topics)
+    }
+
+    pub fn topic(&self, name: &str) -> Result<Topic, TopicError> {
+        self.topics()?.into_iter().find(|topic| topic.name == name).ok_or_else(|| TopicError::Unknown(name.to_owned()))
+    }
+
+    /// Makes the topic if it is missing; says how it differs if it is there.
+    pub async fn create(&self, plan: &TopicPlan, brokers: i32, fewer_replicas: bool) -> Result<Created, TopicError> {
+        let mut plan = plan.clone();
+        if plan.replication > brokers {
+            if !fewer_replicas {
+                return Err(TopicError::TooFewBrokers { topic: plan.name, wanted: plan.replication, brokers });
+            }
+            plan.replication = brokers;
+        }
+        if let Ok(found) = self.topic(&plan.name) {
+            return self.compare(&plan, &found).await;
+        }
+        let mut topic = NewTopic::new(&plan.name, plan.partitions, TopicReplication::Fixed(plan.replication));
+        for (name, value) in &plan.settings {
+            topic = topic.set(name, value);
+        }
+        let options = AdminOptions::new().operation_timeout(Some(TIMEOUT)).request_timeout(Some(TIMEOUT));
+        for result in self.admin.create_topics([&topic], &options).await? {
+            match result {
+                Ok(_) => {}
+                // Somebody else was faster.
+                Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                Err((topic, code)) => return Err(TopicError::NotMade { topic, reason: code.to_string() }),
+            }
+        }
+        self.wait_until_seen(&plan.name).await?;
+        info!(topic = plan.name, partitions = plan.partitions, replication = plan.replication, "made");
+        Ok(Created::Made)
+    }
+
+    async fn wait_until_seen(&self, name: &str) -> Result<(), TopicError> {
+        let end = Instant::now() + SEEN_WITHIN;
+        while Instant::now() < end {
+            let seen =
+                self.topic(name).is_ok_and(|topic| topic.partitions.iter().all(|partition| partition.leader >= 0));
+            if seen {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Err(TopicError::NotSeen(name.to_owned()))
+    }
+
+    async fn compare(&self, plan: &TopicPlan, found: &Topic) -> Result<Created, TopicError> {
+        let mut differences = Vec::new();
+        let mut differ = |what: &str, planned: String, found: String| {
+            if planned != found {
+                differences.push(Difference { what: what.to_owned(), planned, found });
+            }
+        };
+        differ("partitions", plan.partitions.to_string(), found.partitions.len().to_string());
+        let replicas = found.partitions.iter().map(|partition| partition.replicas.len()).min().unwrap_or(0);
+        differ("replication factor", plan.replication.to_string(), replicas.to_string());
+        let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
+        let described = self.admin.describe_configs(&[ResourceSpecifier::Topic(&plan.name)], &options).await?;
+        for config in described {
+            let config = config.map_err(|code| TopicError::NotMade {
+                topic: plan.name.clone(),
+                reason: format!("its settings can't be read: {code}"),
+            })?;
+            for (name, planned) in &plan.settings {
+                let found = config.get(name).and_then(|entry| entry.value.clone()).unwrap_or_default();
+                differ(name, planned.clone(), found);
+            }
+        }
+        Ok(if differences.is_empty() { Created::WasThere } else { Created::Differs(differences) })
+    }
+}
+
+fn topics_of(metadata: &Metadata) -> Vec<Topic> {
+    let partition = |it: &rdkafka::metadata::MetadataPartition| Partition {
+        id: it.id(),
+        leader: it.leader(),
+        replicas: it.replicas().to_vec(),
+        in_sync: it.isr().to_vec(),
+    };
+    metadata
+        .topics()
+        .iter()
+        .map(|topic| {
+            let mut partitions: Vec<Partition> = topic.partitions().iter().map(partition).collect();
+            partitions.sort_by_key(|partition| partition.id);
+            Topic { name: topic.name().to_owned(), partitions }
+        })
+        .collect()
+}
