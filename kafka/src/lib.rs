@@ -1,6 +1,7 @@
 //! Toteboard on Kafka: the plan of topics, the settings of every client, and one way to read a
 //! region's topic into a board. With librdkafka's in-process cluster for where there is no Kafka.
 
+mod client_log;
 mod election;
 mod embedded;
 mod plan;

@@ -11,7 +11,7 @@ use rdkafka::{
 };
 use tracing::debug;
 
-use crate::{KafkaSettings, Role, to_headers, topic_of};
+use crate::{KafkaSettings, Role, client_log, to_headers, topic_of};
 
 /// How long librdkafka tries before a record counts as lost.
 const GIVE_UP_AFTER: &str = "30000";
@@ -22,7 +22,7 @@ pub const MAX_RECORD_BYTES: usize = 900_000;
 #[derive(Clone)]
 pub struct Publisher {
     topic: &'static str,
-    producer: FutureProducer,
+    producer: FutureProducer<client_log::Plain>,
 }
 
 /// What became of the records of a step.
@@ -49,7 +49,7 @@ impl Publisher {
                     ("allow.auto.create.topics", "false"),
                 ],
             )
-            .create()?;
+            .create_with_context(client_log::Plain)?;
         Ok(Self { topic: topic_of(region), producer })
     }
 

@@ -16,6 +16,7 @@ use std::{
 use odds::{BadRecord, Board, Progress, Reader, Record, Region};
 use rdkafka::{
     ClientContext, Offset, TopicPartitionList,
+    config::RDKafkaLogLevel,
     consumer::{BaseConsumer, Consumer, ConsumerContext, StreamConsumer},
     error::{KafkaError, RDKafkaErrorCode},
     message::Message,
@@ -26,7 +27,7 @@ use tokio::{sync::mpsc, sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use crate::{KafkaSettings, Role, from_message, topic_of};
+use crate::{KafkaSettings, Role, client_log, from_message, topic_of};
 
 /// How many records may be on their way from the consumers to the board.
 const IN_FLIGHT: usize = 1_024;
@@ -264,7 +265,15 @@ struct Context {
     shared: Option<Arc<Shared>>,
 }
 
-impl ClientContext for Context {}
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        client_log::log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        client_log::failed(&error, reason);
+    }
+}
 
 impl ConsumerContext for Context {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, error: RDKafkaRespErr, list: &mut TopicPartitionList) {

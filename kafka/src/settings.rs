@@ -1,6 +1,6 @@
 //! How to reach Kafka: brokers, and any property that librdkafka knows.
 
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use clap::Args;
 use rdkafka::ClientConfig;
@@ -29,7 +29,6 @@ pub struct Property {
 pub enum Role {
     Consumer,
     Producer,
-    Admin,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -55,17 +54,33 @@ impl FromStr for Property {
     }
 }
 
+/// As it is given on a command line.
+impl fmt::Display for Property {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let role = match self.role {
+            None => "",
+            Some(Role::Consumer) => "consumer.",
+            Some(Role::Producer) => "producer.",
+        };
+        write!(f, "{role}{}={}", self.name, self.value)
+    }
+}
+
 impl KafkaSettings {
-    /// A client's configuration. What is set here can be overridden by the operator's properties.
-    pub fn client(&self, role: Role, defaults: &[(&str, &str)]) -> ClientConfig {
+    /// The configuration of a consumer, a producer, or of a client that is neither. The operator's
+    /// properties are stronger than what is set here.
+    pub fn client(&self, role: impl Into<Option<Role>>, defaults: &[(&str, &str)]) -> ClientConfig {
+        let role = role.into();
         let mut config = ClientConfig::new();
         config.set("client.id", "toteboard");
+        // A broker that takes a request and never answers is given up before people notice.
+        config.set("socket.timeout.ms", "15000");
         for (name, value) in defaults {
             config.set(*name, *value);
         }
         config.set("bootstrap.servers", &self.brokers);
         for property in &self.properties {
-            if property.role.is_none_or(|only| only == role) {
+            if property.role.is_none() || property.role == role {
                 config.set(&property.name, &property.value);
             }
         }

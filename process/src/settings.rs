@@ -86,6 +86,7 @@ fn layer(
     file: &BTreeMap<String, Vec<String>>,
     environment: &dyn Fn(&str) -> Option<OsString>,
 ) -> Result<Command, String> {
+    let with_subcommands = command.has_subcommands();
     let ids: Vec<_> = command.get_arguments().filter(|arg| is_setting(arg)).map(|arg| arg.get_id().clone()).collect();
     for id in ids {
         let variable = format!("{PREFIX}{}", id.as_str().to_uppercase());
@@ -109,6 +110,8 @@ fn layer(
                 if many { text.split(',').map(str::to_owned).collect() } else { vec![text] }
             });
             let arg = if is_secret { arg.hide_default_value(true) } else { arg };
+            // What goes for all subcommands may stand before or after their names.
+            let arg = if with_subcommands { arg.global(true) } else { arg };
             let note = format!("[env: {variable}]");
             let arg = match arg.get_help().map(ToString::to_string) {
                 Some(help) if !help.contains(&note) => arg.help(format!("{help} {note}")),

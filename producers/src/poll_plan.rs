@@ -3,8 +3,10 @@
 //!
 //! Each sport has an interval it deserves. If all of them together would spend faster than what is
 //! left of the budget until renewal, they are stretched by a common factor, sports in play less
-//! than others: those may spend at a multiple of the even rate. Because the rate is always taken
-//! from what is left, what is left shrinks towards nothing but does not get there.
+//! than others: with credits for it, those may spend at a multiple of the even rate. Polls of all
+//! sports together keep the distance that this rate allows; whose turn it is then says who has
+//! waited longest for its interval. Because the rate is always taken from what is left, what is
+//! left shrinks towards nothing but does not get there.
 
 use odds::{SportKey, Timestamp};
 
@@ -16,7 +18,7 @@ const DAY: i64 = 24 * HOUR;
 /// How long after its start an event is taken to be in play, unless it vanishes before.
 const IN_PLAY_FOR: i64 = 4 * HOUR;
 
-/// Sports in play may spend this many times the even rate, all sports together.
+/// At most this many times the even rate may be spent while games are in play.
 const IN_PLAY_RUSH: f64 = 3.0;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -91,7 +93,7 @@ pub fn intervals(sports: &[SportState], budget: &Budget, now: Timestamp) -> Vec<
     let even = even_rate(budget, now);
     // The rest gets what play leaves of the even rate, and a third of it in any case.
     let rest_rate = (even - play).max(even / 3.0);
-    let play_rate = even * IN_PLAY_RUSH - rest.min(rest_rate);
+    let play_rate = even * rush(sports, budget, now) - rest.min(rest_rate);
     let stretch = |wanted: f64, allowed: f64| if wanted > allowed { wanted / allowed } else { 1.0 };
     let (stretch_play, stretch_rest) = (stretch(play, play_rate), stretch(rest, rest_rate));
     sports
@@ -115,21 +117,34 @@ fn even_rate(budget: &Budget, now: Timestamp) -> f64 {
     month.min(day)
 }
 
+/// How much faster than evenly may be spent: not at all unless every sport could be seen daily,
+/// nor on the last credits.
+fn rush(sports: &[SportState], budget: &Budget, now: Timestamp) -> f64 {
+    let once: f64 = sports.iter().map(|sport| sport.cost).sum();
+    (affordable(budget).min(even_rate(budget, now) * DAY as f64) / once).clamp(1.0, IN_PLAY_RUSH)
+}
+
 fn affordable(budget: &Budget) -> f64 {
     budget.left.unwrap_or(f64::INFINITY).min(budget.today.map_or(f64::INFINITY, |(left, _)| left))
 }
 
 /// Which sport to poll next, and when; a moment that has passed means now.
 pub fn next_poll(sports: &[SportState], budget: &Budget, now: Timestamp) -> Option<(usize, Timestamp)> {
-    let due = intervals(sports, budget, now).into_iter().enumerate().filter_map(|(at, interval)| {
-        let sport = &sports[at];
-        let due = match sport.last_polled {
-            None => Timestamp::from_millis(0),
-            Some(last) => last.plus_millis(interval?),
-        };
-        interval.map(|_| (at, due, sport.nearness(now)))
-    });
-    due.min_by_key(|(_, due, nearness)| (*due, *nearness)).map(|(at, due, _)| (at, due))
+    let intervals = intervals(sports, budget, now);
+    let payable = || intervals.iter().enumerate().filter_map(|(at, interval)| Some((at, (*interval)?)));
+    // A sport that was never seen doesn't wait.
+    if let Some((at, _)) = payable().find(|(at, _)| sports[*at].last_polled.is_none()) {
+        return Some((at, Timestamp::from_millis(0)));
+    }
+    let polled = |at: usize| sports[at].last_polled.unwrap_or(now);
+    let soonest = payable().map(|(at, interval)| polled(at).plus_millis(interval)).min()?;
+    let latest = payable().max_by_key(|(at, _)| polled(*at))?.0;
+    // As things were when the last poll was paid: while one waits, the time left must not shrink the wait.
+    let rate = even_rate(budget, polled(latest)) * rush(sports, budget, polled(latest));
+    let due = soonest.max(polled(latest).plus_millis((sports[latest].cost / rate).min(366.0 * DAY as f64) as i64));
+    let waited = |(at, interval): (usize, i64)| due.millis_since(polled(at)) as f64 / interval.max(1) as f64;
+    let turn = payable().max_by(|one, other| waited(*one).total_cmp(&waited(*other)))?.0;
+    Some((turn, due))
 }
 
 /// Until when a poll counts as fresh: until well after the next is due, and not for long in play.

@@ -171,11 +171,13 @@ impl Polling {
         let list_at = self.listed_at.map_or(now, |at| at.plus_millis(LIST_INTERVAL));
         let list = (Errand::Sports, list_at.max(not_before));
         let refused = |sport: &SportState| self.refused_until.get(&sport.key).is_some_and(|until| *until > now);
-        let open: Vec<SportState> = self.sports.iter().filter(|sport| !refused(sport)).cloned().collect();
+        let open: Vec<SportState> =
+            self.sports.iter().filter(|sport| !refused(sport)).map(|sport| self.hurried(sport, now)).collect();
         let Some((at, due)) = next_poll(&open, &self.budget(now), now) else {
             return Some(list);
         };
-        let due = self.sooner(open[at].last_polled, due).max(not_before);
+        let wait = due.millis_since(now) as f64 / self.settings.poll_speed;
+        let due = now.plus_millis(wait as i64).max(not_before);
         if list.1 <= due {
             return Some(list);
         }
@@ -186,11 +188,11 @@ impl Polling {
         Some((Errand::Odds(query), due))
     }
 
-    fn sooner(&self, last: Option<Timestamp>, due: Timestamp) -> Timestamp {
-        match last {
-            Some(last) => last.plus_millis((due.millis_since(last) as f64 / self.settings.poll_speed) as i64),
-            None => due,
-        }
+    /// As if the time since its last poll had passed faster.
+    fn hurried(&self, sport: &SportState, now: Timestamp) -> SportState {
+        let passed = |last: Timestamp| now.millis_since(last) as f64 * self.settings.poll_speed;
+        let last_polled = sport.last_polled.map(|last| now.plus_millis(-(passed(last) as i64)));
+        SportState { last_polled, ..sport.clone() }
     }
 
     /// Takes what came of an errand. An error that nothing but a person can mend is given back.
@@ -336,24 +338,27 @@ impl Polling {
         self.planned = plan.into_iter().map(kept).collect();
     }
 
+    /// How the feed stands now, and why.
+    pub(crate) fn state(&self, now: Timestamp) -> (FeedState, Option<&str>) {
+        let failure = self.failure.as_ref().map(|failure| failure.reason.as_str());
+        match failure {
+            _ if self.freshness.is_empty() => (FeedState::Down, failure.or(Some("nothing polled yet"))),
+            Some(_) if self.freshness.values().all(|it| it.stale_after.plus_millis(DOWN_AFTER) < now) => {
+                (FeedState::Down, failure)
+            }
+            Some(_) if self.freshness.values().any(|it| it.stale_after < now) => (FeedState::Stale, failure),
+            _ => (FeedState::Live, None),
+        }
+    }
+
     /// What a marker says now.
     pub(crate) fn status(&self, now: Timestamp, next_by: Timestamp) -> Status {
-        let stale = self.freshness.values().filter(|it| it.stale_after < now).count();
-        let all_stale = self.freshness.values().all(|it| it.stale_after.plus_millis(DOWN_AFTER) < now);
-        let (state, reason) = match &self.failure {
-            _ if self.freshness.is_empty() => {
-                let reason = self.failure.as_ref().map(|failure| failure.reason.clone());
-                (FeedState::Down, Some(reason.unwrap_or_else(|| "nothing polled yet".into())))
-            }
-            Some(failure) if all_stale => (FeedState::Down, Some(failure.reason.clone())),
-            Some(failure) if stale > 0 => (FeedState::Stale, Some(failure.reason.clone())),
-            _ => (FeedState::Live, None),
-        };
+        let (state, reason) = self.state(now);
         Status {
             at: now,
             next_by,
             state,
-            reason,
+            reason: reason.map(str::to_owned),
             source: self.source.clone(),
             credits: self.credits,
             sports: self.freshness.clone(),

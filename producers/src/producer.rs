@@ -13,7 +13,7 @@ use kafka::{
     Delivered, Election, ElectionEvent, Happening, KafkaSettings, MAX_RECORD_BYTES, Publisher, ReadError, Reading,
     RegionLog,
 };
-use odds::{Outgoing, Pending, Phase, Plan, Progress, Region, SportKey, Standing, Timestamp, Writer};
+use odds::{FeedState, Outgoing, Pending, Phase, Plan, Progress, Region, SportKey, Standing, Timestamp, Writer};
 use rand::RngExt;
 use rdkafka::error::KafkaError;
 use tokio::{task::JoinHandle, time::Instant};
@@ -32,6 +32,8 @@ const HEARTBEAT: Duration = Duration::from_secs(8);
 const NEXT_BY: i64 = 25_000;
 /// A fence or a step that isn't read in every partition by then will not be.
 const READ_BACK_WITHIN: Duration = Duration::from_secs(10);
+/// By then librdkafka has said what became of every record, or never will.
+const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(60);
 /// How long a board that doesn't fit waits for the step that proves it.
 const PROOF_WITHIN: Duration = Duration::from_secs(30);
 /// Between attempts to reach Kafka.
@@ -81,7 +83,6 @@ impl<S: Source> Producer<S> {
             }
         };
         let election = Election::join(&self.kafka, self.region)?;
-        let publisher = Publisher::new(&self.kafka, self.region)?;
         let now = (self.clock)();
         let polling = Polling::new(self.region, self.polling, self.source.name().to_owned(), now);
         let running = Running {
@@ -91,7 +92,6 @@ impl<S: Source> Producer<S> {
             metrics: self.metrics,
             log,
             election,
-            publisher,
             polling,
             leading: None,
             started_over: false,
@@ -111,7 +111,6 @@ struct Running<S> {
     kafka: KafkaSettings,
     log: RegionLog,
     election: Election,
-    publisher: Publisher,
     polling: Polling,
     leading: Option<Leading>,
     /// The topic had to be read anew since the last term of this process began.
@@ -122,15 +121,19 @@ struct Running<S> {
 
 /// What there is only while leading.
 struct Leading {
+    /// Of this term alone: what a former term left unsent or unanswered is none of its business.
+    publisher: Publisher,
     writer: Writer,
     pending: Pending,
     sending: Option<Sending>,
-    /// When the fence or step was sent that is not read back yet.
+    /// When the fence or step was handed over, and then when it was acknowledged.
     sent_at: Instant,
     next_marker: Instant,
     poll: Option<JoinHandle<Returned>>,
     /// What is on its way makes the step: published when it is read.
     dirty: bool,
+    /// The feed's state as last published.
+    said: Option<FeedState>,
 }
 
 /// A fence or a step on its way to Kafka.
@@ -215,7 +218,7 @@ impl<S: Source> Running<S> {
         self.judge().await;
         if self.leading.is_none() {
             if self.election.is_won() && self.log.is_loaded() {
-                self.begin();
+                self.begin()?;
             }
             return Ok(());
         }
@@ -223,34 +226,40 @@ impl<S: Source> Running<S> {
         match leading.writer.standing(self.log.reader()) {
             Standing::Deposed => {
                 self.step_down("a greater term has begun");
-                self.fence_again().await;
+                self.fence_again().await?;
             }
-            Standing::Fencing | Standing::Publishing if leading.sending.is_none() => {
-                if leading.sent_at.elapsed() > READ_BACK_WITHIN {
-                    self.step_down("what was sent is not read back");
-                    self.fence_again().await;
+            Standing::Fencing | Standing::Publishing => {
+                let (within, reason) = match leading.sending {
+                    Some(_) => (ACKNOWLEDGED_WITHIN, "what was sent is not acknowledged"),
+                    None => (READ_BACK_WITHIN, "what was sent is not read back"),
+                };
+                if leading.sent_at.elapsed() > within {
+                    self.step_down(reason);
+                    self.fence_again().await?;
                 }
             }
             Standing::Ready if leading.sending.is_none() => {
-                if leading.dirty || leading.next_marker <= Instant::now() {
+                let news = leading.said != Some(self.polling.state((self.clock)()).0);
+                if leading.dirty || news || leading.next_marker <= Instant::now() {
                     self.publish();
                 }
             }
-            Standing::Fencing | Standing::Publishing | Standing::Ready => {}
+            Standing::Ready => {}
         }
         Ok(())
     }
 
     /// A leader that met a greater term goes on above it, if the group says that it still leads.
-    async fn fence_again(&mut self) {
+    async fn fence_again(&mut self) -> anyhow::Result<()> {
         if self.election.confirm().await {
-            self.begin();
+            self.begin()?;
         } else {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
+        Ok(())
     }
 
-    fn begin(&mut self) {
+    fn begin(&mut self) -> anyhow::Result<()> {
         let now = (self.clock)();
         if let Some(marker) = self.log.reader().marker() {
             self.polling.take_over(marker);
@@ -258,9 +267,11 @@ impl<S: Source> Running<S> {
         let anew = std::mem::take(&mut self.started_over);
         let (writer, fence) = Writer::begin(self.log.reader(), now, rand::rng().random(), anew);
         info!(region = %self.region, term = %writer.term(), "leading: fencing off former leaders");
-        let sending = send(self.publisher.clone(), Plan { records: Vec::new(), markers: fence, ..Plan::default() });
+        let publisher = Publisher::new(&self.kafka, self.region)?;
+        let sending = send(publisher.clone(), Plan { records: Vec::new(), markers: fence, ..Plan::default() });
         self.metrics.leading.set(1);
         self.leading = Some(Leading {
+            publisher,
             writer,
             pending: Pending::default(),
             sending: Some(sending),
@@ -268,7 +279,9 @@ impl<S: Source> Running<S> {
             next_marker: Instant::now(),
             poll: None,
             dirty: false,
+            said: None,
         });
+        Ok(())
     }
 
     /// Sends nothing more, whatever is waiting. What upstream said is asked for again by whoever leads.
@@ -278,7 +291,9 @@ impl<S: Source> Running<S> {
             poll.abort();
         }
         drop(leading.sending);
-        self.publisher.purge();
+        leading.publisher.purge();
+        // Its end may wait for threads.
+        tokio::task::spawn_blocking(move || drop(leading.publisher));
         self.metrics.leading.set(0);
         self.metrics.pending.set(0);
         warn!(region = %self.region, term = %leading.writer.term(), reason, "no longer leading");
@@ -288,6 +303,7 @@ impl<S: Source> Running<S> {
         let Some(leading) = &mut self.leading else { return };
         let now = (self.clock)();
         let status = self.polling.status(now, now.plus_millis(NEXT_BY));
+        leading.said = Some(status.state);
         leading.pending.settle(self.log.board());
         let plan = leading.writer.plan(self.log.reader_mut(), &leading.pending, status, MAX_RECORD_BYTES);
         for event in &plan.too_large {
@@ -295,7 +311,8 @@ impl<S: Source> Running<S> {
         }
         self.metrics.too_large.inc_by(plan.too_large.len() as u64);
         debug!(region = %self.region, step = %leading.writer.last(), records = plan.records.len(), "publishing");
-        leading.sending = Some(send(self.publisher.clone(), plan));
+        leading.sending = Some(send(leading.publisher.clone(), plan));
+        leading.sent_at = Instant::now();
         leading.next_marker = Instant::now() + HEARTBEAT;
         leading.dirty = false;
     }
@@ -327,11 +344,6 @@ impl<S: Source> Running<S> {
             Err(error) => {
                 error!(region = %self.region, %error, "Kafka did not take a step: the term ends");
                 self.step_down("a delivery failed for good");
-                // An idempotent producer that has lost its place can't go on; a new one can.
-                match Publisher::new(&self.kafka, self.region) {
-                    Ok(publisher) => self.publisher = publisher,
-                    Err(error) => error!(%error, "no new producer can be made"),
-                }
             }
         }
     }
@@ -352,7 +364,6 @@ impl<S: Source> Running<S> {
             Err(error) => anyhow::bail!("a poll broke: {error}"),
         };
         self.metrics.polled(returned.outcome());
-        let before = self.polling.status(now, now).state;
         self.polling.returned(&returned, now)?;
         self.metrics.say_credits(self.polling.credits());
         self.metrics.say_freshness(self.polling.freshness().iter());
@@ -376,7 +387,6 @@ impl<S: Source> Running<S> {
             Returned::Odds(_, Err(_)) | Returned::Sports(Err(_)) => {}
         }
         self.metrics.pending.set(leading.pending.len() as i64);
-        leading.dirty |= self.polling.status(now, now).state != before;
         Ok(())
     }
 
@@ -441,16 +451,15 @@ impl<S: Source> Running<S> {
     }
 
     /// Ends well: what is on its way arrives, and the group knows at once.
-    async fn finish(mut self) {
-        if let Some(leading) = &mut self.leading
-            && let Some(sending) = leading.sending.take()
+    async fn finish(self) {
+        let Some(mut leading) = self.leading else { return self.election.leave() };
+        if let Some(sending) = leading.sending.take()
             && tokio::time::timeout(FLUSH_WITHIN, sending).await.is_err()
         {
             warn!(region = %self.region, "the last step was cut short");
         }
         self.election.leave();
-        let publisher = self.publisher.clone();
-        let flushed = tokio::task::spawn_blocking(move || publisher.flush(FLUSH_WITHIN)).await;
+        let flushed = tokio::task::spawn_blocking(move || leading.publisher.flush(FLUSH_WITHIN)).await;
         if let Ok(Err(error)) = flushed {
             warn!(region = %self.region, %error, "not everything was sent");
         }

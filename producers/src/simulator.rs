@@ -4,6 +4,7 @@
 mod catalogue;
 mod faults;
 mod query;
+mod shown;
 mod world;
 
 use std::{
@@ -29,6 +30,7 @@ use tokio::net::TcpListener;
 use tower_http::compression::CompressionLayer;
 
 pub use faults::{Fault, Faults};
+pub use shown::Shown;
 pub use world::World;
 
 use self::{catalogue::Sport, query::OddsQuery, world::Event};

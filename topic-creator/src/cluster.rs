@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use kafka::{KafkaSettings, Role, TopicPlan};
+use kafka::{KafkaSettings, TopicPlan};
 use rdkafka::{
     admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication},
     client::DefaultClientContext,
@@ -70,7 +70,7 @@ pub struct Cluster {
 
 impl Cluster {
     pub fn new(settings: &KafkaSettings) -> Result<Self, TopicError> {
-        let admin = settings.client(Role::Admin, &[]).create()?;
+        let admin = settings.client(None, &[]).create()?;
         Ok(Self { admin, brokers: settings.brokers.clone() })
     }
 

@@ -92,6 +92,39 @@ fn end_to_end(page: &std::path::Path) -> anyhow::Result<()> {
     step("tests of the page in Chromium", 15 * MINUTE, &mut node)
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct Soak {
+    /// For how many minutes something happens every minute.
+    #[arg(long, default_value_t = 10, value_name = "MINUTES")]
+    minutes: u32,
+}
+
+impl Soak {
+    pub(crate) fn execute(self, no_install: bool) -> anyhow::Result<()> {
+        prerequisites::ensure(prerequisites::BUILD, no_install)?;
+        build(&["--workspace", "--bins"])?;
+        let logs = target().join("soak");
+        if logs.exists() {
+            std::fs::remove_dir_all(&logs)?;
+        }
+        let mut soak = Command::new(binary("soak"));
+        soak.arg("--minutes").arg(self.minutes.to_string());
+        soak.arg("--binaries").arg(target().join("debug")).arg("--logs").arg(&logs);
+        let limit = (self.minutes + 15) * MINUTE;
+        step("soak", limit, &mut soak).with_context(|| format!("the producers' logs are in {}", logs.display()))
+    }
+}
+
+pub(crate) fn bench(no_install: bool) -> anyhow::Result<()> {
+    prerequisites::ensure(prerequisites::BUILD, no_install)?;
+    for (package, bench) in [("toteboard-odds", "board"), ("toteboard-producers", "poll_plan")] {
+        let mut cargo = Command::new("cargo");
+        cargo.args(["bench", "--quiet", "--package", package, "--bench", bench]);
+        step(bench, 45 * MINUTE, &mut cargo)?;
+    }
+    Ok(())
+}
+
 /// What CI runs, on a clean checkout.
 pub(crate) fn ci(no_install: bool) -> anyhow::Result<()> {
     prerequisites::ensure(prerequisites::BUILD, no_install)?;

@@ -33,6 +33,10 @@ enum Command {
     Page,
     /// Runs all tests that need no server: unit, property, integration, and the page in Chromium.
     Test(commands::Test),
+    /// Kills, stops and cuts off producers for some minutes, and compares the boards with the truth.
+    Soak(commands::Soak),
+    /// Prints what things cost, beside a peer or a limit.
+    Bench,
     /// What CI runs: formatting, clippy, tests.
     Ci,
 }
@@ -58,6 +62,8 @@ fn execute() -> anyhow::Result<()> {
             Ok(())
         }
         Command::Test(test) => test.execute(no_install),
+        Command::Soak(soak) => soak.execute(no_install),
+        Command::Bench => commands::bench(no_install),
         Command::Ci => commands::ci(no_install),
     }
 }

@@ -12,6 +12,9 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 const REGION: Region = Region::Uk;
 const HISTORIES: u64 = 300;
 
+/// What a step does: a new image of an event, or its removal.
+type Changes = Vec<(EventId, Option<Image>)>;
+
 struct Client {
     filter: Filter,
     mirror: Mirror,
@@ -85,14 +88,11 @@ fn draw_image(random: &mut StdRng) -> Image {
 }
 
 fn draw_filter(random: &mut StdRng) -> Filter {
-    let mut some = |prefix: &str, of: u32| {
-        random
-            .random_bool(0.5)
-            .then(|| (0..of).filter(|_| random.random_bool(0.5)).map(|n| format!("{prefix}{n}")).collect())
+    let mut some = |prefix: &str, of: u32| -> Option<Vec<String>> {
+        let drawn = random.random_bool(0.5);
+        drawn.then(|| (0..of).filter(|_| random.random_bool(0.5)).map(|n| format!("{prefix}{n}")).collect())
     };
-    let (sports, bookmakers, markets): (Option<Vec<String>>, Option<Vec<String>>, Option<Vec<String>>) =
-        (some("s", 3), some("b", 3), some("m", 2));
-    let value = serde_json::json!({ "sports": sports, "bookmakers": bookmakers, "markets": markets });
+    let value = serde_json::json!({ "sports": some("s", 3), "bookmakers": some("b", 3), "markets": some("m", 2) });
     Filter::from_value(&value).unwrap()
 }
 
@@ -123,14 +123,14 @@ fn play(seed: u64) {
     // Two gateways: one remembers little, and the steps reach it in another order, later.
     let mut first = Board::remembering(50);
     let mut second = Board::remembering(random.random_range(1..6));
-    let mut behind: Vec<(StepId, Vec<(EventId, Option<Image>)>)> = Vec::new();
+    let mut behind: Vec<(StepId, Changes)> = Vec::new();
     first.remember(StepId::new(Term::new(1, 0), 1));
     second.remember(StepId::new(Term::new(1, 0), 1));
     let mut clients: Vec<Client> =
         (0..6).map(|_| Client { filter: draw_filter(&mut random), mirror: Mirror::default() }).collect();
     clients.push(Client { filter: Filter::default(), mirror: Mirror::default() });
     for step in 2..60 {
-        let mut changes: Vec<(EventId, Option<Image>)> = Vec::new();
+        let mut changes = Changes::new();
         for event in 0..6 {
             if random.random_bool(0.3) {
                 let image = random.random_bool(0.75).then(|| draw_image(&mut random));

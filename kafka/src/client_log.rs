@@ -1,0 +1,47 @@
+//! What librdkafka says, at the level at which an operator wants to hear it: every failed attempt
+//! to connect is detail, that no broker is left is news.
+
+use rdkafka::{
+    ClientContext,
+    config::RDKafkaLogLevel,
+    error::{KafkaError, RDKafkaErrorCode},
+};
+use tracing::{debug, error, warn};
+
+/// A client without duties of its own.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Plain;
+
+impl ClientContext for Plain {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        failed(&error, reason);
+    }
+}
+
+pub(crate) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    match level {
+        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => error!(facility, "{message}"),
+        // Connections and requests that fail and are tried again: the error that follows says what matters.
+        _ if ["FAIL", "REQTMOUT"].contains(&facility) => debug!(facility, "{message}"),
+        RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => warn!(facility, "{message}"),
+        RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => debug!(facility, "{message}"),
+    }
+}
+
+pub(crate) fn failed(error: &KafkaError, reason: &str) {
+    match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::AllBrokersDown) => warn!(reason, "no broker can be reached; trying on"),
+        Some(
+            RDKafkaErrorCode::Authentication
+            | RDKafkaErrorCode::SaslAuthenticationFailed
+            | RDKafkaErrorCode::SSL
+            | RDKafkaErrorCode::Resolve,
+        ) => warn!(%error, reason, "a broker can't be used; trying on"),
+        Some(RDKafkaErrorCode::Fatal) => error!(%error, reason, "Kafka refuses this client for good"),
+        _ => debug!(%error, reason, "Kafka is in trouble"),
+    }
+}

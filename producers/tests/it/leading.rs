@@ -1,0 +1,268 @@
+use std::{sync::OnceLock, time::Duration};
+
+use kafka::{Embedded, Happening, KafkaSettings, Reading, RegionLog, Role, plan, topic_of};
+use odds::{FeedState, Progress, Region, Term, Timestamp};
+use producers::{
+    ApiKey, Metrics, PollSettings, Producer, TheOddsApi,
+    simulator::{Shown, Simulator, SimulatorSettings},
+};
+use prometheus_client::registry::Registry;
+use rdkafka::{
+    consumer::{BaseConsumer, Consumer},
+    producer::{FutureProducer, FutureRecord},
+};
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, task::JoinHandle, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+const REGION: Region = Region::Uk;
+const KEY: &str = "k3y";
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// An odds API, a cluster, and as many producers of one region as a test wants.
+struct Stage {
+    cluster: Embedded,
+    simulator: Simulator,
+    url: String,
+}
+
+struct Running {
+    stop: CancellationToken,
+    ended: JoinHandle<anyhow::Result<()>>,
+    metrics: Registry,
+}
+
+impl Stage {
+    async fn set() -> Self {
+        // Whoever set one before set the same.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let cluster = Embedded::start(&plan()).unwrap();
+        let settings = SimulatorSettings { seed: 3, speed: 20.0, credits: 1e6, fault_rate: 0.0 };
+        let simulator = Simulator::new(&settings, process::now);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(simulator.clone().serve(listener, std::future::pending()));
+        Self { cluster, simulator, url }
+    }
+
+    fn kafka(&self) -> KafkaSettings {
+        self.cluster.settings()
+    }
+
+    fn producer(&self, source: &'static str, clock: fn() -> Timestamp) -> Running {
+        let polling = PollSettings {
+            sports: Vec::new(),
+            markets: ["h2h", "spreads", "totals"].map(|key| key.parse().unwrap()).to_vec(),
+            credit_share: 1.0,
+            max_credits_per_day: None,
+            poll_speed: 600.0,
+        };
+        let api = TheOddsApi::new(source, self.url.parse().unwrap(), ApiKey::new(KEY.into())).unwrap();
+        let counted = Metrics::default();
+        let mut metrics = Registry::default();
+        counted.register(&mut metrics, clock);
+        let producer = Producer::new(REGION, polling, self.kafka(), api, clock, counted);
+        let stop = CancellationToken::new();
+        let ended = tokio::spawn(producer.run(stop.clone()));
+        Running { stop, ended, metrics }
+    }
+
+    async fn order(&self, path: &str, body: Value) {
+        let order = reqwest::Client::new().post(format!("{}{path}", self.url)).json(&body);
+        assert!(order.send().await.unwrap().status().is_success(), "{path}");
+    }
+
+    async fn watch(&self) -> RegionLog {
+        RegionLog::start(&self.kafka(), REGION, &Reading::Alone).await.unwrap()
+    }
+
+    /// Stops the world and reads until the board shows it.
+    async fn converges(&self, log: &mut RegionLog) {
+        self.simulator.freeze();
+        let truth = Shown::of_truth(&self.simulator.truth(REGION)).unwrap();
+        let end = Instant::now() + DEADLINE;
+        while Shown::of_board(log.board()) != truth {
+            let read = tokio::time::timeout_at(end, progress(log)).await;
+            assert!(read.is_ok(), "{:?}", Shown::of_board(log.board()).differences(&truth, 2));
+        }
+    }
+
+    /// How many records the region's topic has taken.
+    async fn written(&self) -> i64 {
+        let consumer: BaseConsumer =
+            self.kafka().client(Role::Consumer, &[("group.id", "test-written")]).create().unwrap();
+        let ends = tokio::task::spawn_blocking(move || {
+            let end = |partition| consumer.fetch_watermarks(topic_of(REGION), partition, Duration::from_secs(10));
+            [0, 1].map(|partition| end(partition).unwrap().1)
+        });
+        ends.await.unwrap().iter().sum()
+    }
+}
+
+impl Running {
+    async fn ends(self) -> anyhow::Result<()> {
+        self.stop.cancel();
+        tokio::time::timeout(DEADLINE, self.ended).await.unwrap().unwrap()
+    }
+
+    fn metric(&self, name: &str) -> f64 {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.metrics).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        // What was never counted has no line.
+        line.map_or(0.0, |value| value.parse().unwrap())
+    }
+}
+
+async fn progress(log: &mut RegionLog) -> Progress {
+    loop {
+        if let Happening::Progress(progress) = log.next().await.unwrap() {
+            assert!(!matches!(progress, Progress::Mismatched(_)), "a digest does not fit");
+            return progress;
+        }
+    }
+}
+
+/// Reads until a step of a term above this one is complete; gives its term.
+async fn next_term(log: &mut RegionLog, above: Term) -> Term {
+    tokio::time::timeout(DEADLINE, async {
+        loop {
+            match progress(log).await {
+                Progress::Applied(step) if step.term > above => return step.term,
+                _ => {}
+            }
+        }
+    })
+    .await
+    .unwrap()
+}
+
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let end = Instant::now() + DEADLINE;
+    while !holds().await {
+        assert!(Instant::now() < end, "{what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stand_by_takes_over_and_the_board_stays_the_truth() {
+    let stage = Stage::set().await;
+    let mut log = stage.watch().await;
+    let first = stage.producer("simulator", process::now);
+    let term = next_term(&mut log, Term::new(0, 0)).await;
+    let second = stage.producer("simulator", process::now);
+    stage.converges(&mut log).await;
+    assert_eq!(log.reader().applied().term, term, "a newcomer does not disturb");
+    assert_eq!((first.metric("toteboard_producer_leading"), second.metric("toteboard_producer_leading")), (1.0, 0.0));
+
+    first.ends().await.unwrap();
+    stage.order("/sim/thaw", json!(null)).await;
+    next_term(&mut log, term).await;
+    stage.converges(&mut log).await;
+    assert_eq!(second.metric("toteboard_producer_leading"), 1.0);
+    second.ends().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kafka_goes_away_and_comes_back() {
+    let stage = Stage::set().await;
+    let mut log = stage.watch().await;
+    let producer = stage.producer("simulator", process::now);
+    next_term(&mut log, Term::new(0, 0)).await;
+    (1..=3).for_each(|broker| stage.cluster.broker_down(broker).unwrap());
+    // It goes on polling, and keeps what it can't publish.
+    until("something is kept", async || producer.metric("toteboard_producer_pending_events") > 0.0).await;
+    (1..=3).for_each(|broker| stage.cluster.broker_up(broker).unwrap());
+    stage.converges(&mut log).await;
+    producer.ends().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_topic_is_the_memory() {
+    let stage = Stage::set().await;
+    let mut log = stage.watch().await;
+    let producer = stage.producer("simulator", process::now);
+    next_term(&mut log, Term::new(0, 0)).await;
+    stage.converges(&mut log).await;
+    producer.ends().await.unwrap();
+    let events = log.board().event_count() as i64;
+    let before = stage.written().await;
+
+    // The same odds again: nothing but fences and markers.
+    let term = log.reader().applied().term;
+    let producer = stage.producer("simulator", process::now);
+    let term = next_term(&mut log, term).await;
+    until("it polls", async || producer.metric("toteboard_producer_polls_total{outcome=\"ok\"}") > 3.0).await;
+    producer.ends().await.unwrap();
+    let restarted = stage.written().await - before;
+    assert!(restarted < events / 2, "{restarted} records for {events} events");
+
+    // Odds from elsewhere: everything.
+    let producer = stage.producer("another", process::now);
+    next_term(&mut log, term).await;
+    until("all is written", async || stage.written().await >= before + restarted + events).await;
+    stage.converges(&mut log).await;
+    assert_eq!(log.reader().marker().unwrap().source, "another");
+    producer.ends().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_may_wish_for_everything_anew() {
+    let stage = Stage::set().await;
+    let mut log = stage.watch().await;
+    let producer = stage.producer("simulator", process::now);
+    next_term(&mut log, Term::new(0, 0)).await;
+    stage.converges(&mut log).await;
+    let events = log.board().event_count() as i64;
+    let before = stage.written().await;
+    let wisher: FutureProducer = stage.kafka().client(Role::Producer, &[]).create().unwrap();
+    let wish = FutureRecord::<str, str>::to("control").partition(0).payload(r#"{"kind":"anew","region":"uk"}"#);
+    wisher.send(wish, Duration::from_secs(10)).await.unwrap();
+    until("all is written", async || stage.written().await >= before + events).await;
+    stage.converges(&mut log).await;
+    producer.ends().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_key_ends_it_with_one_clear_line() {
+    let stage = Stage::set().await;
+    stage.order("/sim/keys", json!([KEY])).await;
+    let producer = stage.producer("simulator", process::now);
+    let error = tokio::time::timeout(DEADLINE, producer.ended).await.unwrap().unwrap().unwrap_err();
+    let line = format!("{error:#}");
+    assert!(line.contains("refuses the key"), "{line}");
+    assert!(!line.contains(KEY) && !line.contains('\n'), "{line}");
+}
+
+/// A clock that runs a hundred times as fast.
+fn fast() -> Timestamp {
+    static BEGAN: OnceLock<Timestamp> = OnceLock::new();
+    let began = *BEGAN.get_or_init(process::now);
+    began.plus_millis(100 * process::now().millis_since(began))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn used_up_credits_are_said_and_waited_for() {
+    let stage = Stage::set().await;
+    let mut log = stage.watch().await;
+    let producer = stage.producer("simulator", fast);
+    let said = |log: &RegionLog| log.reader().marker().map(|marker| (marker.state, marker.reason.clone()));
+    let says = async |log: &mut RegionLog, state: FeedState| {
+        tokio::time::timeout(DEADLINE, async {
+            while said(log).is_none_or(|said| said.0 != state) {
+                progress(log).await;
+            }
+        })
+        .await
+        .unwrap_or_else(|_| panic!("{state:?} is not said but {:?}", said(log)));
+    };
+    says(&mut log, FeedState::Live).await;
+    stage.order("/sim/credits", json!({ "key": KEY, "remaining": 0.0 })).await;
+    says(&mut log, FeedState::Stale).await;
+    assert_eq!(said(&log).unwrap().1.as_deref(), Some("the credits are used up"));
+    says(&mut log, FeedState::Down).await;
+    stage.order("/sim/credits", json!({ "key": KEY, "remaining": 1e6 })).await;
+    says(&mut log, FeedState::Live).await;
+    producer.ends().await.unwrap();
+}

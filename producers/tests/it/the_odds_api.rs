@@ -1,0 +1,171 @@
+use std::time::Duration;
+
+use odds::Timestamp;
+use producers::{Answer, OddsQuery, Source, SourceError};
+
+use crate::upstream::{KEY, Upstream};
+
+fn query() -> OddsQuery {
+    OddsQuery {
+        sport: "soccer_epl".parse().unwrap(),
+        region: "uk".parse().unwrap(),
+        markets: vec!["h2h".parse().unwrap(), "totals".parse().unwrap()],
+        now: "2026-11-21T12:00:00Z".parse().unwrap(),
+    }
+}
+
+async fn ask(body: &str) -> Result<Answer, SourceError> {
+    let upstream = Upstream::start().await;
+    upstream.answers(200, &[], body);
+    upstream.client().odds(query()).await
+}
+
+fn texts(answer: &Answer) -> Vec<String> {
+    let mut texts = Vec::new();
+    for (id, image) in &answer.events {
+        for ((bookmaker, market), quote) in &image.quotes {
+            texts.push(format!("{id} {bookmaker} {market} {} {}", quote.last_update, quote.outcomes.as_json()));
+        }
+    }
+    texts
+}
+
+#[tokio::test]
+async fn the_request_is_as_documented() {
+    let upstream = Upstream::start().await;
+    upstream.client().odds(query()).await.unwrap();
+    let (uri, headers) = upstream.asked().remove(0);
+    assert!(uri.starts_with("/v4/sports/soccer_epl/odds?"), "{uri}");
+    for part in ["regions=uk", "markets=h2h%2Ctotals", "oddsFormat=decimal", "dateFormat=iso", &format!("apiKey={KEY}")]
+    {
+        assert!(uri.contains(part), "{part} in {uri}");
+    }
+    assert!(headers["accept-encoding"].to_str().unwrap().contains("gzip"));
+}
+
+#[tokio::test]
+async fn every_quirk_of_an_answer_is_read() {
+    let answer = ask(r#"[{"id":"e1","sport_key":"soccer_epl","sport_title":"EPL","commence_time":"2026-11-21T15:00:00Z",
+        "home_team":null,"away_team":null,"rotation":7,"bookmakers":[
+          {"key":"a","title":"Betfair","last_update":"2026-11-21T11:58:00Z","link":null,"markets":[
+            {"key":"h2h","outcomes":[{"name":"X","price":2,"sid":"1"},{"name":"Y","price":1.90}]},
+            {"key":"totals","last_update":"2026-11-21T11:59:30Z","outcomes":[
+              {"name":"Over","price":1.5,"point":2.5},{"name":"Over","price":2.5,"point":3.5},
+              {"name":"Under","price":2.5,"point":2.5},{"name":"Under","price":1.5,"point":3.5}]}]},
+          {"key":"b","title":"Betfair","markets":[{"key":"h2h","outcomes":[{"name":"X","price":100,"description":"d"}]}]},
+          {"key":"c","title":"None","markets":[{"key":"h2h","outcomes":[]}]}]}]"#)
+    .await
+    .unwrap();
+    assert_eq!(
+        texts(&answer),
+        [
+            r#"e1 a h2h 2026-11-21T11:58:00Z [{"name":"X","price":2},{"name":"Y","price":1.9}]"#,
+            r#"e1 a totals 2026-11-21T11:59:30Z [{"name":"Over","price":1.5,"point":2.5},{"name":"Over","price":2.5,"point":3.5},{"name":"Under","price":2.5,"point":2.5},{"name":"Under","price":1.5,"point":3.5}]"#,
+            r#"e1 b h2h 2026-11-21T12:00:00Z [{"name":"X","price":100,"description":"d"}]"#,
+        ]
+    );
+    let (_, image) = &answer.events[0];
+    assert_eq!((&image.details.home_team, &image.details.away_team), (&None, &None));
+    let newest: Timestamp = "2026-11-21T11:59:30Z".parse().unwrap();
+    assert_eq!(answer.bookmakers.get("a"), Some(&newest));
+    assert_eq!(answer.bookmakers.get("b"), None, "it said no time");
+}
+
+#[tokio::test]
+async fn an_event_that_cannot_be_read_does_not_take_the_others_along() {
+    let good = r#"{"id":"good","sport_key":"s","commence_time":"2026-11-21T15:00:00Z","bookmakers":[]}"#;
+    let bad = r#"{"id":"bad","sport_key":"s","commence_time":"tomorrow","bookmakers":[]}"#;
+    let nameless = r#"{"sport_key":"s"}"#;
+    let answer = ask(&format!("[{bad},{good},{nameless},7]")).await.unwrap();
+    assert_eq!(answer.events.len(), 1);
+    assert_eq!(answer.events[0].0.as_str(), "good");
+    assert_eq!(answer.unreadable, [Some("bad".parse().unwrap()), None, None]);
+}
+
+#[tokio::test]
+async fn credits_are_signed_decimals_that_may_be_missing() {
+    let upstream = Upstream::start().await;
+    upstream.answers(200, &[("x-requests-remaining", "-60"), ("x-requests-used", "12.0")], "[]");
+    let credits = upstream.client().odds(query()).await.unwrap().credits;
+    assert_eq!((credits.remaining, credits.used), (Some(-60.0), Some(12.0)));
+    upstream.answers(200, &[("x-requests-remaining", "NaN")], "[]");
+    let credits = upstream.client().odds(query()).await.unwrap().credits;
+    assert_eq!((credits.remaining, credits.used), (None, None));
+}
+
+#[tokio::test]
+async fn each_error_is_told_from_the_others() {
+    let upstream = Upstream::start().await;
+    let error = |code: &str| format!(r#"{{"message":"because","error_code":"{code}","details_url":"u"}}"#);
+    let refused = |code: &str| SourceError::Refused { code: code.into(), message: "because".into() };
+    let bad_key = |code: &str| SourceError::BadKey { code: code.into(), message: "because".into() };
+    for (status, body, expected) in [
+        (401, error("MISSING_KEY"), bad_key("MISSING_KEY")),
+        (401, error("INVALID_KEY"), bad_key("INVALID_KEY")),
+        (401, error("DEACTIVATED_KEY"), bad_key("DEACTIVATED_KEY")),
+        (404, error("UNKNOWN_SPORT"), refused("UNKNOWN_SPORT")),
+        (422, error("INVALID_MARKET"), refused("INVALID_MARKET")),
+        (429, error("EXCEEDED_FREQ_LIMIT"), SourceError::TooFast { retry_after: None }),
+    ] {
+        upstream.answers(status, &[], &body);
+        assert_eq!(upstream.client().odds(query()).await.unwrap_err(), expected, "{status} {body}");
+    }
+    upstream.answers(429, &[("retry-after", "7")], "");
+    let error_after = upstream.client().odds(query()).await.unwrap_err();
+    assert_eq!(error_after, SourceError::TooFast { retry_after: Some(Duration::from_secs(7)) });
+    upstream.answers(401, &[("x-requests-remaining", "0")], &error("OUT_OF_USAGE_CREDITS"));
+    let out = upstream.client().odds(query()).await.unwrap_err();
+    assert!(matches!(out, SourceError::OutOfCredits(credits) if credits.remaining == Some(0.0)), "{out:?}");
+}
+
+#[tokio::test]
+async fn what_may_pass_is_an_outage() {
+    let upstream = Upstream::start().await;
+    for (status, body) in [
+        (500, "oops"),
+        (503, ""),
+        (200, "<html>We'll be right back</html>"),
+        (200, r#"{"not":"a list"}"#),
+        (200, r#"[{"id":"#),
+        // A proxy's refusal, not the API's.
+        (401, "<html>Proxy authentication</html>"),
+    ] {
+        upstream.answers(status, &[], body);
+        let error = upstream.client().odds(query()).await.unwrap_err();
+        assert!(matches!(error, SourceError::Outage(_)), "{status} {body}: {error:?}");
+    }
+    upstream.answers(200, &[], "[{},");
+    upstream.cuts_off();
+    let error = upstream.client().odds(query()).await.unwrap_err();
+    assert!(matches!(error, SourceError::Outage(_)), "cut off: {error:?}");
+}
+
+#[tokio::test]
+async fn the_key_is_in_no_error() {
+    let upstream = Upstream::start().await;
+    let client = upstream.client();
+    let echo = format!(r#"{{"message":"no such key: {KEY}","error_code":"INVALID_KEY"}}"#);
+    let mut said = vec![format!("{client:?}")];
+    for (status, body) in [(401, echo.as_str()), (500, KEY), (200, KEY), (422, &echo.replace("INVALID_KEY", "X"))] {
+        upstream.answers(status, &[], body);
+        said.push(format!("{:?}", client.odds(query()).await.unwrap_err()));
+    }
+    let nobody =
+        producers::TheOddsApi::new("t", "http://127.0.0.1:1".parse().unwrap(), producers::ApiKey::new(KEY.into()));
+    said.push(format!("{:?}", nobody.unwrap().odds(query()).await.unwrap_err()));
+    for text in said {
+        assert!(!text.contains(KEY), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn sports_out_of_season_are_left_out() {
+    let upstream = Upstream::start().await;
+    let sports =
+        r#"[{"key":"a","active":true,"has_outrights":true},{"key":"b","active":false},{"key":"c"},{"title":"?"}]"#;
+    upstream.answers(200, &[("x-requests-remaining", "9")], sports);
+    let (sports, credits) = upstream.client().sports().await.unwrap();
+    let sports: Vec<_> = sports.iter().map(|sport| (sport.key.as_str(), sport.outrights)).collect();
+    assert_eq!(sports, [("a", true), ("c", false)]);
+    assert_eq!(credits.remaining, Some(9.0));
+}
