@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use gateway::{Gateway, GatewaySettings};
+use gateway::{Gateway, GatewaySettings, Metrics};
 use kafka::KafkaSettings;
-use process::{Lifecycle, LogSettings};
+use process::{Admin, AdminSettings, Lifecycle, LogSettings};
 use tracing::info;
 
 /// Reads the odds topics and pushes what changes to Socket.IO clients.
@@ -23,6 +23,9 @@ struct Settings {
     kafka: KafkaSettings,
 
     #[command(flatten)]
+    admin: AdminSettings,
+
+    #[command(flatten)]
     log: LogSettings,
 }
 
@@ -34,7 +37,14 @@ async fn main() -> ExitCode {
 async fn run(settings: Settings) -> anyhow::Result<()> {
     let _logs = settings.log.start("gateway")?;
     let lifecycle = Lifecycle::new();
-    let gateway = Gateway::bind(settings.gateway, settings.kafka, process::now).await?;
+    let metrics = Metrics::default();
+    if let Some(address) = settings.admin.admin {
+        let mut registry = prometheus_client::registry::Registry::default();
+        metrics.register(&mut registry);
+        let admin = Admin::bind(address, registry).await?;
+        lifecycle.run("the admin port", admin.serve(lifecycle.stopping().cancelled_owned()));
+    }
+    let gateway = Gateway::bind(settings.gateway, settings.kafka, process::now, metrics).await?;
     info!(address = %gateway.address()?, "listening");
     gateway.start(&lifecycle)?;
     lifecycle.wait().await

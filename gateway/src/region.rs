@@ -1,32 +1,79 @@
 //! One region's task: owns its board, and decides what is sent to whom.
 //!
 //! Everything that concerns a region goes through its task one by one, so that a client's first
-//! board and the next frame can neither overlap nor leave a gap.
+//! board and the next frame can neither overlap nor leave a gap. A member either *follows*: it is at
+//! its room's cursor and gets every frame of the room; or it is *behind*: it waits until the network
+//! has taken what it was sent, or until its turn has come, and then gets what leads from its own
+//! cursor to the room's. Nothing is ever queued for it.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
-use kafka::{Happening, KafkaSettings, Reading, RegionLog};
-use odds::{Cursor, Feed, FeedState, Filter, Frame, FrameKind, Phase, Region, Timestamp};
+use kafka::{ControlMessage, ControlWriter, Happening, KafkaSettings, ReadError, Reading, RegionLog};
+use odds::{Cursor, Feed, FeedState, Filter, Phase, Progress, Region, Timestamp};
 use serde_json::value::RawValue;
-use socketioxide::{SocketIo, extract::SocketRef};
-use tokio::{sync::mpsc, time::Instant};
-use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use socketioxide::{SocketIo, socket::Sid};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::Instant,
+};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tracing::{debug, error, info, warn};
+
+use crate::{
+    client::Client,
+    metrics::RegionMetrics,
+    readiness::Readiness,
+    room::{Frames, Room},
+};
 
 /// How many requests may wait for a region's task.
 const REQUESTS: usize = 1_024;
 /// Freshness is told at least this often.
 const FEED_INTERVAL: Duration = Duration::from_secs(10);
+/// Members who wait for time to pass, and everything that a clock decides, are looked at this often.
+const LOOK_AROUND: Duration = Duration::from_millis(50);
+/// How long a cursor from a step that is yet to come here is waited for.
+const AHEAD_FOR: Duration = Duration::from_secs(5);
 const KAFKA_RETRY: Duration = Duration::from_secs(2);
+/// How long a board that nothing proves is kept.
+const PROOF_WITHIN: Duration = Duration::from_secs(30);
+/// A board that did not fit is read again after this, and later and later each time.
+const RELOAD_AFTER: Duration = Duration::from_secs(2);
+const RELOAD_AT_LEAST_EVERY: Duration = Duration::from_secs(60);
+const WISH_AT_MOST_EVERY: Duration = Duration::from_secs(60);
+/// How often the lag is asked for.
+const LAG_INTERVAL: Duration = Duration::from_secs(10);
 
 pub(crate) enum Request {
-    Join { socket: SocketRef, resume: Option<Cursor> },
-    Resync { socket: SocketRef, cursor: Option<Cursor> },
+    /// A client joins, or asks again from another cursor or under another filter.
+    Join { client: Arc<Client>, filter: Arc<Filter>, from: Option<Cursor> },
+    /// No frame of this region follows the answer.
+    Leave { sid: Sid, left: oneshot::Sender<()> },
+    /// A member wants what leads from there to the room's cursor, or everything.
+    Resync { sid: Sid, from: Option<Cursor> },
+    /// The board under a filter, for whoever asks by HTTP.
+    Board { filter: Filter, answer: oneshot::Sender<Option<Arc<Printed>>> },
 }
 
-#[derive(Clone)]
+/// A board as HTTP serves it.
+#[derive(Debug)]
+pub(crate) struct Printed {
+    pub(crate) cursor: Cursor,
+    pub(crate) json: bytes::Bytes,
+    pub(crate) gzip: std::sync::OnceLock<bytes::Bytes>,
+}
+
+/// How many boards are kept printed.
+const PRINTED: usize = 32;
+
+#[derive(Clone, Debug)]
 pub(crate) struct RegionHandle {
     requests: mpsc::Sender<Request>,
+    feed: watch::Receiver<Feed>,
 }
 
 impl RegionHandle {
@@ -34,6 +81,84 @@ impl RegionHandle {
         // The task ends only with the process.
         let _ = self.requests.send(request).await;
     }
+
+    /// Waits until nothing more is sent.
+    pub(crate) async fn leave(&self, sid: Sid) {
+        let (left, done) = oneshot::channel();
+        self.ask(Request::Leave { sid, left }).await;
+        let _ = done.await;
+    }
+
+    pub(crate) async fn board(&self, filter: Filter) -> Option<Arc<Printed>> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(Request::Board { filter, answer }).await;
+        answered.await.ok().flatten()
+    }
+
+    pub(crate) fn feed(&self) -> Feed {
+        self.feed.borrow().clone()
+    }
+}
+
+/// A client in this region.
+#[derive(Debug)]
+struct Member {
+    client: Arc<Client>,
+    room: Arc<Filter>,
+    stand: Stand,
+    /// The number of the event that it was sent last.
+    last: u64,
+    joined: Instant,
+    /// Nothing is sent before, by its own wish.
+    not_before: Option<Instant>,
+    owes_feed: bool,
+    /// It asked, and is answered even if there is nothing new.
+    asked: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Stand {
+    /// At its room's cursor, and in its room.
+    Following,
+    Behind(Option<Cursor>),
+    /// In the middle of a snapshot: this many parts are sent.
+    Partly(Arc<Frames>, usize),
+}
+
+/// The other end of a [`RegionHandle`].
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    requests: mpsc::Receiver<Request>,
+    told: watch::Sender<Feed>,
+}
+
+impl RegionHandle {
+    pub(crate) fn new(region: Region, now: Timestamp) -> (Self, Inbox) {
+        let (send, requests) = mpsc::channel(REQUESTS);
+        let (told, feed) = watch::channel(Feed {
+            region,
+            at: now,
+            state: FeedState::Down,
+            reason: Some("the board is being read".into()),
+            source: String::new(),
+            sports: BTreeMap::new(),
+            bookmakers: BTreeMap::new(),
+        });
+        (Self { requests: send, feed }, Inbox { requests, told })
+    }
+}
+
+/// What a region's task works with.
+pub(crate) struct Setting {
+    pub(crate) region: Region,
+    pub(crate) io: SocketIo,
+    pub(crate) clock: fn() -> Timestamp,
+    pub(crate) tick: Duration,
+    pub(crate) metrics: RegionMetrics,
+    pub(crate) readiness: Arc<Readiness>,
+    pub(crate) control: ControlWriter,
+    /// Sockets that the network has taken something from.
+    pub(crate) called: mpsc::UnboundedReceiver<Sid>,
 }
 
 pub(crate) struct RegionTask {
@@ -41,21 +166,57 @@ pub(crate) struct RegionTask {
     io: SocketIo,
     clock: fn() -> Timestamp,
     tick: Duration,
+    metrics: RegionMetrics,
+    readiness: Arc<Readiness>,
+    control: ControlWriter,
+    called: mpsc::UnboundedReceiver<Sid>,
     requests: mpsc::Receiver<Request>,
-    /// Where everybody in the room is.
-    cursor: Option<Cursor>,
-    filter: Filter,
-    /// Who joined before there was a board to send.
-    early: Vec<SocketRef>,
-    told: Option<FeedState>,
+    members: HashMap<Sid, Member>,
+    rooms: HashMap<Arc<Filter>, Room>,
+    rooms_made: u64,
+    /// Members who wait for time to pass.
+    dozing: HashSet<Sid>,
+    due: Option<Instant>,
+    told: watch::Sender<Feed>,
+    printed: Vec<(Filter, Arc<Printed>)>,
+    /// Some step of what was read fitted its digest.
+    proven: bool,
+    unproven_since: Option<Instant>,
+    /// How often in a row a fresh board did not fit, and when the topic is read again.
+    misfits: u32,
+    reload_at: Option<Instant>,
+    wished_at: Option<Instant>,
+    counted: u64,
 }
 
 impl RegionTask {
-    pub(crate) fn new(region: Region, io: SocketIo, clock: fn() -> Timestamp, tick: Duration) -> (Self, RegionHandle) {
-        let (send, requests) = mpsc::channel(REQUESTS);
-        let filter = Filter::default();
-        let task = Self { region, io, clock, tick, requests, cursor: None, filter, early: Vec::new(), told: None };
-        (task, RegionHandle { requests: send })
+    pub(crate) fn new(setting: Setting, inbox: Inbox) -> Self {
+        let Setting { region, io, clock, tick, metrics, readiness, control, called } = setting;
+        let Inbox { requests, told } = inbox;
+        Self {
+            region,
+            io,
+            clock,
+            tick,
+            metrics,
+            readiness,
+            control,
+            called,
+            requests,
+            members: HashMap::new(),
+            rooms: HashMap::new(),
+            rooms_made: 0,
+            dozing: HashSet::new(),
+            due: None,
+            told,
+            printed: Vec::new(),
+            proven: false,
+            unproven_since: None,
+            misfits: 0,
+            reload_at: None,
+            wished_at: None,
+            counted: 0,
+        }
     }
 
     pub(crate) async fn run(
@@ -76,109 +237,432 @@ impl RegionTask {
                 }
             }
         };
-        let mut due: Option<Instant> = None;
         let mut feed = tokio::time::interval(FEED_INTERVAL);
+        let mut around = tokio::time::interval(LOOK_AROUND);
+        around.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let _lag = watch_lag(&log, self.metrics.clone());
+        let mut turn = Vec::new();
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                happening = log.next() => match happening {
-                    Ok(Happening::Loaded) => {
-                        info!(region = %self.region, events = log.board().event_count(), "the topic is read");
-                        due.get_or_insert_with(Instant::now);
+                happening = log.next() => self.happened(&mut log, happening).await?,
+                Some(request) = self.requests.recv() => {
+                    self.requested(&log, request, &mut turn);
+                    // Whoever else asks right now shares what is made.
+                    while let Ok(request) = self.requests.try_recv() {
+                        self.requested(&log, request, &mut turn);
                     }
-                    Ok(Happening::Progress(odds::Progress::Applied(_))) => {
-                        due.get_or_insert_with(|| Instant::now() + self.tick);
+                    self.serve_if_settled(&log, &mut turn);
+                }
+                Some(sid) = self.called.recv() => {
+                    turn.push(sid);
+                    while let Ok(sid) = self.called.try_recv() {
+                        turn.push(sid);
                     }
-                    Ok(Happening::Progress(odds::Progress::Mismatched(step))) => {
-                        error!(region = %self.region, %step, "the board does not fit its digest");
-                        log.restart().await?;
-                        self.tell_feed(&log, true);
-                    }
-                    Ok(Happening::Progress(_)) => {}
-                    Err(error) => {
-                        error!(region = %self.region, %error, "the topic is read anew");
-                        log.restart().await?;
-                        self.tell_feed(&log, true);
-                    }
-                },
-                Some(request) = self.requests.recv() => self.answer(&log, request),
-                () = sleep_until(due) => {
-                    due = None;
-                    self.send_tick(&log);
+                    self.serve_if_settled(&log, &mut turn);
+                }
+                () = sleep_until(self.due) => {
+                    turn.extend(self.dozing.drain());
+                    self.send_tick(&log, &mut turn);
                 }
                 _ = feed.tick() => self.tell_feed(&log, true),
+                _ = around.tick() => {
+                    self.tell_feed(&log, false);
+                    self.readiness.looks(self.region, log.is_loaded(), log.owns_all());
+                    turn.extend(self.dozing.drain());
+                    self.serve_if_settled(&log, &mut turn);
+                    self.judge(&mut log).await;
+                }
             }
         }
     }
 
-    fn answer(&mut self, log: &RegionLog, request: Request) {
+    async fn happened(&mut self, log: &mut RegionLog, happening: Result<Happening, ReadError>) -> anyhow::Result<()> {
+        match happening {
+            Ok(Happening::Loaded) => {
+                let (events, quotes) = (log.board().event_count(), log.board().quote_count());
+                info!(region = %self.region, events, quotes, "the topic is read");
+                self.due.get_or_insert_with(Instant::now);
+            }
+            Ok(Happening::Progress(Progress::Applied(step))) => {
+                debug!(region = %self.region, %step, "applied");
+                if log.reader().phase() == Phase::Live {
+                    self.proven = true;
+                    self.misfits = 0;
+                }
+                self.due.get_or_insert_with(|| Instant::now() + self.tick);
+            }
+            Ok(Happening::Progress(Progress::Mismatched(step))) => {
+                error!(region = %self.region, %step, "the board does not fit its digest");
+                self.metrics.mismatches.inc();
+                self.misfit(log).await;
+            }
+            Ok(Happening::Progress(_)) => {}
+            Err(error @ (ReadError::Fenced { .. } | ReadError::Ended(_))) => return Err(error.into()),
+            Err(error) => {
+                error!(region = %self.region, %error, "the topic is not what was read: it is read anew");
+                self.start_over(log).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// The board is wrong. One that was right before may be read again at once; one that was just
+    /// read and still does not fit can be helped by the producer only, and is read again later.
+    async fn misfit(&mut self, log: &mut RegionLog) {
+        if self.proven {
+            return self.start_over(log).await;
+        }
+        if self.wished_at.is_none_or(|at| at.elapsed() > WISH_AT_MOST_EVERY) {
+            self.wished_at = Some(Instant::now());
+            let (control, region) = (self.control.clone(), self.region);
+            tokio::spawn(async move {
+                if let Err(error) = control.say(&ControlMessage::Anew { region }).await {
+                    warn!(%region, %error, "the producer can't be asked for everything anew");
+                }
+            });
+        }
+        self.misfits += 1;
+        let wait = (RELOAD_AFTER * 2u32.pow(self.misfits.min(6) - 1)).min(RELOAD_AT_LEAST_EVERY);
+        self.reload_at = Some(Instant::now() + wait);
+        self.lose_board(log);
+    }
+
+    /// Reads the topic anew. Until its board fits, the region is down.
+    async fn start_over(&mut self, log: &mut RegionLog) {
+        self.proven = false;
+        self.unproven_since = None;
+        self.reload_at = None;
+        while let Err(error) = log.restart().await {
+            warn!(region = %self.region, %error, "the topic can't be read");
+            tokio::time::sleep(KAFKA_RETRY).await;
+        }
+        self.lose_board(log);
+    }
+
+    fn lose_board(&mut self, log: &RegionLog) {
+        self.due = None;
+        let rooms: Vec<Arc<Filter>> = self.rooms.keys().cloned().collect();
+        for filter in rooms {
+            let room = self.rooms.get_mut(&filter).expect("it was just listed");
+            let from = room.cursor;
+            room.lose();
+            let following = |sid: &Sid| matches!(self.members[sid].stand, Stand::Following);
+            let members: Vec<Sid> = room.members.iter().copied().filter(following).collect();
+            members.into_iter().for_each(|sid| self.fall_behind(sid, from));
+        }
+        self.printed.clear();
+        self.tell_feed(log, true);
+    }
+
+    /// Reads again what did not fit, and what nothing proves: that is wrong in the end.
+    async fn judge(&mut self, log: &mut RegionLog) {
+        if self.reload_at.is_some_and(|at| at <= Instant::now()) {
+            return self.start_over(log).await;
+        }
+        if log.reader().phase() != Phase::Unproven {
+            self.unproven_since = None;
+            return;
+        }
+        let since = *self.unproven_since.get_or_insert_with(Instant::now);
+        if since.elapsed() > PROOF_WITHIN && self.reload_at.is_none() {
+            warn!(region = %self.region, "nothing proves the board");
+            self.misfit(log).await;
+        }
+    }
+
+    fn requested(&mut self, log: &RegionLog, request: Request, turn: &mut Vec<Sid>) {
         match request {
-            Request::Join { socket, resume } => {
-                if log.reader().phase() != Phase::Live || log.board().cursor(&self.filter).is_none() {
-                    self.early.push(socket);
+            Request::Join { client, filter, from } => {
+                let sid = client.sid();
+                self.leave(sid);
+                if !client.socket.connected() {
                     return;
                 }
-                self.send_tick(log);
-                emit(&socket, "feed", &self.feed(log));
-                self.bring_up(log, &socket, resume);
-                socket.join(self.region.key());
+                let number = self.rooms_made;
+                let room = self.rooms.entry(filter.clone()).or_insert_with(|| {
+                    self.rooms_made += 1;
+                    let board = (log.reader().phase() == Phase::Live).then(|| log.board());
+                    Room::new(self.region, number, filter.clone(), board)
+                });
+                room.members.insert(sid);
+                let member = Member {
+                    client,
+                    room: filter,
+                    stand: Stand::Behind(from),
+                    last: 0,
+                    joined: Instant::now(),
+                    not_before: None,
+                    owes_feed: true,
+                    asked: true,
+                };
+                self.members.insert(sid, member);
+                turn.push(sid);
             }
-            Request::Resync { socket, cursor } => {
-                self.send_tick(log);
-                self.bring_up(log, &socket, cursor);
+            Request::Leave { sid, left } => {
+                self.leave(sid);
+                let _ = left.send(());
             }
+            Request::Resync { sid, from } => {
+                if self.members.contains_key(&sid) {
+                    self.fall_behind(sid, from);
+                    let member = self.members.get_mut(&sid).expect("it was just found");
+                    member.asked = true;
+                    member.joined = Instant::now();
+                    turn.push(sid);
+                }
+            }
+            Request::Board { filter, answer } => {
+                let _ = answer.send(self.print(log, filter));
+            }
+        }
+        self.metrics.members.set(self.members.len() as i64);
+        self.metrics.rooms.set(self.rooms.len() as i64);
+    }
+
+    fn leave(&mut self, sid: Sid) {
+        let Some(member) = self.members.remove(&sid) else { return };
+        self.dozing.remove(&sid);
+        let room = self.rooms.get_mut(&member.room).expect("a member's room is there");
+        if let Stand::Following = member.stand {
+            member.client.socket.leave(room.name.clone());
+        }
+        room.members.remove(&sid);
+        if room.members.is_empty() {
+            self.rooms.remove(&member.room);
         }
     }
 
-    /// Sends whatever leads from the client's cursor to the room's.
-    fn bring_up(&self, log: &RegionLog, socket: &SocketRef, from: Option<Cursor>) {
-        let board = log.board();
-        let since = from.and_then(|cursor| board.since(self.region, &cursor, &self.filter));
-        let frames = since.map(|frame| vec![frame]).or_else(|| board.snapshot(self.region, &self.filter));
-        for frame in frames.unwrap_or_default() {
-            emit_frame(socket, &frame);
+    /// Takes a member out of what its room is sent, from wherever it is to this cursor.
+    fn fall_behind(&mut self, sid: Sid, from: Option<Cursor>) {
+        let member = self.members.get_mut(&sid).expect("only members fall behind");
+        let room = &self.rooms[&member.room];
+        if let Stand::Following = member.stand {
+            member.client.socket.leave(room.name.clone());
         }
+        member.stand = Stand::Behind(from);
     }
 
-    fn send_tick(&mut self, log: &RegionLog) {
-        let board = log.board();
+    fn send_tick(&mut self, log: &RegionLog, turn: &mut Vec<Sid>) {
+        let began = Instant::now();
+        self.due = None;
+        self.metrics.events.set(log.board().event_count() as i64);
+        self.metrics.quotes.set(log.board().quote_count() as i64);
         if log.reader().phase() != Phase::Live {
             return;
         }
-        let Some(now) = board.cursor(&self.filter) else { return };
-        match self.cursor {
-            Some(cursor) if !board.differs(&cursor, &self.filter) => {}
-            Some(cursor) => {
-                let frames = match board.since(self.region, &cursor, &self.filter) {
-                    Some(frame) => vec![frame],
-                    None => board.snapshot(self.region, &self.filter).unwrap_or_default(),
-                };
-                for frame in frames {
-                    let raw = RawValue::from_string(frame.json).expect("the board writes JSON");
-                    if let Err(error) =
-                        futures::executor::block_on(self.io.to(self.region.key()).emit(event_of(frame.kind), &raw))
-                    {
-                        warn!(region = %self.region, %error, "some clients were not reached");
-                    }
+        let filters: Vec<Arc<Filter>> = self.rooms.keys().cloned().collect();
+        for filter in filters {
+            let room = self.rooms.get_mut(&filter).expect("it was just listed");
+            let had_none = room.cursor.is_none();
+            let Some((from, frames)) = room.advance(self.region, log.board()) else {
+                if had_none {
+                    turn.extend(room.members.iter().copied());
                 }
-                self.cursor = Some(now);
+                continue;
+            };
+            // What takes several parts is sent to each in its own time.
+            let single = frames.parts.len() == 1;
+            self.cast(&filter, Some(from), frames.event(), single.then(|| &*frames.parts[0]), turn);
+            if let Some(marker) = log.reader().marker() {
+                let age = (self.clock)().millis_since(marker.at).max(0);
+                self.metrics.latency.observe(age as f64 / 1000.0);
             }
-            None => self.cursor = Some(now),
         }
-        for socket in std::mem::take(&mut self.early) {
-            emit(&socket, "feed", &self.feed(log));
-            self.bring_up(log, &socket, None);
-            socket.join(self.region.key());
-        }
+        self.serve(log, turn);
         self.tell_feed(log, false);
+        let behind = self.members.values().filter(|member| !matches!(member.stand, Stand::Following)).count();
+        self.metrics.behind.set(behind as i64);
+        let changes = log.board().revision().count();
+        self.metrics.updates.inc_by(changes.saturating_sub(self.counted));
+        self.counted = changes;
+        self.metrics.unreadable.inc_by(log.unreadable().saturating_sub(self.metrics.unreadable.get()));
+        self.metrics.tick.observe(began.elapsed().as_secs_f64());
+    }
+
+    /// Sends one event to everybody in a room who follows. Who can't take it now falls behind, to
+    /// this cursor.
+    fn cast(
+        &mut self,
+        filter: &Arc<Filter>,
+        from: Option<Cursor>,
+        event: &'static str,
+        data: Option<&RawValue>,
+        turn: &mut Vec<Sid>,
+    ) {
+        let room = &self.rooms[filter];
+        let mut reached = 0;
+        let mut slow = Vec::new();
+        for sid in &room.members {
+            let member = self.members.get_mut(sid).expect("a room's members are there");
+            match member.stand {
+                Stand::Following if data.is_some() && member.can_take() => {
+                    member.last = member.client.link.say();
+                    reached += 1;
+                }
+                Stand::Following => slow.push(*sid),
+                Stand::Behind(_) | Stand::Partly(..) => turn.push(*sid),
+            }
+        }
+        for sid in slow {
+            self.metrics.set_aside.inc();
+            self.fall_behind(sid, from);
+            turn.push(sid);
+        }
+        let (Some(data), true) = (data, reached > 0) else { return };
+        self.metrics.frames.inc_by(reached);
+        self.metrics.bytes.inc_by(reached * data.get().len() as u64);
+        self.send(self.rooms[filter].name.clone(), event, data);
+    }
+
+    fn send(&self, room: String, event: &'static str, data: &RawValue) {
+        let sent = futures::FutureExt::now_or_never(self.io.to(room).emit(event, data));
+        match sent.expect("all sockets are of this process") {
+            Ok(()) => {}
+            // Those that closed meanwhile; nobody's queue is ever full.
+            Err(error) => debug!(region = %self.region, %error, event, "some clients were not reached"),
+        }
+    }
+
+    /// What is made now ends where the rooms are, unless the board has moved on: then the tick, which
+    /// is due, brings all together.
+    fn serve_if_settled(&mut self, log: &RegionLog, turn: &mut Vec<Sid>) {
+        if self.due.is_none() {
+            self.serve(log, turn);
+        } else {
+            self.dozing.extend(turn.drain(..));
+        }
+    }
+
+    /// Brings members up to their rooms' cursors, as far as they can take it.
+    fn serve(&mut self, log: &RegionLog, turn: &mut Vec<Sid>) {
+        let live = log.reader().phase() == Phase::Live;
+        let mut feed: Option<Box<RawValue>> = None;
+        // Who gets the same is served together.
+        let mut together: HashMap<(*const Frames, usize), (Arc<Frames>, Vec<Sid>)> = HashMap::new();
+        turn.sort_unstable();
+        turn.dedup();
+        for sid in turn.drain(..) {
+            let Some(member) = self.members.get_mut(&sid) else { continue };
+            if !member.is_called(self.region) {
+                continue;
+            }
+            if member.owes_feed {
+                let feed = feed.get_or_insert_with(|| {
+                    serde_json::value::to_raw_value(&*self.told.borrow()).expect("plain values")
+                });
+                member.last = member.client.tell("feed", feed);
+                member.owes_feed = false;
+            }
+            if !live || matches!(member.stand, Stand::Following) {
+                continue;
+            }
+            if member.not_before.is_some_and(|at| at > Instant::now()) {
+                self.dozing.insert(sid);
+                continue;
+            }
+            let room = self.rooms.get_mut(&member.room).expect("a member's room is there");
+            let (frames, part) = match &member.stand {
+                Stand::Following => continue,
+                Stand::Partly(frames, sent) => (frames.clone(), *sent),
+                Stand::Behind(from) => {
+                    let ahead = from.is_some_and(|from| log.board().is_ahead(&from, &room.filter));
+                    if ahead && member.joined.elapsed() < AHEAD_FOR {
+                        self.dozing.insert(sid);
+                        continue;
+                    }
+                    if *from == room.cursor && !member.asked && member.client.gap.is_none() {
+                        member.stand = Stand::Following;
+                        member.client.socket.join(room.name.clone());
+                        continue;
+                    }
+                    if *from == room.cursor && !member.asked {
+                        continue;
+                    }
+                    let Some(frames) = room.frames(self.region, log.board(), *from) else { continue };
+                    (frames, 0)
+                }
+            };
+            let key = (Arc::as_ptr(&frames), part);
+            together.entry(key).or_insert_with(|| (frames, Vec::new())).1.push(sid);
+        }
+        for ((_, part), (frames, sids)) in together {
+            self.hand_out(&frames, part, &sids);
+        }
+    }
+
+    /// Sends one part to these members, and notes where they are then.
+    fn hand_out(&mut self, frames: &Arc<Frames>, part: usize, sids: &[Sid]) {
+        let data = &frames.parts[part];
+        let done = part + 1 == frames.parts.len();
+        let many = format!("{}-together", self.region);
+        for sid in sids {
+            let member = self.members.get_mut(sid).expect("it was just served");
+            let room = &self.rooms[&member.room];
+            member.asked = false;
+            if sids.len() == 1 {
+                member.last = member.client.tell(frames.event(), data);
+            } else {
+                member.last = member.client.link.say();
+                member.client.socket.join(many.clone());
+            }
+            member.not_before = member.client.gap.map(|gap| Instant::now() + gap);
+            member.stand = match (done, member.client.gap) {
+                (false, _) => Stand::Partly(frames.clone(), part + 1),
+                (true, None) if room.cursor == Some(frames.cursor) => Stand::Following,
+                (true, _) => Stand::Behind(Some(frames.cursor)),
+            };
+            if !done {
+                member.not_before = None;
+                member.client.link.call(self.region);
+                // What was taken before the call was noted calls nobody.
+                self.dozing.insert(*sid);
+            }
+        }
+        if sids.len() > 1 {
+            self.send(many.clone(), frames.event(), data);
+        }
+        for sid in sids {
+            let member = &self.members[sid];
+            if sids.len() > 1 {
+                member.client.socket.leave(many.clone());
+            }
+            if let Stand::Following = member.stand {
+                member.client.socket.join(self.rooms[&member.room].name.clone());
+            }
+        }
+        let reached = sids.len() as u64;
+        self.metrics.frames.inc_by(reached);
+        self.metrics.bytes.inc_by(reached * data.get().len() as u64);
+        if frames.kind == odds::FrameKind::Snapshot {
+            self.metrics.snapshots.inc_by(reached);
+        }
     }
 
     fn tell_feed(&mut self, log: &RegionLog, always: bool) {
         let feed = self.feed(log);
-        if always || self.told != Some(feed.state) {
-            self.told = Some(feed.state);
-            let _ = futures::executor::block_on(self.io.to(self.region.key()).emit("feed", &feed));
+        let news = self.told.borrow().state != feed.state || self.told.borrow().source != feed.source;
+        if !always && !news {
+            return;
         }
+        if news {
+            info!(region = %self.region, state = feed.state.key(), reason = feed.reason, "feed");
+        }
+        let data = serde_json::value::to_raw_value(&feed).expect("plain values");
+        self.told.send_replace(feed);
+        let mut turn = Vec::new();
+        let filters: Vec<Arc<Filter>> = self.rooms.keys().cloned().collect();
+        for filter in filters {
+            let room = &self.rooms[&filter];
+            let at = room.cursor;
+            for sid in &room.members {
+                let member = self.members.get_mut(sid).expect("a room's members are there");
+                let reached = matches!(member.stand, Stand::Following) && member.can_take();
+                member.owes_feed |= !reached;
+            }
+            self.cast(&filter, at, "feed", Some(&data), &mut turn);
+        }
+        self.serve_if_settled(log, &mut turn);
     }
 
     fn feed(&self, log: &RegionLog) -> Feed {
@@ -201,24 +685,60 @@ impl RegionTask {
             bookmakers: marker.map(|marker| marker.bookmakers.clone()).unwrap_or_default(),
         }
     }
-}
 
-fn event_of(kind: FrameKind) -> &'static str {
-    match kind {
-        FrameKind::Snapshot => "snapshot",
-        FrameKind::Odds => "odds",
+    /// The board under a filter, made once for as long as it looks the same.
+    fn print(&mut self, log: &RegionLog, filter: Filter) -> Option<Arc<Printed>> {
+        let board = log.board();
+        if log.reader().phase() != Phase::Live {
+            return None;
+        }
+        if let Some(at) = self.printed.iter().position(|(known, _)| *known == filter) {
+            let (filter, printed) = self.printed.remove(at);
+            if !board.differs(&printed.cursor, &filter) && !board.is_growing_old(&printed.cursor, &filter) {
+                self.printed.push((filter, printed.clone()));
+                return Some(printed);
+            }
+        }
+        let cursor = board.cursor(&filter)?;
+        let json = board.whole(self.region, &cursor, &filter).into();
+        let printed = Arc::new(Printed { cursor, json, gzip: std::sync::OnceLock::new() });
+        if self.printed.len() == PRINTED {
+            self.printed.remove(0);
+        }
+        self.printed.push((filter, printed.clone()));
+        Some(printed)
     }
 }
 
-fn emit_frame(socket: &SocketRef, frame: &Frame) {
-    let raw = RawValue::from_string(frame.json.clone()).expect("the board writes JSON");
-    emit(socket, event_of(frame.kind), &raw);
+impl Member {
+    /// The network has what it was sent last.
+    fn can_take(&self) -> bool {
+        self.client.link.has_taken(self.last)
+    }
+
+    /// The same; and if not, it is called when that changes.
+    fn is_called(&self, region: Region) -> bool {
+        if self.can_take() {
+            return true;
+        }
+        self.client.link.call(region);
+        // What was taken before the call was noted calls nobody.
+        self.can_take()
+    }
 }
 
-fn emit<T: serde::Serialize + ?Sized>(socket: &SocketRef, event: &str, data: &T) {
-    if let Err(error) = socket.emit(event, data) {
-        warn!(socket = %socket.id, %error, event, "a client was not reached");
-    }
+/// Notes every now and then how far reading is behind, until the guard is dropped.
+fn watch_lag(log: &RegionLog, metrics: RegionMetrics) -> AbortOnDropHandle<()> {
+    let gauge = log.lag_gauge();
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        loop {
+            match gauge.read().await {
+                Ok(lag) => metrics.say_lag(&lag),
+                Err(error) => debug!(%error, "the lag can't be told"),
+            }
+            tokio::time::sleep(LAG_INTERVAL).await;
+        }
+    }))
 }
 
 async fn sleep_until(due: Option<Instant>) {

@@ -1,26 +1,47 @@
 //! The gateway as a whole: its listener, its region tasks, its routes.
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use anyhow::Context;
-use axum::{Router, routing::get};
-use kafka::{KafkaSettings, Reading};
+use kafka::{ControlWriter, KafkaSettings, Reading};
 use odds::{Region, Timestamp};
 use process::Lifecycle;
 use socketioxide::SocketIo;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::mpsc};
+use tokio_util::sync::CancellationToken;
+use tower::Layer;
 
 use crate::{
-    GatewaySettings, page,
-    region::{RegionHandle, RegionTask},
-    sockets,
+    GatewaySettings, Metrics,
+    filters::Filters,
+    http,
+    link::Callers,
+    listener, page,
+    readiness::Readiness,
+    region::{RegionHandle, RegionTask, Setting},
+    sockets::{self, Hub, Limits},
+    transport::Transport,
 };
+
+/// What waits in a socket's own queue: a frame and a feed of each region, a few answers, a ping.
+const SOCKET_QUEUE: usize = 32;
+/// Clients send little; reading needs no more.
+const READ_BUFFER: usize = 512;
+/// An engine without a socket is given up after this.
+const HELLO_WITHIN: Duration = Duration::from_secs(10);
+/// Requests by HTTP come beside the clients' own connections.
+const OTHER_CONNECTIONS: usize = 1_000;
 
 pub struct Gateway {
     listener: TcpListener,
     settings: GatewaySettings,
     kafka: KafkaSettings,
     clock: fn() -> Timestamp,
+    metrics: Metrics,
 }
 
 impl Gateway {
@@ -28,10 +49,14 @@ impl Gateway {
         settings: GatewaySettings,
         kafka: KafkaSettings,
         clock: fn() -> Timestamp,
+        metrics: Metrics,
     ) -> anyhow::Result<Self> {
         let listener =
             TcpListener::bind(settings.listen).await.with_context(|| format!("--listen {}", settings.listen))?;
-        Ok(Self { listener, settings, kafka, clock })
+        if let Some(folder) = &settings.page {
+            anyhow::ensure!(folder.join("index.html").is_file(), "--page {}: no index.html there", folder.display());
+        }
+        Ok(Self { listener, settings, kafka, clock, metrics })
     }
 
     pub fn address(&self) -> std::io::Result<SocketAddr> {
@@ -40,35 +65,72 @@ impl Gateway {
 
     /// Starts the region tasks and serves, as tasks of this lifecycle.
     pub fn start(self, lifecycle: &Lifecycle) -> anyhow::Result<()> {
-        let instance = self.settings.instance()?;
-        let (layer, io) = SocketIo::new_layer();
-        let mut handles: HashMap<Region, RegionHandle> = HashMap::new();
-        for region in Region::ALL {
-            let (task, handle) = RegionTask::new(region, io.clone(), self.clock, self.settings.tick());
-            let consumers = match region {
-                Region::Us | Region::Uk => 2,
-                Region::Eu | Region::Au => 1,
+        let Self { listener, settings, kafka, clock, metrics } = self;
+        let instance = settings.instance()?;
+        let readiness = Arc::new(Readiness::new(instance.clone()));
+        let control = ControlWriter::new(&kafka)?;
+        let (callers, calls): (Vec<_>, Vec<_>) = Region::ALL.map(|_| mpsc::unbounded_channel()).into_iter().unzip();
+        let transport = Transport::new(Callers::new(callers.try_into().expect("one for each region")));
+        let (handles, inboxes): (Vec<_>, Vec<_>) =
+            Region::ALL.map(|region| RegionHandle::new(region, clock())).into_iter().unzip();
+        let hub = Arc::new(Hub {
+            regions: handles.try_into().expect("one for each region"),
+            limits: Limits { connections: settings.max_connections, per_address: settings.max_connections_per_address },
+            filters: Filters::new(settings.max_filters),
+            transport: transport.clone(),
+            readiness: readiness.clone(),
+            metrics: metrics.clone(),
+            tokens: settings.token.clone(),
+            clients: Mutex::default(),
+        });
+        let (sockets_layer, io) = SocketIo::builder()
+            .with_state(hub.clone())
+            .max_buffer_size(SOCKET_QUEUE)
+            .ws_read_buffer_size(READ_BUFFER)
+            .max_payload(settings.max_payload)
+            .connect_timeout(HELLO_WITHIN)
+            .ping_interval(Duration::from_secs(settings.ping_interval))
+            .ping_timeout(Duration::from_secs(settings.ping_timeout))
+            .build_layer();
+        sockets::serve(&io);
+
+        for ((region, inbox), called) in Region::ALL.into_iter().zip(inboxes).zip(calls) {
+            let setting = Setting {
+                region,
+                io: io.clone(),
+                clock,
+                tick: settings.tick(),
+                metrics: metrics.of(region),
+                readiness: readiness.clone(),
+                control: control.clone(),
+                called,
             };
-            let group = format!("gateway-{region}-{instance}");
+            let group = match settings.alone {
+                true => format!("gateway-{region}"),
+                false => format!("gateway-{region}-{instance}"),
+            };
+            let consumers = settings.consumers(region);
             let reading = Reading::Group { group, instance: instance.clone(), consumers };
-            lifecycle.run("a region", task.run(self.kafka.clone(), reading, lifecycle.stopping()));
-            handles.insert(region, handle);
+            lifecycle
+                .run("a region", RegionTask::new(setting, inbox).run(kafka.clone(), reading, lifecycle.stopping()));
         }
-        sockets::serve(&io, Arc::new(handles));
-        let mut router = Router::new().route("/healthz", get(async || "ok\n"));
-        if let Some(folder) = &self.settings.page {
-            anyhow::ensure!(folder.join("index.html").is_file(), "--page {}: no index.html there", folder.display());
+
+        let mut router = http::router(hub.clone());
+        if let Some(folder) = &settings.page {
             router = router.merge(page::routes(folder));
         }
-        let router = router.layer(layer);
+        // Outside of the router, which would keep a copy of every request's address.
+        let service = transport.layer(sockets_layer.layer(router));
+        let most = settings.max_connections + OTHER_CONNECTIONS;
+        let closed = CancellationToken::new();
+        lifecycle.run("the listener", listener::serve(listener, service, most, closed.clone()));
         let stopping = lifecycle.stopping();
-        lifecycle.run("the listener", async move {
-            let stopped = stopping.clone();
-            let serve = axum::serve(self.listener, router).with_graceful_shutdown(stopping.cancelled_owned());
-            tokio::select! {
-                served = serve => Ok(served?),
-                () = async { stopped.cancelled().await; io.close().await } => Ok(()),
-            }
+        lifecycle.run("the farewell", async move {
+            stopping.cancelled().await;
+            readiness.stop();
+            hub.close(Duration::from_secs(settings.close_over)).await;
+            closed.cancel();
+            Ok(())
         });
         Ok(())
     }

@@ -15,20 +15,11 @@ use rdkafka::{
     message::Message,
     types::RDKafkaRespErr,
 };
-use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{debug, warn};
 
-use crate::{CONTROL, KafkaSettings, Role, client_log};
-
-/// What is said on `control`. A reader of an earlier version skips what it doesn't know.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum ControlMessage {
-    /// Some reader's board of this region doesn't fit: publish everything.
-    Anew { region: Region },
-}
+use crate::{CONTROL, ControlMessage, KafkaSettings, Role, client_log};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ElectionEvent {

@@ -2,6 +2,7 @@
 //! region's topic into a board. With librdkafka's in-process cluster for where there is no Kafka.
 
 mod client_log;
+mod control;
 mod election;
 mod embedded;
 mod plan;
@@ -10,10 +11,11 @@ mod record;
 mod region_log;
 mod settings;
 
-pub use election::{ControlMessage, Election, ElectionEvent};
+pub use control::{ControlMessage, ControlWriter};
+pub use election::{Election, ElectionEvent};
 pub use embedded::Embedded;
 pub use plan::{CONTROL, TopicPlan, plan, topic_of};
 pub use publisher::{Delivered, MAX_RECORD_BYTES, Publisher};
 pub use record::{from_message, to_headers};
-pub use region_log::{Happening, ReadError, Reading, RegionLog};
+pub use region_log::{Happening, LagGauge, ReadError, Reading, RegionLog};
 pub use settings::{InvalidProperty, KafkaSettings, Role};

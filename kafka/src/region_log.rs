@@ -231,6 +231,11 @@ impl RegionLog {
         (progress != Progress::Waiting).then_some(Happening::Progress(progress))
     }
 
+    /// Tells how far reading is behind, without keeping it from reading.
+    pub fn lag_gauge(&self) -> LagGauge {
+        LagGauge { topic: topic_of(self.region), probe: self.probe.clone(), shared: self.shared.clone() }
+    }
+
     /// Drops the board and reads the topic from its beginning.
     pub async fn restart(&mut self) -> Result<(), ReadError> {
         info!(topic = topic_of(self.region), "reading the topic anew");
@@ -241,6 +246,27 @@ impl RegionLog {
         }
         self.generation.send_modify(|generation| *generation += 1);
         Ok(())
+    }
+}
+
+pub struct LagGauge {
+    topic: &'static str,
+    probe: Arc<StreamConsumer<Context>>,
+    shared: Arc<Shared>,
+}
+
+impl LagGauge {
+    /// By partition: how many records there are that were not read.
+    pub async fn read(&self) -> Result<Vec<i64>, ReadError> {
+        let (topic, probe, shared) = (self.topic, self.probe.clone(), self.shared.clone());
+        let asked = tokio::task::spawn_blocking(move || {
+            let lag = |(partition, position): (usize, &AtomicI64)| {
+                let (_, end) = probe.fetch_watermarks(topic, partition as i32, METADATA_TIMEOUT)?;
+                Ok((end - position.load(Ordering::Relaxed)).max(0))
+            };
+            shared.positions.iter().enumerate().map(lag).collect::<Result<_, KafkaError>>()
+        });
+        asked.await.map_err(|_| ReadError::Ended(topic))?.map_err(|error| ReadError::Kafka { topic, error })
     }
 }
 

@@ -27,6 +27,13 @@ const PART_BYTES: usize = 1_000_000;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Revision(u64);
 
+impl Revision {
+    /// How many changes of an event the board has seen until then.
+    pub fn count(self) -> u64 {
+        self.0
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct Board {
     events: HashMap<EventId, Entry>,
@@ -369,34 +376,58 @@ impl Board {
         self.find(cursor, filter) == Found::Ahead
     }
 
+    /// Whether the cursor is half way to being forgotten.
+    pub fn is_growing_old(&self, cursor: &Cursor, filter: &Filter) -> bool {
+        self.age(cursor, filter).is_none_or(|age| age > self.memory / 2)
+    }
+
     /// Everything of the board that passes the filter, in one frame or several parts.
     /// Nothing while the board is not verified.
     pub fn snapshot(&self, region: Region, filter: &Filter) -> Option<Vec<Frame>> {
-        let cursor = self.cursor(filter)?;
-        let mut parts = vec![String::new()];
-        for change in self.changes(None, filter) {
-            let mut last = parts.last_mut().expect("there is always one");
-            if last.len() >= PART_BYTES {
-                parts.push(String::new());
-                last = parts.last_mut().expect("one was just pushed");
-            }
-            change.write_to(last);
-        }
+        Some(self.snapshot_at(region, &self.cursor(filter)?, filter))
+    }
+
+    /// The same for a room that is at another cursor, from which nothing differs under the filter.
+    pub fn snapshot_at(&self, region: Region, cursor: &Cursor, filter: &Filter) -> Vec<Frame> {
+        let parts = self.events_json(filter, PART_BYTES);
         let count = parts.len();
         let frame = |(at, events): (usize, String)| {
             let position = if count > 1 { format!(r#","part":{},"parts":{count}"#, at + 1) } else { String::new() };
             let json = format!(r#"{{"region":"{region}","cursor":"{cursor}"{position},"events":[{events}]}}"#);
             Frame { kind: FrameKind::Snapshot, json }
         };
-        Some(parts.into_iter().enumerate().map(frame).collect())
+        parts.into_iter().enumerate().map(frame).collect()
+    }
+
+    /// The snapshot in one piece, however large.
+    pub fn whole(&self, region: Region, cursor: &Cursor, filter: &Filter) -> String {
+        let events = self.events_json(filter, usize::MAX).concat();
+        format!(r#"{{"region":"{region}","cursor":"{cursor}","events":[{events}]}}"#)
+    }
+
+    fn events_json(&self, filter: &Filter, part_bytes: usize) -> Vec<String> {
+        let mut parts = vec![String::new()];
+        for change in self.changes(None, filter) {
+            let mut last = parts.last_mut().expect("there is always one");
+            if last.len() >= part_bytes {
+                parts.push(String::new());
+                last = parts.last_mut().expect("one was just pushed");
+            }
+            change.write_to(last);
+        }
+        parts
     }
 
     /// What changed since the cursor, up to the board as it stands. Nothing if the cursor is not
     /// of a remembered state or the board is not verified: then only a snapshot helps.
     pub fn since(&self, region: Region, cursor: &Cursor, filter: &Filter) -> Option<Frame> {
-        let Found::At(revision) = self.find(cursor, filter) else { return None };
-        let now = self.cursor(filter)?;
-        let mut json = format!(r#"{{"region":"{region}","prev":"{cursor}","cursor":"{now}","events":["#);
+        self.since_until(region, cursor, &self.cursor(filter)?, filter)
+    }
+
+    /// The same for a room that is at another cursor, from which nothing differs under the filter.
+    pub fn since_until(&self, region: Region, from: &Cursor, to: &Cursor, filter: &Filter) -> Option<Frame> {
+        let Found::At(revision) = self.find(from, filter) else { return None };
+        let mut json = format!(r#"{{"region":"{region}","prev":"{from}","cursor":"{to}","events":["#);
         for change in self.changes(Some(revision), filter) {
             change.write_to(&mut json);
         }

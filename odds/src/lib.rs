@@ -10,6 +10,7 @@ mod decimal;
 mod digest;
 mod event;
 mod filter;
+mod live;
 mod marker;
 mod mirror;
 mod pending;
@@ -29,6 +30,7 @@ pub use event::{
     BookmakerKey, Details, EventId, Image, InvalidKey, Market, MarketKey, Outcome, Outcomes, Quotes, SportKey,
 };
 pub use filter::{Filter, InvalidFilter};
+pub use live::{Live, News, event_of};
 pub use marker::{Credits, FeedState, Marker, SportFreshness};
 pub use mirror::{Applied, Mirror, MirrorEvent};
 pub use pending::Pending;

@@ -18,6 +18,12 @@ pub struct Subscriptions {
     pub regions: Vec<Region>,
 }
 
+impl Subscriptions {
+    pub fn new<'a>(regions: impl IntoIterator<Item = &'a Region>) -> Self {
+        Self { v: PROTOCOL_VERSION, regions: regions.into_iter().copied().collect() }
+    }
+}
+
 #[derive(Clone, Debug, Deserialize)]
 pub struct SnapshotPayload {
     pub region: Region,

@@ -11,11 +11,12 @@ use clap::Parser;
 use gateway::{Gateway, GatewaySettings};
 use kafka::{Embedded, KafkaSettings, plan};
 use odds::Region;
-use process::{Lifecycle, LogSettings};
+use process::{Admin, AdminSettings, Lifecycle, LogSettings};
 use producers::{
-    Metrics, PollSettings, Producer, SourceChoice, SourceSettings,
+    PollSettings, Producer, SourceChoice, SourceSettings,
     simulator::{Simulator, SimulatorSettings},
 };
+use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tracing::info;
 
@@ -37,6 +38,9 @@ struct Settings {
     simulator: SimulatorSettings,
 
     #[command(flatten)]
+    admin: AdminSettings,
+
+    #[command(flatten)]
     log: LogSettings,
 }
 
@@ -52,10 +56,20 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let cluster = Embedded::start(&plan()).context("the embedded Kafka cluster")?;
     let kafka = cluster.settings();
     let source = simulate(&settings, &lifecycle).await?;
+    let mut registry = Registry::default();
+    let gateway_metrics = gateway::Metrics::default();
+    gateway_metrics.register(&mut registry);
     for region in Region::ALL {
-        start_producer(region, &settings, &kafka, &source, &lifecycle)?;
+        let metrics = producers::Metrics::default();
+        let labelled = registry.sub_registry_with_label(("region".into(), region.key().into()));
+        metrics.register(labelled, process::now);
+        start_producer(region, &settings, &kafka, &source, metrics, &lifecycle)?;
     }
-    let gateway = Gateway::bind(settings.gateway, kafka, process::now).await?;
+    if let Some(address) = settings.admin.admin {
+        let admin = Admin::bind(address, registry).await?;
+        lifecycle.run("the admin port", admin.serve(lifecycle.stopping().cancelled_owned()));
+    }
+    let gateway = Gateway::bind(settings.gateway, kafka, process::now, gateway_metrics).await?;
     let address = gateway.address()?;
     gateway.start(&lifecycle)?;
     info!(%address, "running: all of it in this process");
@@ -77,10 +91,10 @@ fn start_producer(
     settings: &Settings,
     kafka: &KafkaSettings,
     source: &SourceSettings,
+    metrics: producers::Metrics,
     lifecycle: &Lifecycle,
 ) -> anyhow::Result<()> {
     let polling = settings.polling.clone();
-    let metrics = Metrics::default();
     let producer = Producer::new(region, polling, kafka.clone(), source.open()?, process::now, metrics);
     lifecycle.run("a producer", producer.run(lifecycle.stopping()));
     Ok(())

@@ -3,12 +3,9 @@
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 use leptos::prelude::*;
-use odds::{Decimal, FeedState, MirrorEvent, Region, Timestamp};
+use odds::{Decimal, FeedState, Live, MirrorEvent, News, Region, Timestamp};
 
-use crate::{
-    live::{Live, News},
-    socket::{Client, Happening},
-};
+use crate::socket::{Client, Happening};
 
 /// The connection to the gateway, as the page shows it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -166,13 +163,16 @@ fn connect(live: StoredValue<Live, LocalStorage>, version: RwSignal<u64>, connec
     let to_ask = client.clone();
     let tell = move |happening| match happening {
         Happening::Connected => connection.set(Connection::Live),
-        Happening::Disconnected => connection.set(Connection::Reconnecting),
+        Happening::Disconnected => {
+            live.update_value(Live::disconnected);
+            connection.set(Connection::Reconnecting);
+        }
         Happening::Event { name, payload } => {
             let mut update = News::Nothing;
             live.update_value(|live| update = live.take(&name, &payload));
             match update {
                 News::Nothing => {}
-                News::Changed => version.update(|version| *version += 1),
+                News::Board(_) | News::Feed(_) | News::Regions => version.update(|version| *version += 1),
                 News::Resync(region, cursor) => {
                     if let Some(client) = &*to_ask.borrow() {
                         client.emit("resync", &serde_json::json!({ "region": region, "cursor": cursor }));

@@ -1,7 +1,6 @@
 //! The page: a Leptos app that shows the boards live, over the public protocol.
 
 mod app;
-mod live;
 mod socket;
 
 /// Runs in a browser. That the same code compiles for the host is for its tests.

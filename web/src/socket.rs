@@ -5,12 +5,11 @@ use std::{cell::RefCell, rc::Rc};
 
 use leptos::leptos_dom::helpers::set_timeout_with_handle;
 use leptos::prelude::TimeoutHandle;
+use odds::event_of;
 use serde::Deserialize;
 use std::time::Duration;
 use wasm_bindgen::{JsCast, closure::Closure};
 use web_sys::{CloseEvent, MessageEvent, WebSocket};
-
-use crate::live::event_of;
 
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(15);

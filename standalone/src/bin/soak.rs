@@ -111,6 +111,8 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     for watcher in &mut watchers {
         watcher.wait_for(&simulator).await?;
     }
+    // Nobody writes any more, so what is read does not lose its beginning meanwhile.
+    fleet.end();
     let mut alternating = 0;
     for region in [Region::Us, Region::Uk] {
         alternating += check_alternation(&cluster.settings(), region)?;
@@ -125,7 +127,6 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     }
     println!("images alternate strictly over the partitions of odds.us and odds.uk: {alternating} images");
     println!("no digest failed to fit; {} minutes with {blows:?}", settings.minutes);
-    fleet.end();
     lifecycle.stop();
     lifecycle.wait().await
 }
@@ -354,7 +355,8 @@ async fn watch_region(kafka: &KafkaSettings, region: Region, send: &watch::Sende
 /// partitions in turn. Gives how many images there were.
 fn check_alternation(kafka: &KafkaSettings, region: Region) -> anyhow::Result<u64> {
     let topic = topic_of(region);
-    let consumer: BaseConsumer = kafka.client(Role::Consumer, &[("group.id", "toteboard-none")]).create()?;
+    let consumer: BaseConsumer =
+        kafka.client(Role::Consumer, &[("group.id", "toteboard-none"), ("auto.offset.reset", "earliest")]).create()?;
     let mut list = TopicPartitionList::new();
     let mut ends = Vec::new();
     // The embedded cluster keeps a few megabytes of a partition.

@@ -1,0 +1,84 @@
+//! A connected client: its socket, the account of what the network took, and what it asked for.
+
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    fmt,
+    net::IpAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use odds::{Cursor, Filter, Region};
+use serde::Serialize;
+use serde_json::Value;
+use socketioxide::{
+    extract::{AckSender, SocketRef},
+    socket::Sid,
+};
+use tokio::sync::Mutex;
+use tracing::debug;
+
+use crate::link::Link;
+
+pub(crate) struct Client {
+    pub(crate) socket: SocketRef,
+    pub(crate) link: Arc<Link>,
+    pub(crate) address: IpAddr,
+    /// The least time between two frames of a region.
+    pub(crate) gap: Option<Duration>,
+    /// What is to be done for it, in the order in which it came.
+    pub(crate) orders: std::sync::Mutex<Orders>,
+    /// Held by whoever carries orders out.
+    pub(crate) wants: Mutex<Wants>,
+}
+
+#[derive(Default)]
+pub(crate) struct Orders {
+    pub(crate) queue: VecDeque<Order>,
+    /// Somebody is carrying them out.
+    pub(crate) at_work: bool,
+}
+
+pub(crate) enum Order {
+    Begin { regions: BTreeSet<Region>, resume: HashMap<Region, Cursor> },
+    Subscribe { data: Value, ack: AckSender },
+    Filter { data: Value, ack: AckSender },
+    Resync { data: Value, ack: AckSender },
+    End,
+}
+
+#[derive(Debug)]
+pub(crate) struct Wants {
+    pub(crate) regions: BTreeSet<Region>,
+    pub(crate) filter: Arc<Filter>,
+}
+
+/// Why a client is sent away.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Bye {
+    pub(crate) code: &'static str,
+    pub(crate) message: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) retry_after_ms: Option<u64>,
+}
+
+impl Client {
+    pub(crate) fn sid(&self) -> Sid {
+        self.socket.id
+    }
+
+    /// Sends one event. Gives its number on the account.
+    pub(crate) fn tell<T: Serialize + ?Sized>(&self, event: &str, data: &T) -> u64 {
+        let number = self.link.say();
+        if let Err(error) = self.socket.emit(event, data) {
+            debug!(socket = %self.socket.id, %error, event, "a client was not reached");
+        }
+        number
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("sid", &self.socket.id).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,124 @@
+//! What a client says of itself when it connects.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
+
+use odds::{Cursor, Filter, PROTOCOL_VERSION, Region};
+use serde_json::Value;
+
+/// Frames a second that may be asked for.
+const RATES: std::ops::RangeInclusive<f64> = 0.01..=1_000.0;
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Hello {
+    pub(crate) token: Option<String>,
+    /// For this connection only.
+    pub(crate) regions: Option<BTreeSet<Region>>,
+    pub(crate) resume: HashMap<Region, Cursor>,
+    pub(crate) filter: Filter,
+    pub(crate) gap: Option<Duration>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {reason}")]
+pub(crate) struct BadHello {
+    field: &'static str,
+    reason: String,
+}
+
+fn bad(field: &'static str, reason: impl Into<String>) -> BadHello {
+    BadHello { field, reason: reason.into() }
+}
+
+impl Hello {
+    /// Reads `auth`. What it doesn't know it skips; a cursor that is none leads to a snapshot.
+    pub(crate) fn read(auth: &Value) -> Result<Self, BadHello> {
+        if auth.is_null() {
+            return Ok(Self::default());
+        }
+        let auth = auth.as_object().ok_or_else(|| bad("auth", "expected an object"))?;
+        let given = |field: &str| auth.get(field).filter(|value| !value.is_null());
+        if let Some(v) = given("v")
+            && v.as_u64() != Some(u64::from(PROTOCOL_VERSION))
+        {
+            return Err(bad("v", format!("this gateway speaks version {PROTOCOL_VERSION}")));
+        }
+        let token = given("token").map(|token| token.as_str().ok_or_else(|| bad("token", "expected a text")));
+        let regions = given("regions").map(regions).transpose().map_err(|reason| bad("regions", reason))?;
+        let resume =
+            given("resume").map(|resume| resume.as_object().ok_or_else(|| bad("resume", "expected an object")));
+        let resume = resume.transpose()?.into_iter().flatten();
+        let cursor = |(region, cursor): (&String, &Value)| Some((region.parse().ok()?, cursor.as_str()?.parse().ok()?));
+        let filter = given("filter").map(Filter::from_value).transpose();
+        let filter = filter.map_err(|error| bad("filter", error.to_string()))?.unwrap_or_default();
+        let rate = given("max_rate").map(|rate| {
+            let rate = rate.as_f64().filter(|rate| RATES.contains(rate));
+            rate.ok_or_else(|| bad("max_rate", format!("expected a number from {} to {}", RATES.start(), RATES.end())))
+        });
+        Ok(Self {
+            token: token.transpose()?.map(str::to_owned),
+            regions,
+            resume: resume.filter_map(cursor).collect(),
+            filter,
+            gap: rate.transpose()?.map(|rate| Duration::from_secs_f64(1.0 / rate)),
+        })
+    }
+}
+
+/// A list of regions, or which of them is none.
+pub(crate) fn regions(value: &Value) -> Result<BTreeSet<Region>, String> {
+    let list = value.as_array().ok_or("expected a list of regions")?;
+    let region = |value: &Value| {
+        let name = value.as_str().ok_or_else(|| format!("{value} is no region"))?;
+        name.parse().map_err(|error: odds::UnknownRegion| error.to_string())
+    };
+    list.iter().map(region).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn everything_is_optional() {
+        assert_eq!(Hello::read(&Value::Null), Ok(Hello::default()));
+        assert_eq!(Hello::read(&json!({ "later": 1, "resume": null })), Ok(Hello::default()));
+    }
+
+    #[test]
+    fn what_is_given_is_read() {
+        let cursor = "1.2-3-99aa06d3014798d86001c324468d497f";
+        let hello = Hello::read(&json!({
+            "v": 1, "token": "tb_x", "regions": ["uk", "us", "uk"], "max_rate": 4,
+            "resume": { "us": cursor, "uk": "nonsense", "mars": cursor },
+            "filter": { "sports": ["soccer_epl"] },
+        }))
+        .unwrap();
+        assert_eq!(hello.token.as_deref(), Some("tb_x"));
+        assert_eq!(hello.regions, Some([Region::Us, Region::Uk].into()));
+        assert_eq!(hello.resume, HashMap::from([(Region::Us, cursor.parse().unwrap())]));
+        assert_eq!(hello.gap, Some(Duration::from_millis(250)));
+        assert!(!hello.filter.is_all());
+    }
+
+    #[test]
+    fn the_wrong_field_is_named() {
+        for (auth, field) in [
+            (json!([]), "auth"),
+            (json!({ "v": 2 }), "v"),
+            (json!({ "token": 7 }), "token"),
+            (json!({ "regions": ["us", "xx"] }), "regions"),
+            (json!({ "regions": "us" }), "regions"),
+            (json!({ "resume": [] }), "resume"),
+            (json!({ "filter": { "sport": [] } }), "filter"),
+            (json!({ "max_rate": 0 }), "max_rate"),
+            (json!({ "max_rate": "fast" }), "max_rate"),
+        ] {
+            assert_eq!(Hello::read(&auth).unwrap_err().field, field, "{auth}");
+        }
+    }
+}

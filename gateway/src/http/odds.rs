@@ -1,0 +1,149 @@
+//! A region's board, whole, as a client's `snapshot` would be: printed and compressed once for as
+//! long as it looks the same.
+
+use std::{io::Write, sync::Arc};
+
+use axum::{
+    Json, Router,
+    extract::{Path, Query, State},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use bytes::Bytes;
+use flate2::{Compression, write::GzEncoder};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use odds::{Feed, Filter, Region};
+use serde_json::{Value, json};
+
+use super::error::ApiError;
+use crate::{region::Printed, sockets::Hub};
+
+/// Small boards are sent as they are.
+const COMPRESS_FROM: usize = 1_024;
+
+pub(super) fn router() -> Router<Arc<Hub>> {
+    Router::new().route("/api/odds/{region}", get(board)).route("/api/regions", get(regions))
+}
+
+async fn regions(State(hub): State<Arc<Hub>>) -> Json<Vec<Feed>> {
+    Json(hub.regions.iter().map(|region| region.feed()).collect())
+}
+
+async fn board(
+    State(hub): State<Arc<Hub>>,
+    Path(region): Path<String>,
+    Query(query): Query<Vec<(String, String)>>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let region: Region = region.parse().map_err(|error: odds::UnknownRegion| ApiError::NotFound(error.to_string()))?;
+    let filter = filter(&query)?;
+    let not_ready = || ApiError::NotReady(format!("the board of {region} is being read"));
+    let printed = hub.regions[region as usize].board(filter).await.ok_or_else(not_ready)?;
+
+    let tag = format!("W/\"{}\"", printed.cursor);
+    let mut answer = if headers.get_all(header::IF_NONE_MATCH).iter().any(|known| names(known, &tag)) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else if printed.json.len() >= COMPRESS_FROM && takes_gzip(&headers) {
+        let body = gzip(printed).await;
+        ([(header::CONTENT_TYPE, "application/json"), (header::CONTENT_ENCODING, "gzip")], body).into_response()
+    } else {
+        ([(header::CONTENT_TYPE, "application/json")], printed.json.clone()).into_response()
+    };
+    let head = answer.headers_mut();
+    head.insert(header::ETAG, tag.try_into().expect("a cursor is plain text"));
+    head.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    head.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    Ok(answer)
+}
+
+fn filter(query: &[(String, String)]) -> Result<Filter, ApiError> {
+    let mut lists = json!({});
+    for (name, value) in query {
+        let (field, list) = match name.as_str() {
+            "sport" => ("sport", "sports"),
+            "bookmaker" => ("bookmaker", "bookmakers"),
+            "market" => ("market", "markets"),
+            _ => {
+                let reason = format!("unknown parameter {name:?}; known are sport, bookmaker, market");
+                return Err(ApiError::Invalid { field: "query", reason });
+            }
+        };
+        let single = Filter::from_value(&json!({ list: [value] }));
+        single.map_err(|error| ApiError::Invalid { field, reason: error.to_string() })?;
+        match &mut lists[list] {
+            Value::Array(names) => names.push(json!(value)),
+            none => *none = json!([value]),
+        }
+    }
+    Filter::from_value(&lists).map_err(|error| ApiError::Invalid { field: "query", reason: error.to_string() })
+}
+
+fn names(header: &HeaderValue, tag: &str) -> bool {
+    let opaque = tag.trim_start_matches("W/");
+    header.to_str().is_ok_and(|tags| {
+        tags.split(',').any(|known| matches!(known.trim(), "*") || known.trim().trim_start_matches("W/") == opaque)
+    })
+}
+
+fn takes_gzip(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    accepted.flat_map(|value| value.split(',')).any(|coding| {
+        let (name, quality) = coding.split_once(';').unwrap_or((coding, "q=1"));
+        let refused = quality.trim().strip_prefix("q=").is_some_and(|q| q.parse() == Ok(0.0));
+        matches!(name.trim(), "gzip" | "*") && !refused
+    })
+}
+
+/// Off the threads that carry the stream, and once.
+async fn gzip(printed: Arc<Printed>) -> Bytes {
+    if let Some(done) = printed.gzip.get() {
+        return done.clone();
+    }
+    let compress = move || {
+        let compressed = printed.gzip.get_or_init(|| {
+            let mut encoder = GzEncoder::new(Vec::new(), Compression::new(5));
+            encoder.write_all(&printed.json).expect("writing to memory");
+            encoder.finish().expect("writing to memory").into()
+        });
+        compressed.clone()
+    };
+    tokio::task::spawn_blocking(compress).await.expect("it does not panic")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accepting(value: &'static str) -> HeaderMap {
+        HeaderMap::from_iter([(header::ACCEPT_ENCODING, HeaderValue::from_static(value))])
+    }
+
+    #[test]
+    fn gzip_only_for_those_who_take_it() {
+        for (value, takes) in
+            [("gzip, br", true), ("br;q=1.0, gzip;q=0.8", true), ("*", true), ("br", false), ("gzip;q=0", false)]
+        {
+            assert_eq!(takes_gzip(&accepting(value)), takes, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_known_tag_is_recognised() {
+        let header = HeaderValue::from_static("W/\"a\", \"b\"");
+        assert!(names(&header, "W/\"a\"") && names(&header, "W/\"b\"") && !names(&header, "W/\"c\""));
+    }
+
+    #[test]
+    fn parameters_repeat_and_wrong_ones_are_named() {
+        let pairs = |text: &[(&str, &str)]| -> Vec<(String, String)> {
+            text.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
+        };
+        let wanted = json!({ "sports": ["a", "b"], "markets": ["h2h"] });
+        let read = filter(&pairs(&[("sport", "a"), ("sport", "b"), ("market", "h2h")])).unwrap();
+        assert_eq!(read, Filter::from_value(&wanted).unwrap());
+        for (name, value, field) in [("sports", "a", "query"), ("sport", "a b", "sport")] {
+            let error = filter(&pairs(&[(name, value)])).unwrap_err();
+            assert!(matches!(error, ApiError::Invalid { field: wrong, .. } if wrong == field), "{error}");
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! How much of what was said to a socket the network has taken.
+//!
+//! Socket.IO's own queue says nothing before it is full, and a full one kills the socket at the next
+//! ping. So what is handed to a socket is counted, and what leaves for the network is counted at the
+//! very end, where the kernel takes it. Whoever sends looks at both: a client with something still
+//! unwritten is not sent more, it waits, and is called when it can take the next frame.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
+    },
+};
+
+use futures::task::AtomicWaker;
+use odds::Region;
+use socketioxide::socket::Sid;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+/// Where region tasks hear of sockets that can take more. At most one entry a socket and region.
+#[derive(Clone, Debug)]
+pub(crate) struct Callers([mpsc::UnboundedSender<Sid>; Region::ALL.len()]);
+
+impl Callers {
+    pub(crate) fn new(callers: [mpsc::UnboundedSender<Sid>; Region::ALL.len()]) -> Self {
+        Self(callers)
+    }
+}
+
+/// One socket's account, whatever carries it.
+pub(crate) struct Link {
+    said: AtomicU64,
+    taken: AtomicU64,
+    /// A bit for each region that wants to be called.
+    waiting: AtomicU8,
+    callers: Callers,
+    sid: OnceLock<Sid>,
+    cut: AtomicBool,
+    connection: OnceLock<Arc<Connection>>,
+}
+
+impl Link {
+    pub(crate) fn new(callers: Callers) -> Self {
+        Self {
+            said: AtomicU64::new(0),
+            taken: AtomicU64::new(0),
+            waiting: AtomicU8::new(0),
+            callers,
+            sid: OnceLock::new(),
+            cut: AtomicBool::new(false),
+            connection: OnceLock::new(),
+        }
+    }
+
+    /// The socket that this account is of.
+    pub(crate) fn is_of(&self, sid: Sid) {
+        // A socket has one account from its first request on.
+        let _ = self.sid.set(sid);
+    }
+
+    /// Counts an event that is about to be handed to the socket. Gives its number.
+    pub(crate) fn say(&self) -> u64 {
+        self.said.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    /// Whether the network has the event of this number.
+    pub(crate) fn has_taken(&self, number: u64) -> bool {
+        self.taken.load(Ordering::Acquire) >= number
+    }
+
+    /// Has the region called as soon as the network takes something.
+    pub(crate) fn call(&self, region: Region) {
+        self.waiting.fetch_or(bit(region), Ordering::AcqRel);
+    }
+
+    /// The network took so many events more.
+    pub(crate) fn took(&self, events: u64) {
+        self.taken.fetch_add(events, Ordering::AcqRel);
+        let waiting = self.waiting.swap(0, Ordering::AcqRel);
+        if waiting == 0 {
+            return;
+        }
+        let Some(sid) = self.sid.get() else { return };
+        for region in Region::ALL.into_iter().filter(|region| waiting & bit(*region) != 0) {
+            // The region's task ends only with the process.
+            let _ = self.callers.0[region as usize].send(*sid);
+        }
+    }
+
+    /// The websocket that now carries it.
+    pub(crate) fn carried_by(self: &Arc<Self>, connection: &Arc<Connection>) {
+        if connection.link.set(self.clone()).is_ok() && self.connection.set(connection.clone()).is_ok() && self.is_cut()
+        {
+            connection.cut();
+        }
+    }
+
+    /// Ends the socket, even one that takes nothing any more.
+    pub(crate) fn cut(&self) {
+        self.cut.store(true, Ordering::Release);
+        if let Some(connection) = self.connection.get() {
+            connection.cut();
+        }
+    }
+
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Acquire)
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link").field("sid", &self.sid.get()).finish_non_exhaustive()
+    }
+}
+
+fn bit(region: Region) -> u8 {
+    1 << region as u8
+}
+
+/// What others may know of, and do to, a TCP connection.
+pub(crate) struct Connection {
+    link: OnceLock<Arc<Link>>,
+    cut: AtomicBool,
+    reader: AtomicWaker,
+    /// Its place among the connections that the gateway may have.
+    _place: OwnedSemaphorePermit,
+}
+
+impl Connection {
+    pub(crate) fn new(place: OwnedSemaphorePermit) -> Self {
+        Self { link: OnceLock::new(), cut: AtomicBool::new(false), reader: AtomicWaker::new(), _place: place }
+    }
+
+    /// The account to book on, once this connection is a websocket.
+    pub(crate) fn link(&self) -> Option<&Arc<Link>> {
+        self.link.get()
+    }
+
+    pub(crate) fn cut(&self) {
+        self.cut.store(true, Ordering::Release);
+        self.reader.wake();
+    }
+
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Acquire)
+    }
+
+    /// Whoever reads from it is woken when it is cut.
+    pub(crate) fn reads(&self, waker: &std::task::Waker) {
+        self.reader.register(waker);
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("link", &self.link.get()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,131 @@
+//! Accepts connections: a bounded number, each with a time limit for its handshake, and serves HTTP
+//! on them until they are upgraded.
+
+use std::{
+    convert::Infallible,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::body::Body;
+use http::{Request, Response};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::Service;
+use tracing::{debug, warn};
+
+use crate::{link::Connection, wire::Wire};
+
+/// A request's head has to come within this.
+const HEAD_WITHIN: Duration = Duration::from_secs(10);
+/// What the kernel holds for a client before it says that it can take no more: a slow client's ping
+/// must not stand behind minutes of odds.
+const UNSENT_BYTES: u32 = 16_384;
+/// When no connection can be accepted (too many open files), it is tried again after this.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+/// How long connections get to end by themselves.
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);
+
+/// Who is at the other end: an extension of every request.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    pub(crate) address: IpAddr,
+    pub(crate) connection: Arc<Connection>,
+}
+
+/// Serves until told to stop, and then until all connections are gone or it takes too long.
+pub(crate) async fn serve<S>(
+    listener: TcpListener,
+    service: S,
+    most: usize,
+    stop: CancellationToken,
+) -> anyhow::Result<()>
+where
+    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+{
+    let places = Arc::new(Semaphore::new(most));
+    let connections = TaskTracker::new();
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                warn!(%error, "a connection can't be accepted");
+                tokio::time::sleep(ACCEPT_RETRY).await;
+                continue;
+            }
+        };
+        let Ok(place) = places.clone().try_acquire_owned() else {
+            debug!(%address, "too many connections: one is turned away");
+            continue;
+        };
+        connections.spawn(connection(stream, address, service.clone(), place, stop.clone()));
+    }
+    connections.close();
+    if tokio::time::timeout(CLOSE_WITHIN, connections.wait()).await.is_err() {
+        debug!(connections = connections.len(), "some connections did not end in time");
+    }
+    Ok(())
+}
+
+async fn connection<S>(
+    stream: TcpStream,
+    address: SocketAddr,
+    service: S,
+    place: OwnedSemaphorePermit,
+    stop: CancellationToken,
+) where
+    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+{
+    if let Err(error) = prepare(&stream) {
+        debug!(%address, %error, "a connection is gone already");
+        return;
+    }
+    let connection = Arc::new(Connection::new(place));
+    let peer = Peer { address: address.ip(), connection: connection.clone() };
+    let wire = TokioIo::new(Wire::new(stream, connection));
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer.clone());
+        service.clone().call(request)
+    });
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_WITHIN)
+        .serve_connection(wire, service)
+        .with_upgrades();
+    tokio::pin!(serving);
+    let served = tokio::select! {
+        served = &mut serving => served,
+        () = stop.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = served {
+        debug!(%address, %error, "a connection ended badly");
+    }
+}
+
+fn prepare(stream: &TcpStream) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    #[cfg(target_os = "linux")]
+    socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES)?;
+    Ok(())
+}

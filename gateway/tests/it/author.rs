@@ -1,0 +1,172 @@
+//! Writes a region's topic step by step, as a producer would, and remembers every state that
+//! readers may show.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+};
+
+use kafka::{Happening, KafkaSettings, MAX_RECORD_BYTES, Publisher, Reading, RegionLog};
+use odds::{
+    Credits, Details, EventId, FeedState, Filter, Image, Market, MirrorEvent, Outcome, Outcomes, Pending, Progress,
+    Quotes, Region, SportKey, Standing, Status, StepId, Timestamp, Writer,
+};
+use rand::{RngExt, rngs::StdRng};
+
+type State = BTreeMap<EventId, Arc<Image>>;
+
+/// Every state of a region's board, by the step that made it.
+#[derive(Clone, Debug, Default)]
+pub struct History(Arc<Mutex<BTreeMap<StepId, State>>>);
+
+impl History {
+    /// What a client sees of the state at a step.
+    pub fn shown(&self, step: StepId, filter: &Filter) -> Option<BTreeMap<EventId, MirrorEvent>> {
+        Some(shown(self.0.lock().unwrap().get(&step)?, filter))
+    }
+
+    pub fn newest(&self, filter: &Filter) -> BTreeMap<EventId, MirrorEvent> {
+        self.0.lock().unwrap().last_key_value().map(|(_, state)| shown(state, filter)).unwrap_or_default()
+    }
+}
+
+fn shown(state: &State, filter: &Filter) -> BTreeMap<EventId, MirrorEvent> {
+    let admitted = state.iter().filter(|(_, image)| filter.admits_sport(&image.details.sport_key));
+    let event = |image: &Image| {
+        let quotes = image.quotes.iter().filter(|((bookmaker, market), _)| filter.admits_quote(bookmaker, market));
+        let quotes = quotes.map(|(key, quote)| (key.clone(), quote.clone())).collect();
+        MirrorEvent { details: image.details.clone(), quotes }
+    };
+    admitted.map(|(id, image)| (id.clone(), event(image))).collect()
+}
+
+pub struct Author {
+    log: RegionLog,
+    publisher: Publisher,
+    writer: Writer,
+    state: State,
+    pub history: History,
+    pub feed: FeedState,
+}
+
+impl Author {
+    pub async fn start(kafka: &KafkaSettings, region: Region) -> Self {
+        let mut log = RegionLog::start(kafka, region, &Reading::Alone).await.unwrap();
+        while !log.is_loaded() {
+            log.next().await.unwrap();
+        }
+        let publisher = Publisher::new(kafka, region).unwrap();
+        let (writer, _) = Writer::begin(log.reader(), process::now(), 0, false);
+        let mut this =
+            Self { log, publisher, writer, state: State::new(), history: History::default(), feed: FeedState::Live };
+        this.new_term().await;
+        this
+    }
+
+    /// As another leader would.
+    pub async fn new_term(&mut self) {
+        let (writer, fence) = Writer::begin(self.log.reader(), process::now(), rand::rng().random(), false);
+        self.writer = writer;
+        self.publisher.send(&fence).await.unwrap();
+        self.read_back().await;
+    }
+
+    /// Publishes these events as they now are; nothing for one that is gone.
+    pub async fn step(&mut self, changes: Vec<(EventId, Option<Image>)>) -> StepId {
+        let mut wanted: BTreeMap<EventId, Image> =
+            self.state.iter().map(|(id, image)| (id.clone(), (**image).clone())).collect();
+        for (id, image) in changes {
+            match image {
+                Some(image) => drop(wanted.insert(id, image)),
+                None => drop(wanted.remove(&id)),
+            }
+        }
+        let mut sports: BTreeSet<SportKey> = wanted.values().map(|image| image.details.sport_key.clone()).collect();
+        sports.extend(self.state.values().map(|image| image.details.sport_key.clone()));
+        let mut pending = Pending::default();
+        for sport in sports {
+            let of_sport = |(id, image): (&EventId, &Image)| {
+                (image.details.sport_key == sport).then(|| (id.clone(), image.clone()))
+            };
+            let answer: Vec<_> = wanted.iter().filter_map(of_sport).collect();
+            // An emptied sport is believed the second time.
+            pending.poll(self.log.board(), &sport, answer.clone(), &[]);
+            pending.poll(self.log.board(), &sport, answer, &[]);
+        }
+        let now = process::now();
+        let status = Status {
+            at: now,
+            next_by: now.plus_millis(60_000),
+            state: self.feed,
+            reason: None,
+            source: "test".into(),
+            credits: Credits::default(),
+            sports: BTreeMap::new(),
+            bookmakers: BTreeMap::new(),
+        };
+        let plan = self.writer.plan(self.log.reader_mut(), &pending, status, MAX_RECORD_BYTES);
+        for record in &plan.records {
+            match &record.value {
+                Some(value) => {
+                    let (id, image) = Image::from_json(value.as_bytes()).unwrap();
+                    self.state.insert(id, Arc::new(image));
+                }
+                None => drop(self.state.remove(&record.key.parse::<EventId>().unwrap())),
+            }
+        }
+        self.history.0.lock().unwrap().insert(self.writer.last(), self.state.clone());
+        self.publisher.send(&plan.records).await.unwrap();
+        self.publisher.send(&plan.markers).await.unwrap();
+        self.read_back().await;
+        self.writer.last()
+    }
+
+    async fn read_back(&mut self) {
+        while self.writer.standing(self.log.reader()) != Standing::Ready {
+            if let Happening::Progress(Progress::Mismatched(step)) = self.log.next().await.unwrap() {
+                panic!("the digest does not fit at {step}");
+            }
+        }
+    }
+}
+
+/// Some events with other prices than before, some new, some gone.
+pub fn draw_changes(random: &mut StdRng, events: u32) -> Vec<(EventId, Option<Image>)> {
+    let count = random.random_range(1..=4);
+    (0..count)
+        .map(|_| {
+            let event = random.random_range(0..events);
+            let id: EventId = format!("event-{event}").parse().unwrap();
+            (id, random.random_bool(0.85).then(|| draw_image(random, event)))
+        })
+        .collect()
+}
+
+fn draw_image(random: &mut StdRng, event: u32) -> Image {
+    let mut quotes = Quotes::new();
+    for bookmaker in 0..4 {
+        for market in 0..3 {
+            if random.random_bool(0.8) {
+                let outcome = |name: &str, price: u32| Outcome {
+                    name: name.into(),
+                    price: format!("{}.{:02}", 1 + price / 100, price % 100).parse().unwrap(),
+                    point: None,
+                    description: None,
+                };
+                let outcomes =
+                    [outcome("Home", random.random_range(1..900)), outcome("Away", random.random_range(1..900))];
+                let quote = Market { last_update: process::now(), outcomes: Outcomes::new(outcomes.to_vec()) };
+                quotes.insert((format!("b{bookmaker}").parse().unwrap(), format!("m{market}").parse().unwrap()), quote);
+            }
+        }
+    }
+    let sport = event % 3;
+    let details = Details {
+        sport_key: format!("s{sport}").parse().unwrap(),
+        sport_title: format!("Sport {sport}"),
+        commence_time: Timestamp::from_millis(1_800_000_000_000 + i64::from(random.random_range(0..2u32)) * 1000),
+        home_team: Some(format!("Home {event}")),
+        away_team: None,
+    };
+    Image { polled_at: process::now(), details, quotes }
+}

@@ -1,0 +1,9 @@
+//! The gateway from outside: real sockets, a real topic, and boards that must be exact.
+
+#![expect(clippy::unwrap_used, reason = "a test that meets the unexpected fails")]
+
+mod author;
+mod http;
+mod mirror;
+mod sockets;
+mod stage;

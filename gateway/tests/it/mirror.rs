@@ -1,0 +1,287 @@
+//! The claim itself: whatever clients, producers, leaders and gateways do, every frame leaves every
+//! client with exactly the board of the step that its cursor names, under its filter.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use client::{Client, Said};
+use odds::{Filter, Live, Mirror, News, Region, SnapshotPayload};
+use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
+use serde_json::json;
+use tokio::{task::JoinSet, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    author::{Author, History, draw_changes},
+    http,
+    stage::{DEADLINE, Stage},
+};
+
+const REGIONS: [Region; 2] = [Region::Uk, Region::Eu];
+const CLIENTS: u64 = 24;
+const LASTS: Duration = Duration::from_secs(20);
+const EVENTS: u32 = 12;
+
+type Histories = BTreeMap<Region, History>;
+
+/// Where gateways are: they come and go.
+type Addresses = Arc<Mutex<Vec<String>>>;
+
+#[derive(Clone)]
+struct Cast {
+    addresses: Addresses,
+    histories: Histories,
+    /// Ends what is random; mirrors then come to rest.
+    calm: CancellationToken,
+    frames: Arc<AtomicU64>,
+    resumed: Arc<AtomicU64>,
+}
+
+fn draw_filter(random: &mut StdRng) -> Filter {
+    let mut value = json!({});
+    for (list, prefix, of) in [("sports", "s", 3), ("bookmakers", "b", 4), ("markets", "m", 3)] {
+        if random.random_bool(0.3) {
+            let names: Vec<String> =
+                (0..of).filter(|_| random.random_bool(0.5)).map(|n| format!("{prefix}{n}")).collect();
+            value[list] = json!(names);
+        }
+    }
+    Filter::from_value(&value).unwrap()
+}
+
+struct Player {
+    cast: Cast,
+    random: StdRng,
+    live: Live,
+    filter: Filter,
+    max_rate: Option<f64>,
+    /// Asked for, by the request's number.
+    asked_filters: BTreeMap<u64, Filter>,
+}
+
+impl Player {
+    async fn play(mut self) {
+        while !self.cast.calm.is_cancelled() {
+            let address = self.cast.addresses.lock().unwrap().choose(&mut self.random).cloned().unwrap();
+            let until = Instant::now() + Duration::from_millis(self.random.random_range(200..4_000));
+            self.visit(&address, Some(until)).await;
+        }
+        // To rest: connected until everything is there.
+        let end = Instant::now() + DEADLINE;
+        while !self.is_up_to_date() {
+            assert!(Instant::now() < end, "{:?} is not up to date", self.live.cursors());
+            let address = self.cast.addresses.lock().unwrap().choose(&mut self.random).cloned().unwrap();
+            self.visit(&address, None).await;
+        }
+    }
+
+    fn is_up_to_date(&self) -> bool {
+        REGIONS.iter().all(|region| {
+            let newest = self.cast.histories[region].newest(&self.filter);
+            self.live.boards.get(region).is_some_and(|board| *board.events() == newest)
+        })
+    }
+
+    /// One connection, until then or until everything is up to date.
+    async fn visit(&mut self, address: &str, until: Option<Instant>) {
+        self.live.disconnected();
+        self.asked_filters.clear();
+        let resume = self.live.cursors();
+        let auth = json!({
+            "v": 1, "regions": REGIONS, "resume": resume, "filter": self.filter, "max_rate": self.max_rate,
+        });
+        let Ok(mut client) = Client::connect(address, &auth).await else {
+            return tokio::time::sleep(Duration::from_millis(100)).await;
+        };
+        let mut first = !resume.is_empty();
+        loop {
+            let wait = Instant::now() + Duration::from_millis(500);
+            let wait = until.map_or(wait, |until| until.min(wait));
+            match tokio::time::timeout_at(wait, client.next()).await {
+                Ok(Ok(said)) => {
+                    if let Said::Event { name, .. } = &said
+                        && (name == "odds" || name == "snapshot")
+                        && std::mem::take(&mut first)
+                        && name == "odds"
+                    {
+                        self.cast.resumed.fetch_add(1, Ordering::Relaxed);
+                    }
+                    if self.take(&mut client, said).await.is_err() {
+                        return;
+                    }
+                }
+                Ok(Err(_)) => return,
+                Err(_) if until.is_none() && self.is_up_to_date() => return,
+                Err(_) => {}
+            }
+            if until.is_some_and(|until| Instant::now() >= until) || until.is_none() && self.is_up_to_date() {
+                return;
+            }
+            if until.is_some() && self.act(&mut client).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn take(&mut self, client: &mut Client, said: Said) -> Result<(), client::ClientError> {
+        match said {
+            Said::Answer { number, answer } => {
+                let refused = answer["error"]["code"] == "not_subscribed";
+                assert!(answer["ok"] == true || refused, "{answer}");
+                if let Some(filter) = self.asked_filters.remove(&number) {
+                    self.filter = filter;
+                }
+            }
+            Said::Event { name, payload } => match self.live.take(&name, &payload) {
+                News::Board(region) => self.check(region, &name),
+                News::Resync(region, cursor) => {
+                    // Right after another filter, what is on its way may be of neither.
+                    client.ask("resync", &json!({ "region": region, "cursor": cursor })).await?;
+                }
+                News::Feed(_) | News::Regions | News::Nothing => {}
+            },
+        }
+        Ok(())
+    }
+
+    /// Exactly the board of that step, and nothing else.
+    fn check(&self, region: Region, event: &str) {
+        self.cast.frames.fetch_add(1, Ordering::Relaxed);
+        let board = &self.live.boards[&region];
+        let step = board.cursor().unwrap().step();
+        let expected = self.cast.histories[&region].shown(step, &self.filter);
+        let expected = expected.unwrap_or_else(|| panic!("{step} was never written"));
+        assert!(
+            *board.events() == expected,
+            "{region} at {step} after {event}: {:?}\nis not {expected:?}",
+            board.events()
+        );
+    }
+
+    async fn act(&mut self, client: &mut Client) -> Result<(), client::ClientError> {
+        if !self.random.random_bool(0.05) {
+            return Ok(());
+        }
+        match self.random.random_range(0..4) {
+            0 => {
+                let region = *REGIONS.choose(&mut self.random).unwrap();
+                if self.live.regions.contains(&region) {
+                    let cursor = self.live.cursors().get(&region).copied().filter(|_| self.random.random_bool(0.5));
+                    client.ask("resync", &json!({ "region": region, "cursor": cursor })).await?;
+                }
+            }
+            1 if self.asked_filters.is_empty() => {
+                let filter = draw_filter(&mut self.random);
+                let number = client.ask("filter", &serde_json::to_value(&filter).unwrap()).await?;
+                self.asked_filters.insert(number, filter);
+            }
+            2 => {
+                client.ask("subscribe", &json!({ "regions": ["uk"] })).await?;
+                client.ask("subscribe", &json!({ "regions": REGIONS })).await?;
+            }
+            // Nothing is read for a while.
+            _ => tokio::time::sleep(Duration::from_millis(self.random.random_range(10..1_500))).await,
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_client_has_exactly_the_board_after_every_frame() {
+    let stage = Stage::set();
+    let mut authors = Vec::new();
+    let mut histories = Histories::new();
+    for region in REGIONS {
+        let mut author = Author::start(&stage.kafka(), region).await;
+        author.step(draw_changes(&mut StdRng::seed_from_u64(1), EVENTS)).await;
+        histories.insert(region, author.history.clone());
+        authors.push(author);
+    }
+    // The other regions' topics are empty: they stay down, and nobody minds.
+    let steady = stage.gateway("steady", &[]).await;
+    let mut shaky = stage.gateway("shaky", &[]).await;
+    let addresses: Addresses = Arc::new(Mutex::new(vec![steady.address.clone(), shaky.address.clone()]));
+    let cast = Cast {
+        addresses: addresses.clone(),
+        histories: histories.clone(),
+        calm: CancellationToken::new(),
+        frames: Arc::default(),
+        resumed: Arc::default(),
+    };
+
+    let mut players = JoinSet::new();
+    for n in 0..CLIENTS {
+        let mut random = StdRng::seed_from_u64(n);
+        let filter = if n % 2 == 0 { Filter::default() } else { draw_filter(&mut random) };
+        let max_rate = (n % 5 == 0).then_some(5.0);
+        let asked_filters = BTreeMap::new();
+        players.spawn(
+            Player { cast: cast.clone(), random, live: Live::default(), filter, max_rate, asked_filters }.play(),
+        );
+    }
+
+    // Producers come and go, leaders move, and one of the gateways is killed and started again.
+    let end = Instant::now() + LASTS;
+    let mut writing = JoinSet::new();
+    for (n, mut author) in (0..).zip(authors) {
+        writing.spawn(async move {
+            let mut random = StdRng::seed_from_u64(100 + n);
+            while Instant::now() < end {
+                let changes = draw_changes(&mut random, EVENTS);
+                author.step(changes).await;
+                if random.random_bool(0.02) {
+                    author.new_term().await;
+                }
+                tokio::time::sleep(Duration::from_millis(random.random_range(0..30))).await;
+            }
+        });
+    }
+    let mut random = StdRng::seed_from_u64(7);
+    while Instant::now() < end {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        for region in REGIONS {
+            let broker = random.random_range(1..=3);
+            stage.cluster.move_leader(kafka::topic_of(region), 0, broker).unwrap();
+        }
+        if random.random_bool(0.4) {
+            addresses.lock().unwrap().retain(|address| *address == steady.address);
+            shaky.ends().await.unwrap();
+            shaky = stage.gateway("shaky", &[]).await;
+            addresses.lock().unwrap().push(shaky.address.clone());
+        }
+    }
+    while let Some(written) = writing.join_next().await {
+        written.unwrap();
+    }
+    cast.calm.cancel();
+    while let Some(played) = players.join_next().await {
+        played.unwrap();
+    }
+
+    // And by HTTP the same.
+    for region in REGIONS {
+        for (query, filter) in [
+            ("", json!({})),
+            ("?sport=s1", json!({ "sports": ["s1"] })),
+            ("?bookmaker=b0&bookmaker=b2&market=m1", json!({ "bookmakers": ["b0", "b2"], "markets": ["m1"] })),
+        ] {
+            let answer = http::get(&steady.address, &format!("/api/odds/{region}{query}"), &[]).await;
+            assert_eq!(answer.status, 200);
+            let payload: SnapshotPayload = serde_json::from_slice(&answer.body).unwrap();
+            let mut mirror = Mirror::default();
+            mirror.snapshot(payload);
+            let newest = histories[&region].newest(&Filter::from_value(&filter).unwrap());
+            assert_eq!(*mirror.events(), newest, "{region}{query}");
+        }
+    }
+    let (frames, resumed) = (cast.frames.load(Ordering::Relaxed), cast.resumed.load(Ordering::Relaxed));
+    assert!(frames > 1_000 && resumed > 20, "{frames} frames, {resumed} resumed");
+    steady.ends().await.unwrap();
+    shaky.ends().await.unwrap();
+}

@@ -1,0 +1,93 @@
+//! A cluster, and as many gateways as a test wants.
+
+use std::{net::SocketAddr, time::Duration};
+
+use clap::Parser;
+use gateway::{Gateway, GatewaySettings, Metrics};
+use kafka::{Embedded, KafkaSettings, plan};
+use process::Lifecycle;
+use prometheus_client::registry::Registry;
+use tokio::{task::JoinHandle, time::Instant};
+
+use crate::http;
+
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+pub struct Stage {
+    pub cluster: Embedded,
+}
+
+pub struct Running {
+    pub address: String,
+    pub metrics: Registry,
+    lifecycle: Lifecycle,
+    ended: JoinHandle<anyhow::Result<()>>,
+}
+
+#[derive(Parser)]
+struct Settings {
+    #[command(flatten)]
+    gateway: GatewaySettings,
+}
+
+impl Stage {
+    pub fn set() -> Self {
+        Self { cluster: Embedded::start(&plan()).unwrap() }
+    }
+
+    pub fn kafka(&self) -> KafkaSettings {
+        self.cluster.settings()
+    }
+
+    /// A gateway with these settings beside its own; ready.
+    pub async fn gateway(&self, instance: &str, settings: &[&str]) -> Running {
+        let running = self.starting(instance, settings).await;
+        running.is_ready().await;
+        running
+    }
+
+    pub async fn starting(&self, instance: &str, settings: &[&str]) -> Running {
+        let mut args = vec!["gateway", "--listen=127.0.0.1:0", "--instance", instance, "--tick=20"];
+        args.extend(settings);
+        let settings = Settings::try_parse_from(args).unwrap().gateway;
+        let metrics = Metrics::default();
+        let mut registry = Registry::default();
+        metrics.register(&mut registry);
+        let gateway = Gateway::bind(settings, self.kafka(), process::now, metrics).await.unwrap();
+        let address: SocketAddr = gateway.address().unwrap();
+        let lifecycle = Lifecycle::new();
+        gateway.start(&lifecycle).unwrap();
+        let ended = tokio::spawn(lifecycle.clone().wait());
+        Running { address: address.to_string(), metrics: registry, lifecycle, ended }
+    }
+}
+
+impl Running {
+    pub async fn is_ready(&self) {
+        until("the gateway is ready", async || http::get(&self.address, "/readyz", &[]).await.status == 200).await;
+    }
+
+    pub fn stop(&self) {
+        self.lifecycle.stop();
+    }
+
+    pub async fn ends(self) -> anyhow::Result<()> {
+        self.lifecycle.stop();
+        tokio::time::timeout(DEADLINE, self.ended).await.unwrap().unwrap()
+    }
+
+    pub fn metric(&self, name: &str) -> f64 {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.metrics).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.map_or(0.0, |value| value.parse().unwrap())
+    }
+}
+
+pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let end = Instant::now() + DEADLINE;
+    while !holds().await {
+        assert!(Instant::now() < end, "{what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

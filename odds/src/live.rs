@@ -1,0 +1,139 @@
+//! What a client knows: a mirror of each region's board and how fresh it is, fed by the events of
+//! the protocol. Knows nothing of sockets.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+
+use crate::{Applied, Cursor, Feed, Mirror, OddsPayload, Region, SnapshotPayload, Subscriptions};
+
+/// What an event of the protocol came to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum News {
+    /// This region's board is at another state.
+    Board(Region),
+    /// How fresh this region is was told.
+    Feed(Region),
+    /// Other regions are subscribed.
+    Regions,
+    /// Ask for this region, from the cursor on if there is one.
+    Resync(Region, Option<Cursor>),
+    Nothing,
+}
+
+#[derive(Debug, Default)]
+pub struct Live {
+    pub regions: Vec<Region>,
+    pub boards: BTreeMap<Region, Mirror>,
+    pub feeds: BTreeMap<Region, Feed>,
+    /// Asked for, and not answered yet.
+    asked: BTreeSet<Region>,
+}
+
+impl Live {
+    /// Takes an event by its name and the JSON of its payload. What can't be read is left aside.
+    pub fn take(&mut self, event: &str, payload: &str) -> News {
+        let news = match event {
+            "subscriptions" => serde_json::from_str(payload).map(|subscriptions| self.subscribed(subscriptions)),
+            "snapshot" => serde_json::from_str(payload).map(|snapshot| self.snapshot(snapshot)),
+            "odds" => serde_json::from_str(payload).map(|odds| self.odds(odds)),
+            "feed" => serde_json::from_str(payload).map(|feed: Feed| {
+                let region = feed.region;
+                self.feeds.insert(region, feed);
+                News::Feed(region)
+            }),
+            _ => Ok(News::Nothing),
+        };
+        news.unwrap_or(News::Nothing)
+    }
+
+    fn subscribed(&mut self, subscriptions: Subscriptions) -> News {
+        self.boards.retain(|region, _| subscriptions.regions.contains(region));
+        self.feeds.retain(|region, _| subscriptions.regions.contains(region));
+        self.asked.retain(|region| subscriptions.regions.contains(region));
+        self.regions = subscriptions.regions;
+        News::Regions
+    }
+
+    fn snapshot(&mut self, snapshot: SnapshotPayload) -> News {
+        let region = snapshot.region;
+        match self.boards.entry(region).or_default().snapshot(snapshot) {
+            Applied::Partly => News::Nothing,
+            _ => {
+                self.asked.remove(&region);
+                News::Board(region)
+            }
+        }
+    }
+
+    fn odds(&mut self, odds: OddsPayload) -> News {
+        let region = odds.region;
+        let board = self.boards.entry(region).or_default();
+        match board.odds(odds) {
+            Applied::OutOfStep if self.asked.insert(region) => News::Resync(region, board.cursor()),
+            // What doesn't fit until the answer comes is part of the answer.
+            Applied::OutOfStep => News::Nothing,
+            _ => {
+                self.asked.remove(&region);
+                News::Board(region)
+            }
+        }
+    }
+
+    /// A new connection answers nothing that the last was asked.
+    pub fn disconnected(&mut self) {
+        self.asked.clear();
+    }
+
+    /// Where each mirror is, to go on from after a break.
+    pub fn cursors(&self) -> BTreeMap<Region, Cursor> {
+        self.boards.iter().filter_map(|(region, board)| Some((*region, board.cursor()?))).collect()
+    }
+}
+
+/// An event of Socket.IO as it is written in a packet: its name and its payload's JSON.
+pub fn event_of(packet: &str) -> Option<(String, String)> {
+    #[derive(Deserialize)]
+    struct Event<'a>(String, #[serde(borrow)] &'a serde_json::value::RawValue);
+    let Event(name, payload) = serde_json::from_str(packet).ok()?;
+    Some((name, payload.get().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CURSORS: [&str; 3] = [
+        "1.2-3-99aa06d3014798d86001c324468d497f",
+        "1.2-4-99aa06d3014798d86001c324468d497e",
+        "1.2-5-99aa06d3014798d86001c324468d497d",
+    ];
+
+    #[test]
+    fn a_gap_asks_for_what_is_missing() {
+        let mut live = Live::default();
+        let snapshot = format!(r#"{{"region":"us","cursor":"{}","events":[]}}"#, CURSORS[0]);
+        assert_eq!(live.take("snapshot", &snapshot), News::Board(Region::Us));
+        let odds = |prev, cursor| format!(r#"{{"region":"us","prev":"{prev}","cursor":"{cursor}","events":[]}}"#);
+        assert_eq!(live.take("odds", &odds(CURSORS[0], CURSORS[1])), News::Board(Region::Us));
+        let at = CURSORS[1].parse().unwrap();
+        assert_eq!(live.take("odds", &odds(CURSORS[0], CURSORS[2])), News::Resync(Region::Us, Some(at)));
+        assert_eq!(live.take("odds", &odds(CURSORS[0], CURSORS[2])), News::Nothing, "it is asked for once");
+        assert_eq!(live.cursors().get(&Region::Us), Some(&at));
+    }
+
+    #[test]
+    fn regions_that_are_left_are_forgotten() {
+        let mut live = Live::default();
+        live.take("snapshot", &format!(r#"{{"region":"us","cursor":"{}","events":[]}}"#, CURSORS[0]));
+        live.take("subscriptions", r#"{"v":1,"regions":["uk"]}"#);
+        assert!(live.boards.is_empty());
+        assert_eq!(live.regions, [Region::Uk]);
+    }
+
+    #[test]
+    fn a_packet_is_a_name_and_a_payload() {
+        assert_eq!(event_of(r#"["odds",{"a":1.90}]"#), Some(("odds".into(), r#"{"a":1.90}"#.into())));
+        assert_eq!(event_of("[1]"), None);
+    }
+}
