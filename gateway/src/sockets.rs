@@ -270,7 +270,12 @@ fn subscribe(
     ready(())
 }
 
-fn refilter(socket: SocketRef, State(hub): State<Arc<Hub>>, TryData(data): TryData<Value>, ack: AckSender) -> Ready<()> {
+fn refilter(
+    socket: SocketRef,
+    State(hub): State<Arc<Hub>>,
+    TryData(data): TryData<Value>,
+    ack: AckSender,
+) -> Ready<()> {
     hub.asked(&socket, Order::Filter { data: data.unwrap_or_default(), ack });
     ready(())
 }

@@ -1,1 +1,403 @@
+use std::{collections::BTreeMap, time::Duration};
 
+use client::{Client, ClientError, Said};
+use odds::{EventId, FeedState, Filter, Live, News, Region};
+use rand::{SeedableRng, rngs::StdRng};
+use serde_json::{Value, json};
+use tokio::{
+    net::TcpSocket,
+    time::{Instant, timeout},
+};
+
+use crate::{
+    author::{Author, draw_changes},
+    http,
+    stage::{DEADLINE, Running, Stage},
+};
+
+/// A region with a board of some events, and a gateway that has read it.
+struct Scene {
+    _stage: Stage,
+    author: Author,
+    random: StdRng,
+    gateway: Running,
+}
+
+const REGION: Region = Region::Uk;
+
+impl Scene {
+    async fn set(settings: &[&str]) -> Self {
+        let stage = Stage::set();
+        let author = Author::start(&stage.kafka(), REGION).await;
+        let gateway = stage.gateway("one", settings).await;
+        let mut this = Self { _stage: stage, author, random: StdRng::seed_from_u64(5), gateway };
+        this.step().await;
+        this
+    }
+
+    async fn step(&mut self) {
+        self.author.step(draw_changes(&mut self.random, 8)).await;
+    }
+
+    async fn join(&self, auth: Value) -> Guest {
+        Guest { client: Client::connect(&self.gateway.address, &auth).await.unwrap(), live: Live::default() }
+    }
+}
+
+/// A client that books what it is told.
+struct Guest {
+    client: Client,
+    live: Live,
+}
+
+impl Guest {
+    async fn next(&mut self) -> (Said, News) {
+        let said = timeout(DEADLINE, self.client.next()).await.expect("something is said").unwrap();
+        let news = match &said {
+            Said::Event { name, payload } => self.live.take(name, payload),
+            Said::Answer { .. } => News::Nothing,
+        };
+        (said, news)
+    }
+
+    /// Until an event of this name; gives its payload.
+    async fn event(&mut self, wanted: &str) -> Value {
+        loop {
+            if let (Said::Event { name, payload }, _) = self.next().await
+                && name == wanted
+            {
+                return serde_json::from_str(&payload).unwrap();
+            }
+        }
+    }
+
+    async fn answer(&mut self, event: &str, data: &Value) -> Value {
+        let wanted = self.client.ask(event, data).await.unwrap();
+        loop {
+            if let (Said::Answer { number, answer }, _) = self.next().await
+                && number == wanted
+            {
+                return answer;
+            }
+        }
+    }
+
+    fn shows(&self, scene: &Scene, filter: &Filter) -> bool {
+        self.live.boards.get(&REGION).is_some_and(|board| *board.events() == scene.author.history.newest(filter))
+    }
+
+    async fn comes_to_show(&mut self, scene: &Scene, filter: &Filter) {
+        while !self.shows(scene, filter) {
+            self.next().await;
+        }
+    }
+}
+
+fn uk() -> Value {
+    json!({ "regions": ["uk"] })
+}
+
+async fn refusal(address: &str, auth: Value) -> String {
+    match Client::connect(address, &auth).await {
+        Err(ClientError::Refused(text)) => text,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_turned_away_is_told_why() {
+    let scene = Scene::set(&["--token=tb_right", "--max-connections=2", "--max-connections-per-address=2"]).await;
+    let address = &scene.gateway.address;
+    assert!(refusal(address, json!({})).await.starts_with("unauthenticated: "));
+    assert!(refusal(address, json!({ "token": "tb_wrong" })).await.starts_with("unauthenticated: "));
+    let error = refusal(address, json!({ "token": "tb_right", "regions": ["uk", "xx"] })).await;
+    assert!(error.starts_with("bad_auth: regions: ") && error.contains("\"xx\""), "{error}");
+    let let_in = json!({ "token": "tb_right", "regions": [] });
+    let first = scene.join(let_in.clone()).await;
+    let _second = scene.join(let_in.clone()).await;
+    assert!(refusal(address, let_in.clone()).await.starts_with("too_many_connections: "));
+    drop(first);
+    crate::stage::until("a place is free again", async || Client::connect(address, &let_in).await.is_ok()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn subscriptions_change_at_once_and_in_order() {
+    let mut scene = Scene::set(&[]).await;
+    let mut guest = scene.join(uk()).await;
+    assert_eq!(guest.event("subscriptions").await, json!({ "v": 1, "regions": ["uk"] }));
+    guest.comes_to_show(&scene, &Filter::default()).await;
+
+    let refused = guest.answer("subscribe", &json!({ "regions": ["uk", "mars"] })).await;
+    assert_eq!(refused["error"]["code"], "invalid_regions");
+    assert!(refused["error"]["message"].as_str().unwrap().contains("mars"));
+
+    assert_eq!(guest.answer("subscribe", &json!({ "regions": [] })).await, json!({ "ok": true, "regions": [] }));
+    scene.step().await;
+    let silence = timeout(Duration::from_millis(300), guest.client.next()).await;
+    assert!(silence.is_err(), "nothing follows the answer: {silence:?}");
+
+    // The last of many that are asked at once is what holds.
+    for regions in [json!(["uk"]), json!(["us", "eu"]), json!([]), json!(["uk", "uk"])] {
+        guest.client.ask("subscribe", &json!({ "regions": regions })).await.unwrap();
+    }
+    guest.comes_to_show(&scene, &Filter::default()).await;
+    assert_eq!(guest.live.regions, [REGION]);
+    let refused = guest.answer("resync", &json!({ "region": "us" })).await;
+    assert_eq!(refused["error"]["code"], "not_subscribed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn filters_narrow_what_is_sent_and_bad_ones_change_nothing() {
+    let mut scene = Scene::set(&["--max-filters=2"]).await;
+    for _ in 0..10 {
+        scene.step().await;
+    }
+    let sport = json!({ "sports": ["s1"] });
+    let narrow = Filter::from_value(&sport).unwrap();
+    let mut guest = scene.join(json!({ "regions": ["uk"], "filter": sport })).await;
+    guest.comes_to_show(&scene, &narrow).await;
+
+    for (bad, named) in [(json!({ "sport": [] }), "sport"), (json!({ "markets": 7 }), "markets")] {
+        let refused = guest.answer("filter", &bad).await;
+        assert_eq!(refused["error"]["code"], "invalid_filter");
+        assert!(refused["error"]["message"].as_str().unwrap().contains(named), "{refused}");
+    }
+    scene.step().await;
+    guest.comes_to_show(&scene, &narrow).await;
+
+    // A name that nobody quotes yet is fine.
+    assert_eq!(guest.answer("filter", &json!({ "sports": ["later"] })).await["ok"], true);
+    guest.comes_to_show(&scene, &Filter::from_value(&json!({ "sports": ["later"] })).unwrap()).await;
+    let mut other = scene.join(json!({ "regions": ["uk"], "filter": { "markets": ["m0"] } })).await;
+    let refused = other.answer("filter", &json!({ "markets": ["m1"] })).await;
+    assert_eq!(refused["error"]["code"], "too_many_filters", "{refused}");
+    assert_eq!(guest.answer("filter", &json!({})).await["ok"], true);
+    guest.comes_to_show(&scene, &Filter::default()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resync_is_answered_from_the_cursor_or_with_everything() {
+    let scene = Scene::set(&[]).await;
+    let mut guest = scene.join(uk()).await;
+    guest.comes_to_show(&scene, &Filter::default()).await;
+    let cursor = guest.live.cursors()[&REGION].to_string();
+
+    assert_eq!(guest.answer("resync", &json!({ "region": "uk", "cursor": cursor })).await, json!({ "ok": true }));
+    assert_eq!(guest.event("odds").await["prev"], cursor, "even if there is nothing new");
+    assert_eq!(guest.answer("resync", &json!({ "region": "uk" })).await, json!({ "ok": true }));
+    guest.event("snapshot").await;
+    assert_eq!(guest.answer("resync", &json!({ "region": "uk", "cursor": "no cursor" })).await, json!({ "ok": true }));
+    guest.event("snapshot").await;
+    assert_eq!(guest.answer("resync", &json!({ "region": "no region" })).await["error"]["code"], "invalid_regions");
+
+    // A state that is yet to come here is waited for, but not for ever.
+    let ahead = format!("9{cursor}");
+    let began = Instant::now();
+    assert_eq!(guest.answer("resync", &json!({ "region": "uk", "cursor": ahead })).await, json!({ "ok": true }));
+    guest.event("snapshot").await;
+    assert!(began.elapsed() > Duration::from_secs(1), "it was waited for");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fewer_frames_for_who_asks_and_the_same_board() {
+    let mut scene = Scene::set(&[]).await;
+    let mut calm = scene.join(json!({ "regions": ["uk"], "max_rate": 2 })).await;
+    let mut quick = scene.join(uk()).await;
+    calm.comes_to_show(&scene, &Filter::default()).await;
+    quick.comes_to_show(&scene, &Filter::default()).await;
+    let began = Instant::now();
+    for _ in 0..60 {
+        scene.step().await;
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    let mut frames = [0, 0];
+    for (guest, frames) in [&mut calm, &mut quick].into_iter().zip(&mut frames) {
+        while !guest.shows(&scene, &Filter::default()) {
+            *frames += u32::from(matches!(guest.next().await.1, News::Board(_)));
+        }
+    }
+    let most = began.elapsed().as_secs_f64() * 2.0 + 2.0;
+    assert!(f64::from(frames[0]) <= most && frames[0] * 3 < frames[1], "{frames:?}, at most {most}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn how_fresh_it_is_is_told_at_once() {
+    let mut scene = Scene::set(&[]).await;
+    let mut guest = scene.join(uk()).await;
+    let mut feed = guest.event("feed").await;
+    while feed["state"] != "live" {
+        feed = guest.event("feed").await;
+    }
+    assert_eq!(feed["source"], "test");
+    scene.author.feed = FeedState::Stale;
+    let began = Instant::now();
+    scene.step().await;
+    while guest.event("feed").await["state"] != "stale" {}
+    assert!(began.elapsed() < Duration::from_secs(5), "long before the next regular one");
+}
+
+/// A client that reads nothing is not queued for: when it reads again, there are a few frames and
+/// they lead to the newest board. Meanwhile it holds nobody up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stalled_client_gets_one_frame_for_all_it_missed() {
+    let mut scene = Scene::set(&[]).await;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    let stream = socket.connect(scene.gateway.address.parse().unwrap()).await.unwrap();
+    let client = Client::connect_over(stream, "gateway", &uk()).await.unwrap();
+    let mut stalled = Guest { client, live: Live::default() };
+    let mut quick = scene.join(uk()).await;
+    stalled.comes_to_show(&scene, &Filter::default()).await;
+
+    let steps = 400;
+    for _ in 0..steps {
+        scene.step().await;
+        // The tick is 20 ms; who reads has each step.
+        while timeout(Duration::from_millis(2), quick.next()).await.is_ok() {}
+    }
+    quick.comes_to_show(&scene, &Filter::default()).await;
+    let mut frames = 0;
+    while !stalled.shows(&scene, &Filter::default()) {
+        frames += u32::from(matches!(stalled.next().await.1, News::Board(_)));
+    }
+    assert!(frames < steps / 4, "{frames} frames for {steps} steps");
+    assert!(scene.gateway.metric("toteboard_gateway_set_aside_total{region=\"uk\"}") >= 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_too_much_at_once_is_sent_away() {
+    let scene = Scene::set(&[]).await;
+    let mut guest = scene.join(uk()).await;
+    for _ in 0..5_000 {
+        if guest.client.ask("resync", &uk()).await.is_err() {
+            break;
+        }
+    }
+    let ended = async {
+        let mut farewell = None;
+        loop {
+            match guest.client.next().await {
+                Ok(Said::Event { name, payload }) if name == "bye" => farewell = Some(payload),
+                Ok(_) => {}
+                Err(_) => return farewell,
+            }
+        }
+    };
+    // The farewell may be lost with what else was on its way.
+    if let Some(bye) = timeout(DEADLINE, ended).await.expect("it is cut off") {
+        assert!(bye.contains("too_many_requests"), "{bye}");
+    }
+    assert_eq!(http::get(&scene.gateway.address, "/healthz", &[]).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_stops_says_goodbye_and_ends_the_transport() {
+    let scene = Scene::set(&["--close-over=2"]).await;
+    let mut guests = Vec::new();
+    for _ in 0..5 {
+        let mut guest = scene.join(uk()).await;
+        guest.comes_to_show(&scene, &Filter::default()).await;
+        guests.push(guest);
+    }
+    scene.gateway.stop();
+    for guest in &mut guests {
+        let bye = guest.event("bye").await;
+        assert_eq!(bye["code"], "stopping");
+        assert!(bye["retry_after_ms"].is_u64(), "{bye}");
+    }
+    assert_eq!(http::get(&scene.gateway.address, "/readyz", &[]).await.status, 503);
+    for mut guest in guests {
+        // Not by Socket.IO's own disconnect, after which the official clients stay away.
+        let ended = loop {
+            match timeout(DEADLINE, guest.client.next()).await.expect("it ends") {
+                Ok(_) => {}
+                Err(error) => break error,
+            }
+        };
+        assert!(!matches!(ended, ClientError::Refused(_) | ClientError::Unexpected(_)), "{ended:?}");
+    }
+    scene.gateway.ends().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_board_by_http_is_compressed_tagged_and_leads_on() {
+    let mut scene = Scene::set(&[]).await;
+    let address = scene.gateway.address.clone();
+    let plain = http::get(&address, "/api/odds/uk", &[]).await;
+    assert_eq!(plain.status, 200);
+    let tag = plain.headers["etag"].clone();
+    let zipped = http::get(&address, "/api/odds/uk", &[("accept-encoding", "gzip, br")]).await;
+    assert_eq!(zipped.headers["content-encoding"], "gzip");
+    assert!(zipped.body.len() * 2 < plain.body.len());
+    let same = http::get(&address, "/api/odds/uk", &[("if-none-match", &tag)]).await;
+    assert_eq!((same.status, same.body.len()), (304, 0));
+
+    // Connecting with the board's cursor goes on from there.
+    let cursor = plain.json()["cursor"].clone();
+    scene.step().await;
+    let mut guest = scene.join(json!({ "regions": ["uk"], "resume": { "uk": cursor } })).await;
+    assert_eq!(guest.event("odds").await["prev"], cursor);
+    let changed = http::get(&address, "/api/odds/uk", &[("if-none-match", &tag)]).await;
+    assert_eq!(changed.status, 200);
+
+    assert_eq!(http::get(&address, "/api/odds/mars", &[]).await.status, 404);
+    let bad = http::get(&address, "/api/odds/uk?sport=a%20b", &[]).await;
+    assert_eq!((bad.status, bad.json()["error"]["fields"]["sport"].is_string()), (422, true));
+    assert_eq!(http::get(&address, "/api/odds/us", &[]).await.status, 503, "nothing was ever published there");
+}
+
+/// Two gateways of one name share partitions, so each has half a board: both must say so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_without_all_partitions_never_becomes_ready() {
+    let stage = Stage::set();
+    let mut author = Author::start(&stage.kafka(), REGION).await;
+    author.step(draw_changes(&mut StdRng::seed_from_u64(5), 8)).await;
+    // Without a name of their own in the group, the embedded cluster tells them apart.
+    let first = stage.gateway("same", &["--consumers=us=1,uk=1,eu=1,au=1"]).await;
+    let second = stage.starting("same", &["--consumers=us=1,uk=1,eu=1,au=1"]).await;
+    let answer = http::get(&second.address, "/readyz", &[]).await;
+    assert_eq!(answer.status, 503);
+    drop(first);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn long_polling_gets_the_same_board() {
+    let mut scene = Scene::set(&[]).await;
+    for _ in 0..5 {
+        scene.step().await;
+    }
+    let address = scene.gateway.address.clone();
+    let path = "/socket.io/?EIO=4&transport=polling";
+    let open = http::get(&address, path, &[]).await;
+    let sid = serde_json::from_slice::<Value>(&open.body[1..]).unwrap()["sid"].as_str().unwrap().to_owned();
+    let path = format!("{path}&sid={sid}");
+    let hello = format!("40{}", uk());
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n\r\n{hello}",
+        hello.len()
+    );
+    assert_eq!(http::send(&address, request.as_bytes()).await.status, 200);
+    let mut live = Live::default();
+    let shows = |live: &Live, scene: &Scene| {
+        let newest: BTreeMap<EventId, _> = scene.author.history.newest(&Filter::default());
+        live.boards.get(&REGION).is_some_and(|board| *board.events() == newest)
+    };
+    for round in 0..4 {
+        let end = Instant::now() + DEADLINE;
+        while !shows(&live, &scene) {
+            assert!(Instant::now() < end, "round {round}");
+            let answer = http::get(&address, &path, &[]).await;
+            assert_eq!(answer.status, 200);
+            let text = String::from_utf8(answer.body).unwrap();
+            for packet in text.split('\u{1e}') {
+                if let Some((name, payload)) = packet.strip_prefix("42").and_then(odds::event_of) {
+                    live.take(&name, &payload);
+                }
+            }
+        }
+        // While nobody polls, many steps become one frame.
+        for _ in 0..30 {
+            scene.step().await;
+        }
+    }
+}
