@@ -1,7 +1,7 @@
-// Mirrors the boards of some regions and prints each as it stands, one line a quote, whenever it
-// changes. With --once it ends when every region was there, and prints the boards as JSON.
+// Mirrors the boards of some regions and says a line whenever one changes. With --seconds it ends after
+// so many, and prints the boards as JSON.
 //
-//   node mirror.mjs [--url http://127.0.0.1:8080] [--token tb_…] [--regions uk,eu] [--transport polling] [--once]
+//   node mirror.mjs [--url http://127.0.0.1:8080] [--token tb_…] [--regions uk,eu] [--transport polling] [--seconds 5]
 
 import { parseArgs } from "node:util";
 import { io } from "socket.io-client";
@@ -12,13 +12,12 @@ const { values: settings } = parseArgs({
     token: { type: "string" },
     regions: { type: "string" },
     transport: { type: "string", default: "websocket" },
-    once: { type: "boolean", default: false },
+    seconds: { type: "string" },
   },
 });
 
 /** Region by region: where it is, and its events by id, each with its quotes by bookmaker and market. */
 const boards = new Map();
-let wanted = [];
 
 const socket = io(settings.url, {
   transports: [settings.transport],
@@ -46,7 +45,6 @@ function apply(board, changes) {
 }
 
 socket.on("subscriptions", ({ regions }) => {
-  wanted = regions;
   for (const region of boards.keys()) if (!regions.includes(region)) boards.delete(region);
 });
 
@@ -88,15 +86,16 @@ socket.on("connect_error", (error) => {
 });
 
 function show(region) {
+  if (settings.seconds) return;
   const board = boards.get(region);
-  if (!settings.once) {
-    const quotes = [...board.events.values()].reduce((sum, event) => sum + event.quotes.size, 0);
-    console.log(`${region} ${board.cursor}: ${board.events.size} events, ${quotes} quotes`);
-    return;
-  }
-  if (wanted.length && wanted.every((name) => boards.get(name)?.cursor)) {
-    const plain = ([name, { cursor, events }]) => [name, { cursor, events: Object.fromEntries([...events].map(([id, event]) => [id, { ...event, quotes: [...event.quotes.values()] }])) }];
-    const text = JSON.stringify(Object.fromEntries([...boards].map(plain)));
-    process.stdout.write(`${text}\n`, () => process.exit(0));
-  }
+  const quotes = [...board.events.values()].reduce((sum, event) => sum + event.quotes.size, 0);
+  console.log(`${region} ${board.cursor}: ${board.events.size} events, ${quotes} quotes`);
+}
+
+if (settings.seconds) {
+  setTimeout(() => {
+    const plain = ([id, event]) => [id, { ...event, quotes: [...event.quotes.values()] }];
+    const events = ([region, board]) => [region, Object.fromEntries([...board.events].map(plain))];
+    process.stdout.write(`${JSON.stringify(Object.fromEntries([...boards].map(events)))}\n`, () => process.exit(0));
+  }, Number(settings.seconds) * 1000);
 }

@@ -1,8 +1,8 @@
-"""Mirrors the boards of some regions and prints each whenever it changes.
+"""Mirrors the boards of some regions and says a line whenever one changes.
 
-With --once it ends when every region was there, and prints the boards as JSON.
+With --seconds it ends after so many, and prints the boards as JSON.
 
-    python mirror.py [--url http://127.0.0.1:8080] [--token tb_...] [--regions uk,eu] [--once]
+    python mirror.py [--url http://127.0.0.1:8080] [--token tb_...] [--regions uk,eu] [--seconds 5]
 """
 
 import argparse
@@ -17,12 +17,10 @@ parser.add_argument("--url", default="http://127.0.0.1:8080")
 parser.add_argument("--token")
 parser.add_argument("--regions")
 parser.add_argument("--transport", default="websocket")
-parser.add_argument("--once", action="store_true")
+parser.add_argument("--seconds", type=float)
 settings = parser.parse_args()
 
 boards: dict[str, dict] = {}
-wanted: list[str] = []
-done = asyncio.Event()
 client = socketio.AsyncClient()
 
 
@@ -54,8 +52,7 @@ def apply(board, changes):
 
 @client.on("subscriptions")
 async def subscriptions(said):
-    wanted[:] = said["regions"]
-    for region in set(boards) - set(wanted):
+    for region in set(boards) - set(said["regions"]):
         del boards[region]
 
 
@@ -98,12 +95,10 @@ async def bye(said):
 
 
 def show(region):
-    board = boards[region]
-    if not settings.once:
+    if settings.seconds is None:
+        board = boards[region]
         quotes = sum(len(event["quotes"]) for event in board["events"].values())
         print(f"{region} {board['cursor']}: {len(board['events'])} events, {quotes} quotes", flush=True)
-    elif wanted and all(boards.get(name, {}).get("cursor") for name in wanted):
-        done.set()
 
 
 async def main():
@@ -111,21 +106,16 @@ async def main():
         await client.connect(settings.url, auth=auth, transports=[settings.transport])
     except socketio.exceptions.ConnectionError as error:
         sys.exit(f"not connected: {error}")
-    if settings.once:
-        await done.wait()
-        plain = {
-            region: {
-                "cursor": board["cursor"],
-                "events": {
-                    id: {**event, "quotes": list(event["quotes"].values())} for id, event in board["events"].items()
-                },
-            }
-            for region, board in boards.items()
-        }
-        print(json.dumps(plain))
-        await client.disconnect()
-    else:
+    if settings.seconds is None:
         await client.wait()
+        return
+    await asyncio.sleep(settings.seconds)
+    plain = {
+        region: {id: {**event, "quotes": list(event["quotes"].values())} for id, event in board["events"].items()}
+        for region, board in boards.items()
+    }
+    print(json.dumps(plain))
+    await client.disconnect()
 
 
 asyncio.run(main())

@@ -51,6 +51,7 @@ pub struct Metrics {
     quotes: Family<OfRegion, Gauge>,
     lag: Family<OfPartition, Gauge>,
     tick: Family<OfRegion, Histogram, Seconds>,
+    late: Family<OfRegion, Histogram, Seconds>,
     latency: Family<OfRegion, Histogram, Seconds>,
 }
 
@@ -75,6 +76,8 @@ pub(crate) struct RegionMetrics {
     pub(crate) events: Gauge,
     pub(crate) quotes: Gauge,
     pub(crate) tick: Histogram,
+    /// How late ticks are.
+    pub(crate) late: Histogram,
     pub(crate) latency: Histogram,
 }
 
@@ -97,6 +100,7 @@ impl Default for Metrics {
             quotes: Family::default(),
             lag: Family::default(),
             tick: Family::new_with_constructor(Seconds),
+            late: Family::new_with_constructor(Seconds),
             latency: Family::new_with_constructor(Seconds),
         }
     }
@@ -121,6 +125,7 @@ impl Metrics {
         to.register("board_quotes", "Quotes on the board", self.quotes.clone());
         to.register("lag", "Records of a partition that are not read yet", self.lag.clone());
         to.register_with_unit("tick", "What a tick takes", Unit::Seconds, self.tick.clone());
+        to.register_with_unit("tick_late", "How late a tick begins", Unit::Seconds, self.late.clone());
         let help = "From a step's marker to the frame that carries it";
         to.register_with_unit("latency", help, Unit::Seconds, self.latency.clone());
     }
@@ -143,6 +148,7 @@ impl Metrics {
             events: self.events.get_or_create_owned(&label),
             quotes: self.quotes.get_or_create_owned(&label),
             tick: self.tick.get_or_create_owned(&label),
+            late: self.late.get_or_create_owned(&label),
             latency: self.latency.get_or_create_owned(&label),
         }
     }

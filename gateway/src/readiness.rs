@@ -81,8 +81,8 @@ impl State {
             }
             if self.lost_since[at].is_some_and(|since| since.elapsed() > OWNED_WITHIN) {
                 return Some(format!(
-                    "not every partition of {region} has a consumer here: another gateway is in the group \
-                     gateway-{region}-{instance}; give each its own --instance"
+                    "not every partition of {region} has a consumer here: Kafka is away, or another gateway is in \
+                     the group gateway-{region}-{instance}, too; give each its own --instance"
                 ));
             }
         }

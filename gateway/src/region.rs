@@ -7,7 +7,7 @@
 //! cursor to the room's. Nothing is ever queued for it.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -45,6 +45,12 @@ const PROOF_WITHIN: Duration = Duration::from_secs(30);
 const RELOAD_AFTER: Duration = Duration::from_secs(2);
 const RELOAD_AT_LEAST_EVERY: Duration = Duration::from_secs(60);
 const WISH_AT_MOST_EVERY: Duration = Duration::from_secs(60);
+/// What takes more than this counts as heavy, and only so many heavy bytes may be on their way at
+/// once: a crowd that comes together is served in turn.
+const HEAVY_BYTES: usize = 8_192;
+const HEAVY_ON_THEIR_WAY: usize = 32_000_000;
+/// Who takes longer holds nobody up.
+const HEAVY_FOR: Duration = Duration::from_secs(1);
 /// How often the lag is asked for.
 const LAG_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -106,14 +112,26 @@ struct Member {
     client: Arc<Client>,
     room: Arc<Filter>,
     stand: Stand,
-    /// The number of the event that it was sent last.
-    last: u64,
+    /// What it was sent last.
+    last: Sent,
+    /// It was found not to have taken that.
+    blocked: bool,
+    /// Bytes a second that it took lately, if that kept it from getting more.
+    speed: Option<f64>,
     joined: Instant,
     /// Nothing is sent before, by its own wish.
     not_before: Option<Instant>,
     owes_feed: bool,
     /// It asked, and is answered even if there is nothing new.
     asked: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    /// The event's number on its account.
+    number: u64,
+    bytes: usize,
+    at: Instant,
 }
 
 #[derive(Clone, Debug)]
@@ -176,6 +194,10 @@ pub(crate) struct RegionTask {
     rooms_made: u64,
     /// Members who wait for time to pass.
     dozing: HashSet<Sid>,
+    /// Members who were sent something heavy that they have not taken, and how much that is.
+    heavy: HashMap<Sid, (usize, Instant)>,
+    /// Members who wait until that is less.
+    line: VecDeque<Sid>,
     due: Option<Instant>,
     told: watch::Sender<Feed>,
     printed: Vec<(Filter, Arc<Printed>)>,
@@ -207,6 +229,8 @@ impl RegionTask {
             rooms: HashMap::new(),
             rooms_made: 0,
             dozing: HashSet::new(),
+            heavy: HashMap::new(),
+            line: VecDeque::new(),
             due: None,
             told,
             printed: Vec::new(),
@@ -270,6 +294,9 @@ impl RegionTask {
                     self.tell_feed(&log, false);
                     self.readiness.looks(self.region, log.is_loaded(), log.owns_all());
                     turn.extend(self.dozing.drain());
+                    let members = &self.members;
+                    let on_its_way = |sid: &Sid| members.get(sid).is_some_and(|member| !member.can_take());
+                    self.heavy.retain(|sid, (_, since)| since.elapsed() < HEAVY_FOR && on_its_way(sid));
                     self.serve_if_settled(&log, &mut turn);
                     self.judge(&mut log).await;
                 }
@@ -346,7 +373,7 @@ impl RegionTask {
         for filter in rooms {
             let room = self.rooms.get_mut(&filter).expect("it was just listed");
             let from = room.cursor;
-            room.lose();
+            room.move_to(None);
             let following = |sid: &Sid| matches!(self.members[sid].stand, Stand::Following);
             let members: Vec<Sid> = room.members.iter().copied().filter(following).collect();
             members.into_iter().for_each(|sid| self.fall_behind(sid, from));
@@ -390,7 +417,9 @@ impl RegionTask {
                     client,
                     room: filter,
                     stand: Stand::Behind(from),
-                    last: 0,
+                    last: Sent { number: 0, bytes: 0, at: Instant::now() },
+                    blocked: false,
+                    speed: None,
                     joined: Instant::now(),
                     not_before: None,
                     owes_feed: true,
@@ -423,6 +452,7 @@ impl RegionTask {
     fn leave(&mut self, sid: Sid) {
         let Some(member) = self.members.remove(&sid) else { return };
         self.dozing.remove(&sid);
+        self.heavy.remove(&sid);
         let room = self.rooms.get_mut(&member.room).expect("a member's room is there");
         if let Stand::Following = member.stand {
             member.client.socket.leave(room.name.clone());
@@ -445,7 +475,9 @@ impl RegionTask {
 
     fn send_tick(&mut self, log: &RegionLog, turn: &mut Vec<Sid>) {
         let began = Instant::now();
-        self.due = None;
+        if let Some(due) = self.due.take() {
+            self.metrics.late.observe(began.saturating_duration_since(due).as_secs_f64());
+        }
         self.metrics.events.set(log.board().event_count() as i64);
         self.metrics.quotes.set(log.board().quote_count() as i64);
         if log.reader().phase() != Phase::Live {
@@ -491,13 +523,15 @@ impl RegionTask {
         turn: &mut Vec<Sid>,
     ) {
         let room = &self.rooms[filter];
+        let bytes = data.map_or(0, |data| data.get().len());
         let mut reached = 0;
         let mut slow = Vec::new();
         for sid in &room.members {
             let member = self.members.get_mut(sid).expect("a room's members are there");
             match member.stand {
                 Stand::Following if data.is_some() && member.can_take() => {
-                    member.last = member.client.link.say();
+                    let number = member.client.link.say();
+                    member.sent(number, bytes);
                     reached += 1;
                 }
                 Stand::Following => slow.push(*sid),
@@ -511,7 +545,7 @@ impl RegionTask {
         }
         let (Some(data), true) = (data, reached > 0) else { return };
         self.metrics.frames.inc_by(reached);
-        self.metrics.bytes.inc_by(reached * data.get().len() as u64);
+        self.metrics.bytes.inc_by(reached * bytes as u64);
         self.send(self.rooms[filter].name.clone(), event, data);
     }
 
@@ -542,7 +576,14 @@ impl RegionTask {
         let mut together: HashMap<(*const Frames, usize), (Arc<Frames>, Vec<Sid>)> = HashMap::new();
         turn.sort_unstable();
         turn.dedup();
-        for sid in turn.drain(..) {
+        // Who takes what is heavy makes place for those in line.
+        for sid in turn.iter().filter(|sid| self.members.get(*sid).is_some_and(Member::can_take)) {
+            self.heavy.remove(sid);
+        }
+        let mut on_their_way: usize = self.heavy.values().map(|(bytes, _)| bytes).sum();
+        let mut turn: VecDeque<Sid> = turn.drain(..).collect();
+        turn.append(&mut self.line);
+        while let Some(sid) = turn.pop_front() {
             let Some(member) = self.members.get_mut(&sid) else { continue };
             if !member.is_called(self.region) {
                 continue;
@@ -551,7 +592,8 @@ impl RegionTask {
                 let feed = feed.get_or_insert_with(|| {
                     serde_json::value::to_raw_value(&*self.told.borrow()).expect("plain values")
                 });
-                member.last = member.client.tell("feed", feed);
+                let number = member.client.tell("feed", feed);
+                member.sent(number, feed.get().len());
                 member.owes_feed = false;
             }
             if !live || matches!(member.stand, Stand::Following) {
@@ -579,10 +621,20 @@ impl RegionTask {
                     if *from == room.cursor && !member.asked {
                         continue;
                     }
-                    let Some(frames) = room.frames(self.region, log.board(), *from) else { continue };
+                    let frames = room.frames(self.region, log.board(), *from, member.speed);
+                    let Some(frames) = frames else { continue };
                     (frames, 0)
                 }
             };
+            let bytes = frames.parts[part].get().len();
+            if bytes > HEAVY_BYTES && !self.heavy.contains_key(&sid) {
+                if on_their_way > HEAVY_ON_THEIR_WAY {
+                    self.line.push_back(sid);
+                    continue;
+                }
+                on_their_way += bytes;
+                self.heavy.insert(sid, (bytes, Instant::now()));
+            }
             let key = (Arc::as_ptr(&frames), part);
             together.entry(key).or_insert_with(|| (frames, Vec::new())).1.push(sid);
         }
@@ -600,12 +652,14 @@ impl RegionTask {
             let member = self.members.get_mut(sid).expect("it was just served");
             let room = &self.rooms[&member.room];
             member.asked = false;
-            if sids.len() == 1 {
-                member.last = member.client.tell(frames.event(), data);
-            } else {
-                member.last = member.client.link.say();
-                member.client.socket.join(many.clone());
-            }
+            let number = match sids.len() {
+                1 => member.client.tell(frames.event(), data),
+                _ => {
+                    member.client.socket.join(many.clone());
+                    member.client.link.say()
+                }
+            };
+            member.sent(number, data.get().len());
             member.not_before = member.client.gap.map(|gap| Instant::now() + gap);
             member.stand = match (done, member.client.gap) {
                 (false, _) => Stand::Partly(frames.clone(), part + 1),
@@ -614,9 +668,10 @@ impl RegionTask {
             };
             if !done {
                 member.not_before = None;
-                member.client.link.call(self.region);
-                // What was taken before the call was noted calls nobody.
                 self.dozing.insert(*sid);
+            }
+            if self.heavy.contains_key(sid) {
+                member.client.link.call(self.region);
             }
         }
         if sids.len() > 1 {
@@ -711,19 +766,28 @@ impl RegionTask {
 }
 
 impl Member {
+    fn sent(&mut self, number: u64, bytes: usize) {
+        self.last = Sent { number, bytes, at: Instant::now() };
+    }
+
     /// The network has what it was sent last.
     fn can_take(&self) -> bool {
-        self.client.link.has_taken(self.last)
+        self.client.link.has_taken(self.last.number)
     }
 
     /// The same; and if not, it is called when that changes.
-    fn is_called(&self, region: Region) -> bool {
-        if self.can_take() {
-            return true;
+    fn is_called(&mut self, region: Region) -> bool {
+        if !self.can_take() {
+            self.client.link.call(region);
+            // What was taken before the call was noted calls nobody.
+            if !self.can_take() {
+                self.blocked = true;
+                return false;
+            }
         }
-        self.client.link.call(region);
-        // What was taken before the call was noted calls nobody.
-        self.can_take()
+        let took = self.last.at.elapsed().as_secs_f64().max(0.001);
+        self.speed = std::mem::take(&mut self.blocked).then(|| self.last.bytes as f64 / took);
+        true
     }
 }
 

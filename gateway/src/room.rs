@@ -4,14 +4,12 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
+    time::Duration,
 };
 
-use odds::{Board, Cursor, Filter, Frame, FrameKind, Region};
+use odds::{Board, Cursor, Filter, Frame, FrameKind, PART_BYTES, Region};
 use serde_json::value::RawValue;
 use socketioxide::socket::Sid;
-
-/// An update that takes more than this is sent as a snapshot, in parts.
-const MAX_ODDS_BYTES: usize = 1_000_000;
 
 /// What leads a client to the room's cursor: an `odds` or a snapshot in one or more parts.
 #[derive(Debug)]
@@ -36,6 +34,12 @@ impl Frames {
     }
 }
 
+/// An update that takes more than this is sent as a snapshot, in parts.
+const MAX_ODDS_BYTES: usize = 1 << 20;
+/// What is sent at once should not take a client longer.
+const PATIENCE: Duration = Duration::from_secs(4);
+const LEAST_AT_ONCE: usize = 4_096;
+
 #[derive(Debug)]
 pub(crate) struct Room {
     /// As Socket.IO calls it.
@@ -44,58 +48,71 @@ pub(crate) struct Room {
     /// Where everybody is who follows; nothing while there is no verified board.
     pub(crate) cursor: Option<Cursor>,
     pub(crate) members: HashSet<Sid>,
-    /// By where they start from; a snapshot starts from nothing.
-    frames: HashMap<Option<Cursor>, Arc<Frames>>,
+    /// By where they start from; nothing where only a snapshot helps.
+    odds: HashMap<Cursor, Option<Arc<Frames>>>,
+    /// By the size of their parts.
+    snapshots: HashMap<usize, Arc<Frames>>,
 }
 
 impl Room {
     pub(crate) fn new(region: Region, number: u64, filter: Arc<Filter>, board: Option<&Board>) -> Self {
         let cursor = board.and_then(|board| board.cursor(&filter));
-        Self { name: format!("{region}-{number}"), filter, cursor, members: HashSet::new(), frames: HashMap::new() }
+        let name = format!("{region}-{number}");
+        let (odds, snapshots) = (HashMap::new(), HashMap::new());
+        Self { name, filter, cursor, members: HashSet::new(), odds, snapshots }
     }
 
     /// Moves to where the board is, if that looks different under the filter, or if the room's
     /// cursor would soon be forgotten. Gives what leads from the old cursor to the new.
     pub(crate) fn advance(&mut self, region: Region, board: &Board) -> Option<(Cursor, Arc<Frames>)> {
         let Some(from) = self.cursor else {
-            self.cursor = board.cursor(&self.filter);
-            self.frames.clear();
+            self.move_to(board.cursor(&self.filter));
             return None;
         };
         if !board.differs(&from, &self.filter) && !board.is_growing_old(&from, &self.filter) {
             return None;
         }
-        self.cursor = board.cursor(&self.filter);
-        self.frames.clear();
-        Some((from, self.frames(region, board, Some(from))?))
+        self.move_to(board.cursor(&self.filter));
+        Some((from, self.frames(region, board, Some(from), None)?))
     }
 
-    /// The board is not to be relied on any more.
-    pub(crate) fn lose(&mut self) {
-        self.cursor = None;
-        self.frames.clear();
+    /// Nothing: the board is not to be relied on any more.
+    pub(crate) fn move_to(&mut self, cursor: Option<Cursor>) {
+        self.cursor = cursor;
+        self.odds.clear();
+        self.snapshots.clear();
     }
 
-    /// What leads from there to the room's cursor. Nothing while there is no verified board.
-    pub(crate) fn frames(&mut self, region: Region, board: &Board, from: Option<Cursor>) -> Option<Arc<Frames>> {
+    /// What leads from there to the room's cursor. Nothing while there is no verified board. For who
+    /// takes so many bytes a second, nothing that takes long at a time: a ping must get through.
+    pub(crate) fn frames(
+        &mut self,
+        region: Region,
+        board: &Board,
+        from: Option<Cursor>,
+        speed: Option<f64>,
+    ) -> Option<Arc<Frames>> {
         let to = self.cursor?;
-        if let Some(known) = self.frames.get(&from) {
-            return Some(known.clone());
+        let most = speed.map_or(MAX_ODDS_BYTES, at_once);
+        if let Some(from) = from {
+            let since = || {
+                let frame = board.since_until(region, &from, &to, &self.filter)?;
+                Some(Frames::new(FrameKind::Odds, vec![frame], to))
+            };
+            let odds = self.odds.entry(from).or_insert_with(since);
+            if let Some(odds) = odds.as_ref().filter(|odds| odds.parts[0].get().len() <= most) {
+                return Some(odds.clone());
+            }
         }
-        let since = from.and_then(|from| board.since_until(region, &from, &to, &self.filter));
-        let made = match since {
-            Some(frame) if frame.json.len() <= MAX_ODDS_BYTES => Frames::new(FrameKind::Odds, vec![frame], to),
-            _ => match self.frames.get(&None) {
-                Some(snapshot) => snapshot.clone(),
-                None => {
-                    let parts = board.snapshot_at(region, &to, &self.filter);
-                    let snapshot = Frames::new(FrameKind::Snapshot, parts, to);
-                    self.frames.insert(None, snapshot.clone());
-                    snapshot
-                }
-            },
-        };
-        self.frames.insert(from, made.clone());
-        Some(made)
+        let (filter, part) = (&self.filter, most.min(PART_BYTES));
+        let make = || Frames::new(FrameKind::Snapshot, board.snapshot_at(region, &to, filter, part), to);
+        Some(self.snapshots.entry(part).or_insert_with(make).clone())
     }
+}
+
+/// How much to send at once to who takes so many bytes a second: few different sizes, so that
+/// clients of about the same speed share what is made.
+fn at_once(speed: f64) -> usize {
+    let bytes = (speed * PATIENCE.as_secs_f64()).clamp(1.0, MAX_ODDS_BYTES as f64) as usize;
+    bytes.next_power_of_two().clamp(LEAST_AT_ONCE, MAX_ODDS_BYTES)
 }

@@ -1,12 +1,19 @@
 //! What librdkafka says, at the level at which an operator wants to hear it: every failed attempt
 //! to connect is detail, that no broker is left is news.
 
+use std::{
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
 use rdkafka::{
     ClientContext,
     config::RDKafkaLogLevel,
     error::{KafkaError, RDKafkaErrorCode},
 };
 use tracing::{debug, error, warn};
+
+const SAY_EVERY: Duration = Duration::from_secs(30);
 
 /// A client without duties of its own.
 #[derive(Clone, Copy, Debug, Default)]
@@ -34,7 +41,7 @@ pub(crate) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
 
 pub(crate) fn failed(error: &KafkaError, reason: &str) {
     match error.rdkafka_error_code() {
-        Some(RDKafkaErrorCode::AllBrokersDown) => warn!(reason, "no broker can be reached; trying on"),
+        Some(RDKafkaErrorCode::AllBrokersDown) if is_news() => warn!(reason, "no broker can be reached; trying on"),
         Some(
             RDKafkaErrorCode::Authentication
             | RDKafkaErrorCode::SaslAuthenticationFailed
@@ -44,4 +51,15 @@ pub(crate) fn failed(error: &KafkaError, reason: &str) {
         Some(RDKafkaErrorCode::Fatal) => error!(%error, reason, "Kafka refuses this client for good"),
         _ => debug!(%error, reason, "Kafka is in trouble"),
     }
+}
+
+/// Every client of the process says so every second; once in a while is enough.
+fn is_news() -> bool {
+    static SAID: Mutex<Option<Instant>> = Mutex::new(None);
+    let mut said = SAID.lock().expect("nobody panics while holding it");
+    let news = said.is_none_or(|said| said.elapsed() > SAY_EVERY);
+    if news {
+        *said = Some(Instant::now());
+    }
+    news
 }

@@ -20,8 +20,9 @@ use crate::{
 /// How many states with changes a board remembers for cursors, unless told otherwise.
 const REMEMBERED_STATES: usize = 4_096;
 
-/// A snapshot whose events take more than this comes in parts.
-const PART_BYTES: usize = 1_000_000;
+/// A snapshot whose events take more than this comes in parts: what is sent at once stays in many a
+/// buffer on its way, and keeps a ping waiting.
+pub const PART_BYTES: usize = 16_384;
 
 /// A moment in the life of one board object. Means nothing to another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -384,12 +385,13 @@ impl Board {
     /// Everything of the board that passes the filter, in one frame or several parts.
     /// Nothing while the board is not verified.
     pub fn snapshot(&self, region: Region, filter: &Filter) -> Option<Vec<Frame>> {
-        Some(self.snapshot_at(region, &self.cursor(filter)?, filter))
+        Some(self.snapshot_at(region, &self.cursor(filter)?, filter, PART_BYTES))
     }
 
-    /// The same for a room that is at another cursor, from which nothing differs under the filter.
-    pub fn snapshot_at(&self, region: Region, cursor: &Cursor, filter: &Filter) -> Vec<Frame> {
-        let parts = self.events_json(filter, PART_BYTES);
+    /// The same for a room that is at another cursor, from which nothing differs under the filter,
+    /// in parts of about this size.
+    pub fn snapshot_at(&self, region: Region, cursor: &Cursor, filter: &Filter, part_bytes: usize) -> Vec<Frame> {
+        let parts = self.events_json(filter, part_bytes);
         let count = parts.len();
         let frame = |(at, events): (usize, String)| {
             let position = if count > 1 { format!(r#","part":{},"parts":{count}"#, at + 1) } else { String::new() };

@@ -22,7 +22,7 @@ mod step;
 mod timestamp;
 mod writer;
 
-pub use board::{Board, Frame, FrameKind, Revision};
+pub use board::{Board, Frame, FrameKind, PART_BYTES, Revision};
 pub use cursor::{Cursor, InvalidCursor};
 pub use decimal::{Decimal, InvalidDecimal};
 pub use digest::Digest;

@@ -68,11 +68,33 @@ impl Test {
         if self.no_browser {
             return Ok(());
         }
+        examples(no_install)?;
         let page = page::build(no_install)?;
         // The same packages together as the tests above, so that no dependency is built twice.
         build(&["--workspace", "--bins"])?;
         end_to_end(&page)
     }
+}
+
+/// The clients to start from, each in its language, against a real gateway.
+fn examples(no_install: bool) -> anyhow::Result<()> {
+    prerequisites::ensure(prerequisites::PYTHON, no_install)?;
+    let mut npm = Command::new("npm");
+    npm.args(["ci", "--no-audit", "--no-fund", "--silent"]).current_dir(root().join("examples/javascript"));
+    step("npm packages of the JavaScript client", 10 * MINUTE, &mut npm)?;
+    let venv = target().join("python");
+    let python = venv.join("bin/python");
+    if !python.is_file() {
+        let mut make = Command::new("python3");
+        step("a Python environment", 5 * MINUTE, make.args(["-m", "venv"]).arg(&venv))?;
+    }
+    let mut pip = Command::new(&python);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]);
+    pip.arg(root().join("examples/python/requirements.txt"));
+    step("packages of the Python client", 10 * MINUTE, &mut pip)?;
+    let mut cargo = Command::new("cargo");
+    cargo.args(["test", "--workspace", "--quiet", "--", "--ignored", "examples::"]).env("PYTHON", python);
+    step("tests of the example clients", 20 * MINUTE, &mut cargo)
 }
 
 /// The page in a real browser, against the standalone program.

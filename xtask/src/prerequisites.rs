@@ -34,6 +34,13 @@ pub(crate) const BROWSER: &[Need] = &[
     Need { what: "Chromium", is_there: || chromium().is_some(), package: "chromium" },
 ];
 
+/// To run the Python client.
+pub(crate) const PYTHON: &[Need] = &[Need {
+    what: "Python 3 with venv",
+    is_there: || works("python3", &["-c", "import venv, ensurepip"]),
+    package: "python3-venv",
+}];
+
 /// Debian's own Rust for wasm, where rustup can add no target.
 pub(crate) const DEBIAN_WASM: &[Need] = &[
     Need { what: "Debian's rustc", is_there: || Path::new("/usr/bin/rustc").is_file(), package: "rustc-web" },

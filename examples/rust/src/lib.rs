@@ -6,7 +6,11 @@ use std::time::Duration;
 use futures::{SinkExt, StreamExt};
 use odds::event_of;
 use serde_json::Value;
-use tokio::{io, net::TcpStream, time::timeout};
+use tokio::{
+    io::{self, AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
 use tokio_tungstenite::{
     WebSocketStream, client_async,
     tungstenite::{self, Message},
@@ -45,8 +49,8 @@ pub enum Said {
 }
 
 #[derive(Debug)]
-pub struct Client {
-    socket: WebSocketStream<TcpStream>,
+pub struct Client<S = TcpStream> {
+    socket: WebSocketStream<S>,
     requests: u64,
 }
 
@@ -57,9 +61,11 @@ impl Client {
         stream.set_nodelay(true)?;
         Self::connect_over(stream, address, auth).await
     }
+}
 
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     /// The same over a connection of your own making.
-    pub async fn connect_over(stream: TcpStream, host: &str, auth: &Value) -> Result<Self, ClientError> {
+    pub async fn connect_over(stream: S, host: &str, auth: &Value) -> Result<Self, ClientError> {
         let url = format!("ws://{host}/socket.io/?EIO=4&transport=websocket");
         let (socket, _) = client_async(url, stream).await.map_err(Box::new)?;
         let mut this = Self { socket, requests: 0 };

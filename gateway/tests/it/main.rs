@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets the unexpected fails")]
 
 mod author;
+mod examples;
 mod http;
 mod mirror;
 mod sockets;

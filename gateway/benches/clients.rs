@@ -1,0 +1,451 @@
+//! Many clients on one gateway, which runs as a process of its own: what slow clients do to the
+//! others, how a crowd that comes at once gets its boards, and what a connection costs.
+
+#![expect(clippy::unwrap_used, reason = "a benchmark that meets the unexpected fails")]
+
+#[path = "../tests/it/author.rs"]
+#[expect(dead_code, reason = "a benchmark looks at the end only")]
+mod author;
+
+use std::{
+    fs,
+    net::SocketAddr,
+    pin::Pin,
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use author::{Author, History, draw_changes};
+use client::{Client, Said};
+use kafka::{Embedded, plan};
+use odds::{Filter, Live, Region, Timestamp};
+use rand::{SeedableRng, rngs::StdRng};
+use serde_json::json;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpSocket, TcpStream},
+    task::JoinSet,
+    time::{Instant, Sleep},
+};
+use tokio_util::sync::CancellationToken;
+
+const REGION: Region = Region::Eu;
+const EVENTS: u32 = 100;
+/// Of a region, together 200 a second.
+const STEPS_A_SECOND: u64 = 20;
+const CHANGES_A_STEP: usize = 10;
+const CLIENTS: usize = 900;
+/// One in so many mirrors the board and measures; the others read.
+const SAMPLE: usize = 20;
+const SLOW: usize = 50;
+const BYTES_A_SECOND: usize = 2_048;
+const STOPS_FOR: Duration = Duration::from_secs(15);
+const READS_FOR: Duration = Duration::from_secs(5);
+const CROWD: usize = 5_000;
+
+fn main() {
+    let minutes: f64 = 2.0;
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(async {
+        let cluster = Embedded::start(&plan()).unwrap();
+        let gateway = Gateway::start(&cluster);
+        let mut author = Author::start(&cluster.settings(), REGION).await;
+        let mut random = StdRng::seed_from_u64(1);
+        for _ in 0..60 {
+            author.step(draw_changes(&mut random, EVENTS)).await;
+        }
+        gateway.is_ready().await;
+
+        idle(&gateway).await;
+        let history = author.history.clone();
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let writing = tokio::spawn(async move {
+            let mut steps = tokio::time::interval(Duration::from_millis(1_000 / STEPS_A_SECOND));
+            while !stopped.is_cancelled() {
+                steps.tick().await;
+                author.step(many_changes(&mut random)).await;
+            }
+        });
+        let board = crowd(&gateway).await;
+        slow(&gateway, history, minutes, board, async move || {
+            stop.cancel();
+            writing.await.unwrap();
+        })
+        .await;
+    });
+}
+
+struct Gateway {
+    child: Child,
+    address: String,
+    admin: String,
+}
+
+impl Gateway {
+    fn start(cluster: &Embedded) -> Self {
+        let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let (address, admin) = (free(), free());
+        let kafka = cluster.settings();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gateway"));
+        command
+            .args([format!("--listen={address}"), format!("--brokers={}", kafka.brokers), "--instance=bench".into()])
+            .args(kafka.properties.iter().map(|property| format!("--kafka={property}")))
+            .args([&format!("--admin={admin}"), "--max-connections-per-address=100000", "--log=warn"])
+            .stdout(Stdio::null());
+        Self { child: command.spawn().unwrap(), address, admin }
+    }
+
+    async fn is_ready(&self) {
+        loop {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            if self.get(&self.address, "/readyz").await.is_some_and(|answer| answer.starts_with("HTTP/1.1 200")) {
+                return;
+            }
+        }
+    }
+
+    async fn get(&self, address: &str, path: &str) -> Option<String> {
+        let mut stream = TcpStream::connect(address).await.ok()?;
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await.ok()?;
+        let mut answer = String::new();
+        tokio::io::AsyncReadExt::read_to_string(&mut stream, &mut answer).await.ok()?;
+        Some(answer)
+    }
+
+    /// An upper bound, in milliseconds, of how late a tick of the region began.
+    async fn latest_tick(&self) -> f64 {
+        let metrics = self.get(&self.admin, "/metrics").await.unwrap();
+        let prefix = format!("toteboard_gateway_tick_late_seconds_bucket{{le=\"");
+        let of_region = format!("region=\"{REGION}\"");
+        let buckets = metrics.lines().filter(|line| line.contains(&of_region)).filter_map(|line| {
+            let (le, rest) = line.strip_prefix(&prefix)?.split_once('"')?;
+            Some((le.parse::<f64>().unwrap_or(f64::INFINITY), rest.rsplit(' ').next()?.parse::<u64>().ok()?))
+        });
+        let buckets: Vec<(f64, u64)> = buckets.collect();
+        let all = buckets.iter().map(|(_, count)| *count).max().unwrap_or_default();
+        buckets.iter().find(|(_, count)| *count == all).map_or(f64::NAN, |(le, _)| le * 1e3)
+    }
+
+    /// Bytes of memory in use.
+    fn resident(&self) -> i64 {
+        let statm = fs::read_to_string(format!("/proc/{}/statm", self.child.id())).unwrap();
+        statm.split(' ').nth(1).unwrap().parse::<i64>().unwrap() * 4_096
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn auth(regions: &[Region]) -> serde_json::Value {
+    json!({ "regions": regions })
+}
+
+/// What a connection costs that gets nothing.
+async fn idle(gateway: &Gateway) {
+    let connect = async |count: usize| {
+        let mut clients = Vec::new();
+        for _ in 0..count {
+            clients.push(Client::connect(&gateway.address, &auth(&[])).await.unwrap());
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        clients
+    };
+    // The first ones pay for what is made once.
+    let first = connect(500).await;
+    let before = gateway.resident();
+    let more = connect(2_000).await;
+    let each = (gateway.resident() - before) as f64 / more.len() as f64;
+    println!("idle: {:.1} KB of resident memory a connection", each / 1024.0);
+    drop((first, more));
+    tokio::time::sleep(Duration::from_secs(2)).await;
+}
+
+/// All at once: until everybody has the board, while it goes on changing.
+async fn crowd(gateway: &Gateway) -> usize {
+    let size = Arc::new(AtomicUsize::new(0));
+    let before = gateway.resident();
+    let mut crowd = JoinSet::new();
+    let began = Instant::now();
+    for _ in 0..CROWD {
+        let (address, size) = (gateway.address.clone(), size.clone());
+        crowd.spawn(async move {
+            let mut client = Client::connect(&address, &auth(&[REGION])).await.unwrap();
+            let mut bytes = 0;
+            loop {
+                if let Said::Event { name, payload } = client.next().await.unwrap()
+                    && name == "snapshot"
+                {
+                    bytes += payload.len();
+                    // In parts, of which the last has no other after it.
+                    let number = |field: &str| {
+                        let rest = &payload[payload.find(field)? + field.len()..];
+                        rest[..rest.find(|c: char| !c.is_ascii_digit())?].parse::<u32>().ok()
+                    };
+                    if number("\"part\":") == number("\"parts\":") {
+                        size.fetch_max(bytes, Ordering::Relaxed);
+                        return (began.elapsed(), client);
+                    }
+                }
+            }
+        });
+    }
+    let mut took = Vec::new();
+    let mut clients = Vec::new();
+    let mut most = 0;
+    while crowd.len() > 0 {
+        tokio::select! {
+            Some(joined) = crowd.join_next() => {
+                let (time, client) = joined.unwrap();
+                took.push(time);
+                clients.push(client);
+            }
+            () = tokio::time::sleep(Duration::from_millis(20)) => {}
+        }
+        most = most.max(gateway.resident() - before);
+    }
+    took.sort_unstable();
+    println!(
+        "crowd: {CROWD} at once, a board of {} KB: half have it after {:.2} s, all after {:.2} s; memory at most {:.0} MB more; \
+         ticks at most {:.0} ms late",
+        size.load(Ordering::Relaxed) / 1024,
+        took[took.len() / 2].as_secs_f64(),
+        took.last().unwrap().as_secs_f64(),
+        most as f64 / 1e6,
+        gateway.latest_tick().await,
+    );
+    drop(clients);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    size.load(Ordering::Relaxed)
+}
+
+fn many_changes(random: &mut StdRng) -> Vec<(odds::EventId, Option<odds::Image>)> {
+    let mut changes = Vec::new();
+    while changes.len() < CHANGES_A_STEP {
+        changes.extend(draw_changes(random, EVENTS));
+    }
+    changes
+}
+
+struct Load {
+    address: String,
+    history: History,
+    /// Frames count only while this holds.
+    measure: Arc<AtomicBool>,
+    latencies: Mutex<Vec<u32>>,
+    dropped: AtomicUsize,
+    calm: CancellationToken,
+}
+
+async fn slow(gateway: &Gateway, history: History, minutes: f64, board: usize, end_writing: impl AsyncFnOnce()) {
+    let load = Arc::new(Load {
+        address: gateway.address.clone(),
+        history,
+        measure: Arc::default(),
+        latencies: Mutex::default(),
+        dropped: AtomicUsize::new(0),
+        calm: CancellationToken::new(),
+    });
+    let mut clients = JoinSet::new();
+    for n in 0..CLIENTS {
+        match n % SAMPLE {
+            0 => clients.spawn(quick(load.clone())),
+            _ => clients.spawn(listening(load.clone())),
+        };
+    }
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let alone = p99(&load, Duration::from_secs_f64(minutes * 30.0)).await;
+    let before = gateway.resident();
+    for n in 0..2 * SLOW {
+        let load = load.clone();
+        match n % 2 {
+            0 => clients.spawn(dripping(load)),
+            _ => clients.spawn(stopping(load)),
+        };
+    }
+    let beside = p99(&load, Duration::from_secs_f64(minutes * 60.0)).await;
+    let grown = gateway.resident() - before;
+    end_writing().await;
+    load.calm.cancel();
+    let mut exact = 0;
+    while let Some(client) = clients.join_next().await {
+        exact += usize::from(client.unwrap());
+    }
+    println!(
+        "slow: {CLIENTS} clients alone: p99 {alone} ms from step to client; beside {} slow ones {beside} ms: {:.2} x",
+        2 * SLOW,
+        f64::from(beside) / f64::from(alone)
+    );
+    println!(
+        "slow: the gateway's memory grew by {:.1} MB, a hundred boards are {:.1} MB",
+        grown as f64 / 1e6,
+        100.0 * board as f64 / 1e6
+    );
+    println!(
+        "slow: {} disconnected; {exact} of {} ended well, all slow ones and the sample with exactly the board",
+        load.dropped.load(Ordering::Relaxed),
+        CLIENTS + 2 * SLOW
+    );
+}
+
+async fn p99(load: &Load, over: Duration) -> u32 {
+    load.latencies.lock().unwrap().clear();
+    load.measure.store(true, Ordering::Relaxed);
+    tokio::time::sleep(over).await;
+    load.measure.store(false, Ordering::Relaxed);
+    let mut latencies = std::mem::take(&mut *load.latencies.lock().unwrap());
+    latencies.sort_unstable();
+    latencies[latencies.len() * 99 / 100]
+}
+
+/// Until calm, and then until it shows the newest board. Tells whether it does.
+async fn follow<S: AsyncRead + AsyncWrite + Unpin>(
+    load: &Load,
+    mut client: Client<S>,
+    live: &mut Live,
+    measured: bool,
+) -> bool {
+    let newest = |live: &Live| {
+        live.boards.get(&REGION).is_some_and(|board| *board.events() == load.history.newest(&Filter::default()))
+    };
+    let mut end = None;
+    loop {
+        if load.calm.is_cancelled() {
+            let end = *end.get_or_insert_with(|| Instant::now() + Duration::from_secs(120));
+            if newest(live) || Instant::now() > end {
+                return newest(live);
+            }
+        }
+        let said = match tokio::time::timeout(Duration::from_millis(500), client.next()).await {
+            Err(_) => continue,
+            Ok(Err(_)) => {
+                load.dropped.fetch_add(1, Ordering::Relaxed);
+                return false;
+            }
+            Ok(Ok(said)) => said,
+        };
+        let Said::Event { name, payload } = said else { continue };
+        if measured && name == "odds" && load.measure.load(Ordering::Relaxed) {
+            measure(load, &payload);
+        }
+        live.take(&name, &payload);
+    }
+}
+
+/// The newest price's time is that of its step.
+fn measure(load: &Load, payload: &str) {
+    let times = payload.split("\"last_update\":\"").skip(1).filter_map(|rest| rest.split('"').next());
+    let newest: Option<Timestamp> = times.max().and_then(|time| time.parse().ok());
+    if let Some(newest) = newest {
+        let latency = process::now().millis_since(newest).max(0);
+        load.latencies.lock().unwrap().push(u32::try_from(latency).unwrap());
+    }
+}
+
+/// Reads, and does no more: so that this process is not what is measured.
+async fn listening(load: Arc<Load>) -> bool {
+    let mut client = Client::connect(&load.address, &auth(&[REGION])).await.unwrap();
+    loop {
+        tokio::select! {
+            () = load.calm.cancelled() => return true,
+            said = client.next() => if said.is_err() {
+                load.dropped.fetch_add(1, Ordering::Relaxed);
+                return false;
+            }
+        }
+    }
+}
+
+async fn quick(load: Arc<Load>) -> bool {
+    let client = Client::connect(&load.address, &auth(&[REGION])).await.unwrap();
+    follow(&load, client, &mut Live::default(), true).await
+}
+
+fn narrow(address: &str) -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    (socket, address.parse().unwrap())
+}
+
+async fn dripping(load: Arc<Load>) -> bool {
+    let (socket, address) = narrow(&load.address);
+    let stream = Drip {
+        stream: socket.connect(address).await.unwrap(),
+        left: 0,
+        refill: Box::pin(tokio::time::sleep(Duration::ZERO)),
+    };
+    let client = Client::connect_over(stream, "gateway", &auth(&[REGION])).await.unwrap();
+    follow(&load, client, &mut Live::default(), false).await
+}
+
+async fn stopping(load: Arc<Load>) -> bool {
+    let (socket, address) = narrow(&load.address);
+    let stream = socket.connect(address).await.unwrap();
+    let mut client = Client::connect_over(stream, "gateway", &auth(&[REGION])).await.unwrap();
+    let mut live = Live::default();
+    while !load.calm.is_cancelled() {
+        tokio::time::sleep(STOPS_FOR).await;
+        let until = Instant::now() + READS_FOR;
+        while let Ok(said) = tokio::time::timeout_at(until, client.next()).await {
+            match said {
+                Ok(Said::Event { name, payload }) => drop(live.take(&name, &payload)),
+                Ok(Said::Answer { .. }) => {}
+                Err(_) => {
+                    load.dropped.fetch_add(1, Ordering::Relaxed);
+                    return false;
+                }
+            }
+        }
+    }
+    follow(&load, client, &mut live, false).await
+}
+
+/// A connection that is read at so many bytes a second.
+struct Drip {
+    stream: TcpStream,
+    left: usize,
+    refill: Pin<Box<Sleep>>,
+}
+
+const REFILL: Duration = Duration::from_millis(125);
+
+impl AsyncRead for Drip {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+        while self.left == 0 {
+            std::task::ready!(self.refill.as_mut().poll(cx));
+            self.left = BYTES_A_SECOND * REFILL.as_millis() as usize / 1_000;
+            self.refill.as_mut().reset(Instant::now() + REFILL);
+        }
+        let mut bytes = [0; 256];
+        let most = self.left.min(buf.remaining()).min(bytes.len());
+        let mut part = ReadBuf::new(&mut bytes[..most]);
+        std::task::ready!(Pin::new(&mut self.stream).poll_read(cx, &mut part))?;
+        buf.put_slice(part.filled());
+        self.left -= part.filled().len();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Drip {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
