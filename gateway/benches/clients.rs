@@ -14,7 +14,7 @@ use std::{
     process::{Child, Command, Stdio},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -29,7 +29,7 @@ use serde_json::json;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpSocket, TcpStream},
-    task::JoinSet,
+    task::{AbortHandle, JoinSet},
     time::{Instant, Sleep},
 };
 use tokio_util::sync::CancellationToken;
@@ -38,6 +38,8 @@ const REGION: Region = Region::Eu;
 const EVENTS: u32 = 100;
 /// Of a region, together 200 a second.
 const STEPS_A_SECOND: u64 = 20;
+/// Milliseconds between steps while the crowd comes.
+const CROWD_PAUSE: u64 = 500;
 const CHANGES_A_STEP: usize = 10;
 const CLIENTS: usize = 900;
 /// One in so many mirrors the board and measures; the others read.
@@ -64,14 +66,18 @@ fn main() {
         let history = author.history.clone();
         let stop = CancellationToken::new();
         let stopped = stop.clone();
+        // A crowd of five thousand with two hundred updates a second each is more than two cores can read.
+        let pause = Arc::new(AtomicU64::new(CROWD_PAUSE));
+        let slowly = pause.clone();
         let writing = tokio::spawn(async move {
-            let mut steps = tokio::time::interval(Duration::from_millis(1_000 / STEPS_A_SECOND));
             while !stopped.is_cancelled() {
-                steps.tick().await;
-                author.step(many_changes(&mut random)).await;
+                tokio::time::sleep(Duration::from_millis(slowly.load(Ordering::Relaxed))).await;
+                let moves = (0..CHANGES_A_STEP).filter_map(|_| author.draw_move(&mut random)).collect();
+                author.step(moves).await;
             }
         });
         let board = crowd(&gateway).await;
+        pause.store(1_000 / STEPS_A_SECOND, Ordering::Relaxed);
         slow(&gateway, history, minutes, board, async move || {
             stop.cancel();
             writing.await.unwrap();
@@ -121,10 +127,10 @@ impl Gateway {
     /// An upper bound, in milliseconds, of how late a tick of the region began.
     async fn latest_tick(&self) -> f64 {
         let metrics = self.get(&self.admin, "/metrics").await.unwrap();
-        let prefix = format!("toteboard_gateway_tick_late_seconds_bucket{{le=\"");
+        let prefix = "toteboard_gateway_tick_late_seconds_bucket{le=\"";
         let of_region = format!("region=\"{REGION}\"");
         let buckets = metrics.lines().filter(|line| line.contains(&of_region)).filter_map(|line| {
-            let (le, rest) = line.strip_prefix(&prefix)?.split_once('"')?;
+            let (le, rest) = line.strip_prefix(prefix)?.split_once('"')?;
             Some((le.parse::<f64>().unwrap_or(f64::INFINITY), rest.rsplit(' ').next()?.parse::<u64>().ok()?))
         });
         let buckets: Vec<(f64, u64)> = buckets.collect();
@@ -194,16 +200,20 @@ async fn crowd(gateway: &Gateway) -> usize {
                     };
                     if number("\"part\":") == number("\"parts\":") {
                         size.fetch_max(bytes, Ordering::Relaxed);
-                        return (began.elapsed(), client);
+                        break;
                     }
                 }
             }
+            let took = began.elapsed();
+            // It stays, and reads what comes.
+            let reading = tokio::spawn(async move { while client.next().await.is_ok() {} });
+            (took, reading.abort_handle())
         });
     }
     let mut took = Vec::new();
     let mut clients = Vec::new();
     let mut most = 0;
-    while crowd.len() > 0 {
+    while !crowd.is_empty() {
         tokio::select! {
             Some(joined) = crowd.join_next() => {
                 let (time, client) = joined.unwrap();
@@ -224,17 +234,9 @@ async fn crowd(gateway: &Gateway) -> usize {
         most as f64 / 1e6,
         gateway.latest_tick().await,
     );
-    drop(clients);
+    clients.iter().for_each(AbortHandle::abort);
     tokio::time::sleep(Duration::from_secs(2)).await;
     size.load(Ordering::Relaxed)
-}
-
-fn many_changes(random: &mut StdRng) -> Vec<(odds::EventId, Option<odds::Image>)> {
-    let mut changes = Vec::new();
-    while changes.len() < CHANGES_A_STEP {
-        changes.extend(draw_changes(random, EVENTS));
-    }
-    changes
 }
 
 struct Load {

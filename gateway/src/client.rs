@@ -71,6 +71,8 @@ impl Client {
     pub(crate) fn tell<T: Serialize + ?Sized>(&self, event: &str, data: &T) -> u64 {
         let number = self.link.say();
         if let Err(error) = self.socket.emit(event, data) {
+            // Not sent, so nothing is to be waited for.
+            self.link.took(1);
             debug!(socket = %self.socket.id, %error, event, "a client was not reached");
         }
         number

@@ -3,7 +3,6 @@
 
 mod client;
 mod filters;
-mod hello;
 mod http;
 mod link;
 mod listener;

@@ -26,7 +26,7 @@ use crate::{link::Connection, wire::Wire};
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
 /// What the kernel holds for a client before it says that it can take no more: a slow client's ping
 /// must not stand behind minutes of odds.
-const UNSENT_BYTES: u32 = 8_192;
+const UNSENT_BYTES: u32 = 4_096;
 /// When no connection can be accepted (too many open files), it is tried again after this.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// How long connections get to end by themselves.

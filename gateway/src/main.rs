@@ -1,7 +1,5 @@
 //! The gateway's process.
 
-use std::process::ExitCode;
-
 use clap::Parser;
 use gateway::{Gateway, GatewaySettings, Metrics};
 use kafka::KafkaSettings;
@@ -30,7 +28,7 @@ struct Settings {
 }
 
 #[tokio::main]
-async fn main() -> ExitCode {
+async fn main() {
     process::exit(run(process::load()).await)
 }
 
@@ -44,7 +42,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         let admin = Admin::bind(address, registry).await?;
         lifecycle.run("the admin port", admin.serve(lifecycle.stopping().cancelled_owned()));
     }
-    let gateway = Gateway::bind(settings.gateway, settings.kafka, process::now, metrics).await?;
+    let gateway = Gateway::bind(settings.gateway, settings.kafka, process::now, metrics)?;
     info!(address = %gateway.address()?, "listening");
     gateway.start(&lifecycle)?;
     lifecycle.wait().await

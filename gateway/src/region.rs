@@ -7,7 +7,7 @@
 //! cursor to the room's. Nothing is ever queued for it.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -45,12 +45,6 @@ const PROOF_WITHIN: Duration = Duration::from_secs(30);
 const RELOAD_AFTER: Duration = Duration::from_secs(2);
 const RELOAD_AT_LEAST_EVERY: Duration = Duration::from_secs(60);
 const WISH_AT_MOST_EVERY: Duration = Duration::from_secs(60);
-/// What takes more than this counts as heavy, and only so many heavy bytes may be on their way at
-/// once: a crowd that comes together is served in turn.
-const HEAVY_BYTES: usize = 8_192;
-const HEAVY_ON_THEIR_WAY: usize = 32_000_000;
-/// Who takes longer holds nobody up.
-const HEAVY_FOR: Duration = Duration::from_secs(1);
 /// How often the lag is asked for.
 const LAG_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -179,6 +173,9 @@ pub(crate) struct Setting {
     pub(crate) called: mpsc::UnboundedReceiver<Sid>,
 }
 
+/// Members who are sent the same part of the same frames.
+type Together = HashMap<(*const Frames, usize), (Arc<Frames>, Vec<Sid>)>;
+
 pub(crate) struct RegionTask {
     region: Region,
     io: SocketIo,
@@ -194,10 +191,6 @@ pub(crate) struct RegionTask {
     rooms_made: u64,
     /// Members who wait for time to pass.
     dozing: HashSet<Sid>,
-    /// Members who were sent something heavy that they have not taken, and how much that is.
-    heavy: HashMap<Sid, (usize, Instant)>,
-    /// Members who wait until that is less.
-    line: VecDeque<Sid>,
     due: Option<Instant>,
     told: watch::Sender<Feed>,
     printed: Vec<(Filter, Arc<Printed>)>,
@@ -229,8 +222,6 @@ impl RegionTask {
             rooms: HashMap::new(),
             rooms_made: 0,
             dozing: HashSet::new(),
-            heavy: HashMap::new(),
-            line: VecDeque::new(),
             due: None,
             told,
             printed: Vec::new(),
@@ -294,9 +285,6 @@ impl RegionTask {
                     self.tell_feed(&log, false);
                     self.readiness.looks(self.region, log.is_loaded(), log.owns_all());
                     turn.extend(self.dozing.drain());
-                    let members = &self.members;
-                    let on_its_way = |sid: &Sid| members.get(sid).is_some_and(|member| !member.can_take());
-                    self.heavy.retain(|sid, (_, since)| since.elapsed() < HEAVY_FOR && on_its_way(sid));
                     self.serve_if_settled(&log, &mut turn);
                     self.judge(&mut log).await;
                 }
@@ -452,7 +440,6 @@ impl RegionTask {
     fn leave(&mut self, sid: Sid) {
         let Some(member) = self.members.remove(&sid) else { return };
         self.dozing.remove(&sid);
-        self.heavy.remove(&sid);
         let room = self.rooms.get_mut(&member.room).expect("a member's room is there");
         if let Stand::Following = member.stand {
             member.client.socket.leave(room.name.clone());
@@ -573,17 +560,11 @@ impl RegionTask {
         let live = log.reader().phase() == Phase::Live;
         let mut feed: Option<Box<RawValue>> = None;
         // Who gets the same is served together.
-        let mut together: HashMap<(*const Frames, usize), (Arc<Frames>, Vec<Sid>)> = HashMap::new();
+        let mut together = Together::new();
+        // Each once: what is counted twice and sent once would never be taken.
         turn.sort_unstable();
         turn.dedup();
-        // Who takes what is heavy makes place for those in line.
-        for sid in turn.iter().filter(|sid| self.members.get(*sid).is_some_and(Member::can_take)) {
-            self.heavy.remove(sid);
-        }
-        let mut on_their_way: usize = self.heavy.values().map(|(bytes, _)| bytes).sum();
-        let mut turn: VecDeque<Sid> = turn.drain(..).collect();
-        turn.append(&mut self.line);
-        while let Some(sid) = turn.pop_front() {
+        for sid in turn.drain(..) {
             let Some(member) = self.members.get_mut(&sid) else { continue };
             if !member.is_called(self.region) {
                 continue;
@@ -626,15 +607,6 @@ impl RegionTask {
                     (frames, 0)
                 }
             };
-            let bytes = frames.parts[part].get().len();
-            if bytes > HEAVY_BYTES && !self.heavy.contains_key(&sid) {
-                if on_their_way > HEAVY_ON_THEIR_WAY {
-                    self.line.push_back(sid);
-                    continue;
-                }
-                on_their_way += bytes;
-                self.heavy.insert(sid, (bytes, Instant::now()));
-            }
             let key = (Arc::as_ptr(&frames), part);
             together.entry(key).or_insert_with(|| (frames, Vec::new())).1.push(sid);
         }
@@ -669,9 +641,6 @@ impl RegionTask {
             if !done {
                 member.not_before = None;
                 self.dozing.insert(*sid);
-            }
-            if self.heavy.contains_key(sid) {
-                member.client.link.call(self.region);
             }
         }
         if sids.len() > 1 {

@@ -113,6 +113,18 @@ impl Room {
 /// How much to send at once to who takes so many bytes a second: few different sizes, so that
 /// clients of about the same speed share what is made.
 fn at_once(speed: f64) -> usize {
-    let bytes = (speed * PATIENCE.as_secs_f64()).clamp(1.0, MAX_ODDS_BYTES as f64) as usize;
-    bytes.next_power_of_two().clamp(LEAST_AT_ONCE, MAX_ODDS_BYTES)
+    let bytes = (speed * PATIENCE.as_secs_f64()).clamp(LEAST_AT_ONCE as f64, MAX_ODDS_BYTES as f64) as usize;
+    1 << bytes.ilog2()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_client_gets_what_it_takes_in_a_few_seconds() {
+        for (speed, bytes) in [(0.0, 4_096), (2_100.0, 8_192), (100_000.0, 262_144), (1e9, MAX_ODDS_BYTES)] {
+            assert_eq!(at_once(speed), bytes, "at {speed} bytes a second");
+        }
+    }
 }

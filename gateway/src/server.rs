@@ -11,7 +11,10 @@ use kafka::{ControlWriter, KafkaSettings, Reading};
 use odds::{Region, Timestamp};
 use process::Lifecycle;
 use socketioxide::SocketIo;
-use tokio::{net::TcpListener, sync::mpsc};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    sync::mpsc,
+};
 use tokio_util::sync::CancellationToken;
 use tower::Layer;
 
@@ -44,15 +47,28 @@ pub struct Gateway {
     metrics: Metrics,
 }
 
+/// A crowd that comes at once has to wait somewhere; whom the kernel has no place for comes back
+/// seconds later.
+const BACKLOG: u32 = 16_384;
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
 impl Gateway {
-    pub async fn bind(
+    pub fn bind(
         settings: GatewaySettings,
         kafka: KafkaSettings,
         clock: fn() -> Timestamp,
         metrics: Metrics,
     ) -> anyhow::Result<Self> {
-        let listener =
-            TcpListener::bind(settings.listen).await.with_context(|| format!("--listen {}", settings.listen))?;
+        let listener = listen(settings.listen).with_context(|| format!("--listen {}", settings.listen))?;
         if let Some(folder) = &settings.page {
             anyhow::ensure!(folder.join("index.html").is_file(), "--page {}: no index.html there", folder.display());
         }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use odds::{Cursor, Filter, Region, Subscriptions};
+use odds::{BadHello, Cursor, Filter, Hello, Region, Subscriptions, read_regions};
 use rand::{RngExt, seq::SliceRandom};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -24,7 +24,6 @@ use tracing::{debug, info};
 use crate::{
     client::{Bye, Client, Order, Wants},
     filters::{Filters, TooManyFilters},
-    hello::{self, Hello},
     link::Link,
     listener::Peer,
     metrics::Metrics,
@@ -87,7 +86,7 @@ struct Admitted {
 #[derive(Debug, thiserror::Error)]
 enum Refusal {
     #[error("bad_auth: {0}")]
-    BadAuth(#[from] hello::BadHello),
+    BadAuth(#[from] BadHello),
     #[error("unauthenticated: sign in, or give a valid token")]
     Unauthenticated,
     #[error("too_many_connections: {0}")]
@@ -193,7 +192,7 @@ pub(crate) fn serve(io: &SocketIo) {
 }
 
 async fn admit(socket: SocketRef, State(hub): State<Arc<Hub>>, TryData(auth): TryData<Value>) -> Result<(), Refusal> {
-    let admitted = admitted(&socket, &hub, auth.unwrap_or_default());
+    let admitted = admitted(&socket, &hub, &auth.unwrap_or_default());
     if let Err(refusal) = &admitted {
         hub.metrics.refused.inc();
         debug!(socket = %socket.id, %refusal, "a client is turned away");
@@ -202,13 +201,13 @@ async fn admit(socket: SocketRef, State(hub): State<Arc<Hub>>, TryData(auth): Tr
     Ok(())
 }
 
-fn admitted(socket: &SocketRef, hub: &Arc<Hub>, auth: Value) -> Result<Admitted, Refusal> {
+fn admitted(socket: &SocketRef, hub: &Arc<Hub>, auth: &Value) -> Result<Admitted, Refusal> {
     if hub.readiness.is_stopping() {
         return Err(Refusal::Stopping);
     }
     let peer = socket.req_parts().extensions.get::<Peer>().expect("the listener says who it is");
     let place = hub.place(peer.address)?;
-    let hello = Hello::read(&auth)?;
+    let hello = Hello::read(auth)?;
     if !hub.tokens.is_empty() && !hello.token.as_ref().is_some_and(|token| hub.tokens.contains(token)) {
         return Err(Refusal::Unauthenticated);
     }
@@ -218,6 +217,7 @@ fn admitted(socket: &SocketRef, hub: &Arc<Hub>, auth: Value) -> Result<Admitted,
 
 /// The handlers' futures run whenever they like, so handlers note at once what is to be done, in the
 /// order in which it came, and leave nothing to their futures.
+#[expect(clippy::needless_pass_by_value, reason = "handlers are given what they ask for by value")]
 fn connected(socket: SocketRef, State(hub): State<Arc<Hub>>) -> Ready<()> {
     let Some(Admitted { hello, filter, _place }) = socket.extensions.remove::<Admitted>() else { return ready(()) };
     socket.extensions.insert(_place);
@@ -249,6 +249,7 @@ fn connected(socket: SocketRef, State(hub): State<Arc<Hub>>) -> Ready<()> {
     ready(())
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "handlers are given what they ask for by value")]
 fn disconnected(socket: SocketRef, State(hub): State<Arc<Hub>>) -> Ready<()> {
     hub.transport.forget(socket.id);
     socket.extensions.remove::<Arc<Place>>();
@@ -260,6 +261,7 @@ fn disconnected(socket: SocketRef, State(hub): State<Arc<Hub>>) -> Ready<()> {
     ready(())
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "handlers are given what they ask for by value")]
 fn subscribe(
     socket: SocketRef,
     State(hub): State<Arc<Hub>>,
@@ -270,6 +272,7 @@ fn subscribe(
     ready(())
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "handlers are given what they ask for by value")]
 fn refilter(
     socket: SocketRef,
     State(hub): State<Arc<Hub>>,
@@ -280,6 +283,7 @@ fn refilter(
     ready(())
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "handlers are given what they ask for by value")]
 fn resync(socket: SocketRef, State(hub): State<Arc<Hub>>, TryData(data): TryData<Value>, ack: AckSender) -> Ready<()> {
     hub.asked(&socket, Order::Resync { data: data.unwrap_or_default(), ack });
     ready(())
@@ -355,7 +359,7 @@ impl Hub {
 
     async fn subscribes(&self, client: &Arc<Client>, wants: &mut Wants, data: &Value) -> Result<Value, Failure> {
         let invalid = |reason| Failure { code: "invalid_regions", message: format!("regions: {reason}") };
-        let regions = hello::regions(&data["regions"]).map_err(invalid)?;
+        let regions = read_regions(&data["regions"]).map_err(invalid)?;
         self.set_regions(client, wants, regions).await;
         Ok(json!({ "ok": true, "regions": wants.regions }))
     }

@@ -22,7 +22,7 @@ const REMEMBERED_STATES: usize = 4_096;
 
 /// A snapshot whose events take more than this comes in parts: what is sent at once stays in many a
 /// buffer on its way, and keeps a ping waiting.
-pub const PART_BYTES: usize = 16_384;
+pub const PART_BYTES: usize = 8_192;
 
 /// A moment in the life of one board object. Means nothing to another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -10,6 +10,7 @@ mod decimal;
 mod digest;
 mod event;
 mod filter;
+mod hello;
 mod live;
 mod marker;
 mod mirror;
@@ -30,6 +31,7 @@ pub use event::{
     BookmakerKey, Details, EventId, Image, InvalidKey, Market, MarketKey, Outcome, Outcomes, Quotes, SportKey,
 };
 pub use filter::{Filter, InvalidFilter};
+pub use hello::{BadHello, Hello, read_regions};
 pub use live::{Live, News, event_of};
 pub use marker::{Credits, FeedState, Marker, SportFreshness};
 pub use mirror::{Applied, Mirror, MirrorEvent};

@@ -3,7 +3,7 @@
 //! A task that ends before it is asked to takes the process with it: half a process is worse than
 //! none, and whoever supervises it starts a whole one.
 
-use std::{future::Future, process::ExitCode, sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use tokio::{signal::unix, sync::Mutex};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -12,13 +12,14 @@ use tracing::{error, info, warn};
 /// How long tasks get to end once they are asked to.
 const GRACE: Duration = Duration::from_secs(20);
 
-/// How a process ends: what went wrong, in one line.
-pub fn exit(result: anyhow::Result<()>) -> ExitCode {
+/// Ends the process, with what went wrong in one line. At once: threads that wait for a broker that
+/// is away hold nobody up.
+pub fn exit(result: anyhow::Result<()>) -> ! {
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => std::process::exit(0),
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            std::process::exit(1)
         }
     }
 }

@@ -1,10 +1,7 @@
 //! All of Toteboard in one process, with nothing installed: an embedded Kafka cluster, the
 //! simulator, four producers and the gateway with the page, on one port on loopback.
 
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    process::ExitCode,
-};
+use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::Context;
 use clap::Parser;
@@ -45,7 +42,7 @@ struct Settings {
 }
 
 #[tokio::main]
-async fn main() -> ExitCode {
+async fn main() {
     process::exit(run(process::load()).await)
 }
 
@@ -69,7 +66,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         let admin = Admin::bind(address, registry).await?;
         lifecycle.run("the admin port", admin.serve(lifecycle.stopping().cancelled_owned()));
     }
-    let gateway = Gateway::bind(settings.gateway, kafka, process::now, gateway_metrics).await?;
+    let gateway = Gateway::bind(settings.gateway, kafka, process::now, gateway_metrics)?;
     let address = gateway.address()?;
     gateway.start(&lifecycle)?;
     info!(%address, "running: all of it in this process");

@@ -11,7 +11,7 @@ use clap::Args;
 
 use crate::{
     page, prerequisites, root,
-    steps::{MINUTE, step},
+    steps::{MINUTE, step, works},
     target,
 };
 
@@ -133,13 +133,36 @@ impl Soak {
         soak.arg("--minutes").arg(self.minutes.to_string());
         soak.arg("--binaries").arg(target().join("debug")).arg("--logs").arg(&logs);
         let limit = (self.minutes + 15) * MINUTE;
-        step("soak", limit, &mut soak).with_context(|| format!("the producers' logs are in {}", logs.display()))
+        step("producers", limit, &mut soak)
+            .with_context(|| format!("the producers' logs are in {}", logs.display()))?;
+        let mut clients = Command::new("cargo");
+        clients.args(["test", "--workspace", "--quiet", "--", "--ignored", "--nocapture", "board_for_long"]);
+        step("clients", limit + 20 * MINUTE, clients.env("SOAK_MINUTES", self.minutes.to_string()))?;
+        fuzz(no_install)
     }
+}
+
+/// What strangers may say, made up at random: a minute for each kind.
+fn fuzz(no_install: bool) -> anyhow::Result<()> {
+    if !works("cargo", &["fuzz", "--version"]) {
+        anyhow::ensure!(!no_install, "missing: cargo-fuzz. Install with: cargo install cargo-fuzz");
+        let mut install = Command::new("cargo");
+        step("installing cargo-fuzz", 20 * MINUTE, install.args(["install", "--quiet", "--locked", "cargo-fuzz"]))?;
+    }
+    for target in ["records", "cursors", "filters", "hello", "client_events"] {
+        let mut cargo = Command::new("cargo");
+        cargo.args(["fuzz", "run", target, "--", "-max_total_time=60", "-rss_limit_mb=1024", "-verbosity=0"]);
+        // The stable compiler has what it takes, but wants to be asked.
+        cargo.env("RUSTC_BOOTSTRAP", "1").env_remove("CARGO_TARGET_DIR");
+        step(&format!("fuzzing {target}"), 20 * MINUTE, &mut cargo)?;
+    }
+    Ok(())
 }
 
 pub(crate) fn bench(no_install: bool) -> anyhow::Result<()> {
     prerequisites::ensure(prerequisites::BUILD, no_install)?;
-    for (package, bench) in [("toteboard-odds", "board"), ("toteboard-producers", "poll_plan")] {
+    let benches = [("toteboard-odds", "board"), ("toteboard-producers", "poll_plan"), ("toteboard-gateway", "clients")];
+    for (package, bench) in benches {
         let mut cargo = Command::new("cargo");
         cargo.args(["bench", "--quiet", "--package", package, "--bench", bench]);
         step(bench, 45 * MINUTE, &mut cargo)?;

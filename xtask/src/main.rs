@@ -33,7 +33,8 @@ enum Command {
     Page,
     /// Runs all tests that need no server: unit, property, integration, and the page in Chromium.
     Test(commands::Test),
-    /// Kills, stops and cuts off producers for some minutes, and compares the boards with the truth.
+    /// For some minutes each: producers that are killed, stopped and cut off, and clients that resume,
+    /// stall and change their minds; then a minute of fuzzing for each kind of input.
     Soak(commands::Soak),
     /// Prints what things cost, beside a peer or a limit.
     Bench,

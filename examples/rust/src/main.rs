@@ -55,7 +55,7 @@ async fn follow(settings: &Settings, live: &mut Live) -> Result<(), ClientError>
             }
             News::Feed(region) => println!("{region}: {}", live.feeds[&region].state.key()),
             News::Regions => {
-                println!("regions: {}", live.regions.iter().map(|it| it.key()).collect::<Vec<_>>().join(" "))
+                println!("regions: {}", live.regions.iter().map(|it| it.key()).collect::<Vec<_>>().join(" "));
             }
             News::Resync(region, cursor) => {
                 client.ask("resync", &json!({ "region": region, "cursor": cursor })).await?;

@@ -16,7 +16,10 @@ use odds::{Feed, Filter, Region};
 use serde_json::{Value, json};
 
 use super::error::ApiError;
-use crate::{region::Printed, sockets::Hub};
+use crate::{
+    region::{Printed, RegionHandle},
+    sockets::Hub,
+};
 
 /// Small boards are sent as they are.
 const COMPRESS_FROM: usize = 1_024;
@@ -26,7 +29,7 @@ pub(super) fn router() -> Router<Arc<Hub>> {
 }
 
 async fn regions(State(hub): State<Arc<Hub>>) -> Json<Vec<Feed>> {
-    Json(hub.regions.iter().map(|region| region.feed()).collect())
+    Json(hub.regions.iter().map(RegionHandle::feed).collect())
 }
 
 async fn board(

@@ -121,6 +121,16 @@ impl Author {
         self.writer.last()
     }
 
+    /// Another price of some event that there is.
+    pub fn draw_move(&self, random: &mut StdRng) -> Option<(EventId, Option<Image>)> {
+        let (id, image) = self.state.iter().nth(random.random_range(0..self.state.len().max(1)))?;
+        let mut image = (**image).clone();
+        let at = random.random_range(0..image.quotes.len().max(1));
+        let quote = image.quotes.values_mut().nth(at)?;
+        *quote = draw_quote(random);
+        Some((id.clone(), Some(image)))
+    }
+
     async fn read_back(&mut self) {
         while self.writer.standing(self.log.reader()) != Standing::Ready {
             if let Happening::Progress(Progress::Mismatched(step)) = self.log.next().await.unwrap() {
@@ -147,16 +157,8 @@ fn draw_image(random: &mut StdRng, event: u32) -> Image {
     for bookmaker in 0..4 {
         for market in 0..3 {
             if random.random_bool(0.8) {
-                let outcome = |name: &str, price: u32| Outcome {
-                    name: name.into(),
-                    price: format!("{}.{:02}", 1 + price / 100, price % 100).parse().unwrap(),
-                    point: None,
-                    description: None,
-                };
-                let outcomes =
-                    [outcome("Home", random.random_range(1..900)), outcome("Away", random.random_range(1..900))];
-                let quote = Market { last_update: process::now(), outcomes: Outcomes::new(outcomes.to_vec()) };
-                quotes.insert((format!("b{bookmaker}").parse().unwrap(), format!("m{market}").parse().unwrap()), quote);
+                let key = (format!("b{bookmaker}").parse().unwrap(), format!("m{market}").parse().unwrap());
+                quotes.insert(key, draw_quote(random));
             }
         }
     }
@@ -169,4 +171,17 @@ fn draw_image(random: &mut StdRng, event: u32) -> Image {
         away_team: None,
     };
     Image { polled_at: process::now(), details, quotes }
+}
+
+fn draw_quote(random: &mut StdRng) -> Market {
+    let mut outcome = |name: &str| {
+        let price: u32 = random.random_range(101..1_000);
+        Outcome {
+            name: name.into(),
+            price: format!("{}.{:02}", price / 100, price % 100).parse().unwrap(),
+            point: None,
+            description: None,
+        }
+    };
+    Market { last_update: process::now(), outcomes: Outcomes::new(vec![outcome("Home"), outcome("Away")]) }
 }

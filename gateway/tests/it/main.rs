@@ -8,3 +8,4 @@ mod http;
 mod mirror;
 mod sockets;
 mod stage;
+mod trouble;

@@ -194,6 +194,18 @@ impl Player {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_client_has_exactly_the_board_after_every_frame() {
+    play(LASTS).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "`cargo xtask soak` runs it, for as long as it is told"]
+async fn every_client_has_exactly_the_board_for_long() {
+    #[expect(clippy::disallowed_methods, reason = "told by `cargo xtask soak`")]
+    let minutes: u64 = std::env::var("SOAK_MINUTES").unwrap_or("2".into()).parse().unwrap();
+    play(Duration::from_secs(60 * minutes)).await;
+}
+
+async fn play(lasts: Duration) {
     let stage = Stage::set();
     let mut authors = Vec::new();
     let mut histories = Histories::new();
@@ -227,13 +239,16 @@ async fn every_client_has_exactly_the_board_after_every_frame() {
     }
 
     // Producers come and go, leaders move, and one of the gateways is killed and started again.
-    let end = Instant::now() + LASTS;
+    let end = Instant::now() + lasts;
     let mut writing = JoinSet::new();
     for (n, mut author) in (0..).zip(authors) {
         writing.spawn(async move {
             let mut random = StdRng::seed_from_u64(100 + n);
             while Instant::now() < end {
-                let changes = draw_changes(&mut random, EVENTS);
+                let changes = match random.random_bool(0.5) {
+                    true => author.draw_move(&mut random).into_iter().collect(),
+                    false => draw_changes(&mut random, EVENTS),
+                };
                 author.step(changes).await;
                 if random.random_bool(0.02) {
                     author.new_term().await;
@@ -282,6 +297,7 @@ async fn every_client_has_exactly_the_board_after_every_frame() {
     }
     let (frames, resumed) = (cast.frames.load(Ordering::Relaxed), cast.resumed.load(Ordering::Relaxed));
     assert!(frames > 1_000 && resumed > 20, "{frames} frames, {resumed} resumed");
+    println!("{CLIENTS} clients, {frames} frames, each exactly its board; {resumed} resumed by cursor");
     steady.ends().await.unwrap();
     shaky.ends().await.unwrap();
 }

@@ -323,8 +323,9 @@ async fn a_gateway_that_stops_says_goodbye_and_ends_the_transport() {
 async fn a_board_by_http_is_compressed_tagged_and_leads_on() {
     let mut scene = Scene::set(&[]).await;
     let address = scene.gateway.address.clone();
+    let there_is = async || http::get(&address, "/api/odds/uk", &[]).await.status == 200;
+    crate::stage::until("there is a board", there_is).await;
     let plain = http::get(&address, "/api/odds/uk", &[]).await;
-    assert_eq!(plain.status, 200);
     let tag = plain.headers["etag"].clone();
     let zipped = http::get(&address, "/api/odds/uk", &[("accept-encoding", "gzip, br")]).await;
     assert_eq!(zipped.headers["content-encoding"], "gzip");

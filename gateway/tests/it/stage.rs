@@ -53,7 +53,7 @@ impl Stage {
         let metrics = Metrics::default();
         let mut registry = Registry::default();
         metrics.register(&mut registry);
-        let gateway = Gateway::bind(settings, self.kafka(), process::now, metrics).await.unwrap();
+        let gateway = Gateway::bind(settings, self.kafka(), process::now, metrics).unwrap();
         let address: SocketAddr = gateway.address().unwrap();
         let lifecycle = Lifecycle::new();
         gateway.start(&lifecycle).unwrap();

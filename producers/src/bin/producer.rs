@@ -1,7 +1,5 @@
 //! The producer: one process per region and as many stand-bys as you like.
 
-use std::process::ExitCode;
-
 use clap::Parser;
 use kafka::KafkaSettings;
 use process::{Admin, AdminSettings, Lifecycle, LogSettings};
@@ -31,7 +29,7 @@ struct Settings {
 }
 
 #[tokio::main]
-async fn main() -> ExitCode {
+async fn main() {
     process::exit(run(process::load()).await)
 }
 

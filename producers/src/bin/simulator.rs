@@ -1,6 +1,6 @@
 //! The simulator as a server of its own.
 
-use std::{net::SocketAddr, process::ExitCode};
+use std::net::SocketAddr;
 
 use anyhow::Context;
 use clap::Parser;
@@ -29,7 +29,7 @@ struct Settings {
 }
 
 #[tokio::main]
-async fn main() -> ExitCode {
+async fn main() {
     process::exit(run(process::load()).await)
 }
 

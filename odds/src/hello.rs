@@ -5,26 +5,27 @@ use std::{
     time::Duration,
 };
 
-use odds::{Cursor, Filter, PROTOCOL_VERSION, Region};
 use serde_json::Value;
+
+use crate::{Cursor, Filter, PROTOCOL_VERSION, Region, UnknownRegion};
 
 /// Frames a second that may be asked for.
 const RATES: std::ops::RangeInclusive<f64> = 0.01..=1_000.0;
 
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Hello {
-    pub(crate) token: Option<String>,
+pub struct Hello {
+    pub token: Option<String>,
     /// For this connection only.
-    pub(crate) regions: Option<BTreeSet<Region>>,
-    pub(crate) resume: HashMap<Region, Cursor>,
-    pub(crate) filter: Filter,
-    pub(crate) gap: Option<Duration>,
+    pub regions: Option<BTreeSet<Region>>,
+    pub resume: HashMap<Region, Cursor>,
+    pub filter: Filter,
+    pub gap: Option<Duration>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {reason}")]
-pub(crate) struct BadHello {
-    field: &'static str,
+pub struct BadHello {
+    pub field: &'static str,
     reason: String,
 }
 
@@ -34,7 +35,7 @@ fn bad(field: &'static str, reason: impl Into<String>) -> BadHello {
 
 impl Hello {
     /// Reads `auth`. What it doesn't know it skips; a cursor that is none leads to a snapshot.
-    pub(crate) fn read(auth: &Value) -> Result<Self, BadHello> {
+    pub fn read(auth: &Value) -> Result<Self, BadHello> {
         if auth.is_null() {
             return Ok(Self::default());
         }
@@ -46,7 +47,7 @@ impl Hello {
             return Err(bad("v", format!("this gateway speaks version {PROTOCOL_VERSION}")));
         }
         let token = given("token").map(|token| token.as_str().ok_or_else(|| bad("token", "expected a text")));
-        let regions = given("regions").map(regions).transpose().map_err(|reason| bad("regions", reason))?;
+        let regions = given("regions").map(read_regions).transpose().map_err(|reason| bad("regions", reason))?;
         let resume =
             given("resume").map(|resume| resume.as_object().ok_or_else(|| bad("resume", "expected an object")));
         let resume = resume.transpose()?.into_iter().flatten();
@@ -67,12 +68,12 @@ impl Hello {
     }
 }
 
-/// A list of regions, or which of them is none.
-pub(crate) fn regions(value: &Value) -> Result<BTreeSet<Region>, String> {
+/// Reads a list of regions, or says which of them is none.
+pub fn read_regions(value: &Value) -> Result<BTreeSet<Region>, String> {
     let list = value.as_array().ok_or("expected a list of regions")?;
     let region = |value: &Value| {
         let name = value.as_str().ok_or_else(|| format!("{value} is no region"))?;
-        name.parse().map_err(|error: odds::UnknownRegion| error.to_string())
+        name.parse().map_err(|error: UnknownRegion| error.to_string())
     };
     list.iter().map(region).collect()
 }

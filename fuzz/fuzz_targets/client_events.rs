@@ -1,0 +1,18 @@
+//! Whatever a gateway says: a client keeps standing, and never has a cursor that it was not given.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use odds::{Live, event_of};
+
+fuzz_target!(|data: &str| {
+    let mut live = Live::default();
+    for packet in data.lines() {
+        if let Some((name, payload)) = event_of(packet) {
+            live.take(&name, &payload);
+        }
+    }
+    for cursor in live.cursors().values() {
+        assert!(data.contains(&cursor.to_string()));
+    }
+});

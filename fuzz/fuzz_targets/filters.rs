@@ -1,0 +1,14 @@
+//! A filter that is taken is written as one that means the same.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use odds::Filter;
+
+fuzz_target!(|data: &[u8]| {
+    let Ok(value) = serde_json::from_slice(data) else { return };
+    if let Ok(filter) = Filter::from_value(&value) {
+        let written = serde_json::to_value(&filter).expect("plain lists");
+        assert_eq!(Filter::from_value(&written).as_ref(), Ok(&filter));
+    }
+});

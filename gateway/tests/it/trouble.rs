@@ -1,0 +1,107 @@
+//! Topics that are not as they should be.
+
+use std::time::Duration;
+
+use client::{Client, Said};
+use kafka::{Publisher, Role, topic_of};
+use odds::{Filter, Live, Outgoing, Region, StepId};
+use producers::{
+    ApiKey, Metrics, PollSettings, Producer, TheOddsApi,
+    simulator::{Simulator, SimulatorSettings},
+};
+use rand::{SeedableRng, rngs::StdRng};
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use serde_json::json;
+use tokio::{net::TcpListener, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    author::{Author, draw_changes},
+    http,
+    stage::{DEADLINE, Stage, until},
+};
+
+const REGION: Region = Region::Uk;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_cant_be_read_is_skipped_and_counted() {
+    let stage = Stage::set();
+    let mut author = Author::start(&stage.kafka(), REGION).await;
+    let gateway = stage.gateway("one", &[]).await;
+    let mut random = StdRng::seed_from_u64(2);
+    author.step(draw_changes(&mut random, 8)).await;
+    let stranger: FutureProducer = stage.kafka().client(Role::Producer, &[]).create().unwrap();
+    for value in ["{}", "not JSON"] {
+        let record = FutureRecord::to(topic_of(REGION)).partition(1).key("event-1").payload(value);
+        stranger.send(record, Duration::from_secs(10)).await.unwrap();
+    }
+    author.step(draw_changes(&mut random, 8)).await;
+    let mut client = Client::connect(&gateway.address, &json!({ "regions": ["uk"] })).await.unwrap();
+    let mut live = Live::default();
+    let newest = author.history.newest(&Filter::default());
+    while live.boards.get(&REGION).is_none_or(|board| *board.events() != newest) {
+        let said = timeout(DEADLINE, client.next()).await.unwrap().unwrap();
+        if let Said::Event { name, payload } = said {
+            live.take(&name, &payload);
+        }
+    }
+    let counted = gateway.metric("toteboard_gateway_unreadable_records_total{region=\"uk\"}");
+    assert!((counted - 2.0).abs() < f64::EPSILON, "{counted}");
+    let wrong = gateway.metric("toteboard_gateway_digest_mismatches_total{region=\"uk\"}");
+    assert!(wrong.abs() < f64::EPSILON, "what was skipped was on no board");
+}
+
+/// Somebody else writes into the middle of a step: what readers have then is not what the leader
+/// meant. They notice, and read again; the leader writes everything anew, and its next poll ends what
+/// is not offered.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_board_that_does_not_fit_is_down_until_all_is_written_anew() {
+    // Whoever set one before set the same.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let stage = Stage::set();
+    let settings = SimulatorSettings { seed: 3, speed: 20.0, credits: 1e6, fault_rate: 0.0 };
+    let simulator = Simulator::new(&settings, process::now);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(simulator.clone().serve(listener, std::future::pending()));
+    let polling = PollSettings {
+        sports: vec!["soccer_epl".parse().unwrap()],
+        markets: vec!["h2h".parse().unwrap()],
+        credit_share: 1.0,
+        max_credits_per_day: None,
+        poll_speed: 600.0,
+    };
+    let api = TheOddsApi::new("simulator", url.parse().unwrap(), ApiKey::new("k".into())).unwrap();
+    let producer = Producer::new(REGION, polling, stage.kafka(), api, process::now, Metrics::default());
+    let stop = CancellationToken::new();
+    let producing = tokio::spawn(producer.run(stop.clone()));
+    let gateway = stage.gateway("one", &[]).await;
+    let board = async || http::get(&gateway.address, "/api/odds/uk", &[]).await;
+    until("there is a board", async || board().await.status == 200).await;
+
+    // A record of one of the leader's next steps, of an event that it knows nothing of.
+    let cursor: odds::Cursor = board().await.json()["cursor"].as_str().unwrap().parse().unwrap();
+    let forger = Publisher::new(&stage.kafka(), REGION).unwrap();
+    let value = r#"{"polled_at":"2026-01-01T00:00:00Z","event":{"id":"forged","sport_key":"soccer_epl","sport_title":"EPL","commence_time":"2026-01-01T00:00:00Z","home_team":null,"away_team":null,"bookmakers":[]}}"#;
+    let forged = |step| Outgoing {
+        partition: 0,
+        id: StepId::new(cursor.step().term, step),
+        key: "forged".into(),
+        value: Some(value.into()),
+    };
+    let next = cursor.step().step;
+    forger.send(&(next + 1..next + 40).map(forged).collect::<Vec<_>>()).await.unwrap();
+
+    let mismatches = || gateway.metric("toteboard_gateway_digest_mismatches_total{region=\"uk\"}");
+    until("it is noticed", async || mismatches() >= 1.0).await;
+    until("it is mended", async || {
+        let answer = board().await;
+        let forged = String::from_utf8_lossy(&answer.body).contains("forged");
+        let regions = http::get(&gateway.address, "/api/regions", &[]).await.json();
+        let uk = regions.as_array().unwrap().iter().find(|feed| feed["region"] == "uk").unwrap().clone();
+        answer.status == 200 && !forged && uk["state"] == "live"
+    })
+    .await;
+    stop.cancel();
+    producing.await.unwrap().unwrap();
+}
