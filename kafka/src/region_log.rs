@@ -6,6 +6,7 @@
 //! the board's reader alone: committed offsets are for tools that show lag.
 
 use std::{
+    ops::Deref,
     sync::{
         Arc,
         atomic::{AtomicI64, AtomicU64, Ordering},
@@ -75,7 +76,7 @@ pub struct RegionLog {
     shared: Arc<Shared>,
     generation: watch::Sender<u64>,
     /// Asks where partitions end.
-    probe: Arc<StreamConsumer<Context>>,
+    probe: Arc<Closing>,
     loaded: bool,
     unreadable: u64,
     _consumers: JoinSet<()>,
@@ -251,7 +252,7 @@ impl RegionLog {
 
 pub struct LagGauge {
     topic: &'static str,
-    probe: Arc<StreamConsumer<Context>>,
+    probe: Arc<Closing>,
     shared: Arc<Shared>,
 }
 
@@ -337,7 +338,7 @@ fn consumer(
     group: Option<(&str, &str)>,
     n: usize,
     context: Context,
-) -> Result<StreamConsumer<Context>, KafkaError> {
+) -> Result<Closing, KafkaError> {
     let mut config = settings.client(
         Role::Consumer,
         &[
@@ -360,11 +361,32 @@ fn consumer(
             config.set("group.id", "toteboard-none").set("enable.auto.commit", "false");
         }
     }
-    config.create_with_context(context)
+    Ok(Closing(Some(config.create_with_context(context)?)))
+}
+
+/// A consumer whose end holds nobody up: closing one waits for brokers, and they may be away.
+struct Closing(Option<StreamConsumer<Context>>);
+
+impl Deref for Closing {
+    type Target = StreamConsumer<Context>;
+
+    fn deref(&self) -> &Self::Target {
+        self.0.as_ref().expect("it is there until it is dropped")
+    }
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        let consumer = self.0.take();
+        let closing = std::thread::Builder::new().name("kafka-close".into()).spawn(move || drop(consumer));
+        if let Err(error) = closing {
+            debug!(%error, "a consumer was closed without a thread");
+        }
+    }
 }
 
 /// A reader of the topic as it now is.
-async fn reader_of(consumer: &Arc<StreamConsumer<Context>>, topic: &'static str) -> Result<Reader, ReadError> {
+async fn reader_of(consumer: &Arc<Closing>, topic: &'static str) -> Result<Reader, ReadError> {
     let consumer = consumer.clone();
     let asked = tokio::task::spawn_blocking(move || {
         let metadata = consumer.fetch_metadata(Some(topic), METADATA_TIMEOUT)?;
@@ -390,7 +412,7 @@ async fn reader_of(consumer: &Arc<StreamConsumer<Context>>, topic: &'static str)
 /// One consumer: passes on what it gets.
 struct Task {
     topic: &'static str,
-    consumer: StreamConsumer<Context>,
+    consumer: Closing,
     /// Group and instance.
     grouped: Option<(String, String)>,
     shared: Arc<Shared>,

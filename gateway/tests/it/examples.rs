@@ -78,4 +78,5 @@ async fn javascript_and_python_mirror_the_boards() {
             assert_eq!(*board, newest(&author.history), "{name}: {region}");
         }
     }
+    gateway.ends().await.unwrap();
 }
