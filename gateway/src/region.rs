@@ -45,6 +45,8 @@ const PROOF_WITHIN: Duration = Duration::from_secs(30);
 const RELOAD_AFTER: Duration = Duration::from_secs(2);
 const RELOAD_AT_LEAST_EVERY: Duration = Duration::from_secs(60);
 const WISH_AT_MOST_EVERY: Duration = Duration::from_secs(60);
+/// Who takes so many bytes a second is not slow.
+const QUICK: f64 = 1e6;
 /// How often the lag is asked for.
 const LAG_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -112,6 +114,8 @@ struct Member {
     blocked: bool,
     /// Bytes a second that it took lately, if that kept it from getting more.
     speed: Option<f64>,
+    /// The number of the event that this was last judged by.
+    judged: u64,
     joined: Instant,
     /// Nothing is sent before, by its own wish.
     not_before: Option<Instant>,
@@ -408,6 +412,7 @@ impl RegionTask {
                     last: Sent { number: 0, bytes: 0, at: Instant::now() },
                     blocked: false,
                     speed: None,
+                    judged: 0,
                     joined: Instant::now(),
                     not_before: None,
                     owes_feed: true,
@@ -754,8 +759,16 @@ impl Member {
                 return false;
             }
         }
-        let took = self.last.at.elapsed().as_secs_f64().max(0.001);
-        self.speed = std::mem::take(&mut self.blocked).then(|| self.last.bytes as f64 / took);
+        if self.judged != self.last.number {
+            self.judged = self.last.number;
+            let took = self.last.at.elapsed().as_secs_f64().max(0.001);
+            // What fits into buffers on the way says little: trust comes back step by step.
+            self.speed = match (std::mem::take(&mut self.blocked), self.speed) {
+                (true, _) => Some(self.last.bytes as f64 / took),
+                (false, Some(speed)) if speed < QUICK => Some(speed * 2.0),
+                (false, _) => None,
+            };
+        }
         true
     }
 }
