@@ -6,6 +6,9 @@
 #[path = "../tests/it/author.rs"]
 #[expect(dead_code, reason = "a benchmark looks at the end only")]
 mod author;
+#[path = "../tests/it/guest.rs"]
+#[expect(dead_code, reason = "a benchmark asks for nothing by HTTP")]
+mod guest;
 
 use std::{
     fs,
@@ -26,6 +29,7 @@ use kafka::{Embedded, plan};
 use odds::{Filter, Live, Region, Timestamp};
 use rand::{SeedableRng, rngs::StdRng};
 use serde_json::json;
+use tempfile::TempDir;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpSocket, TcpStream},
@@ -54,7 +58,7 @@ fn main() {
     let minutes: f64 = 2.0;
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(async {
         let cluster = Embedded::start(&plan()).unwrap();
-        let gateway = Gateway::start(&cluster);
+        let gateway = Gateway::start(&cluster).await;
         let mut author = Author::start(&cluster.settings(), REGION).await;
         let mut random = StdRng::seed_from_u64(1);
         for _ in 0..60 {
@@ -88,12 +92,15 @@ fn main() {
 
 struct Gateway {
     child: Child,
+    _folder: TempDir,
     address: String,
     admin: String,
 }
 
 impl Gateway {
-    fn start(cluster: &Embedded) -> Self {
+    async fn start(cluster: &Embedded) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        guest::store_with_guest(folder.path()).await;
         let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         let (address, admin) = (free(), free());
         let kafka = cluster.settings();
@@ -101,9 +108,11 @@ impl Gateway {
         command
             .args([format!("--listen={address}"), format!("--brokers={}", kafka.brokers), "--instance=bench".into()])
             .args(kafka.properties.iter().map(|property| format!("--kafka={property}")))
-            .args([&format!("--admin={admin}"), "--max-connections-per-address=100000", "--log=warn"])
+            .arg(format!("--store=sqlite:{}", folder.path().join("accounts.db").display()))
+            .args(["--max-connections-per-address=100000", "--max-connections-per-user=100000", "--log=warn"])
+            .arg(format!("--admin={admin}"))
             .stdout(Stdio::null());
-        Self { child: command.spawn().unwrap(), address, admin }
+        Self { child: command.spawn().unwrap(), _folder: folder, address, admin }
     }
 
     async fn is_ready(&self) {
@@ -154,7 +163,7 @@ impl Drop for Gateway {
 }
 
 fn auth(regions: &[Region]) -> serde_json::Value {
-    json!({ "regions": regions })
+    json!({ "token": guest::TOKEN, "regions": regions })
 }
 
 /// What a connection costs that gets nothing.

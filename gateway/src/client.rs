@@ -4,10 +4,11 @@ use std::{
     collections::{BTreeSet, HashMap, VecDeque},
     fmt,
     net::IpAddr,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
 
+use accounts::Identity;
 use odds::{Cursor, Filter, Region};
 use serde::Serialize;
 use serde_json::Value;
@@ -24,6 +25,9 @@ pub(crate) struct Client {
     pub(crate) socket: SocketRef,
     pub(crate) link: Arc<Link>,
     pub(crate) address: IpAddr,
+    pub(crate) identity: Identity,
+    /// Of the account, as it was read last.
+    pub(crate) revision: AtomicU64,
     /// The least time between two frames of a region.
     pub(crate) gap: Option<Duration>,
     /// What is to be done for it, in the order in which it came.
@@ -40,15 +44,32 @@ pub(crate) struct Orders {
 }
 
 pub(crate) enum Order {
-    Begin { regions: BTreeSet<Region>, resume: HashMap<Region, Cursor> },
-    Subscribe { data: Value, ack: AckSender },
-    Filter { data: Value, ack: AckSender },
-    Resync { data: Value, ack: AckSender },
+    /// With regions of its own, or with those of its account.
+    Begin {
+        own: Option<BTreeSet<Region>>,
+        resume: HashMap<Region, Cursor>,
+    },
+    /// Its account may have changed.
+    Recheck,
+    Subscribe {
+        data: Value,
+        ack: AckSender,
+    },
+    Filter {
+        data: Value,
+        ack: AckSender,
+    },
+    Resync {
+        data: Value,
+        ack: AckSender,
+    },
     End,
 }
 
 #[derive(Debug)]
 pub(crate) struct Wants {
+    /// Its regions are not its account's.
+    pub(crate) own: bool,
     pub(crate) regions: BTreeSet<Region>,
     pub(crate) filter: Arc<Filter>,
 }

@@ -1,12 +1,15 @@
 //! The gateway: reads the four topics into boards, and pushes what changes to the Socket.IO rooms
 //! of whoever wants it.
 
+mod browsers;
 mod client;
 mod filters;
 mod http;
 mod link;
 mod listener;
 mod metrics;
+mod operator;
+mod pace;
 mod page;
 mod readiness;
 mod region;
@@ -18,5 +21,6 @@ mod transport;
 mod wire;
 
 pub use metrics::Metrics;
+pub use operator::UserCommand;
 pub use server::Gateway;
-pub use settings::GatewaySettings;
+pub use settings::{AccountArgs, GatewaySettings, Registration};

@@ -9,7 +9,7 @@ use std::{
 };
 
 use axum::body::Body;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -20,8 +20,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Service;
 use tracing::{debug, warn};
 
-use crate::{link::Connection, wire::Wire};
+use crate::{link::Connection, settings::TrustedProxy, wire::Wire};
 
+const FORWARDED_FOR: &str = "x-forwarded-for";
 /// A request's head has to come within this.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
 /// What the kernel holds for a client before it says that it can take no more: a slow client's ping
@@ -43,6 +44,7 @@ pub(crate) struct Peer {
 pub(crate) async fn serve<S>(
     listener: TcpListener,
     service: S,
+    proxies: Arc<[TrustedProxy]>,
     most: usize,
     stop: CancellationToken,
 ) -> anyhow::Result<()>
@@ -72,7 +74,7 @@ where
             debug!(%address, "too many connections: one is turned away");
             continue;
         };
-        connections.spawn(connection(stream, address, service.clone(), place, stop.clone()));
+        connections.spawn(connection(stream, address, service.clone(), proxies.clone(), place, stop.clone()));
     }
     connections.close();
     if tokio::time::timeout(CLOSE_WITHIN, connections.wait()).await.is_err() {
@@ -85,6 +87,7 @@ async fn connection<S>(
     stream: TcpStream,
     address: SocketAddr,
     service: S,
+    proxies: Arc<[TrustedProxy]>,
     place: OwnedSemaphorePermit,
     stop: CancellationToken,
 ) where
@@ -99,10 +102,12 @@ async fn connection<S>(
         return;
     }
     let connection = Arc::new(Connection::new(place));
-    let peer = Peer { address: address.ip(), connection: connection.clone() };
+    let direct = Peer { address: address.ip().to_canonical(), connection: connection.clone() };
     let wire = TokioIo::new(Wire::new(stream, connection));
     let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(peer.clone());
+        let mut peer = direct.clone();
+        peer.address = behind(peer.address, request.headers(), &proxies);
+        request.extensions_mut().insert(peer);
         service.clone().call(request)
     });
     let serving = http1::Builder::new()
@@ -123,9 +128,42 @@ async fn connection<S>(
     }
 }
 
+/// Who is behind proxies that are believed: each names, at the end of the list, who asked it.
+fn behind(mut address: IpAddr, headers: &HeaderMap, proxies: &[TrustedProxy]) -> IpAddr {
+    let said = headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
+    let said: Vec<&str> = said.flat_map(|value| value.split(',')).map(str::trim).collect();
+    for before in said.iter().rev() {
+        let is_proxy = proxies.iter().any(|proxy| proxy.is(address));
+        let Some(before) = before.parse::<IpAddr>().ok().filter(|_| is_proxy) else { break };
+        address = before.to_canonical();
+    }
+    address
+}
+
 fn prepare(stream: &TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     #[cfg(target_os = "linux")]
     socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn only_proxies_that_are_trusted_are_believed() {
+        let proxies: [TrustedProxy; 2] = ["10.0.0.0/8".parse().unwrap(), "192.0.2.1".parse().unwrap()];
+        let seen = |peer: &str, said: &'static str| {
+            let headers = HeaderMap::from_iter([(FORWARDED_FOR.parse().unwrap(), HeaderValue::from_static(said))]);
+            behind(peer.parse().unwrap(), &headers, &proxies).to_string()
+        };
+        assert_eq!(seen("10.1.1.1", "203.0.113.5"), "203.0.113.5");
+        assert_eq!(seen("10.1.1.1", "6.6.6.6, 203.0.113.5, 192.0.2.1"), "203.0.113.5", "what a client says first");
+        assert_eq!(seen("203.0.113.9", "6.6.6.6"), "203.0.113.9", "a stranger");
+        assert_eq!(seen("10.1.1.1", "nonsense"), "10.1.1.1");
+        assert_eq!(seen("10.1.1.1", ""), "10.1.1.1");
+    }
 }

@@ -1,7 +1,8 @@
-//! The gateway's process.
+//! The gateway's process, and an operator's commands.
 
-use clap::Parser;
-use gateway::{Gateway, GatewaySettings, Metrics};
+use accounts::StoreUrl;
+use clap::{Parser, Subcommand};
+use gateway::{Gateway, GatewaySettings, Metrics, UserCommand};
 use kafka::KafkaSettings;
 use process::{Admin, AdminSettings, Lifecycle, LogSettings};
 use tracing::info;
@@ -10,6 +11,9 @@ use tracing::info;
 #[derive(Debug, Parser)]
 #[command(name = "gateway", version)]
 struct Settings {
+    #[command(subcommand)]
+    command: Option<Command>,
+
     /// A TOML file with settings, by their long names with _ for -. Flags and environment are stronger.
     #[arg(long, value_name = "FILE")]
     config: Option<std::path::PathBuf>,
@@ -27,12 +31,29 @@ struct Settings {
     log: LogSettings,
 }
 
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Accounts, as an operator handles them.
+    #[command(subcommand)]
+    User(UserCommand),
+}
+
+const STORE: &str = "mongodb://127.0.0.1:27017/toteboard";
+
 #[tokio::main]
 async fn main() {
     process::exit(run(process::load()).await)
 }
 
 async fn run(settings: Settings) -> anyhow::Result<()> {
+    let url = match settings.gateway.accounts.store.clone() {
+        Some(url) => url,
+        None => STORE.parse::<StoreUrl>()?,
+    };
+    let store = url.open().await?;
+    if let Some(Command::User(command)) = settings.command {
+        return command.execute(store, &settings.gateway.accounts, process::now, &mut std::io::stdout()).await;
+    }
     let _logs = settings.log.start("gateway")?;
     let lifecycle = Lifecycle::new();
     let metrics = Metrics::default();
@@ -42,7 +63,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         let admin = Admin::bind(address, registry).await?;
         lifecycle.run("the admin port", admin.serve(lifecycle.stopping().cancelled_owned()));
     }
-    let gateway = Gateway::bind(settings.gateway, settings.kafka, process::now, metrics)?;
+    let gateway = Gateway::bind(settings.gateway, settings.kafka, store, process::now, metrics)?;
     info!(address = %gateway.address()?, "listening");
     gateway.start(&lifecycle)?;
     lifecycle.wait().await

@@ -26,6 +26,7 @@ use tracing::{debug, error, info, warn};
 use crate::{
     client::Client,
     metrics::RegionMetrics,
+    pace::Pace,
     readiness::Readiness,
     room::{Frames, Room},
 };
@@ -45,8 +46,6 @@ const PROOF_WITHIN: Duration = Duration::from_secs(30);
 const RELOAD_AFTER: Duration = Duration::from_secs(2);
 const RELOAD_AT_LEAST_EVERY: Duration = Duration::from_secs(60);
 const WISH_AT_MOST_EVERY: Duration = Duration::from_secs(60);
-/// Who takes so many bytes a second is not slow.
-const QUICK: f64 = 1e6;
 /// How often the lag is asked for.
 const LAG_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -112,8 +111,7 @@ struct Member {
     last: Sent,
     /// It was found not to have taken that.
     blocked: bool,
-    /// Bytes a second that it took lately, if that kept it from getting more.
-    speed: Option<f64>,
+    pace: Pace,
     /// The number of the event that this was last judged by.
     judged: u64,
     joined: Instant,
@@ -411,7 +409,7 @@ impl RegionTask {
                     stand: Stand::Behind(from),
                     last: Sent { number: 0, bytes: 0, at: Instant::now() },
                     blocked: false,
-                    speed: None,
+                    pace: Pace::new(Instant::now()),
                     judged: 0,
                     joined: Instant::now(),
                     not_before: None,
@@ -521,7 +519,7 @@ impl RegionTask {
         for sid in &room.members {
             let member = self.members.get_mut(sid).expect("a room's members are there");
             match member.stand {
-                Stand::Following if data.is_some() && member.can_take() => {
+                Stand::Following if data.is_some() && member.takes(bytes) => {
                     let number = member.client.link.say();
                     member.sent(number, bytes);
                     reached += 1;
@@ -607,7 +605,7 @@ impl RegionTask {
                     if *from == room.cursor && !member.asked {
                         continue;
                     }
-                    let frames = room.frames(self.region, log.board(), *from, member.speed);
+                    let frames = room.frames(self.region, log.board(), *from, member.pace.at_once());
                     let Some(frames) = frames else { continue };
                     (frames, 0)
                 }
@@ -686,7 +684,7 @@ impl RegionTask {
             let at = room.cursor;
             for sid in &room.members {
                 let member = self.members.get_mut(sid).expect("a room's members are there");
-                let reached = matches!(member.stand, Stand::Following) && member.can_take();
+                let reached = matches!(member.stand, Stand::Following) && member.takes(data.get().len());
                 member.owes_feed |= !reached;
             }
             self.cast(&filter, at, "feed", Some(&data), &mut turn);
@@ -749,7 +747,12 @@ impl Member {
         self.client.link.has_taken(self.last.number)
     }
 
-    /// The same; and if not, it is called when that changes.
+    /// It can take so much now.
+    fn takes(&self, bytes: usize) -> bool {
+        self.can_take() && bytes <= self.pace.at_once()
+    }
+
+    /// The network has what it was sent last; and if not, it is called when that changes.
     fn is_called(&mut self, region: Region) -> bool {
         if !self.can_take() {
             self.client.link.call(region);
@@ -761,13 +764,10 @@ impl Member {
         }
         if self.judged != self.last.number {
             self.judged = self.last.number;
-            let took = self.last.at.elapsed().as_secs_f64().max(0.001);
-            // What fits into buffers on the way says little: trust comes back step by step.
-            self.speed = match (std::mem::take(&mut self.blocked), self.speed) {
-                (true, _) => Some(self.last.bytes as f64 / took),
-                (false, Some(speed)) if speed < QUICK => Some(speed * 2.0),
-                (false, _) => None,
-            };
+            match std::mem::take(&mut self.blocked) {
+                true => self.pace.waited(self.last.bytes, self.last.at.elapsed()),
+                false => self.pace.took(self.last.bytes, self.last.at, Instant::now()),
+            }
         }
         true
     }

@@ -4,7 +4,6 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
-    time::Duration,
 };
 
 use odds::{Board, Cursor, Filter, Frame, FrameKind, PART_BYTES, Region};
@@ -33,12 +32,6 @@ impl Frames {
         Arc::new(Self { kind, parts: frames.into_iter().map(raw).collect(), cursor })
     }
 }
-
-/// An update that takes more than this is sent as a snapshot, in parts.
-const MAX_ODDS_BYTES: usize = 1 << 20;
-/// What is sent at once should not take a client longer.
-const PATIENCE: Duration = Duration::from_secs(4);
-const LEAST_AT_ONCE: usize = 4_096;
 
 #[derive(Debug)]
 pub(crate) struct Room {
@@ -73,7 +66,7 @@ impl Room {
             return None;
         }
         self.move_to(board.cursor(&self.filter));
-        Some((from, self.frames(region, board, Some(from), None)?))
+        Some((from, self.frames(region, board, Some(from), usize::MAX)?))
     }
 
     /// Nothing: the board is not to be relied on any more.
@@ -83,48 +76,28 @@ impl Room {
         self.snapshots.clear();
     }
 
-    /// What leads from there to the room's cursor. Nothing while there is no verified board. For who
-    /// takes so many bytes a second, nothing that takes long at a time: a ping must get through.
+    /// What leads from there to the room's cursor. Nothing while there is no verified board. No
+    /// part is larger than what may be sent at once.
     pub(crate) fn frames(
         &mut self,
         region: Region,
         board: &Board,
         from: Option<Cursor>,
-        speed: Option<f64>,
+        at_once: usize,
     ) -> Option<Arc<Frames>> {
         let to = self.cursor?;
-        let most = speed.map_or(MAX_ODDS_BYTES, at_once);
         if let Some(from) = from {
             let since = || {
                 let frame = board.since_until(region, &from, &to, &self.filter)?;
                 Some(Frames::new(FrameKind::Odds, vec![frame], to))
             };
             let odds = self.odds.entry(from).or_insert_with(since);
-            if let Some(odds) = odds.as_ref().filter(|odds| odds.parts[0].get().len() <= most) {
+            if let Some(odds) = odds.as_ref().filter(|odds| odds.parts[0].get().len() <= at_once) {
                 return Some(odds.clone());
             }
         }
-        let (filter, part) = (&self.filter, most.min(PART_BYTES));
+        let (filter, part) = (&self.filter, at_once.min(PART_BYTES));
         let make = || Frames::new(FrameKind::Snapshot, board.snapshot_at(region, &to, filter, part), to);
         Some(self.snapshots.entry(part).or_insert_with(make).clone())
-    }
-}
-
-/// How much to send at once to who takes so many bytes a second: few different sizes, so that
-/// clients of about the same speed share what is made.
-fn at_once(speed: f64) -> usize {
-    let bytes = (speed * PATIENCE.as_secs_f64()).clamp(LEAST_AT_ONCE as f64, MAX_ODDS_BYTES as f64) as usize;
-    1 << bytes.ilog2()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_slow_client_gets_what_it_takes_in_a_few_seconds() {
-        for (speed, bytes) in [(0.0, 4_096), (2_100.0, 8_192), (100_000.0, 262_144), (1e9, MAX_ODDS_BYTES)] {
-            assert_eq!(at_once(speed), bytes, "at {speed} bytes a second");
-        }
     }
 }

@@ -6,8 +6,9 @@ use std::{
     time::Duration,
 };
 
+use accounts::{Accounts, Sessions, Store};
 use anyhow::Context;
-use kafka::{ControlWriter, KafkaSettings, Reading};
+use kafka::{ControlReader, ControlWriter, KafkaSettings, Reading};
 use odds::{Region, Timestamp};
 use process::Lifecycle;
 use socketioxide::SocketIo;
@@ -17,9 +18,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tower::Layer;
+use tracing::warn;
 
 use crate::{
     GatewaySettings, Metrics,
+    browsers::Browsers,
     filters::Filters,
     http,
     link::Callers,
@@ -43,6 +46,7 @@ pub struct Gateway {
     listener: TcpListener,
     settings: GatewaySettings,
     kafka: KafkaSettings,
+    store: Arc<dyn Store>,
     clock: fn() -> Timestamp,
     metrics: Metrics,
 }
@@ -65,6 +69,7 @@ impl Gateway {
     pub fn bind(
         settings: GatewaySettings,
         kafka: KafkaSettings,
+        store: Arc<dyn Store>,
         clock: fn() -> Timestamp,
         metrics: Metrics,
     ) -> anyhow::Result<Self> {
@@ -72,7 +77,7 @@ impl Gateway {
         if let Some(folder) = &settings.page {
             anyhow::ensure!(folder.join("index.html").is_file(), "--page {}: no index.html there", folder.display());
         }
-        Ok(Self { listener, settings, kafka, clock, metrics })
+        Ok(Self { listener, settings, kafka, store, clock, metrics })
     }
 
     pub fn address(&self) -> std::io::Result<SocketAddr> {
@@ -81,7 +86,12 @@ impl Gateway {
 
     /// Starts the region tasks and serves, as tasks of this lifecycle.
     pub fn start(self, lifecycle: &Lifecycle) -> anyhow::Result<()> {
-        let Self { listener, settings, kafka, clock, metrics } = self;
+        let Self { listener, settings, kafka, store, clock, metrics } = self;
+        let browsers = Browsers::new(settings.accounts.origins(listener.local_addr()?), settings.accounts.is_secure()?);
+        if browsers.are_none() {
+            warn!("no --public-origin: browsers can't sign in here, only programs with tokens");
+        }
+        let accounts = Arc::new(Accounts::new(store.clone(), settings.accounts.account_settings(), clock));
         let instance = settings.instance()?;
         let readiness = Arc::new(Readiness::new(instance.clone()));
         let control = ControlWriter::new(&kafka)?;
@@ -91,12 +101,18 @@ impl Gateway {
             Region::ALL.map(|region| RegionHandle::new(region, clock())).into_iter().unzip();
         let hub = Arc::new(Hub {
             regions: handles.try_into().expect("one for each region"),
-            limits: Limits { connections: settings.max_connections, per_address: settings.max_connections_per_address },
+            limits: Limits {
+                connections: settings.max_connections,
+                per_address: settings.max_connections_per_address,
+                per_user: settings.max_connections_per_user,
+            },
             filters: Filters::new(settings.max_filters),
             transport: transport.clone(),
             readiness: readiness.clone(),
             metrics: metrics.clone(),
-            tokens: settings.token.clone(),
+            accounts,
+            browsers,
+            control: control.clone(),
             clients: Mutex::default(),
         });
         let (sockets_layer, io) = SocketIo::builder()
@@ -131,15 +147,21 @@ impl Gateway {
                 .run("a region", RegionTask::new(setting, inbox).run(kafka.clone(), reading, lifecycle.stopping()));
         }
 
-        let mut router = http::router(hub.clone());
+        let reader = ControlReader::new(&kafka)?;
+        let recheck = Duration::from_secs(settings.accounts.recheck);
+        lifecycle.run("accounts", hub.clone().follow_accounts(reader, recheck, lifecycle.stopping()));
+
+        let mut router = http::router(&hub, Sessions::new(store, clock));
         if let Some(folder) = &settings.page {
             router = router.merge(page::routes(folder));
         }
+        let router = http::secured(router, hub.clone());
         // Outside of the router, which would keep a copy of every request's address.
         let service = transport.layer(sockets_layer.layer(router));
+        let proxies = settings.accounts.trusted_proxy.into();
         let most = settings.max_connections + OTHER_CONNECTIONS;
         let closed = CancellationToken::new();
-        lifecycle.run("the listener", listener::serve(listener, service, most, closed.clone()));
+        lifecycle.run("the listener", listener::serve(listener, service, proxies, most, closed.clone()));
         let stopping = lifecycle.stopping();
         lifecycle.run("the farewell", async move {
             stopping.cancelled().await;

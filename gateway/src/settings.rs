@@ -1,8 +1,15 @@
 //! What a gateway is told.
 
-use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    str::FromStr,
+    time::Duration,
+};
 
+use accounts::{AccountSettings, StoreUrl};
 use clap::Args;
+use ipnet::IpNet;
 use odds::Region;
 
 #[derive(Clone, Debug, Args)]
@@ -40,6 +47,10 @@ pub struct GatewaySettings {
     #[arg(long, value_name = "NUMBER", default_value_t = 1_000)]
     pub max_connections_per_address: usize,
 
+    /// How many of one user.
+    #[arg(long, value_name = "NUMBER", default_value_t = 100)]
+    pub max_connections_per_user: usize,
+
     /// How many different filters may be in use: each is another room in every region.
     #[arg(long, value_name = "NUMBER", default_value_t = 1_000)]
     pub max_filters: usize,
@@ -60,9 +71,144 @@ pub struct GatewaySettings {
     #[arg(long, value_name = "SECONDS", default_value_t = 3, value_parser = clap::value_parser!(u64).range(..=15))]
     pub close_over: u64,
 
-    /// Only clients with one of these tokens are let in.
-    #[arg(long, value_name = "TOKEN", hide = true, hide_env_values = true)]
-    pub token: Vec<String>,
+    #[command(flatten)]
+    pub accounts: AccountArgs,
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Accounts")]
+pub struct AccountArgs {
+    /// Where users, sessions and subscriptions are: mongodb://… or sqlite:FILE. The gateway looks for a
+    /// MongoDB on its own host if not given.
+    #[arg(long, value_name = "URL", hide_env_values = true)]
+    pub store: Option<StoreUrl>,
+
+    /// Whether anybody may make an account, or only the operator: `gateway user create`. Closed if not
+    /// given.
+    #[arg(long, value_name = "WHO")]
+    pub registration: Option<Registration>,
+
+    /// Where people reach the page, as https://host; repeat for more. Browsers are listened to only
+    /// from there. On loopback the own address, if not given.
+    #[arg(long, value_name = "ORIGIN", value_delimiter = ',')]
+    pub public_origin: Vec<Origin>,
+
+    /// A proxy whose X-Forwarded-For is believed, as an address or a network; repeat for more.
+    #[arg(long, value_name = "NETWORK", value_delimiter = ',')]
+    pub trusted_proxy: Vec<TrustedProxy>,
+
+    /// How many sign-ins, registrations and wrong tokens a minute are heard of one address.
+    #[arg(long, value_name = "NUMBER", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub attempts_per_minute: u32,
+
+    /// After how many hours a session ends that isn't used.
+    #[arg(long, value_name = "HOURS", default_value_t = 168, value_parser = clap::value_parser!(u64).range(1..=8_760))]
+    pub session_idle: u64,
+
+    /// After how many hours every session ends.
+    #[arg(long, value_name = "HOURS", default_value_t = 720, value_parser = clap::value_parser!(u64).range(1..=8_760))]
+    pub session_lifetime: u64,
+
+    /// How often it is looked up whether the accounts of connected clients changed without a word, in
+    /// seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    pub recheck: u64,
+}
+
+/// Who may make an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Registration {
+    Open,
+    Closed,
+}
+
+/// Scheme, host and port, as browsers say it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin(String);
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected an origin such as https://odds.example.com, without a path")]
+pub struct InvalidOrigin;
+
+impl FromStr for Origin {
+    type Err = InvalidOrigin;
+
+    fn from_str(text: &str) -> Result<Self, InvalidOrigin> {
+        let uri: http::Uri = text.parse().map_err(|_| InvalidOrigin)?;
+        let scheme = uri.scheme_str().filter(|scheme| ["http", "https"].contains(scheme)).ok_or(InvalidOrigin)?;
+        let host = uri.host().filter(|host| !host.is_empty()).ok_or(InvalidOrigin)?.to_lowercase();
+        if uri.path() != "/" || uri.query().is_some() || uri.authority().is_some_and(|it| it.as_str().contains('@')) {
+            return Err(InvalidOrigin);
+        }
+        // Browsers leave out the scheme's own port.
+        let own = if scheme == "https" { 443 } else { 80 };
+        Ok(Self(match uri.port_u16().filter(|port| *port != own) {
+            Some(port) => format!("{scheme}://{host}:{port}"),
+            None => format!("{scheme}://{host}"),
+        }))
+    }
+}
+
+impl Origin {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn is_secure(&self) -> bool {
+        self.0.starts_with("https:")
+    }
+}
+
+/// An address, or a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrustedProxy(IpNet);
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected an address or a network, such as 10.0.0.0/8")]
+pub struct InvalidProxy;
+
+impl FromStr for TrustedProxy {
+    type Err = InvalidProxy;
+
+    fn from_str(text: &str) -> Result<Self, InvalidProxy> {
+        let address = text.parse::<IpAddr>().map(IpNet::from);
+        address.or_else(|_| text.parse()).map(Self).map_err(|_| InvalidProxy)
+    }
+}
+
+impl TrustedProxy {
+    pub(crate) fn is(&self, address: IpAddr) -> bool {
+        self.0.contains(&address)
+    }
+}
+
+impl AccountArgs {
+    /// The origins that browsers are listened to from, given the gateway's own address.
+    pub(crate) fn origins(&self, own: SocketAddr) -> Vec<Origin> {
+        if !self.public_origin.is_empty() || !own.ip().is_loopback() {
+            return self.public_origin.clone();
+        }
+        [format!("http://{own}"), format!("http://localhost:{}", own.port())].map(Origin).to_vec()
+    }
+
+    /// Whether cookies are for TLS only.
+    pub(crate) fn is_secure(&self) -> anyhow::Result<bool> {
+        let secure = self.public_origin.iter().filter(|origin| origin.is_secure()).count();
+        anyhow::ensure!(
+            secure == 0 || secure == self.public_origin.len(),
+            "--public-origin: all with https or none, since a session's cookie is for the one or the other"
+        );
+        Ok(secure > 0)
+    }
+
+    pub(crate) fn account_settings(&self) -> AccountSettings {
+        AccountSettings {
+            registration: self.registration == Some(Registration::Open),
+            attempts_per_minute: self.attempts_per_minute,
+            session_idle: Duration::from_secs(self.session_idle * 3_600),
+            session_lifetime: Duration::from_secs(self.session_lifetime * 3_600),
+        }
+    }
 }
 
 /// How many consumers a region has.
@@ -110,4 +256,32 @@ fn hostname() -> anyhow::Result<String> {
     let name = name.trim();
     anyhow::ensure!(!name.is_empty(), "this host has no name: say --instance");
     Ok(name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_as_browsers_say_it() {
+        for (given, said) in [
+            ("https://Odds.Example.com", "https://odds.example.com"),
+            ("https://odds.example.com:443/", "https://odds.example.com"),
+            ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ] {
+            assert_eq!(given.parse::<Origin>().unwrap().as_str(), said);
+        }
+        for text in ["", "odds.example.com", "ftp://x", "https://x/path", "https://a@x", "null"] {
+            assert!(text.parse::<Origin>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_is_an_address_or_a_network() {
+        let network: TrustedProxy = "10.0.0.0/8".parse().unwrap();
+        assert!(network.is("10.1.2.3".parse().unwrap()) && !network.is("11.1.2.3".parse().unwrap()));
+        let single: TrustedProxy = "::1".parse().unwrap();
+        assert!(single.is("::1".parse().unwrap()) && !single.is("::2".parse().unwrap()));
+        assert!("10.0.0.0/33".parse::<TrustedProxy>().is_err());
+    }
 }

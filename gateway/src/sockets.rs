@@ -1,14 +1,20 @@
 //! Socket.IO: who connects, and what they ask.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     fmt,
     future::{Ready, ready},
+    hash::Hash,
     net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
+use accounts::{Accounts, AccountsError, Changed, Identity, User, UserId};
+use kafka::{ControlMessage, ControlReader, ControlWriter};
 use odds::{BadHello, Cursor, Filter, Hello, Region, Subscriptions, read_regions};
 use rand::{RngExt, seq::SliceRandom};
 use serde::Serialize;
@@ -19,9 +25,11 @@ use socketioxide::{
     handler::ConnectHandler,
     socket::Sid,
 };
-use tracing::{debug, info};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
 
 use crate::{
+    browsers::Browsers,
     client::{Bye, Client, Order, Wants},
     filters::{Filters, TooManyFilters},
     link::Link,
@@ -38,6 +46,10 @@ const COME_BACK_WITHIN_MS: u64 = 5_000;
 const MAX_ORDERS: usize = 64;
 /// When a client may come back that asked too much.
 const RETRY_AFTER_MS: u64 = 5_000;
+/// How many clients are compared with the store in one question.
+const LOOKED_UP_AT_ONCE: usize = 500;
+/// How often expired sessions are forgotten.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(600);
 /// Between the farewell and the first cut.
 const FAREWELL: Duration = Duration::from_millis(200);
 
@@ -49,8 +61,9 @@ pub(crate) struct Hub {
     pub(crate) transport: Transport,
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) metrics: Metrics,
-    /// Without any, everybody is let in.
-    pub(crate) tokens: Vec<String>,
+    pub(crate) accounts: Arc<Accounts>,
+    pub(crate) browsers: Browsers,
+    pub(crate) control: ControlWriter,
     pub(crate) clients: Mutex<Clients>,
 }
 
@@ -58,26 +71,44 @@ pub(crate) struct Hub {
 pub(crate) struct Limits {
     pub(crate) connections: usize,
     pub(crate) per_address: usize,
+    pub(crate) per_user: usize,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Clients {
     connected: HashMap<Sid, Arc<Client>>,
+    of_user: HashMap<UserId, HashSet<Sid>>,
     /// Let in, connected or about to be.
     admitted: usize,
     by_address: HashMap<IpAddr, usize>,
+    by_user: HashMap<UserId, usize>,
+}
+
+impl Clients {
+    fn forget(&mut self, client: &Client) {
+        self.connected.remove(&client.sid());
+        let user = client.identity.user();
+        if let Some(sids) = self.of_user.get_mut(user) {
+            sids.remove(&client.sid());
+            if sids.is_empty() {
+                self.of_user.remove(user);
+            }
+        }
+    }
 }
 
 /// A client's place, from admission to the end of its socket.
 struct Place {
     hub: Arc<Hub>,
     address: IpAddr,
+    user: Option<UserId>,
 }
 
 /// Between being let in and being connected.
 #[derive(Clone)]
 struct Admitted {
     hello: Hello,
+    identity: Identity,
     filter: Arc<Filter>,
     _place: Arc<Place>,
 }
@@ -89,6 +120,12 @@ enum Refusal {
     BadAuth(#[from] BadHello),
     #[error("unauthenticated: sign in, or give a valid token")]
     Unauthenticated,
+    #[error("forbidden_origin: a session is good only on our own page; elsewhere, use a token")]
+    ForbiddenOrigin,
+    #[error("too_many_attempts: wait before you try again")]
+    TooManyAttempts,
+    #[error("store_unavailable: nobody can be let in just now; connect again in a moment")]
+    StoreUnavailable,
     #[error("too_many_connections: {0}")]
     TooManyConnections(&'static str),
     #[error("too_many_filters: {0}")]
@@ -124,7 +161,7 @@ impl Hub {
         }
         *same += 1;
         clients.admitted += 1;
-        Ok(Place { hub: self.clone(), address })
+        Ok(Place { hub: self.clone(), address, user: None })
     }
 
     /// Sends everybody away, over so much time, in a way that makes them come back elsewhere.
@@ -174,15 +211,36 @@ impl fmt::Debug for Hub {
     }
 }
 
+impl Place {
+    /// It is known now whose it is.
+    fn is_of(&mut self, user: &UserId) -> Result<(), Refusal> {
+        let mut clients = self.hub.clients();
+        let same = clients.by_user.entry(user.clone()).or_default();
+        if *same >= self.hub.limits.per_user {
+            return Err(Refusal::TooManyConnections("too many of this user"));
+        }
+        *same += 1;
+        self.user = Some(user.clone());
+        Ok(())
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         let mut clients = self.hub.clients();
         clients.admitted -= 1;
-        if let Some(same) = clients.by_address.get_mut(&self.address) {
-            *same -= 1;
-            if *same == 0 {
-                clients.by_address.remove(&self.address);
-            }
+        one_less(&mut clients.by_address, &self.address);
+        if let Some(user) = &self.user {
+            one_less(&mut clients.by_user, user);
+        }
+    }
+}
+
+fn one_less<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
         }
     }
 }
@@ -192,7 +250,7 @@ pub(crate) fn serve(io: &SocketIo) {
 }
 
 async fn admit(socket: SocketRef, State(hub): State<Arc<Hub>>, TryData(auth): TryData<Value>) -> Result<(), Refusal> {
-    let admitted = admitted(&socket, &hub, &auth.unwrap_or_default());
+    let admitted = admitted(&socket, &hub, &auth.unwrap_or_default()).await;
     if let Err(refusal) = &admitted {
         hub.metrics.refused.inc();
         debug!(socket = %socket.id, %refusal, "a client is turned away");
@@ -201,25 +259,49 @@ async fn admit(socket: SocketRef, State(hub): State<Arc<Hub>>, TryData(auth): Tr
     Ok(())
 }
 
-fn admitted(socket: &SocketRef, hub: &Arc<Hub>, auth: &Value) -> Result<Admitted, Refusal> {
+async fn admitted(socket: &SocketRef, hub: &Arc<Hub>, auth: &Value) -> Result<Admitted, Refusal> {
     if hub.readiness.is_stopping() {
         return Err(Refusal::Stopping);
     }
-    let peer = socket.req_parts().extensions.get::<Peer>().expect("the listener says who it is");
-    let place = hub.place(peer.address)?;
+    let parts = socket.req_parts();
+    let peer = parts.extensions.get::<Peer>().expect("the listener says who it is");
+    let mut place = hub.place(peer.address)?;
     let hello = Hello::read(auth)?;
-    if !hub.tokens.is_empty() && !hello.token.as_ref().is_some_and(|token| hub.tokens.contains(token)) {
-        return Err(Refusal::Unauthenticated);
-    }
+    let identity = match &hello.token {
+        Some(token) => hub.accounts.by_token(token, peer.address).await?.0,
+        None => {
+            let key = hub.browsers.session_of(&parts.headers).ok_or(Refusal::Unauthenticated)?;
+            if !hub.browsers.is_ours(&parts.headers) {
+                return Err(Refusal::ForbiddenOrigin);
+            }
+            hub.accounts.by_session(&key).await?.0
+        }
+    };
+    place.is_of(identity.user())?;
     let filter = hub.filters.hold(hello.filter.clone())?;
-    Ok(Admitted { hello, filter, _place: Arc::new(place) })
+    Ok(Admitted { hello, identity, filter, _place: Arc::new(place) })
+}
+
+impl From<AccountsError> for Refusal {
+    fn from(error: AccountsError) -> Self {
+        match error {
+            AccountsError::TooManyAttempts { .. } => Self::TooManyAttempts,
+            AccountsError::Store(error) => {
+                warn!(%error, "a client can't be let in");
+                Self::StoreUnavailable
+            }
+            _ => Self::Unauthenticated,
+        }
+    }
 }
 
 /// The handlers' futures run whenever they like, so handlers note at once what is to be done, in the
 /// order in which it came, and leave nothing to their futures.
 #[expect(clippy::needless_pass_by_value, reason = "handlers are given what they ask for by value")]
 fn connected(socket: SocketRef, State(hub): State<Arc<Hub>>) -> Ready<()> {
-    let Some(Admitted { hello, filter, _place }) = socket.extensions.remove::<Admitted>() else { return ready(()) };
+    let Some(Admitted { hello, identity, filter, _place }) = socket.extensions.remove::<Admitted>() else {
+        return ready(());
+    };
     socket.extensions.insert(_place);
     let parts = socket.req_parts();
     let peer = parts.extensions.get::<Peer>().expect("the listener says who it is");
@@ -232,20 +314,27 @@ fn connected(socket: SocketRef, State(hub): State<Arc<Hub>>) -> Ready<()> {
         socket: socket.clone(),
         link,
         address: peer.address,
+        identity,
+        revision: AtomicU64::new(0),
         gap: hello.gap,
         orders: Mutex::default(),
-        wants: tokio::sync::Mutex::new(Wants { regions: BTreeSet::new(), filter }),
+        wants: tokio::sync::Mutex::new(Wants { own: false, regions: BTreeSet::new(), filter }),
     });
-    debug!(socket = %socket.id, address = %client.address, "a client connected");
-    hub.clients().connected.insert(socket.id, client.clone());
+    let user = client.identity.user();
+    debug!(socket = %socket.id, address = %client.address, %user, "a client connected");
+    {
+        // From here on it hears of changes; what it is to show is read afterwards.
+        let mut clients = hub.clients();
+        clients.of_user.entry(user.clone()).or_default().insert(socket.id);
+        clients.connected.insert(socket.id, client.clone());
+    }
     hub.metrics.connections.inc();
     socket.extensions.insert(client.clone());
     socket.on_disconnect(disconnected);
     socket.on("subscribe", subscribe);
     socket.on("filter", refilter);
     socket.on("resync", resync);
-    let regions = hello.regions.unwrap_or_else(|| Region::ALL.into());
-    hub.order(&client, Order::Begin { regions, resume: hello.resume });
+    hub.order(&client, Order::Begin { own: hello.regions, resume: hello.resume });
     ready(())
 }
 
@@ -255,7 +344,7 @@ fn disconnected(socket: SocketRef, State(hub): State<Arc<Hub>>) -> Ready<()> {
     socket.extensions.remove::<Arc<Place>>();
     let Some(client) = socket.extensions.remove::<Arc<Client>>() else { return ready(()) };
     debug!(socket = %socket.id, address = %client.address, "a client is gone");
-    hub.clients().connected.remove(&socket.id);
+    hub.clients().forget(&client);
     hub.metrics.connections.dec();
     hub.order(&client, Order::End);
     ready(())
@@ -297,6 +386,17 @@ fn answer(ack: AckSender, done: Result<Value, Failure>) {
     }
 }
 
+impl From<AccountsError> for Failure {
+    fn from(error: AccountsError) -> Self {
+        let code = match &error {
+            AccountsError::TooManyAttempts { .. } => "too_many_requests",
+            AccountsError::Store(_) => "store_unavailable",
+            _ => "unauthenticated",
+        };
+        Self { code, message: error.to_string() }
+    }
+}
+
 impl Hub {
     fn asked(self: &Arc<Self>, socket: &SocketRef, order: Order) {
         if let Some(client) = socket.extensions.get::<Arc<Client>>() {
@@ -308,7 +408,11 @@ impl Hub {
     fn order(self: &Arc<Self>, client: &Arc<Client>, order: Order) {
         {
             let mut orders = client.orders.lock().expect("nobody panics while holding it");
-            if orders.queue.len() >= MAX_ORDERS && !matches!(order, Order::End) {
+            let recheck = matches!(order, Order::Recheck);
+            if recheck && orders.queue.iter().any(|order| matches!(order, Order::Recheck)) {
+                return;
+            }
+            if orders.queue.len() >= MAX_ORDERS && !recheck && !matches!(order, Order::End) {
                 drop(orders);
                 let message = "too many requests at once";
                 client.tell("bye", &Bye { code: "too_many_requests", message, retry_after_ms: Some(RETRY_AFTER_MS) });
@@ -335,11 +439,19 @@ impl Hub {
                 order
             };
             match order {
-                Order::Begin { regions, resume } => {
-                    wants.regions = regions;
+                Order::Begin { own, resume } => {
+                    let Some(user) = self.still_is(&client, &mut wants, true).await else { continue };
+                    client.revision.store(user.revision, Ordering::Release);
+                    wants.own = own.is_some();
+                    wants.regions = own.unwrap_or(user.regions);
                     client.tell("subscriptions", &Subscriptions::new(&wants.regions));
                     for region in &wants.regions {
                         self.join(&client, &wants, *region, resume.get(region).copied()).await;
+                    }
+                }
+                Order::Recheck => {
+                    if let Some(user) = self.still_is(&client, &mut wants, false).await {
+                        self.follow(&client, &mut wants, user).await;
                     }
                 }
                 Order::Subscribe { data, ack } => {
@@ -357,10 +469,146 @@ impl Hub {
         }
     }
 
-    async fn subscribes(&self, client: &Arc<Client>, wants: &mut Wants, data: &Value) -> Result<Value, Failure> {
+    /// The client's user, if who it proved to be still is. If not, it is sent away.
+    async fn still_is(&self, client: &Arc<Client>, wants: &mut Wants, begins: bool) -> Option<User> {
+        let bye = match self.accounts.standing(&client.identity).await {
+            Ok(Some(user)) => return Some(user),
+            Ok(None) => Bye { code: "signed_out", message: "the session or token is over", retry_after_ms: None },
+            Err(error) if begins => {
+                warn!(%error, "a client's account can't be read");
+                let retry_after_ms = Some(RETRY_AFTER_MS);
+                Bye { code: "store_unavailable", message: "accounts can't be read just now", retry_after_ms }
+            }
+            // It goes on with what it has; whatever changed is found when the store is back.
+            Err(error) => {
+                debug!(%error, "an account can't be read again");
+                return None;
+            }
+        };
+        for region in std::mem::take(&mut wants.regions) {
+            self.region(region).leave(client.sid()).await;
+        }
+        client.tell("bye", &bye);
+        let client = client.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(FAREWELL).await;
+            client.link.cut();
+        });
+        None
+    }
+
+    /// Brings a client to what its account says, unless it is further already.
+    async fn follow(&self, client: &Arc<Client>, wants: &mut Wants, user: User) {
+        if client.revision.fetch_max(user.revision, Ordering::AcqRel) >= user.revision {
+            return;
+        }
+        if !wants.own && wants.regions != user.regions {
+            self.set_regions(client, wants, user.regions).await;
+        }
+    }
+
+    /// Something of an account is in the store that was not before: its clients here and at other
+    /// gateways look again.
+    pub(crate) fn account_changed(self: &Arc<Self>, changed: Changed) {
+        self.recheck(changed.user.clone(), changed.revision);
+        let control = self.control.clone();
+        tokio::spawn(async move {
+            let message = ControlMessage::User { user: changed.user.as_str().to_owned(), revision: changed.revision };
+            if let Err(error) = control.say(&message).await {
+                warn!(%error, user = %changed.user, "other gateways were not told of a change; they will look it up");
+            }
+        });
+    }
+
+    /// The clients of this user look again, if they have not seen this revision.
+    fn recheck(self: &Arc<Self>, user: UserId, revision: u64) {
+        let clients: Vec<Arc<Client>> = {
+            let clients = self.clients();
+            let sids = clients.of_user.get(&user).into_iter().flatten();
+            sids.filter_map(|sid| clients.connected.get(sid).cloned()).collect()
+        };
+        for client in clients {
+            if client.revision.load(Ordering::Acquire) < revision {
+                self.order(&client, Order::Recheck);
+            }
+        }
+    }
+
+    /// Hears of changes at other gateways, and looks up every now and then what nobody told.
+    pub(crate) async fn follow_accounts(
+        self: Arc<Self>,
+        control: ControlReader,
+        every: Duration,
+        stop: CancellationToken,
+    ) -> anyhow::Result<()> {
+        let mut look_up = tokio::time::interval(every);
+        look_up.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                message = control.next() => {
+                    if let ControlMessage::User { user, revision } = message {
+                        self.recheck(UserId::named(&user), revision);
+                    }
+                }
+                _ = look_up.tick() => self.look_up().await,
+                _ = sweep.tick() => match self.accounts.sweep().await {
+                    Ok(swept) => debug!(swept, "expired sessions are forgotten"),
+                    Err(error) => debug!(%error, "expired sessions can't be forgotten now"),
+                },
+            }
+        }
+    }
+
+    /// Compares all clients with the store.
+    async fn look_up(self: &Arc<Self>) {
+        let clients: Vec<Arc<Client>> = self.clients().connected.values().cloned().collect();
+        for some in clients.chunks(LOOKED_UP_AT_ONCE) {
+            let mut users: Vec<UserId> = some.iter().map(|client| client.identity.user().clone()).collect();
+            users.sort_unstable();
+            users.dedup();
+            let (mut sessions, mut tokens) = (Vec::new(), Vec::new());
+            for client in some {
+                match &client.identity {
+                    Identity::Session { key, .. } => sessions.push(key.clone()),
+                    Identity::Token { token, .. } => tokens.push(token.clone()),
+                }
+            }
+            let known = match self.accounts.known(&users, &sessions, &tokens).await {
+                Ok(known) => known,
+                Err(error) => return warn!(%error, "whether accounts changed can't be looked up"),
+            };
+            for client in some {
+                let proof = match &client.identity {
+                    Identity::Session { key, .. } => known.sessions.contains(key),
+                    Identity::Token { token, .. } => known.tokens.contains(token),
+                };
+                let revision = known.revisions.get(client.identity.user());
+                let is_newest = revision.is_some_and(|newest| *newest <= client.revision.load(Ordering::Acquire));
+                if !(proof && is_newest) {
+                    self.order(client, Order::Recheck);
+                }
+            }
+        }
+    }
+
+    async fn subscribes(
+        self: &Arc<Self>,
+        client: &Arc<Client>,
+        wants: &mut Wants,
+        data: &Value,
+    ) -> Result<Value, Failure> {
         let invalid = |reason| Failure { code: "invalid_regions", message: format!("regions: {reason}") };
         let regions = read_regions(&data["regions"]).map_err(invalid)?;
-        self.set_regions(client, wants, regions).await;
+        if wants.own {
+            self.set_regions(client, wants, regions).await;
+        } else {
+            let user = self.accounts.set_regions(client.identity.user(), &regions).await?;
+            let changed = Changed::from(&user);
+            self.follow(client, wants, user).await;
+            self.account_changed(changed);
+        }
         Ok(json!({ "ok": true, "regions": wants.regions }))
     }
 

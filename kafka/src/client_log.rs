@@ -9,6 +9,7 @@ use std::{
 use rdkafka::{
     ClientContext,
     config::RDKafkaLogLevel,
+    consumer::ConsumerContext,
     error::{KafkaError, RDKafkaErrorCode},
 };
 use tracing::{debug, error, warn};
@@ -28,6 +29,8 @@ impl ClientContext for Plain {
         failed(&error, reason);
     }
 }
+
+impl ConsumerContext for Plain {}
 
 pub(crate) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
     match level {

@@ -11,7 +11,7 @@ mod record;
 mod region_log;
 mod settings;
 
-pub use control::{ControlMessage, ControlWriter};
+pub use control::{ControlMessage, ControlReader, ControlWriter};
 pub use election::{Election, ElectionEvent};
 pub use embedded::Embedded;
 pub use plan::{CONTROL, TopicPlan, plan, topic_of};

@@ -1,11 +1,16 @@
 //! All of Toteboard in one process, with nothing installed: an embedded Kafka cluster, the
 //! simulator, four producers and the gateway with the page, on one port on loopback.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+};
 
+use accounts::{AccountSettings, Accounts, Password, Store, StoreUrl, UserName};
 use anyhow::Context;
 use clap::Parser;
-use gateway::{Gateway, GatewaySettings};
+use gateway::{Gateway, GatewaySettings, Registration};
 use kafka::{Embedded, KafkaSettings, plan};
 use odds::Region;
 use process::{Admin, AdminSettings, Lifecycle, LogSettings};
@@ -25,6 +30,10 @@ struct Settings {
     #[arg(long, value_name = "FILE")]
     config: Option<std::path::PathBuf>,
 
+    /// The folder where accounts are kept.
+    #[arg(long, value_name = "DIR", default_value = "toteboard-data")]
+    data: PathBuf,
+
     #[command(flatten)]
     gateway: GatewaySettings,
 
@@ -41,6 +50,8 @@ struct Settings {
     log: LogSettings,
 }
 
+const DEMO: &str = "demo";
+
 #[tokio::main]
 async fn main() {
     process::exit(run(process::load()).await)
@@ -50,6 +61,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let _logs = settings.log.start("standalone")?;
     let lifecycle = Lifecycle::new();
 
+    let file = settings.data.join("accounts.db");
     let cluster = Embedded::start(&plan()).context("the embedded Kafka cluster")?;
     let kafka = cluster.settings();
     let source = simulate(&settings, &lifecycle).await?;
@@ -66,12 +78,44 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         let admin = Admin::bind(address, registry).await?;
         lifecycle.run("the admin port", admin.serve(lifecycle.stopping().cancelled_owned()));
     }
-    let gateway = Gateway::bind(settings.gateway, kafka, process::now, gateway_metrics)?;
+    let mut settings = settings.gateway;
+    // Whoever can reach it sits at this machine.
+    settings.accounts.registration.get_or_insert(Registration::Open);
+    let url = settings.accounts.store.get_or_insert(StoreUrl::Sqlite(file));
+    let store = url.open().await?;
+    let gateway = Gateway::bind(settings, kafka, store.clone(), process::now, gateway_metrics)?;
     let address = gateway.address()?;
+    let demo = demo_account(store, address).await?;
     gateway.start(&lifecycle)?;
     info!(%address, "running: all of it in this process");
     println!("Toteboard is at http://{address}");
+    if let Some(password) = demo {
+        println!("Sign in as {DEMO} with the password {}", password.reveal());
+    }
     lifecycle.wait().await
+}
+
+/// An account to look around with, for who sits at this machine. It has another password at every
+/// start; where others could reach it, nobody gets in by it.
+async fn demo_account(store: Arc<dyn Store>, address: SocketAddr) -> anyhow::Result<Option<Password>> {
+    let name: UserName = DEMO.parse()?;
+    let known = store.user_and_password(&name).await?.map(|(user, _)| user);
+    if !address.ip().is_loopback() {
+        if let Some(user) = known {
+            store.set_disabled(&user.id, true).await?;
+        }
+        return Ok(None);
+    }
+    let password = Password::random();
+    let accounts = Accounts::new(store.clone(), AccountSettings::default(), process::now);
+    match known {
+        None => drop(accounts.create(DEMO, password.reveal(), Region::ALL.into()).await?),
+        Some(user) => {
+            store.set_disabled(&user.id, false).await?;
+            accounts.reset_password(&user, &password).await?;
+        }
+    }
+    Ok(Some(password))
 }
 
 /// Starts the simulator on a port of its own, and says how to reach it.

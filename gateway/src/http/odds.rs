@@ -4,18 +4,21 @@
 use std::{io::Write, sync::Arc};
 
 use axum::{
-    Json, Router,
+    Json,
     extract::{Path, Query, State},
     response::{IntoResponse, Response},
-    routing::get,
 };
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use odds::{Feed, Filter, Region};
 use serde_json::{Value, json};
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::error::ApiError;
+use super::{
+    caller::Caller,
+    error::{ApiError, Refusals},
+};
 use crate::{
     region::{Printed, RegionHandle},
     sockets::Hub,
@@ -24,16 +27,33 @@ use crate::{
 /// Small boards are sent as they are.
 const COMPRESS_FROM: usize = 1_024;
 
-pub(super) fn router() -> Router<Arc<Hub>> {
-    Router::new().route("/api/odds/{region}", get(board)).route("/api/regions", get(regions))
+pub(super) fn router() -> OpenApiRouter<Arc<Hub>> {
+    OpenApiRouter::new().routes(routes!(regions)).routes(routes!(board))
 }
 
-async fn regions(State(hub): State<Arc<Hub>>) -> Json<Vec<Feed>> {
+/// How fresh each region is: the `feed` of each.
+#[utoipa::path(
+    get, path = "/api/regions", tag = "odds", security(("session" = []), ("token" = [])),
+    responses((status = OK, body = Vec<Object>), Refusals),
+)]
+async fn regions(State(hub): State<Arc<Hub>>, _: Caller) -> Json<Vec<Feed>> {
     Json(hub.regions.iter().map(RegionHandle::feed).collect())
 }
 
+/// A region's board as a `snapshot` has it. Its cursor leads on by Socket.IO; it is the ETag, too.
+#[utoipa::path(
+    get, path = "/api/odds/{region}", tag = "odds", security(("session" = []), ("token" = [])),
+    params(
+        ("region" = String, Path, description = "One of us, uk, eu, au."),
+        ("sport" = Option<Vec<String>>, Query, description = "Only these; repeat for more."),
+        ("bookmaker" = Option<Vec<String>>, Query, description = "Only these; repeat for more."),
+        ("market" = Option<Vec<String>>, Query, description = "Only these; repeat for more."),
+    ),
+    responses((status = OK, body = Object), (status = NOT_MODIFIED), Refusals),
+)]
 async fn board(
     State(hub): State<Arc<Hub>>,
+    _: Caller,
     Path(region): Path<String>,
     Query(query): Query<Vec<(String, String)>>,
     headers: HeaderMap,
@@ -68,17 +88,17 @@ fn filter(query: &[(String, String)]) -> Result<Filter, ApiError> {
             "market" => ("market", "markets"),
             _ => {
                 let reason = format!("unknown parameter {name:?}; known are sport, bookmaker, market");
-                return Err(ApiError::Invalid { field: "query", reason });
+                return Err(ApiError::Invalid { field: "query".into(), reason });
             }
         };
         let single = Filter::from_value(&json!({ list: [value] }));
-        single.map_err(|error| ApiError::Invalid { field, reason: error.to_string() })?;
+        single.map_err(|error| ApiError::Invalid { field: field.into(), reason: error.to_string() })?;
         match &mut lists[list] {
             Value::Array(names) => names.push(json!(value)),
             none => *none = json!([value]),
         }
     }
-    Filter::from_value(&lists).map_err(|error| ApiError::Invalid { field: "query", reason: error.to_string() })
+    Filter::from_value(&lists).map_err(|error| ApiError::Invalid { field: "query".into(), reason: error.to_string() })
 }
 
 fn names(header: &HeaderValue, tag: &str) -> bool {
@@ -146,7 +166,7 @@ mod tests {
         assert_eq!(read, Filter::from_value(&wanted).unwrap());
         for (name, value, field) in [("sports", "a", "query"), ("sport", "a b", "sport")] {
             let error = filter(&pairs(&[(name, value)])).unwrap_err();
-            assert!(matches!(error, ApiError::Invalid { field: wrong, .. } if wrong == field), "{error}");
+            assert!(matches!(error, ApiError::Invalid { field: ref wrong, .. } if wrong == field), "{error}");
         }
     }
 }

@@ -9,6 +9,7 @@ use tokio::process::Command;
 
 use crate::{
     author::{Author, History, draw_changes},
+    guest::TOKEN,
     stage::Stage,
 };
 
@@ -38,12 +39,12 @@ async fn javascript_and_python_mirror_the_boards() {
     #[expect(clippy::disallowed_methods, reason = "told by `cargo xtask test`")]
     let python = std::env::var("PYTHON").unwrap_or("python3".into());
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("examples");
-    let stage = Stage::set();
+    let stage = Stage::set().await;
     let mut authors = Vec::new();
     for region in REGIONS {
         authors.push(Author::start(&stage.kafka(), region).await);
     }
-    let gateway = stage.gateway("one", &["--token=tb_example"]).await;
+    let gateway = stage.gateway("one", &[]).await;
     let mut random = StdRng::seed_from_u64(9);
     for author in &mut authors {
         author.step(draw_changes(&mut random, 20)).await;
@@ -54,7 +55,7 @@ async fn javascript_and_python_mirror_the_boards() {
         for transport in ["websocket", "polling"] {
             let mut command = Command::new(program);
             command.arg(examples.join(script)).args(["--url", &format!("http://{}", gateway.address)]);
-            command.args(["--token", "tb_example", "--regions", "uk,eu", "--seconds", "8", "--transport", transport]);
+            command.args(["--token", TOKEN, "--regions", "uk,eu", "--seconds", "8", "--transport", transport]);
             command.stdout(Stdio::piped()).kill_on_drop(true);
             running.push((format!("{script} by {transport}"), command.spawn().unwrap()));
         }

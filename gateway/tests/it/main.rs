@@ -4,6 +4,7 @@
 
 mod author;
 mod examples;
+mod guest;
 mod http;
 mod mirror;
 mod sockets;

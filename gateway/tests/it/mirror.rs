@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     author::{Author, History, draw_changes},
+    guest::{BEARER, TOKEN},
     http,
     stage::{DEADLINE, Stage},
 };
@@ -94,7 +95,7 @@ impl Player {
         self.asked_filters.clear();
         let resume = self.live.cursors();
         let auth = json!({
-            "v": 1, "regions": REGIONS, "resume": resume, "filter": self.filter, "max_rate": self.max_rate,
+            "v": 1, "token": TOKEN, "regions": REGIONS, "resume": resume, "filter": self.filter, "max_rate": self.max_rate,
         });
         let Ok(mut client) = Client::connect(address, &auth).await else {
             return tokio::time::sleep(Duration::from_millis(100)).await;
@@ -206,7 +207,7 @@ async fn every_client_has_exactly_the_board_for_long() {
 }
 
 async fn play(lasts: Duration) {
-    let stage = Stage::set();
+    let stage = Stage::set().await;
     let mut authors = Vec::new();
     let mut histories = Histories::new();
     for region in REGIONS {
@@ -286,7 +287,7 @@ async fn play(lasts: Duration) {
             ("?sport=s1", json!({ "sports": ["s1"] })),
             ("?bookmaker=b0&bookmaker=b2&market=m1", json!({ "bookmakers": ["b0", "b2"], "markets": ["m1"] })),
         ] {
-            let answer = http::get(&steady.address, &format!("/api/odds/{region}{query}"), &[]).await;
+            let answer = http::get(&steady.address, &format!("/api/odds/{region}{query}"), &[BEARER]).await;
             assert_eq!(answer.status, 200);
             let payload: SnapshotPayload = serde_json::from_slice(&answer.body).unwrap();
             let mut mirror = Mirror::default();

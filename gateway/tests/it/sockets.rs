@@ -11,6 +11,7 @@ use tokio::{
 
 use crate::{
     author::{Author, draw_changes},
+    guest::{BEARER, TOKEN},
     http,
     stage::{DEADLINE, Running, Stage},
 };
@@ -27,7 +28,7 @@ const REGION: Region = Region::Uk;
 
 impl Scene {
     async fn set(settings: &[&str]) -> Self {
-        let stage = Stage::set();
+        let stage = Stage::set().await;
         let author = Author::start(&stage.kafka(), REGION).await;
         let gateway = stage.gateway("one", settings).await;
         let mut this = Self { _stage: stage, author, random: StdRng::seed_from_u64(5), gateway };
@@ -94,7 +95,7 @@ impl Guest {
 }
 
 fn uk() -> Value {
-    json!({ "regions": ["uk"] })
+    json!({ "token": TOKEN, "regions": ["uk"] })
 }
 
 async fn refusal(address: &str, auth: Value) -> String {
@@ -106,13 +107,13 @@ async fn refusal(address: &str, auth: Value) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_turned_away_is_told_why() {
-    let scene = Scene::set(&["--token=tb_right", "--max-connections=2", "--max-connections-per-address=2"]).await;
+    let scene = Scene::set(&["--max-connections=2", "--max-connections-per-address=2"]).await;
     let address = &scene.gateway.address;
     assert!(refusal(address, json!({})).await.starts_with("unauthenticated: "));
     assert!(refusal(address, json!({ "token": "tb_wrong" })).await.starts_with("unauthenticated: "));
-    let error = refusal(address, json!({ "token": "tb_right", "regions": ["uk", "xx"] })).await;
+    let error = refusal(address, json!({ "token": TOKEN, "regions": ["uk", "xx"] })).await;
     assert!(error.starts_with("bad_auth: regions: ") && error.contains("\"xx\""), "{error}");
-    let let_in = json!({ "token": "tb_right", "regions": [] });
+    let let_in = json!({ "token": TOKEN, "regions": [] });
     let first = scene.join(let_in.clone()).await;
     let _second = scene.join(let_in.clone()).await;
     assert!(refusal(address, let_in.clone()).await.starts_with("too_many_connections: "));
@@ -154,7 +155,7 @@ async fn filters_narrow_what_is_sent_and_bad_ones_change_nothing() {
     }
     let sport = json!({ "sports": ["s1"] });
     let narrow = Filter::from_value(&sport).unwrap();
-    let mut guest = scene.join(json!({ "regions": ["uk"], "filter": sport })).await;
+    let mut guest = scene.join(json!({ "token": TOKEN, "regions": ["uk"], "filter": sport })).await;
     guest.comes_to_show(&scene, &narrow).await;
 
     for (bad, named) in [(json!({ "sport": [] }), "sport"), (json!({ "markets": 7 }), "markets")] {
@@ -168,7 +169,7 @@ async fn filters_narrow_what_is_sent_and_bad_ones_change_nothing() {
     // A name that nobody quotes yet is fine.
     assert_eq!(guest.answer("filter", &json!({ "sports": ["later"] })).await["ok"], true);
     guest.comes_to_show(&scene, &Filter::from_value(&json!({ "sports": ["later"] })).unwrap()).await;
-    let mut other = scene.join(json!({ "regions": ["uk"], "filter": { "markets": ["m0"] } })).await;
+    let mut other = scene.join(json!({ "token": TOKEN, "regions": ["uk"], "filter": { "markets": ["m0"] } })).await;
     let refused = other.answer("filter", &json!({ "markets": ["m1"] })).await;
     assert_eq!(refused["error"]["code"], "too_many_filters", "{refused}");
     assert_eq!(guest.answer("filter", &json!({})).await["ok"], true);
@@ -201,7 +202,7 @@ async fn a_resync_is_answered_from_the_cursor_or_with_everything() {
 #[tokio::test(flavor = "multi_thread")]
 async fn fewer_frames_for_who_asks_and_the_same_board() {
     let mut scene = Scene::set(&[]).await;
-    let mut calm = scene.join(json!({ "regions": ["uk"], "max_rate": 2 })).await;
+    let mut calm = scene.join(json!({ "token": TOKEN, "regions": ["uk"], "max_rate": 2 })).await;
     let mut quick = scene.join(uk()).await;
     calm.comes_to_show(&scene, &Filter::default()).await;
     quick.comes_to_show(&scene, &Filter::default()).await;
@@ -323,34 +324,34 @@ async fn a_gateway_that_stops_says_goodbye_and_ends_the_transport() {
 async fn a_board_by_http_is_compressed_tagged_and_leads_on() {
     let mut scene = Scene::set(&[]).await;
     let address = scene.gateway.address.clone();
-    let there_is = async || http::get(&address, "/api/odds/uk", &[]).await.status == 200;
+    let there_is = async || http::get(&address, "/api/odds/uk", &[BEARER]).await.status == 200;
     crate::stage::until("there is a board", there_is).await;
-    let plain = http::get(&address, "/api/odds/uk", &[]).await;
+    let plain = http::get(&address, "/api/odds/uk", &[BEARER]).await;
     let tag = plain.headers["etag"].clone();
-    let zipped = http::get(&address, "/api/odds/uk", &[("accept-encoding", "gzip, br")]).await;
+    let zipped = http::get(&address, "/api/odds/uk", &[BEARER, ("accept-encoding", "gzip, br")]).await;
     assert_eq!(zipped.headers["content-encoding"], "gzip");
     assert!(zipped.body.len() * 2 < plain.body.len());
-    let same = http::get(&address, "/api/odds/uk", &[("if-none-match", &tag)]).await;
+    let same = http::get(&address, "/api/odds/uk", &[BEARER, ("if-none-match", &tag)]).await;
     assert_eq!((same.status, same.body.len()), (304, 0));
 
     // Connecting with the board's cursor goes on from there.
     let cursor = plain.json()["cursor"].clone();
     scene.step().await;
-    let mut guest = scene.join(json!({ "regions": ["uk"], "resume": { "uk": cursor } })).await;
+    let mut guest = scene.join(json!({ "token": TOKEN, "regions": ["uk"], "resume": { "uk": cursor } })).await;
     assert_eq!(guest.event("odds").await["prev"], cursor);
-    let changed = http::get(&address, "/api/odds/uk", &[("if-none-match", &tag)]).await;
+    let changed = http::get(&address, "/api/odds/uk", &[BEARER, ("if-none-match", &tag)]).await;
     assert_eq!(changed.status, 200);
 
-    assert_eq!(http::get(&address, "/api/odds/mars", &[]).await.status, 404);
-    let bad = http::get(&address, "/api/odds/uk?sport=a%20b", &[]).await;
+    assert_eq!(http::get(&address, "/api/odds/mars", &[BEARER]).await.status, 404);
+    let bad = http::get(&address, "/api/odds/uk?sport=a%20b", &[BEARER]).await;
     assert_eq!((bad.status, bad.json()["error"]["fields"]["sport"].is_string()), (422, true));
-    assert_eq!(http::get(&address, "/api/odds/us", &[]).await.status, 503, "nothing was ever published there");
+    assert_eq!(http::get(&address, "/api/odds/us", &[BEARER]).await.status, 503, "nothing was ever published there");
 }
 
 /// Two gateways of one name share partitions, so each has half a board: both must say so.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_without_all_partitions_never_becomes_ready() {
-    let stage = Stage::set();
+    let stage = Stage::set().await;
     let mut author = Author::start(&stage.kafka(), REGION).await;
     author.step(draw_changes(&mut StdRng::seed_from_u64(5), 8)).await;
     // Without a name of their own in the group, the embedded cluster tells them apart.

@@ -1,20 +1,24 @@
 //! A cluster, and as many gateways as a test wants.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use accounts::Store;
 use clap::Parser;
 use gateway::{Gateway, GatewaySettings, Metrics};
 use kafka::{Embedded, KafkaSettings, plan};
 use process::Lifecycle;
 use prometheus_client::registry::Registry;
+use tempfile::TempDir;
 use tokio::{task::JoinHandle, time::Instant};
 
-use crate::http;
+use crate::{guest, http};
 
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
 pub struct Stage {
     pub cluster: Embedded,
+    pub store: Arc<dyn Store>,
+    _folder: TempDir,
 }
 
 pub struct Running {
@@ -31,8 +35,10 @@ struct Settings {
 }
 
 impl Stage {
-    pub fn set() -> Self {
-        Self { cluster: Embedded::start(&plan()).unwrap() }
+    pub async fn set() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = guest::store_with_guest(folder.path()).await;
+        Self { cluster: Embedded::start(&plan()).unwrap(), store, _folder: folder }
     }
 
     pub fn kafka(&self) -> KafkaSettings {
@@ -53,7 +59,7 @@ impl Stage {
         let metrics = Metrics::default();
         let mut registry = Registry::default();
         metrics.register(&mut registry);
-        let gateway = Gateway::bind(settings, self.kafka(), process::now, metrics).unwrap();
+        let gateway = Gateway::bind(settings, self.kafka(), self.store.clone(), process::now, metrics).unwrap();
         let address: SocketAddr = gateway.address().unwrap();
         let lifecycle = Lifecycle::new();
         gateway.start(&lifecycle).unwrap();

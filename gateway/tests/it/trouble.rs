@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     author::{Author, draw_changes},
+    guest::{BEARER, TOKEN},
     http,
     stage::{DEADLINE, Stage, until},
 };
@@ -25,7 +26,7 @@ const REGION: Region = Region::Uk;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_cant_be_read_is_skipped_and_counted() {
-    let stage = Stage::set();
+    let stage = Stage::set().await;
     let mut author = Author::start(&stage.kafka(), REGION).await;
     let gateway = stage.gateway("one", &[]).await;
     let mut random = StdRng::seed_from_u64(2);
@@ -36,7 +37,7 @@ async fn a_record_that_cant_be_read_is_skipped_and_counted() {
         stranger.send(record, Duration::from_secs(10)).await.unwrap();
     }
     author.step(draw_changes(&mut random, 8)).await;
-    let mut client = Client::connect(&gateway.address, &json!({ "regions": ["uk"] })).await.unwrap();
+    let mut client = Client::connect(&gateway.address, &json!({ "token": TOKEN, "regions": ["uk"] })).await.unwrap();
     let mut live = Live::default();
     let newest = author.history.newest(&Filter::default());
     while live.boards.get(&REGION).is_none_or(|board| *board.events() != newest) {
@@ -58,7 +59,7 @@ async fn a_record_that_cant_be_read_is_skipped_and_counted() {
 async fn a_board_that_does_not_fit_is_down_until_all_is_written_anew() {
     // Whoever set one before set the same.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let stage = Stage::set();
+    let stage = Stage::set().await;
     let settings = SimulatorSettings { seed: 3, speed: 20.0, credits: 1e6, fault_rate: 0.0 };
     let simulator = Simulator::new(&settings, process::now);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -76,7 +77,7 @@ async fn a_board_that_does_not_fit_is_down_until_all_is_written_anew() {
     let stop = CancellationToken::new();
     let producing = tokio::spawn(producer.run(stop.clone()));
     let gateway = stage.gateway("one", &[]).await;
-    let board = async || http::get(&gateway.address, "/api/odds/uk", &[]).await;
+    let board = async || http::get(&gateway.address, "/api/odds/uk", &[BEARER]).await;
     until("there is a board", async || board().await.status == 200).await;
 
     // A record of one of the leader's next steps, of an event that it knows nothing of.
@@ -97,7 +98,7 @@ async fn a_board_that_does_not_fit_is_down_until_all_is_written_anew() {
     until("it is mended", async || {
         let answer = board().await;
         let forged = String::from_utf8_lossy(&answer.body).contains("forged");
-        let regions = http::get(&gateway.address, "/api/regions", &[]).await.json();
+        let regions = http::get(&gateway.address, "/api/regions", &[BEARER]).await.json();
         let uk = regions.as_array().unwrap().iter().find(|feed| feed["region"] == "uk").unwrap().clone();
         answer.status == 200 && !forged && uk["state"] == "live"
     })

@@ -1,0 +1,112 @@
+//! How often something may be tried: so many times at once, and one more every so often.
+
+use std::{
+    collections::HashMap,
+    hash::Hash,
+    sync::{Mutex, MutexGuard},
+    time::Duration,
+};
+
+use odds::Timestamp;
+
+/// When this many are remembered, those that are back at nothing are forgotten.
+const SWEEP_AT: usize = 1_024;
+
+/// Each key on its own. A key costs memory only until all of its tries are given back by time.
+#[derive(Debug)]
+pub(crate) struct Allowance<K> {
+    burst: u32,
+    every: Duration,
+    spent: Mutex<Spent<K>>,
+}
+
+#[derive(Debug)]
+struct Spent<K> {
+    /// When all is given back.
+    until: HashMap<K, Timestamp>,
+    sweep_at: usize,
+}
+
+impl<K: Eq + Hash> Allowance<K> {
+    pub(crate) fn new(burst: u32, every: Duration) -> Self {
+        Self { burst, every, spent: Mutex::new(Spent { until: HashMap::new(), sweep_at: SWEEP_AT }) }
+    }
+
+    fn spent(&self) -> MutexGuard<'_, Spent<K>> {
+        self.spent.lock().expect("nobody panics while holding it")
+    }
+
+    fn every(&self) -> i64 {
+        self.every.as_millis() as i64
+    }
+
+    fn early(&self, until: Timestamp, now: Timestamp) -> Option<Duration> {
+        let early = until.millis_since(now) + self.every() - i64::from(self.burst) * self.every();
+        (early > 0).then(|| Duration::from_millis(early as u64))
+    }
+
+    /// How long to wait for the next try; nothing: it may be now.
+    pub(crate) fn wait(&self, key: &K, now: Timestamp) -> Option<Duration> {
+        let until = self.spent().until.get(key).copied()?;
+        self.early(until, now)
+    }
+
+    /// Takes one try, or says how long to wait for it.
+    pub(crate) fn take(&self, key: K, now: Timestamp) -> Result<(), Duration> {
+        let mut spent = self.spent();
+        let until = spent.until.entry(key).or_insert(now);
+        if let Some(wait) = self.early(*until, now) {
+            return Err(wait);
+        }
+        *until = (*until).max(now).plus_millis(self.every());
+        if spent.until.len() >= spent.sweep_at {
+            spent.until.retain(|_, until| *until > now);
+            spent.sweep_at = (spent.until.len() * 2).max(SWEEP_AT);
+        }
+        Ok(())
+    }
+
+    /// The try that was taken does not count.
+    pub(crate) fn give_back(&self, key: &K) {
+        if let Some(until) = self.spent().until.get_mut(key) {
+            *until = until.plus_millis(-self.every());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_millis(seconds * 1_000)
+    }
+
+    #[test]
+    fn so_many_at_once_and_one_more_every_so_often() {
+        let allowance = Allowance::new(3, Duration::from_secs(10));
+        for _ in 0..3 {
+            allowance.take("a", at(0)).unwrap();
+        }
+        assert_eq!(allowance.take("a", at(0)), Err(Duration::from_secs(10)));
+        assert_eq!(allowance.wait(&"a", at(4)), Some(Duration::from_secs(6)));
+        allowance.take("b", at(0)).unwrap();
+        allowance.take("a", at(10)).unwrap();
+        assert!(allowance.take("a", at(10)).is_err());
+        allowance.give_back(&"a");
+        allowance.take("a", at(10)).unwrap();
+        for _ in 0..3 {
+            allowance.take("a", at(1_000)).unwrap();
+        }
+        assert!(allowance.take("a", at(1_000)).is_err(), "rest does not pile up");
+    }
+
+    #[test]
+    fn what_is_given_back_by_time_is_forgotten() {
+        let allowance = Allowance::new(3, Duration::from_secs(10));
+        for key in 0..100_000 {
+            allowance.take(key, at(key)).unwrap();
+        }
+        assert!(allowance.spent().until.len() <= SWEEP_AT);
+    }
+}

@@ -1,0 +1,21 @@
+//! Users, their sessions, tokens and subscriptions; how they prove who they are; and the stores that
+//! keep all of it. Nothing here knows HTTP or Socket.IO.
+
+mod accounts;
+mod allowance;
+mod mongo;
+mod password;
+mod secret;
+mod session;
+mod sqlite;
+mod store;
+mod token;
+mod user;
+
+pub use accounts::{AccountSettings, Accounts, AccountsError, Changed, Identity};
+pub use password::{Busy, Password, PasswordHash, WeakPassword};
+pub use secret::SecretHash;
+pub use session::{SESSION_DATA, SessionData, SessionKey, Sessions, StoredSession};
+pub use store::{CreateTokenError, CreateUserError, InvalidStore, Known, Store, StoreError, StoreUrl};
+pub use token::{InvalidTokenName, NewToken, Token, TokenId, TokenName, TokenText};
+pub use user::{InvalidUserName, NewUser, User, UserId, UserName};

@@ -1,0 +1,439 @@
+//! Accounts in MongoDB: three collections, single-document writes only. Needs no transactions, no
+//! change streams, and no expiry by the server.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    future::IntoFuture,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use futures::TryStreamExt;
+use mongodb::{
+    Client, Collection, IndexModel,
+    bson::{self, Document, doc},
+    error::{ErrorKind, WriteFailure},
+    options::{ClientOptions, IndexOptions, ReturnDocument},
+};
+use odds::{Region, Timestamp};
+use serde::{Deserialize, Serialize};
+use tokio::{
+    sync::{OnceCell, Semaphore},
+    time::timeout,
+};
+use tracing::warn;
+
+use crate::{
+    accounts::Changed,
+    password::PasswordHash,
+    secret::SecretHash,
+    session::{SessionData, SessionKey, StoredSession},
+    store::{CreateTokenError, CreateUserError, Known, Store, StoreError},
+    token::{NewToken, Token, TokenId, TokenName},
+    user::{NewUser, User, UserId},
+};
+
+const DATABASE: &str = "toteboard";
+/// How long a server is looked for.
+const FOUND_WITHIN: Duration = Duration::from_secs(2);
+/// How long an answer is waited for, everything included.
+const ANSWER_WITHIN: Duration = Duration::from_secs(4);
+/// How many questions may be open. What comes on top of a slow server is refused, not piled up.
+const OPEN: usize = 256;
+const DUPLICATE_KEY: i32 = 11_000;
+
+#[derive(Debug)]
+pub struct MongoStore {
+    users: Collection<UserDocument>,
+    sessions: Collection<SessionDocument>,
+    tokens: Collection<TokenDocument>,
+    places: Semaphore,
+    /// The indexes are there.
+    prepared: OnceCell<()>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct UserDocument {
+    #[serde(rename = "_id")]
+    id: UserId,
+    name: String,
+    name_key: String,
+    password: String,
+    created_at: bson::DateTime,
+    disabled: bool,
+    epoch: i64,
+    revision: i64,
+    regions: BTreeSet<Region>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct SessionDocument {
+    #[serde(rename = "_id")]
+    key: String,
+    user: UserId,
+    epoch: i64,
+    since: bson::DateTime,
+    expires_at: bson::DateTime,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct TokenDocument {
+    #[serde(rename = "_id")]
+    id: TokenId,
+    user: UserId,
+    name: String,
+    hash: String,
+    created_at: bson::DateTime,
+    used_at: Option<bson::DateTime>,
+}
+
+/// The key of a document, and no more of it.
+#[derive(Debug, Deserialize)]
+struct Key {
+    #[serde(rename = "_id")]
+    id: String,
+    #[serde(default)]
+    revision: i64,
+}
+
+fn date(time: Timestamp) -> bson::DateTime {
+    bson::DateTime::from_millis(time.millis_since(Timestamp::from_millis(0)))
+}
+
+fn time(date: bson::DateTime) -> Timestamp {
+    Timestamp::from_millis(date.timestamp_millis())
+}
+
+impl UserDocument {
+    fn user(self) -> Result<User, StoreError> {
+        Ok(User {
+            id: self.id,
+            name: self.name.parse().map_err(StoreError::new)?,
+            created_at: time(self.created_at),
+            disabled: self.disabled,
+            epoch: self.epoch as u64,
+            revision: self.revision as u64,
+            regions: self.regions,
+        })
+    }
+}
+
+impl SessionDocument {
+    fn session(self) -> StoredSession {
+        let (since, until) = (time(self.since), time(self.expires_at));
+        let data = SessionData { user: self.user, epoch: self.epoch as u64, since, until };
+        StoredSession { key: SessionKey::known(self.key), data }
+    }
+}
+
+impl TokenDocument {
+    fn token(self) -> Token {
+        Token {
+            id: self.id,
+            user: self.user,
+            name: TokenName::known(self.name),
+            created_at: time(self.created_at),
+            used_at: self.used_at.map(time),
+        }
+    }
+}
+
+fn is_duplicate(error: &mongodb::error::Error) -> bool {
+    match &*error.kind {
+        ErrorKind::Write(WriteFailure::WriteError(error)) => error.code == DUPLICATE_KEY,
+        ErrorKind::Command(error) => error.code == DUPLICATE_KEY,
+        _ => false,
+    }
+}
+
+fn unique(field: &str) -> IndexModel {
+    let options = IndexOptions::builder().unique(true).build();
+    IndexModel::builder().keys(doc! { field: 1 }).options(options).build()
+}
+
+fn plain(field: &str) -> IndexModel {
+    IndexModel::builder().keys(doc! { field: 1 }).build()
+}
+
+impl MongoStore {
+    /// The server need not be there yet.
+    pub async fn open(url: &str) -> Result<Self, StoreError> {
+        let mut options = ClientOptions::parse(url).await.map_err(StoreError::new)?;
+        options.app_name.get_or_insert_with(|| "toteboard".into());
+        options.server_selection_timeout.get_or_insert(FOUND_WITHIN);
+        options.connect_timeout.get_or_insert(FOUND_WITHIN);
+        let database = options.default_database.clone().unwrap_or_else(|| DATABASE.into());
+        let database = Client::with_options(options).map_err(StoreError::new)?.database(&database);
+        Ok(Self {
+            users: database.collection("users"),
+            sessions: database.collection("sessions"),
+            tokens: database.collection("tokens"),
+            places: Semaphore::new(OPEN),
+            prepared: OnceCell::new(),
+        })
+    }
+
+    /// Asks the server for no longer than is bearable. The indexes come first, if it is new to us.
+    async fn ask<T>(
+        &self,
+        question: impl IntoFuture<Output = mongodb::error::Result<T>>,
+    ) -> Result<mongodb::error::Result<T>, StoreError> {
+        let _place = self.places.try_acquire().map_err(|_| StoreError::new("too many questions are open"))?;
+        let asked = async {
+            self.prepared.get_or_try_init(|| self.prepare()).await?;
+            question.into_future().await
+        };
+        timeout(ANSWER_WITHIN, asked).await.map_err(|_| StoreError::new("no answer in time"))
+    }
+
+    async fn get<T>(&self, question: impl IntoFuture<Output = mongodb::error::Result<T>>) -> Result<T, StoreError> {
+        self.ask(question).await?.map_err(StoreError::new)
+    }
+
+    async fn prepare(&self) -> mongodb::error::Result<()> {
+        self.users.create_index(unique("name_key")).await?;
+        self.tokens.create_index(unique("hash")).await?;
+        self.tokens.create_index(plain("user")).await?;
+        self.sessions.create_index(plain("user")).await?;
+        // A help only: expired sessions are refused and swept by ourselves.
+        let options = IndexOptions::builder().expire_after(Duration::ZERO).build();
+        let expiry = IndexModel::builder().keys(doc! { "expires_at": 1 }).options(options).build();
+        if let Err(error) = self.sessions.create_index(expiry).await {
+            warn!(%error, "this server expires nothing by itself");
+        }
+        Ok(())
+    }
+
+    /// A change of a user that raises its revision; the user after it.
+    async fn change(&self, filter: Document, mut update: Document) -> Result<Option<User>, StoreError> {
+        let raise = update.entry("$inc").or_insert_with(|| doc! {}.into());
+        raise.as_document_mut().expect("it is one").insert("revision", 1i64);
+        let change = self.users.find_one_and_update(filter, update).return_document(ReturnDocument::After);
+        self.get(change).await?.map(UserDocument::user).transpose()
+    }
+
+    async fn raise(&self, user: UserId) -> Result<Option<Changed>, StoreError> {
+        let changed = self.change(doc! { "_id": user.as_str() }, doc! {}).await?;
+        Ok(changed.map(|user| Changed { user: user.id, revision: user.revision }))
+    }
+
+    async fn forget_sessions(&self, id: &UserId) -> Result<(), StoreError> {
+        self.get(self.sessions.delete_many(doc! { "user": id.as_str() })).await.map(drop)
+    }
+
+    /// Those of the keys that are there.
+    async fn present<T: Send + Sync>(
+        &self,
+        collection: &Collection<T>,
+        filter: Document,
+    ) -> Result<Vec<Key>, StoreError> {
+        let keys = collection.clone_with_type::<Key>();
+        self.get(async {
+            keys.find(filter).projection(doc! { "_id": 1, "revision": 1 }).await?.try_collect::<Vec<Key>>().await
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl Store for MongoStore {
+    async fn create_user(&self, new: &NewUser) -> Result<User, CreateUserError> {
+        let document = UserDocument {
+            id: new.id.clone(),
+            name: new.name.as_str().to_owned(),
+            name_key: new.name.key().to_owned(),
+            password: new.password.as_str().to_owned(),
+            created_at: date(new.created_at),
+            disabled: false,
+            epoch: 1,
+            revision: 1,
+            regions: new.regions.clone(),
+        };
+        match self.ask(self.users.insert_one(&document)).await? {
+            Ok(_) => Ok(document.user()?),
+            Err(error) if is_duplicate(&error) => Err(CreateUserError::Taken),
+            Err(error) => Err(StoreError::new(error).into()),
+        }
+    }
+
+    async fn user(&self, id: &UserId) -> Result<Option<User>, StoreError> {
+        let found = self.get(self.users.find_one(doc! { "_id": id.as_str() })).await?;
+        found.map(UserDocument::user).transpose()
+    }
+
+    async fn user_and_password(
+        &self,
+        name: &crate::user::UserName,
+    ) -> Result<Option<(User, PasswordHash)>, StoreError> {
+        let found = self.get(self.users.find_one(doc! { "name_key": name.key() })).await?;
+        let both = |document: UserDocument| {
+            let password = PasswordHash::stored(&document.password);
+            Ok((document.user()?, password))
+        };
+        found.map(both).transpose()
+    }
+
+    async fn users(&self) -> Result<Vec<User>, StoreError> {
+        let all = async { self.users.find(doc! {}).sort(doc! { "name_key": 1 }).await?.try_collect::<Vec<_>>().await };
+        self.get(all).await?.into_iter().map(UserDocument::user).collect()
+    }
+
+    async fn set_password(
+        &self,
+        id: &UserId,
+        from: Option<&PasswordHash>,
+        to: &PasswordHash,
+    ) -> Result<Option<User>, StoreError> {
+        let mut filter = doc! { "_id": id.as_str() };
+        if let Some(from) = from {
+            filter.insert("password", from.as_str());
+        }
+        let update = doc! { "$set": { "password": to.as_str() }, "$inc": { "epoch": 1i64 } };
+        let changed = self.change(filter, update).await?;
+        if changed.is_some() {
+            self.forget_sessions(id).await?;
+        }
+        Ok(changed)
+    }
+
+    async fn rehash(&self, id: &UserId, from: &PasswordHash, to: &PasswordHash) -> Result<(), StoreError> {
+        let filter = doc! { "_id": id.as_str(), "password": from.as_str() };
+        self.get(self.users.update_one(filter, doc! { "$set": { "password": to.as_str() } })).await.map(drop)
+    }
+
+    async fn set_disabled(&self, id: &UserId, disabled: bool) -> Result<Option<User>, StoreError> {
+        let update = doc! { "$set": { "disabled": disabled }, "$inc": { "epoch": i64::from(disabled) } };
+        let changed = self.change(doc! { "_id": id.as_str() }, update).await?;
+        if disabled {
+            self.forget_sessions(id).await?;
+        }
+        Ok(changed)
+    }
+
+    async fn set_regions(&self, id: &UserId, regions: &BTreeSet<Region>) -> Result<Option<User>, StoreError> {
+        let regions: Vec<&str> = regions.iter().map(|region| region.key()).collect();
+        self.change(doc! { "_id": id.as_str() }, doc! { "$set": { "regions": regions } }).await
+    }
+
+    async fn end_sessions(&self, id: &UserId) -> Result<Option<User>, StoreError> {
+        let changed = self.change(doc! { "_id": id.as_str() }, doc! { "$inc": { "epoch": 1i64 } }).await?;
+        self.forget_sessions(id).await?;
+        Ok(changed)
+    }
+
+    async fn delete_user(&self, id: &UserId) -> Result<bool, StoreError> {
+        let of_user = doc! { "user": id.as_str() };
+        // What belongs to it goes first, so that nothing is left over if this is cut off; and again
+        // after it, for what was made meanwhile.
+        self.get(self.tokens.delete_many(of_user.clone())).await?;
+        self.forget_sessions(id).await?;
+        let deleted = self.get(self.users.delete_one(doc! { "_id": id.as_str() })).await?;
+        self.get(self.tokens.delete_many(of_user)).await?;
+        self.forget_sessions(id).await?;
+        Ok(deleted.deleted_count == 1)
+    }
+
+    async fn create_session(&self, session: &StoredSession) -> Result<(), StoreError> {
+        let document = SessionDocument {
+            key: session.key.as_str().to_owned(),
+            user: session.data.user.clone(),
+            epoch: session.data.epoch as i64,
+            since: date(session.data.since),
+            expires_at: date(session.data.until),
+        };
+        self.get(self.sessions.insert_one(document)).await.map(drop)
+    }
+
+    async fn extend_session(&self, session: &StoredSession) -> Result<(), StoreError> {
+        let update = doc! { "$set": { "expires_at": date(session.data.until) } };
+        self.get(self.sessions.update_one(doc! { "_id": session.key.as_str() }, update)).await.map(drop)
+    }
+
+    async fn session(&self, key: &SessionKey, now: Timestamp) -> Result<Option<StoredSession>, StoreError> {
+        let filter = doc! { "_id": key.as_str(), "expires_at": { "$gt": date(now) } };
+        Ok(self.get(self.sessions.find_one(filter)).await?.map(SessionDocument::session))
+    }
+
+    async fn end_session(&self, key: &SessionKey) -> Result<Option<Changed>, StoreError> {
+        match self.get(self.sessions.find_one_and_delete(doc! { "_id": key.as_str() })).await? {
+            None => Ok(None),
+            Some(session) => self.raise(session.user).await,
+        }
+    }
+
+    async fn create_token(&self, new: &NewToken, most: usize) -> Result<Token, CreateTokenError> {
+        let document = TokenDocument {
+            id: new.id.clone(),
+            user: new.user.clone(),
+            name: new.name.as_str().to_owned(),
+            hash: new.hash.as_str().to_owned(),
+            created_at: date(new.created_at),
+            used_at: None,
+        };
+        self.get(self.tokens.insert_one(&document)).await?;
+        // Counted afterwards, so that several made at once are never too many.
+        let count = self.get(self.tokens.count_documents(doc! { "user": new.user.as_str() })).await?;
+        if count > most as u64 {
+            self.get(self.tokens.delete_one(doc! { "_id": new.id.as_str() })).await?;
+            return Err(CreateTokenError::TooMany);
+        }
+        Ok(document.token())
+    }
+
+    async fn tokens_of(&self, user: &UserId) -> Result<Vec<Token>, StoreError> {
+        let filter = doc! { "user": user.as_str() };
+        let sort = doc! { "created_at": 1, "_id": 1 };
+        let all = async { self.tokens.find(filter).sort(sort).await?.try_collect::<Vec<_>>().await };
+        Ok(self.get(all).await?.into_iter().map(TokenDocument::token).collect())
+    }
+
+    async fn token(&self, hash: &SecretHash) -> Result<Option<Token>, StoreError> {
+        Ok(self.get(self.tokens.find_one(doc! { "hash": hash.as_str() })).await?.map(TokenDocument::token))
+    }
+
+    async fn note_use(&self, token: &TokenId, at: Timestamp) -> Result<(), StoreError> {
+        let update = doc! { "$max": { "used_at": date(at) } };
+        self.get(self.tokens.update_one(doc! { "_id": token.as_str() }, update)).await.map(drop)
+    }
+
+    async fn revoke_token(&self, user: &UserId, token: &TokenId) -> Result<Option<Changed>, StoreError> {
+        let filter = doc! { "_id": token.as_str(), "user": user.as_str() };
+        match self.get(self.tokens.delete_one(filter)).await?.deleted_count {
+            0 => Ok(None),
+            _ => self.raise(user.clone()).await,
+        }
+    }
+
+    async fn known(
+        &self,
+        users: &[UserId],
+        sessions: &[SessionKey],
+        tokens: &[TokenId],
+        now: Timestamp,
+    ) -> Result<Known, StoreError> {
+        let mut known = Known::default();
+        if !users.is_empty() {
+            let ids: Vec<&str> = users.iter().map(UserId::as_str).collect();
+            let present = self.present(&self.users, doc! { "_id": { "$in": ids } }).await?;
+            let revision = |key: Key| (UserId::named(&key.id), key.revision as u64);
+            known.revisions = present.into_iter().map(revision).collect::<HashMap<_, _>>();
+        }
+        if !sessions.is_empty() {
+            let keys: Vec<&str> = sessions.iter().map(SessionKey::as_str).collect();
+            let filter = doc! { "_id": { "$in": keys }, "expires_at": { "$gt": date(now) } };
+            let present = self.present(&self.sessions, filter).await?;
+            known.sessions = present.into_iter().map(|key| SessionKey::known(key.id)).collect::<HashSet<_>>();
+        }
+        if !tokens.is_empty() {
+            let ids: Vec<&str> = tokens.iter().map(TokenId::as_str).collect();
+            let present = self.present(&self.tokens, doc! { "_id": { "$in": ids } }).await?;
+            known.tokens = present.into_iter().map(|key| TokenId::named(&key.id)).collect();
+        }
+        Ok(known)
+    }
+
+    async fn sweep(&self, now: Timestamp) -> Result<u64, StoreError> {
+        let expired = doc! { "expires_at": { "$lte": date(now) } };
+        Ok(self.get(self.sessions.delete_many(expired)).await?.deleted_count)
+    }
+}

@@ -1,0 +1,283 @@
+//! Passwords: which are good enough, and their hashes.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version, password_hash::phc};
+use tokio::{sync::Semaphore, time::timeout};
+use zxcvbn::{Score, zxcvbn};
+
+use crate::{secret, user::UserName};
+
+const SHORTEST: usize = 10;
+const LONGEST: usize = 128;
+
+/// What OWASP recommends for argon2id: 19 MiB, two passes, one lane.
+const MEMORY_KIB: u32 = 19 * 1_024;
+const PASSES: u32 = 2;
+const LANES: u32 = 1;
+
+/// How many may wait for their password to be hashed, and how long.
+const WAITING: usize = 256;
+const WAIT_AT_MOST: Duration = Duration::from_secs(10);
+
+/// One that was found good enough for a user of this name.
+#[derive(Clone)]
+pub struct Password(String);
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WeakPassword {
+    #[error("has to have at least {SHORTEST} characters")]
+    Short,
+    #[error("may have at most {LONGEST} characters")]
+    Long,
+    #[error("{0}")]
+    Guessable(String),
+}
+
+impl Password {
+    pub fn new(text: &str, name: &UserName) -> Result<Self, WeakPassword> {
+        let length = text.chars().count();
+        if length < SHORTEST {
+            return Err(WeakPassword::Short);
+        }
+        if length > LONGEST {
+            return Err(WeakPassword::Long);
+        }
+        let guess = zxcvbn(text, &[name.key(), "toteboard"]);
+        if guess.score() < Score::Two {
+            let warning =
+                guess.feedback().and_then(zxcvbn::feedback::Feedback::warning).map(|warning| warning.to_string());
+            return Err(WeakPassword::Guessable(warning.map_or_else(
+                || "is too easy to guess".to_owned(),
+                |warning| format!("is too easy to guess: {}", warning.trim_end_matches('.').to_lowercase()),
+            )));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(…)")
+    }
+}
+
+impl Password {
+    /// For who gets one from an operator or a program.
+    pub fn random() -> Self {
+        Self(secret::random_text::<12>())
+    }
+
+    /// To be shown to its owner, who did not choose it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+/// With its salt and parameters.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PasswordHash(String);
+
+impl PasswordHash {
+    /// As a store gives it.
+    pub fn stored(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PasswordHash(…)")
+    }
+}
+
+/// Too many passwords are waiting to be hashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("too many sign-ins at once")]
+pub struct Busy;
+
+/// What a password was compared with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Wrong,
+    Right,
+    /// And its hash was made with other parameters than today's: this is the new one.
+    RightRehashed(PasswordHash),
+}
+
+/// Hashes passwords, a few at a time: a flood of sign-ins takes its turn and leaves the processors
+/// to the stream.
+#[derive(Clone)]
+pub(crate) struct Passwords {
+    argon: Argon2<'static>,
+    /// Of no password. To compare with where there is no user, in the same time.
+    nobody: PasswordHash,
+    places: Arc<Semaphore>,
+    waiting: Arc<AtomicUsize>,
+}
+
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Passwords {
+    pub(crate) fn new() -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        Self::with(Params::new(MEMORY_KIB, PASSES, LANES, None).expect("these are allowed"), (processors / 2).max(1))
+    }
+
+    fn with(params: Params, at_once: usize) -> Self {
+        let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        let nobody = hash(&argon, &secret::random_text::<16>());
+        Self { argon, nobody, places: Arc::new(Semaphore::new(at_once)), waiting: Arc::default() }
+    }
+
+    pub(crate) async fn hash(&self, password: &Password) -> Result<PasswordHash, Busy> {
+        let (argon, password) = (self.argon.clone(), password.clone());
+        self.work(move || hash(&argon, &password.0)).await
+    }
+
+    /// Compares with the hash of a user, or of nobody: both take the same time.
+    pub(crate) async fn verify(&self, password: &str, hash: Option<&PasswordHash>) -> Result<Verdict, Busy> {
+        let known = hash.is_some();
+        let (argon, password) = (self.argon.clone(), password.to_owned());
+        let against = hash.unwrap_or(&self.nobody).clone();
+        self.work(move || {
+            let right = matches(&argon, &password, &against);
+            match right && known {
+                false => Verdict::Wrong,
+                true if is_current(&argon, &against) => Verdict::Right,
+                true => Verdict::RightRehashed(self::hash(&argon, &password)),
+            }
+        })
+        .await
+    }
+
+    async fn work<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Busy> {
+        let before = self.waiting.fetch_add(1, Ordering::AcqRel);
+        let waiting = Waiting(&self.waiting);
+        if before >= WAITING {
+            return Err(Busy);
+        }
+        let place = timeout(WAIT_AT_MOST, self.places.clone().acquire_owned()).await;
+        let place = place.map_err(|_| Busy)?.expect("it is never closed");
+        drop(waiting);
+        let work = move || {
+            let _place = place;
+            work()
+        };
+        Ok(tokio::task::spawn_blocking(work).await.expect("hashing does not panic"))
+    }
+}
+
+impl fmt::Debug for Passwords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Passwords").finish_non_exhaustive()
+    }
+}
+
+fn hash(argon: &Argon2<'_>, password: &str) -> PasswordHash {
+    PasswordHash(argon.hash_password(password.as_bytes()).expect("any text can be hashed").to_string())
+}
+
+fn matches(argon: &Argon2<'_>, password: &str, hash: &PasswordHash) -> bool {
+    // A hash that can't be read is nobody's password.
+    phc::PasswordHash::new(&hash.0).is_ok_and(|hash| argon.verify_password(password.as_bytes(), &hash).is_ok())
+}
+
+fn is_current(argon: &Argon2<'_>, hash: &PasswordHash) -> bool {
+    let Ok(hash) = phc::PasswordHash::new(&hash.0) else { return false };
+    let Ok(params) = Params::try_from(&hash) else { return false };
+    let (now, then) = (argon.params(), params);
+    hash.algorithm == Algorithm::Argon2id.ident()
+        && (now.m_cost(), now.t_cost(), now.p_cost()) == (then.m_cost(), then.t_cost(), then.p_cost())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name() -> UserName {
+        "anna.smith".parse().unwrap()
+    }
+
+    #[test]
+    fn short_and_common_passwords_are_refused_with_a_reason() {
+        for (text, reason) in [
+            ("short", "at least 10"),
+            ("password123", "easy to guess"),
+            ("1234567890", "easy to guess"),
+            ("qwertyuiop", "easy to guess"),
+            ("aaaaaaaaaaaa", "easy to guess"),
+            ("anna.smith1", "easy to guess"),
+            (&"x".repeat(129), "at most 128"),
+        ] {
+            let error = Password::new(text, &name()).unwrap_err().to_string();
+            assert!(error.contains(reason), "{text}: {error}");
+        }
+        for text in ["correct horse battery", "Zk4-vnq81-pp", "пароль-и-ещё-слово"] {
+            Password::new(text, &name()).unwrap();
+        }
+        Password::new(Password::random().reveal(), &name()).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_hash_fits_its_password_only() {
+        let passwords = Passwords::new();
+        let hash = passwords.hash(&Password("correct horse".into())).await.unwrap();
+        assert!(hash.as_str().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{}", hash.as_str());
+        assert_eq!(passwords.verify("correct horse", Some(&hash)).await, Ok(Verdict::Right));
+        assert_eq!(passwords.verify("correct horsf", Some(&hash)).await, Ok(Verdict::Wrong));
+        assert_eq!(passwords.verify("correct horse", None).await, Ok(Verdict::Wrong));
+        let broken = PasswordHash::stored("$2y$10$abc");
+        assert_eq!(passwords.verify("correct horse", Some(&broken)).await, Ok(Verdict::Wrong));
+    }
+
+    #[tokio::test]
+    async fn a_hash_of_other_parameters_is_made_anew() {
+        let before = Passwords::with(Params::new(8 * 1_024, 1, 1, None).unwrap(), 1);
+        let old = before.hash(&Password("correct horse".into())).await.unwrap();
+        let passwords = Passwords::new();
+        let Ok(Verdict::RightRehashed(new)) = passwords.verify("correct horse", Some(&old)).await else {
+            panic!("the old parameters are not today's")
+        };
+        assert_eq!(passwords.verify("correct horse", Some(&new)).await, Ok(Verdict::Right));
+        assert_eq!(passwords.verify("wrong horse", Some(&old)).await, Ok(Verdict::Wrong));
+    }
+
+    #[tokio::test]
+    async fn a_bounded_number_waits() {
+        let passwords = Passwords::with(Params::new(64, 1, 1, None).unwrap(), 1);
+        let held = passwords.places.clone().acquire_owned().await.unwrap();
+        let crowd: Vec<_> = (0..WAITING + 5)
+            .map(|_| {
+                let passwords = passwords.clone();
+                tokio::spawn(async move { passwords.verify("x", None).await })
+            })
+            .collect();
+        while passwords.waiting.load(Ordering::Acquire) < WAITING {
+            tokio::task::yield_now().await;
+        }
+        drop(held);
+        let mut answers = Vec::new();
+        for one in crowd {
+            answers.push(one.await.unwrap());
+        }
+        assert_eq!(answers.iter().filter(|answer| **answer == Err(Busy)).count(), 5);
+    }
+}

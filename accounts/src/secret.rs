@@ -1,0 +1,40 @@
+//! Random texts that nobody can guess, and the hashes under which they are stored.
+
+use std::fmt;
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// So many random bytes, in characters that go anywhere.
+pub(crate) fn random_text<const BYTES: usize>() -> String
+where
+    rand::distr::StandardUniform: rand::distr::Distribution<[u8; BYTES]>,
+{
+    URL_SAFE_NO_PAD.encode(rand::random::<[u8; BYTES]>())
+}
+
+/// What is stored of a secret that is random and long: who reads the store can't use it.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SecretHash(String);
+
+impl SecretHash {
+    pub(crate) fn of(secret: &[u8]) -> Self {
+        Self(URL_SAFE_NO_PAD.encode(Sha256::digest(secret)))
+    }
+
+    pub(crate) fn known(text: String) -> Self {
+        Self(text)
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SecretHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SecretHash({}…)", self.0.get(..6).unwrap_or_default())
+    }
+}

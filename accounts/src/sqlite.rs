@@ -1,0 +1,484 @@
+//! Accounts in one SQLite file: what is written survives the process and the power.
+//!
+//! One thread owns the connection and does what is asked for one by one. The file may be open in
+//! several processes at once.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    path::Path,
+    sync::mpsc,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use odds::{Region, Timestamp};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, named_params, params, types::Type};
+use tokio::{sync::oneshot, time::timeout};
+
+use crate::{
+    accounts::Changed,
+    password::PasswordHash,
+    secret::SecretHash,
+    session::{SessionData, SessionKey, StoredSession},
+    store::{CreateTokenError, CreateUserError, Known, Store, StoreError},
+    token::{NewToken, Token, TokenId, TokenName},
+    user::{NewUser, User, UserId, UserName},
+};
+
+const SCHEMA_VERSION: i64 = 1;
+const SCHEMA: &str = "
+    CREATE TABLE users (
+        id TEXT PRIMARY KEY,
+        name TEXT NOT NULL,
+        name_key TEXT NOT NULL UNIQUE,
+        password TEXT NOT NULL,
+        created_at INTEGER NOT NULL,
+        disabled INTEGER NOT NULL,
+        epoch INTEGER NOT NULL,
+        revision INTEGER NOT NULL,
+        regions TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE sessions (
+        key TEXT PRIMARY KEY,
+        user TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+        epoch INTEGER NOT NULL,
+        since INTEGER NOT NULL,
+        expires_at INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX sessions_of ON sessions (user);
+    CREATE INDEX sessions_by_end ON sessions (expires_at);
+    CREATE TABLE tokens (
+        id TEXT PRIMARY KEY,
+        user TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+        name TEXT NOT NULL,
+        hash TEXT NOT NULL UNIQUE,
+        created_at INTEGER NOT NULL,
+        used_at INTEGER
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX tokens_of ON tokens (user);
+";
+/// How long another process may hold the file.
+const BUSY_FOR: Duration = Duration::from_secs(5);
+/// How long an answer is waited for.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// How many questions may wait.
+const WAITING: usize = 10_000;
+
+const USER: &str = "id, name, created_at, disabled, epoch, revision, regions";
+
+type Job = Box<dyn FnOnce(&mut Connection) + Send>;
+
+#[derive(Debug)]
+pub struct SqliteStore {
+    jobs: mpsc::SyncSender<Job>,
+}
+
+impl SqliteStore {
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let named = |error: &dyn std::fmt::Display| StoreError(format!("{}: {error}", path.display()));
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            std::fs::create_dir_all(folder).map_err(|error| named(&error))?;
+        }
+        let mut connection = Connection::open(path).map_err(|error| named(&error))?;
+        prepare(&mut connection).map_err(|error| named(&error))?;
+        let (jobs, inbox) = mpsc::sync_channel::<Job>(WAITING);
+        let work = move || {
+            while let Ok(job) = inbox.recv() {
+                job(&mut connection);
+            }
+        };
+        std::thread::Builder::new().name("accounts".into()).spawn(work).map_err(StoreError::new)?;
+        Ok(Self { jobs })
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.ask_for(work).await?.map_err(StoreError::new)
+    }
+
+    async fn ask_for<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        let job: Job = Box::new(move |connection| {
+            // Nobody waits any more: nothing is to be done.
+            if !answer.is_closed() {
+                let _ = answer.send(work(connection));
+            }
+        });
+        self.jobs.try_send(job).map_err(|_| StoreError::new("too much to do"))?;
+        match timeout(ANSWER_WITHIN, answered).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_)) => Err(StoreError::new("its thread is gone")),
+            Err(_) => Err(StoreError::new("no answer in time")),
+        }
+    }
+}
+
+fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY_FOR)?;
+    connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
+    connection.pragma_update(None, "synchronous", "full")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    match version {
+        0 => {
+            transaction.execute_batch(SCHEMA)?;
+            transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+        }
+        SCHEMA_VERSION => {}
+        newer => {
+            let message = format!("its format {newer} is of a newer version of this program");
+            return Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(1), Some(message)));
+        }
+    }
+    transaction.commit()
+}
+
+fn millis(time: Timestamp) -> i64 {
+    time.millis_since(Timestamp::from_millis(0))
+}
+
+fn regions_text(regions: &BTreeSet<Region>) -> String {
+    regions.iter().map(|region| region.key()).collect::<Vec<_>>().join(",")
+}
+
+fn user(row: &Row<'_>) -> rusqlite::Result<User> {
+    let broken = |column, error: Box<dyn std::error::Error + Send + Sync>| {
+        rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error)
+    };
+    let regions: String = row.get("regions")?;
+    let regions = regions.split(',').filter(|key| !key.is_empty()).map(str::parse).collect::<Result<_, _>>();
+    Ok(User {
+        id: UserId::named(&row.get::<_, String>("id")?),
+        name: row.get::<_, String>("name")?.parse::<UserName>().map_err(|error| broken(1, error.into()))?,
+        created_at: Timestamp::from_millis(row.get("created_at")?),
+        disabled: row.get("disabled")?,
+        epoch: row.get::<_, i64>("epoch")? as u64,
+        revision: row.get::<_, i64>("revision")? as u64,
+        regions: regions.map_err(|error: odds::UnknownRegion| broken(6, error.into()))?,
+    })
+}
+
+fn token(row: &Row<'_>) -> rusqlite::Result<Token> {
+    Ok(Token {
+        id: TokenId::named(&row.get::<_, String>("id")?),
+        user: UserId::named(&row.get::<_, String>("user")?),
+        name: TokenName::known(row.get("name")?),
+        created_at: Timestamp::from_millis(row.get("created_at")?),
+        used_at: row.get::<_, Option<i64>>("used_at")?.map(Timestamp::from_millis),
+    })
+}
+
+fn is_taken(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation)
+}
+
+/// A change of a user's row that raises its revision; the row after it.
+fn change(
+    connection: &Connection,
+    id: &UserId,
+    set: &str,
+    value: &dyn rusqlite::ToSql,
+) -> rusqlite::Result<Option<User>> {
+    let update = format!("UPDATE users SET revision = revision + 1, {set} WHERE id = :id RETURNING {USER}");
+    connection
+        .prepare_cached(&update)?
+        .query_row(named_params! { ":id": id.as_str(), ":value": value }, user)
+        .optional()
+}
+
+fn end_sessions(connection: &Connection, id: &UserId) -> rusqlite::Result<()> {
+    connection.execute("DELETE FROM sessions WHERE user = ?1", [id.as_str()]).map(drop)
+}
+
+fn raise(connection: &Connection, id: UserId) -> rusqlite::Result<Option<Changed>> {
+    let raised = connection
+        .prepare_cached("UPDATE users SET revision = revision + 1 WHERE id = ?1 RETURNING revision")?
+        .query_row([id.as_str()], |row| row.get::<_, i64>(0))
+        .optional()?;
+    Ok(raised.map(|revision| Changed { user: id, revision: revision as u64 }))
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn create_user(&self, new: &NewUser) -> Result<User, CreateUserError> {
+        let new = new.clone();
+        let created = self.ask_for(move |connection| {
+            let insert = format!(
+                "INSERT INTO users (id, name, name_key, password, created_at, disabled, epoch, revision, regions)
+                 VALUES (?1, ?2, ?3, ?4, ?5, 0, 1, 1, ?6) RETURNING {USER}"
+            );
+            let values = params![
+                new.id.as_str(),
+                new.name.as_str(),
+                new.name.key(),
+                new.password.as_str(),
+                millis(new.created_at),
+                regions_text(&new.regions),
+            ];
+            connection.query_row(&insert, values, user)
+        });
+        created.await?.map_err(|error| match is_taken(&error) {
+            true => CreateUserError::Taken,
+            false => StoreError::new(error).into(),
+        })
+    }
+
+    async fn user(&self, id: &UserId) -> Result<Option<User>, StoreError> {
+        let id = id.clone();
+        self.ask(move |connection| {
+            let select = format!("SELECT {USER} FROM users WHERE id = ?1");
+            connection.prepare_cached(&select)?.query_row([id.as_str()], user).optional()
+        })
+        .await
+    }
+
+    async fn user_and_password(&self, name: &UserName) -> Result<Option<(User, PasswordHash)>, StoreError> {
+        let name = name.clone();
+        self.ask(move |connection| {
+            let select = format!("SELECT {USER}, password FROM users WHERE name_key = ?1");
+            let both = |row: &Row<'_>| Ok((user(row)?, PasswordHash::stored(&row.get::<_, String>("password")?)));
+            connection.prepare_cached(&select)?.query_row([name.key()], both).optional()
+        })
+        .await
+    }
+
+    async fn users(&self) -> Result<Vec<User>, StoreError> {
+        self.ask(move |connection| {
+            let mut select = connection.prepare(&format!("SELECT {USER} FROM users ORDER BY name_key"))?;
+            select.query_map([], user)?.collect()
+        })
+        .await
+    }
+
+    async fn set_password(
+        &self,
+        id: &UserId,
+        from: Option<&PasswordHash>,
+        to: &PasswordHash,
+    ) -> Result<Option<User>, StoreError> {
+        let (id, from, to) = (id.clone(), from.cloned(), to.clone());
+        self.ask(move |connection| {
+            let transaction = connection.transaction()?;
+            if let Some(from) = from {
+                let is = "SELECT 1 FROM users WHERE id = ?1 AND password = ?2";
+                if !transaction.prepare_cached(is)?.exists([id.as_str(), from.as_str()])? {
+                    return Ok(None);
+                }
+            }
+            let changed = change(&transaction, &id, "epoch = epoch + 1, password = :value", &to.as_str())?;
+            end_sessions(&transaction, &id)?;
+            transaction.commit()?;
+            Ok(changed)
+        })
+        .await
+    }
+
+    async fn rehash(&self, id: &UserId, from: &PasswordHash, to: &PasswordHash) -> Result<(), StoreError> {
+        let (id, from, to) = (id.clone(), from.clone(), to.clone());
+        self.ask(move |connection| {
+            let update = "UPDATE users SET password = ?3 WHERE id = ?1 AND password = ?2";
+            connection.execute(update, [id.as_str(), from.as_str(), to.as_str()]).map(drop)
+        })
+        .await
+    }
+
+    async fn set_disabled(&self, id: &UserId, disabled: bool) -> Result<Option<User>, StoreError> {
+        let id = id.clone();
+        self.ask(move |connection| {
+            let transaction = connection.transaction()?;
+            let set = "epoch = epoch + :value, disabled = :value";
+            let changed = change(&transaction, &id, set, &disabled)?;
+            if disabled {
+                end_sessions(&transaction, &id)?;
+            }
+            transaction.commit()?;
+            Ok(changed)
+        })
+        .await
+    }
+
+    async fn set_regions(&self, id: &UserId, regions: &BTreeSet<Region>) -> Result<Option<User>, StoreError> {
+        let (id, regions) = (id.clone(), regions_text(regions));
+        self.ask(move |connection| change(connection, &id, "regions = :value", &regions)).await
+    }
+
+    async fn end_sessions(&self, id: &UserId) -> Result<Option<User>, StoreError> {
+        let id = id.clone();
+        self.ask(move |connection| {
+            let transaction = connection.transaction()?;
+            let changed = change(&transaction, &id, "epoch = epoch + :value", &1)?;
+            end_sessions(&transaction, &id)?;
+            transaction.commit()?;
+            Ok(changed)
+        })
+        .await
+    }
+
+    async fn delete_user(&self, id: &UserId) -> Result<bool, StoreError> {
+        let id = id.clone();
+        self.ask(move |connection| Ok(connection.execute("DELETE FROM users WHERE id = ?1", [id.as_str()])? == 1)).await
+    }
+
+    async fn create_session(&self, session: &StoredSession) -> Result<(), StoreError> {
+        let session = session.clone();
+        let created = self.ask_for(move |connection| {
+            let insert = "INSERT INTO sessions (key, user, epoch, since, expires_at) VALUES (?1, ?2, ?3, ?4, ?5)";
+            let data = &session.data;
+            let (epoch, since) = (data.epoch as i64, millis(data.since));
+            let values = params![session.key.as_str(), data.user.as_str(), epoch, since, millis(data.until)];
+            connection.prepare_cached(insert)?.execute(values)
+        });
+        match created.await? {
+            // Its user was deleted meanwhile.
+            Err(error) if is_taken(&error) => Ok(()),
+            other => other.map(drop).map_err(StoreError::new),
+        }
+    }
+
+    async fn extend_session(&self, session: &StoredSession) -> Result<(), StoreError> {
+        let session = session.clone();
+        self.ask(move |connection| {
+            let update = "UPDATE sessions SET expires_at = ?2 WHERE key = ?1";
+            connection.execute(update, params![session.key.as_str(), millis(session.data.until)]).map(drop)
+        })
+        .await
+    }
+
+    async fn session(&self, key: &SessionKey, now: Timestamp) -> Result<Option<StoredSession>, StoreError> {
+        let key = key.clone();
+        self.ask(move |connection| {
+            let select = "SELECT user, epoch, since, expires_at FROM sessions WHERE key = ?1 AND expires_at > ?2";
+            let session = |row: &Row<'_>| {
+                let user = UserId::named(&row.get::<_, String>("user")?);
+                let epoch = row.get::<_, i64>("epoch")? as u64;
+                let since = Timestamp::from_millis(row.get("since")?);
+                let until = Timestamp::from_millis(row.get("expires_at")?);
+                Ok(StoredSession { key: key.clone(), data: SessionData { user, epoch, since, until } })
+            };
+            let mut select = connection.prepare_cached(select)?;
+            select.query_row(params![key.as_str(), millis(now)], session).optional()
+        })
+        .await
+    }
+
+    async fn end_session(&self, key: &SessionKey) -> Result<Option<Changed>, StoreError> {
+        let key = key.clone();
+        self.ask(move |connection| {
+            let transaction = connection.transaction()?;
+            let delete = "DELETE FROM sessions WHERE key = ?1 RETURNING user";
+            let user = transaction.query_row(delete, [key.as_str()], |row| row.get(0)).optional()?;
+            let changed = user.map(|user: String| raise(&transaction, UserId::named(&user))).transpose()?.flatten();
+            transaction.commit()?;
+            Ok(changed)
+        })
+        .await
+    }
+
+    async fn create_token(&self, new: &NewToken, most: usize) -> Result<Token, CreateTokenError> {
+        let new = new.clone();
+        let created = self.ask(move |connection| {
+            let insert = "
+                INSERT INTO tokens (id, user, name, hash, created_at) SELECT ?1, ?2, ?3, ?4, ?5
+                WHERE (SELECT count(*) FROM tokens WHERE user = ?2) < ?6
+                RETURNING *";
+            let values = params![
+                new.id.as_str(),
+                new.user.as_str(),
+                new.name.as_str(),
+                new.hash.as_str(),
+                millis(new.created_at),
+                most as i64,
+            ];
+            connection.query_row(insert, values, token).optional()
+        });
+        created.await?.ok_or(CreateTokenError::TooMany)
+    }
+
+    async fn tokens_of(&self, user: &UserId) -> Result<Vec<Token>, StoreError> {
+        let user = user.clone();
+        self.ask(move |connection| {
+            let mut select = connection.prepare("SELECT * FROM tokens WHERE user = ?1 ORDER BY created_at, id")?;
+            select.query_map([user.as_str()], token)?.collect()
+        })
+        .await
+    }
+
+    async fn token(&self, hash: &SecretHash) -> Result<Option<Token>, StoreError> {
+        let hash = hash.clone();
+        self.ask(move |connection| {
+            let mut select = connection.prepare_cached("SELECT * FROM tokens WHERE hash = ?1")?;
+            select.query_row([hash.as_str()], token).optional()
+        })
+        .await
+    }
+
+    async fn note_use(&self, token: &TokenId, at: Timestamp) -> Result<(), StoreError> {
+        let token = token.clone();
+        self.ask(move |connection| {
+            let update = "UPDATE tokens SET used_at = max(?2, coalesce(used_at, ?2)) WHERE id = ?1";
+            connection.execute(update, params![token.as_str(), millis(at)]).map(drop)
+        })
+        .await
+    }
+
+    async fn revoke_token(&self, user: &UserId, token: &TokenId) -> Result<Option<Changed>, StoreError> {
+        let (user, token) = (user.clone(), token.clone());
+        self.ask(move |connection| {
+            let transaction = connection.transaction()?;
+            let delete = "DELETE FROM tokens WHERE id = ?1 AND user = ?2";
+            let changed = match transaction.execute(delete, [token.as_str(), user.as_str()])? {
+                0 => None,
+                _ => raise(&transaction, user)?,
+            };
+            transaction.commit()?;
+            Ok(changed)
+        })
+        .await
+    }
+
+    async fn known(
+        &self,
+        users: &[UserId],
+        sessions: &[SessionKey],
+        tokens: &[TokenId],
+        now: Timestamp,
+    ) -> Result<Known, StoreError> {
+        let (users, sessions, tokens) = (users.to_vec(), sessions.to_vec(), tokens.to_vec());
+        self.ask(move |connection| {
+            let mut known = Known { revisions: HashMap::new(), ..Known::default() };
+            let mut select = connection.prepare_cached("SELECT revision FROM users WHERE id = ?1")?;
+            for user in users {
+                let revision: Option<i64> = select.query_row([user.as_str()], |row| row.get(0)).optional()?;
+                known.revisions.extend(revision.map(|revision| (user, revision as u64)));
+            }
+            let mut select = connection.prepare_cached("SELECT 1 FROM sessions WHERE key = ?1 AND expires_at > ?2")?;
+            for session in sessions {
+                if select.exists(params![session.as_str(), millis(now)])? {
+                    known.sessions.insert(session);
+                }
+            }
+            let mut select = connection.prepare_cached("SELECT 1 FROM tokens WHERE id = ?1")?;
+            for token in tokens {
+                if select.exists([token.as_str()])? {
+                    known.tokens.insert(token);
+                }
+            }
+            Ok(known)
+        })
+        .await
+    }
+
+    async fn sweep(&self, now: Timestamp) -> Result<u64, StoreError> {
+        self.ask(move |connection| {
+            let swept = connection.execute("DELETE FROM sessions WHERE expires_at <= ?1", [millis(now)])?;
+            Ok(swept as u64)
+        })
+        .await
+    }
+}

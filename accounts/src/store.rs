@@ -1,0 +1,170 @@
+//! What a store of accounts does, in words of the domain.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    fmt,
+    path::PathBuf,
+    str::FromStr,
+    sync::Arc,
+};
+
+use async_trait::async_trait;
+use odds::{Region, Timestamp};
+
+use crate::{
+    accounts::Changed,
+    mongo::MongoStore,
+    password::PasswordHash,
+    secret::SecretHash,
+    session::{SessionKey, StoredSession},
+    sqlite::SqliteStore,
+    token::{NewToken, Token, TokenId},
+    user::{NewUser, User, UserId, UserName},
+};
+
+/// The store can't be asked just now. Why, is for the log.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the store of accounts is not available: {0}")]
+pub struct StoreError(pub String);
+
+impl StoreError {
+    pub(crate) fn new(error: impl fmt::Display) -> Self {
+        Self(error.to_string())
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CreateUserError {
+    #[error("somebody else has this name")]
+    Taken,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CreateTokenError {
+    #[error("there are too many tokens already")]
+    TooMany,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What there still is of what was asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    pub revisions: HashMap<UserId, u64>,
+    pub sessions: HashSet<SessionKey>,
+    pub tokens: HashSet<TokenId>,
+}
+
+/// Users, sessions, tokens and subscriptions. Whatever changes an account raises its revision, in
+/// the same write or right after it. Methods of different gateways may run at the same time.
+#[async_trait]
+pub trait Store: fmt::Debug + Send + Sync + 'static {
+    async fn create_user(&self, user: &NewUser) -> Result<User, CreateUserError>;
+    async fn user(&self, id: &UserId) -> Result<Option<User>, StoreError>;
+    async fn user_and_password(&self, name: &UserName) -> Result<Option<(User, PasswordHash)>, StoreError>;
+    /// By name.
+    async fn users(&self) -> Result<Vec<User>, StoreError>;
+    /// Ends all sessions. If it is said which password is replaced, only that one is.
+    async fn set_password(
+        &self,
+        id: &UserId,
+        from: Option<&PasswordHash>,
+        to: &PasswordHash,
+    ) -> Result<Option<User>, StoreError>;
+    /// Replaces a hash by another of the same password.
+    async fn rehash(&self, id: &UserId, from: &PasswordHash, to: &PasswordHash) -> Result<(), StoreError>;
+    /// Ends all sessions of one who is disabled.
+    async fn set_disabled(&self, id: &UserId, disabled: bool) -> Result<Option<User>, StoreError>;
+    async fn set_regions(&self, id: &UserId, regions: &BTreeSet<Region>) -> Result<Option<User>, StoreError>;
+    async fn end_sessions(&self, id: &UserId) -> Result<Option<User>, StoreError>;
+    /// With all that belongs to it.
+    async fn delete_user(&self, id: &UserId) -> Result<bool, StoreError>;
+
+    async fn create_session(&self, session: &StoredSession) -> Result<(), StoreError>;
+    /// One that was ended meanwhile stays so.
+    async fn extend_session(&self, session: &StoredSession) -> Result<(), StoreError>;
+    /// None that is expired.
+    async fn session(&self, key: &SessionKey, now: Timestamp) -> Result<Option<StoredSession>, StoreError>;
+    async fn end_session(&self, key: &SessionKey) -> Result<Option<Changed>, StoreError>;
+
+    /// One user has at most so many.
+    async fn create_token(&self, token: &NewToken, most: usize) -> Result<Token, CreateTokenError>;
+    /// The oldest first.
+    async fn tokens_of(&self, user: &UserId) -> Result<Vec<Token>, StoreError>;
+    async fn token(&self, hash: &SecretHash) -> Result<Option<Token>, StoreError>;
+    async fn note_use(&self, token: &TokenId, at: Timestamp) -> Result<(), StoreError>;
+    async fn revoke_token(&self, user: &UserId, token: &TokenId) -> Result<Option<Changed>, StoreError>;
+
+    /// Which of these there are, and not expired.
+    async fn known(
+        &self,
+        users: &[UserId],
+        sessions: &[SessionKey],
+        tokens: &[TokenId],
+        now: Timestamp,
+    ) -> Result<Known, StoreError>;
+    /// Forgets what is expired; gives how much.
+    async fn sweep(&self, now: Timestamp) -> Result<u64, StoreError>;
+}
+
+/// Where accounts are kept: `mongodb://…` or `sqlite:FILE`.
+#[derive(Clone, PartialEq, Eq)]
+pub enum StoreUrl {
+    Mongo(String),
+    Sqlite(PathBuf),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected mongodb://…, mongodb+srv://… or sqlite:FILE")]
+pub struct InvalidStore;
+
+impl FromStr for StoreUrl {
+    type Err = InvalidStore;
+
+    fn from_str(text: &str) -> Result<Self, InvalidStore> {
+        if text.starts_with("mongodb://") || text.starts_with("mongodb+srv://") {
+            return Ok(Self::Mongo(text.to_owned()));
+        }
+        match text.strip_prefix("sqlite:") {
+            Some(path) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
+            _ => Err(InvalidStore),
+        }
+    }
+}
+
+/// Without the password that may be in it.
+impl fmt::Debug for StoreUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mongo(_) => f.write_str("StoreUrl(mongodb)"),
+            Self::Sqlite(path) => write!(f, "StoreUrl(sqlite:{})", path.display()),
+        }
+    }
+}
+
+impl StoreUrl {
+    /// A file has to be there or can be made; a server may still be away.
+    pub async fn open(&self) -> Result<Arc<dyn Store>, StoreError> {
+        Ok(match self {
+            Self::Mongo(url) => Arc::new(MongoStore::open(url).await?),
+            Self::Sqlite(path) => Arc::new(SqliteStore::open(path)?),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_is_named_by_its_address_and_shows_no_password() {
+        let mongo: StoreUrl = "mongodb://anna:s3cret@db/toteboard".parse().unwrap();
+        assert!(!format!("{mongo:?}").contains("s3cret"));
+        assert_eq!("sqlite:a/b.db".parse(), Ok(StoreUrl::Sqlite("a/b.db".into())));
+        for text in ["", "sqlite:", "postgres://x"] {
+            assert_eq!(text.parse::<StoreUrl>(), Err(InvalidStore), "{text:?}");
+        }
+    }
+}

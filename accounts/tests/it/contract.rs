@@ -1,0 +1,282 @@
+//! What every store does. Each function gets an open store, that may be full of what is not its own.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use accounts::{
+    Changed, CreateTokenError, CreateUserError, NewToken, NewUser, Password, PasswordHash, SessionData, SessionKey,
+    Store, StoredSession, TokenId, TokenText, User, UserId, UserName,
+};
+use odds::{Region, Timestamp};
+
+/// One `#[tokio::test]` for each function here, on the store that `$open` gives.
+#[macro_export]
+macro_rules! contract {
+    ($open:expr, $(#[$attribute:meta])*) => {
+        $crate::contract!(
+            $open, [$(#[$attribute])*]
+            names_are_taken_once_in_any_case
+            a_user_is_as_it_was_made
+            only_one_of_many_gets_a_name
+            a_change_raises_the_revision_and_nothing_else
+            changes_at_once_are_all_counted
+            a_new_password_ends_sessions_and_replaces_only_what_is_known
+            a_hash_is_replaced_quietly
+            who_is_disabled_has_no_sessions
+            sessions_end_by_themselves_and_when_told
+            an_ended_session_is_not_brought_back
+            tokens_belong_to_their_user
+            of_tokens_there_are_only_so_many
+            use_of_a_token_is_noted_and_goes_only_forward
+            known_tells_what_there_is
+            a_deleted_user_leaves_nothing
+        );
+    };
+    ($open:expr, $attributes:tt $($name:ident)*) => {
+        $( $crate::contract!(@ $open, $attributes $name); )*
+    };
+    (@ $open:expr, [$(#[$attribute:meta])*] $name:ident) => {
+        #[tokio::test(flavor = "multi_thread")]
+        $(#[$attribute])*
+        async fn $name() {
+            let open = $open.await;
+            $crate::contract::$name(open.store.clone()).await;
+        }
+    };
+}
+
+type AnyStore = Arc<dyn Store>;
+
+pub fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_millis(seconds * 1_000)
+}
+
+fn hash(text: &str) -> PasswordHash {
+    // Stores don't look into it.
+    PasswordHash::stored(text)
+}
+
+/// A name that no other test has.
+fn fresh_name() -> UserName {
+    let suffix: String = Password::random().reveal().chars().filter(char::is_ascii_alphanumeric).collect();
+    format!("User.{suffix}").parse().unwrap()
+}
+
+pub async fn make(store: &AnyStore) -> User {
+    let (id, name) = (UserId::random(), fresh_name());
+    let new = NewUser { id, name, password: hash("first"), regions: BTreeSet::new(), created_at: at(1) };
+    store.create_user(&new).await.unwrap()
+}
+
+fn session(user: &User, until: i64) -> StoredSession {
+    let data = SessionData { user: user.id.clone(), epoch: user.epoch, since: at(5), until: at(until) };
+    // As long and as random as what a cookie says.
+    let key = SessionKey::of_cookie(user.id.as_str()).unwrap();
+    StoredSession { key, data }
+}
+
+fn token(user: &User, name: &str) -> (NewToken, TokenText) {
+    let text = TokenText::random();
+    let (id, user, hash) = (TokenId::random(), user.id.clone(), text.hash());
+    (NewToken { id, user, name: name.parse().unwrap(), hash, created_at: at(7) }, text)
+}
+
+pub async fn names_are_taken_once_in_any_case(store: AnyStore) {
+    let user = make(&store).await;
+    let name: UserName = user.name.as_str().to_uppercase().parse().unwrap();
+    let id = UserId::random();
+    let again = NewUser { id, name, password: hash("x"), regions: BTreeSet::new(), created_at: at(2) };
+    assert_eq!(store.create_user(&again).await, Err(CreateUserError::Taken));
+    let (found, _) = store.user_and_password(&again.name).await.unwrap().unwrap();
+    assert_eq!(found, user);
+}
+
+pub async fn a_user_is_as_it_was_made(store: AnyStore) {
+    let regions = BTreeSet::from([Region::Us, Region::Au]);
+    let (id, name) = (UserId::random(), fresh_name());
+    let new = NewUser { id, name, password: hash("first"), regions: regions.clone(), created_at: at(1) };
+    let user = store.create_user(&new).await.unwrap();
+    assert_eq!((&user.id, &user.name, user.created_at, user.disabled), (&new.id, &new.name, at(1), false));
+    assert_eq!(user.regions, regions);
+    assert_eq!(store.user(&new.id).await.unwrap(), Some(user.clone()));
+    assert_eq!(store.user_and_password(&new.name).await.unwrap(), Some((user.clone(), hash("first"))));
+    assert!(store.users().await.unwrap().contains(&user));
+    assert_eq!(store.user(&UserId::random()).await.unwrap(), None);
+    assert_eq!(store.user_and_password(&fresh_name()).await.unwrap(), None);
+}
+
+pub async fn only_one_of_many_gets_a_name(store: AnyStore) {
+    let name = fresh_name();
+    let crowd = (0..20).map(|_| {
+        let (store, name) = (store.clone(), name.clone());
+        tokio::spawn(async move {
+            let id = UserId::random();
+            let new = NewUser { id, name, password: hash("x"), regions: BTreeSet::new(), created_at: at(1) };
+            store.create_user(&new).await.is_ok()
+        })
+    });
+    let made = futures::future::join_all(crowd).await;
+    assert_eq!(made.into_iter().filter(|made| *made.as_ref().unwrap()).count(), 1);
+}
+
+pub async fn a_change_raises_the_revision_and_nothing_else(store: AnyStore) {
+    let user = make(&store).await;
+    let regions = BTreeSet::from([Region::Uk, Region::Eu]);
+    let changed = store.set_regions(&user.id, &regions).await.unwrap().unwrap();
+    let expected = User { revision: changed.revision, regions, ..user.clone() };
+    assert_eq!(changed, expected);
+    assert!(changed.revision > user.revision);
+    let none = store.set_regions(&user.id, &BTreeSet::new()).await.unwrap().unwrap();
+    assert!(none.regions.is_empty() && none.revision > changed.revision);
+    assert_eq!(store.user(&user.id).await.unwrap(), Some(none));
+    assert_eq!(store.set_regions(&UserId::random(), &BTreeSet::new()).await.unwrap(), None);
+}
+
+pub async fn changes_at_once_are_all_counted(store: AnyStore) {
+    let user = make(&store).await;
+    let changes = (0..40).map(|number| {
+        let (store, id) = (store.clone(), user.id.clone());
+        let region = Region::ALL[number % Region::ALL.len()];
+        tokio::spawn(async move { store.set_regions(&id, &BTreeSet::from([region])).await.unwrap().unwrap() })
+    });
+    let changed: Vec<User> = futures::future::join_all(changes).await.into_iter().map(Result::unwrap).collect();
+    let stored = store.user(&user.id).await.unwrap().unwrap();
+    assert_eq!(stored.revision, user.revision + 40, "none is lost");
+    // What is given is a state that was stored, at the change or after it: the newest is the last.
+    assert_eq!(changed.iter().max_by_key(|user| user.revision), Some(&stored));
+}
+
+pub async fn a_new_password_ends_sessions_and_replaces_only_what_is_known(store: AnyStore) {
+    let user = make(&store).await;
+    let open = session(&user, 100);
+    store.create_session(&open).await.unwrap();
+    assert_eq!(store.set_password(&user.id, Some(&hash("other")), &hash("second")).await.unwrap(), None);
+    assert_eq!(store.session(&open.key, at(10)).await.unwrap(), Some(open.clone()));
+    let changed = store.set_password(&user.id, Some(&hash("first")), &hash("second")).await.unwrap().unwrap();
+    assert!(changed.epoch > user.epoch && changed.revision > user.revision);
+    assert_eq!(store.session(&open.key, at(10)).await.unwrap(), None);
+    let reset = store.set_password(&user.id, None, &hash("third")).await.unwrap().unwrap();
+    assert!(reset.epoch > changed.epoch);
+    assert_eq!(store.user_and_password(&user.name).await.unwrap(), Some((reset, hash("third"))));
+}
+
+pub async fn a_hash_is_replaced_quietly(store: AnyStore) {
+    let user = make(&store).await;
+    store.rehash(&user.id, &hash("other"), &hash("wrong")).await.unwrap();
+    store.rehash(&user.id, &hash("first"), &hash("same, stronger")).await.unwrap();
+    let found = store.user_and_password(&user.name).await.unwrap();
+    assert_eq!(found, Some((user, hash("same, stronger"))));
+}
+
+pub async fn who_is_disabled_has_no_sessions(store: AnyStore) {
+    let user = make(&store).await;
+    let open = session(&user, 100);
+    store.create_session(&open).await.unwrap();
+    let disabled = store.set_disabled(&user.id, true).await.unwrap().unwrap();
+    assert!(disabled.disabled && disabled.epoch > user.epoch && disabled.revision > user.revision);
+    assert_eq!(store.session(&open.key, at(10)).await.unwrap(), None);
+    let enabled = store.set_disabled(&user.id, false).await.unwrap().unwrap();
+    assert!(!enabled.disabled && enabled.epoch == disabled.epoch);
+}
+
+pub async fn sessions_end_by_themselves_and_when_told(store: AnyStore) {
+    let user = make(&store).await;
+    let mut open = session(&user, 100);
+    store.create_session(&open).await.unwrap();
+    assert_eq!(store.session(&open.key, at(99)).await.unwrap(), Some(open.clone()));
+    assert_eq!(store.session(&open.key, at(100)).await.unwrap(), None);
+    open.data.until = at(200);
+    store.extend_session(&open).await.unwrap();
+    assert_eq!(store.session(&open.key, at(150)).await.unwrap(), Some(open.clone()));
+    let Changed { user: of, revision } = store.end_session(&open.key).await.unwrap().unwrap();
+    assert!(of == user.id && revision > user.revision);
+    assert_eq!(store.session(&open.key, at(150)).await.unwrap(), None);
+    assert_eq!(store.end_session(&open.key).await.unwrap(), None);
+}
+
+pub async fn an_ended_session_is_not_brought_back(store: AnyStore) {
+    let user = make(&store).await;
+    let open = session(&user, 100);
+    store.create_session(&open).await.unwrap();
+    let ended = store.end_sessions(&user.id).await.unwrap().unwrap();
+    assert!(ended.epoch > user.epoch && ended.revision > user.revision);
+    store.extend_session(&open).await.unwrap();
+    assert_eq!(store.session(&open.key, at(10)).await.unwrap(), None);
+}
+
+pub async fn tokens_belong_to_their_user(store: AnyStore) {
+    let (anna, bert) = (make(&store).await, make(&store).await);
+    let (new, text) = token(&anna, "my bot");
+    let made = store.create_token(&new, 5).await.unwrap();
+    assert_eq!((made.name.as_str(), &made.user, made.created_at, made.used_at), ("my bot", &anna.id, at(7), None));
+    assert_eq!(store.tokens_of(&anna.id).await.unwrap(), std::slice::from_ref(&made));
+    assert_eq!(store.tokens_of(&bert.id).await.unwrap(), []);
+    assert_eq!(store.token(&text.hash()).await.unwrap(), Some(made.clone()));
+    assert_eq!(store.token(&TokenText::random().hash()).await.unwrap(), None);
+    assert_eq!(store.revoke_token(&bert.id, &made.id).await.unwrap(), None, "it is somebody else's");
+    let changed = store.revoke_token(&anna.id, &made.id).await.unwrap().unwrap();
+    assert!(changed.user == anna.id && changed.revision > anna.revision);
+    assert_eq!(store.token(&text.hash()).await.unwrap(), None);
+    assert_eq!(store.revoke_token(&anna.id, &made.id).await.unwrap(), None);
+}
+
+pub async fn of_tokens_there_are_only_so_many(store: AnyStore) {
+    let user = make(&store).await;
+    let crowd = (0..12).map(|number| {
+        let (store, new) = (store.clone(), token(&user, &format!("number {number}")).0);
+        tokio::spawn(async move { store.create_token(&new, 5).await })
+    });
+    for made in futures::future::join_all(crowd).await {
+        assert!(matches!(made.unwrap(), Ok(_) | Err(CreateTokenError::TooMany)));
+    }
+    assert!(store.tokens_of(&user.id).await.unwrap().len() <= 5);
+    while store.create_token(&token(&user, "one more").0, 5).await.is_ok() {}
+    assert_eq!(store.tokens_of(&user.id).await.unwrap().len(), 5);
+}
+
+pub async fn use_of_a_token_is_noted_and_goes_only_forward(store: AnyStore) {
+    let user = make(&store).await;
+    let (new, text) = token(&user, "my bot");
+    store.create_token(&new, 5).await.unwrap();
+    for (noted, shown) in [(50, 50), (40, 50), (60, 60)] {
+        store.note_use(&new.id, at(noted)).await.unwrap();
+        assert_eq!(store.token(&text.hash()).await.unwrap().unwrap().used_at, Some(at(shown)));
+    }
+}
+
+pub async fn known_tells_what_there_is(store: AnyStore) {
+    let user = make(&store).await;
+    let (open, over) = (session(&user, 100), SessionKey::of_cookie("BAAAAAAAAAAAAAAAAAAAAA").unwrap());
+    store.create_session(&open).await.unwrap();
+    let (new, _) = token(&user, "my bot");
+    store.create_token(&new, 5).await.unwrap();
+    let users = [user.id.clone(), UserId::random()];
+    let tokens = [new.id.clone(), TokenId::random()];
+    let known = store.known(&users, &[open.key.clone(), over], &tokens, at(50)).await.unwrap();
+    assert_eq!(known.revisions.into_iter().collect::<Vec<_>>(), [(user.id, user.revision)]);
+    assert_eq!(known.sessions.into_iter().collect::<Vec<_>>(), std::slice::from_ref(&open.key));
+    assert_eq!(known.tokens.into_iter().collect::<Vec<_>>(), std::slice::from_ref(&new.id));
+    let later = store.known(&[], std::slice::from_ref(&open.key), &[], at(100)).await.unwrap();
+    assert!(later.sessions.is_empty() && later.revisions.is_empty());
+    assert!(store.sweep(at(100)).await.unwrap() >= 1);
+    store.extend_session(&open).await.unwrap();
+    assert_eq!(store.session(&open.key, at(50)).await.unwrap(), None, "it is swept away");
+}
+
+pub async fn a_deleted_user_leaves_nothing(store: AnyStore) {
+    let user = make(&store).await;
+    let open = session(&user, 100);
+    store.create_session(&open).await.unwrap();
+    let (new, text) = token(&user, "my bot");
+    store.create_token(&new, 5).await.unwrap();
+    assert!(store.delete_user(&user.id).await.unwrap());
+    assert_eq!(store.user(&user.id).await.unwrap(), None);
+    assert_eq!(store.session(&open.key, at(10)).await.unwrap(), None);
+    assert_eq!(store.token(&text.hash()).await.unwrap(), None);
+    assert_eq!(store.tokens_of(&user.id).await.unwrap(), []);
+    assert_eq!(store.set_regions(&user.id, &BTreeSet::new()).await.unwrap(), None);
+    assert!(!store.delete_user(&user.id).await.unwrap());
+    // The name is free again.
+    let (id, name) = (UserId::random(), user.name);
+    let new = NewUser { id, name, password: hash("x"), regions: BTreeSet::new(), created_at: at(1) };
+    store.create_user(&new).await.unwrap();
+}

@@ -1,0 +1,6 @@
+//! Every store of accounts does the same.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod contract;
+mod mongo;
+mod sqlite;

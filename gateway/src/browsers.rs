@@ -1,0 +1,92 @@
+//! What is particular to browsers: they send cookies by themselves, whoever's page it is, so what
+//! comes with a cookie is listened to only from our own.
+
+use accounts::SessionKey;
+use http::{HeaderMap, header};
+
+use crate::settings::Origin;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Browsers {
+    origins: Vec<Origin>,
+    secure: bool,
+}
+
+impl Browsers {
+    pub(crate) fn new(origins: Vec<Origin>, secure: bool) -> Self {
+        Self { origins, secure }
+    }
+
+    /// There is no page that would be ours.
+    pub(crate) fn are_none(&self) -> bool {
+        self.origins.is_empty()
+    }
+
+    /// Everything goes over TLS.
+    pub(crate) fn are_secure(&self) -> bool {
+        self.secure
+    }
+
+    /// The name of the session's cookie. With TLS it is one that no other host can set.
+    pub(crate) fn cookie(&self) -> &'static str {
+        if self.secure { "__Host-toteboard" } else { "toteboard" }
+    }
+
+    /// The session that a request's cookie names.
+    pub(crate) fn session_of(&self, headers: &HeaderMap) -> Option<SessionKey> {
+        self.cookie_in(headers).and_then(SessionKey::of_cookie)
+    }
+
+    pub(crate) fn cookie_in<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
+        let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+        cookies.flat_map(|cookies| cookies.split(';')).find_map(|cookie| {
+            let (name, value) = cookie.trim().split_once('=')?;
+            (name == self.cookie()).then_some(value)
+        })
+    }
+
+    /// The page that asks is ours.
+    pub(crate) fn is_ours(&self, headers: &HeaderMap) -> bool {
+        let mut said = headers.get_all(header::ORIGIN).iter();
+        match (said.next().and_then(|origin| origin.to_str().ok()), said.next()) {
+            (Some(origin), None) => self.origins.iter().any(|ours| ours.as_str() == origin),
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn headers(name: header::HeaderName, value: &'static str) -> HeaderMap {
+        HeaderMap::from_iter([(name, HeaderValue::from_static(value))])
+    }
+
+    #[test]
+    fn only_our_own_pages_are_listened_to() {
+        let browsers = Browsers::new(vec!["https://odds.example.com".parse().unwrap()], true);
+        assert!(browsers.is_ours(&headers(header::ORIGIN, "https://odds.example.com")));
+        for origin in [
+            "https://odds.example.com.evil.com",
+            "http://odds.example.com",
+            "https://odds.example.com:444",
+            "https://example.com",
+            "null",
+            "",
+        ] {
+            assert!(!browsers.is_ours(&headers(header::ORIGIN, origin)), "{origin:?}");
+        }
+        assert!(!browsers.is_ours(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn the_cookie_is_found_among_others() {
+        let browsers = Browsers::new(Vec::new(), false);
+        let found = |value| browsers.cookie_in(&headers(header::COOKIE, value)).map(str::to_owned);
+        assert_eq!(found("a=b; toteboard=x; c=d").as_deref(), Some("x"));
+        assert_eq!(found("a=b; nottoteboard=x"), None);
+    }
+}

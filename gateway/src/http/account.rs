@@ -1,0 +1,194 @@
+//! Making an account, signing in and out, and what only its owner may do with it.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Extension, Query, State, rejection::QueryRejection},
+};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use tower_sessions::Session;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    body::Body,
+    caller::{Caller, Person, begin_session, end_session},
+    error::{ApiError, Refusals},
+};
+use crate::{listener::Peer, sockets::Hub};
+
+pub(super) fn router() -> OpenApiRouter<Arc<Hub>> {
+    OpenApiRouter::new()
+        .routes(routes!(site))
+        .routes(routes!(register))
+        .routes(routes!(login))
+        .routes(routes!(logout))
+        .routes(routes!(me, delete))
+        .routes(routes!(password))
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Credentials {
+    /// 3 to 64 of letters, digits and `._-+@`; the same in any case.
+    name: String,
+    /// At least 10 characters, and not one that is easy to guess.
+    password: String,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Me {
+    id: String,
+    name: String,
+    created_at: String,
+}
+
+impl From<&accounts::User> for Me {
+    fn from(user: &accounts::User) -> Self {
+        Self {
+            id: user.id.as_str().to_owned(),
+            name: user.name.as_str().to_owned(),
+            created_at: user.created_at.to_string(),
+        }
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+struct Site {
+    /// Whether anybody may make an account.
+    registration: &'static str,
+    version: &'static str,
+}
+
+/// What there is to know before signing in.
+#[utoipa::path(get, path = "/api/site", tag = "account", responses((status = OK, body = Site)))]
+async fn site(State(hub): State<Arc<Hub>>) -> Json<Site> {
+    let registration = if hub.accounts.registration_is_open() { "open" } else { "closed" };
+    Json(Site { registration, version: env!("CARGO_PKG_VERSION") })
+}
+
+/// Makes an account and signs in to it.
+#[utoipa::path(
+    post, path = "/api/register", tag = "account", request_body = Credentials,
+    responses((status = CREATED, body = Me, description = "With a session's cookie."), Refusals),
+)]
+async fn register(
+    State(hub): State<Arc<Hub>>,
+    Extension(peer): Extension<Peer>,
+    session: Session,
+    Body(new): Body<Credentials>,
+) -> Result<(StatusCode, Json<Me>), ApiError> {
+    let user = hub.accounts.register(&new.name, &new.password, peer.address).await?;
+    begin_session(&hub, &session, &user).await?;
+    Ok((StatusCode::CREATED, Json((&user).into())))
+}
+
+/// Signs in.
+#[utoipa::path(
+    post, path = "/api/login", tag = "account", request_body = Credentials,
+    responses((status = OK, body = Me, description = "With a session's cookie."), Refusals),
+)]
+async fn login(
+    State(hub): State<Arc<Hub>>,
+    Extension(peer): Extension<Peer>,
+    session: Session,
+    Body(given): Body<Credentials>,
+) -> Result<Json<Me>, ApiError> {
+    let user = hub.accounts.sign_in(&given.name, &given.password, peer.address).await?;
+    begin_session(&hub, &session, &user).await?;
+    Ok(Json((&user).into()))
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Logout {
+    /// All sessions of the account, on all devices.
+    #[serde(default)]
+    everywhere: bool,
+}
+
+/// Ends the session and its connections, here or everywhere. Without a session nothing happens.
+#[utoipa::path(
+    post, path = "/api/logout", tag = "account", params(Logout), security(("session" = [])),
+    responses((status = NO_CONTENT), Refusals),
+)]
+async fn logout(
+    State(hub): State<Arc<Hub>>,
+    session: Session,
+    query: Result<Query<Logout>, QueryRejection>,
+    person: Result<Person, ApiError>,
+) -> Result<StatusCode, ApiError> {
+    let Query(Logout { everywhere }) =
+        query.map_err(|error| ApiError::Invalid { field: "query".into(), reason: error.body_text() })?;
+    match person {
+        Ok(Person { user, .. }) if everywhere => {
+            hub.account_changed(hub.accounts.end_sessions(&user.id).await?);
+        }
+        Ok(_) | Err(ApiError::Accounts(accounts::AccountsError::Unauthenticated)) => {
+            end_session(&hub, &session).await?
+        }
+        Err(other) => return Err(other),
+    }
+    session.flush().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Who is signed in.
+#[utoipa::path(
+    get, path = "/api/me", tag = "account", security(("session" = []), ("token" = [])),
+    responses((status = OK, body = Me), Refusals),
+)]
+async fn me(Caller { user }: Caller) -> Json<Me> {
+    Json((&user).into())
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Deletion {
+    /// Once more, to be sure who asks.
+    password: String,
+}
+
+/// Deletes the account with all that belongs to it.
+#[utoipa::path(
+    delete, path = "/api/me", tag = "account", request_body = Deletion, security(("session" = [])),
+    responses((status = NO_CONTENT), Refusals),
+)]
+async fn delete(
+    State(hub): State<Arc<Hub>>,
+    Extension(peer): Extension<Peer>,
+    Person { user, session }: Person,
+    Body(given): Body<Deletion>,
+) -> Result<StatusCode, ApiError> {
+    hub.account_changed(hub.accounts.delete(&user, &given.password, peer.address).await?);
+    session.flush().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewPassword {
+    current_password: String,
+    new_password: String,
+}
+
+/// Changes the password and ends all sessions; the one that asks goes on as a new one.
+#[utoipa::path(
+    put, path = "/api/password", tag = "account", request_body = NewPassword, security(("session" = [])),
+    responses((status = NO_CONTENT, description = "With a new session's cookie."), Refusals),
+)]
+async fn password(
+    State(hub): State<Arc<Hub>>,
+    Extension(peer): Extension<Peer>,
+    Person { user, session }: Person,
+    Body(given): Body<NewPassword>,
+) -> Result<StatusCode, ApiError> {
+    let (current, new) = (&given.current_password, &given.new_password);
+    let user = hub.accounts.change_password(&user, current, new, peer.address).await?;
+    hub.account_changed((&user).into());
+    begin_session(&hub, &session, &user).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

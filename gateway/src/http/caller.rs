@@ -1,0 +1,104 @@
+//! Who asks: somebody with a session's cookie, or a program with a token.
+
+use std::sync::Arc;
+
+use accounts::{AccountsError, Identity, SESSION_DATA, SessionData, SessionKey, User};
+use axum::{
+    extract::{FromRef, FromRequestParts},
+    http::request::Parts,
+};
+use http::header;
+use odds::Timestamp;
+use tower_sessions::{Expiry, Session};
+
+use super::error::ApiError;
+use crate::{listener::Peer, sockets::Hub};
+
+const UNAUTHENTICATED: ApiError = ApiError::Accounts(AccountsError::Unauthenticated);
+
+/// Anybody who is signed in, however.
+pub(super) struct Caller {
+    pub(super) user: User,
+}
+
+/// Somebody who signed in with the password: may do what tokens may not.
+pub(super) struct Person {
+    pub(super) user: User,
+    pub(super) session: Session,
+}
+
+impl<S> FromRequestParts<S> for Caller
+where
+    S: Send + Sync,
+    Arc<Hub>: FromRef<S>,
+{
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let hub = Arc::<Hub>::from_ref(state);
+        if let Some(given) = parts.headers.get(header::AUTHORIZATION) {
+            let token = given.to_str().ok().and_then(|given| given.split_once(' '));
+            let token =
+                token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
+            let peer = parts.extensions.get::<Peer>().expect("the listener says who it is");
+            let (_, user) = hub.accounts.by_token(token.unwrap_or_default(), peer.address).await?;
+            return Ok(Self { user });
+        }
+        let Person { user, .. } = Person::from_request_parts(parts, state).await?;
+        Ok(Self { user })
+    }
+}
+
+impl<S> FromRequestParts<S> for Person
+where
+    S: Send + Sync,
+    Arc<Hub>: FromRef<S>,
+{
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let hub = Arc::<Hub>::from_ref(state);
+        if parts.headers.contains_key(header::AUTHORIZATION) {
+            return Err(ApiError::TokenNotEnough);
+        }
+        let session = parts.extensions.get::<Session>().expect("the layer is there").clone();
+        let (Identity::Session { .. }, user) = known(&hub, &session).await? else { return Err(UNAUTHENTICATED) };
+        Ok(Self { user, session })
+    }
+}
+
+/// Whose session this is. One that is used lasts longer.
+async fn known(hub: &Hub, session: &Session) -> Result<(Identity, User), ApiError> {
+    let data: Option<SessionData> = session.get(SESSION_DATA).await?;
+    let (Some(data), Some(id)) = (data, session.id()) else { return Err(UNAUTHENTICATED) };
+    let (identity, user) = hub.accounts.by_session_data(&SessionKey::of(id), &data).await?;
+    if let Some(data) = hub.accounts.extend_session(&data) {
+        write(session, &data).await?;
+    }
+    Ok((identity, user))
+}
+
+/// A new session, whatever was before: an id that somebody else may know is never signed in.
+pub(super) async fn begin_session(hub: &Arc<Hub>, session: &Session, user: &User) -> Result<(), ApiError> {
+    end_session(hub, session).await?;
+    session.cycle_id().await?;
+    write(session, &hub.accounts.begin_session(user)).await
+}
+
+async fn write(session: &Session, data: &SessionData) -> Result<(), ApiError> {
+    session.insert(SESSION_DATA, data).await?;
+    let seconds = data.until.millis_since(Timestamp::from_millis(0)) / 1_000;
+    let end = time::OffsetDateTime::from_unix_timestamp(seconds).expect("within the years that are counted");
+    session.set_expiry(Some(Expiry::AtDateTime(end)));
+    Ok(session.save().await?)
+}
+
+/// Ends the session, and its sockets everywhere.
+pub(super) async fn end_session(hub: &Arc<Hub>, session: &Session) -> Result<(), ApiError> {
+    if let Some(id) = session.id()
+        && let Some(changed) = hub.accounts.end_session(&SessionKey::of(id)).await?
+    {
+        hub.account_changed(changed);
+    }
+    Ok(())
+}

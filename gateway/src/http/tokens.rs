@@ -1,0 +1,97 @@
+//! Tokens: how programs sign in. Only a person makes and revokes them.
+
+use std::sync::Arc;
+
+use accounts::{Token, TokenId};
+use axum::{
+    Json,
+    extract::{Path, State},
+};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    body::Body,
+    caller::Person,
+    error::{ApiError, Refusals},
+};
+use crate::sockets::Hub;
+
+pub(super) fn router() -> OpenApiRouter<Arc<Hub>> {
+    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(revoke))
+}
+
+#[derive(Serialize, ToSchema)]
+struct Listed {
+    id: String,
+    name: String,
+    created_at: String,
+    /// To the minute; nothing: never.
+    used_at: Option<String>,
+}
+
+impl From<Token> for Listed {
+    fn from(token: Token) -> Self {
+        Self {
+            id: token.id.as_str().to_owned(),
+            name: token.name.as_str().to_owned(),
+            created_at: token.created_at.to_string(),
+            used_at: token.used_at.map(|at| at.to_string()),
+        }
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+struct Made {
+    #[serde(flatten)]
+    listed: Listed,
+    /// The token itself. It is shown this once.
+    token: String,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    /// 1 to 64 characters: what its owner knows it by.
+    name: String,
+}
+
+/// The tokens of the account, without what is secret.
+#[utoipa::path(
+    get, path = "/api/tokens", tag = "tokens", security(("session" = [])),
+    responses((status = OK, body = Vec<Listed>), Refusals),
+)]
+async fn list(State(hub): State<Arc<Hub>>, Person { user, .. }: Person) -> Result<Json<Vec<Listed>>, ApiError> {
+    let tokens = hub.accounts.tokens_of(&user.id).await?;
+    Ok(Json(tokens.into_iter().map(Listed::from).collect()))
+}
+
+/// Makes a token.
+#[utoipa::path(
+    post, path = "/api/tokens", tag = "tokens", request_body = Wanted, security(("session" = [])),
+    responses((status = CREATED, body = Made), Refusals),
+)]
+async fn create(
+    State(hub): State<Arc<Hub>>,
+    Person { user, .. }: Person,
+    Body(wanted): Body<Wanted>,
+) -> Result<(StatusCode, Json<Made>), ApiError> {
+    let (token, text) = hub.accounts.create_token(&user.id, &wanted.name).await?;
+    Ok((StatusCode::CREATED, Json(Made { listed: token.into(), token: text.reveal().to_owned() })))
+}
+
+/// Revokes a token; its connections end.
+#[utoipa::path(
+    delete, path = "/api/tokens/{id}", tag = "tokens", params(("id" = String, Path)), security(("session" = [])),
+    responses((status = NO_CONTENT), Refusals),
+)]
+async fn revoke(
+    State(hub): State<Arc<Hub>>,
+    Person { user, .. }: Person,
+    Path(id): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    hub.account_changed(hub.accounts.revoke_token(&user.id, &TokenId::named(&id)).await?);
+    Ok(StatusCode::NO_CONTENT)
+}
