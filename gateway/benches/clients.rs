@@ -53,6 +53,7 @@ const BYTES_A_SECOND: usize = 2_048;
 const STOPS_FOR: Duration = Duration::from_secs(15);
 const READS_FOR: Duration = Duration::from_secs(5);
 const CROWD: usize = 5_000;
+const SIGN_INS: usize = 200;
 
 fn main() {
     let minutes: f64 = 2.0;
@@ -80,6 +81,7 @@ fn main() {
                 author.step(moves).await;
             }
         });
+        sign_ins(&gateway).await;
         let board = crowd(&gateway).await;
         pause.store(1_000 / STEPS_A_SECOND, Ordering::Relaxed);
         slow(&gateway, history, minutes, board, async move || {
@@ -110,6 +112,7 @@ impl Gateway {
             .args(kafka.properties.iter().map(|property| format!("--kafka={property}")))
             .arg(format!("--store=sqlite:{}", folder.path().join("accounts.db").display()))
             .args(["--max-connections-per-address=100000", "--max-connections-per-user=100000", "--log=warn"])
+            .arg("--attempts-per-minute=1000000")
             .arg(format!("--admin={admin}"))
             .stdout(Stdio::null());
         Self { child: command.spawn().unwrap(), _folder: folder, address, admin }
@@ -125,12 +128,7 @@ impl Gateway {
     }
 
     async fn get(&self, address: &str, path: &str) -> Option<String> {
-        let mut stream = TcpStream::connect(address).await.ok()?;
-        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
-        tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await.ok()?;
-        let mut answer = String::new();
-        tokio::io::AsyncReadExt::read_to_string(&mut stream, &mut answer).await.ok()?;
-        Some(answer)
+        ask(address, &format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")).await
     }
 
     /// An upper bound, in milliseconds, of how late a tick of the region began.
@@ -160,6 +158,40 @@ impl Drop for Gateway {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+async fn ask(address: &str, request: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(address).await.ok()?;
+    tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await.ok()?;
+    let mut answer = String::new();
+    tokio::io::AsyncReadExt::read_to_string(&mut stream, &mut answer).await.ok()?;
+    Some(answer)
+}
+
+/// Two hundred sign-ins in flight all the time, for some seconds: each costs a hash of a password.
+async fn sign_ins(gateway: &Gateway) {
+    let before = gateway.latest_tick().await;
+    let end = Instant::now() + Duration::from_secs(10);
+    let mut flood = JoinSet::new();
+    for n in 0..SIGN_INS {
+        let address = gateway.address.clone();
+        flood.spawn(async move {
+            let mut answered = 0;
+            while Instant::now() < end {
+                let body = json!({ "name": format!("nobody.{n}"), "password": "a wrong password" }).to_string();
+                let head = "POST /api/login HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json";
+                let request = format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+                let answer = ask(&address, &request).await.unwrap();
+                answered += usize::from(answer.starts_with("HTTP/1.1 401"));
+            }
+            answered
+        });
+    }
+    let answered: usize = flood.join_all().await.into_iter().sum();
+    println!(
+        "sign-ins: {SIGN_INS} in flight for 10 s, {answered} answered; ticks at most {} ms late, {before} ms before",
+        gateway.latest_tick().await
+    );
 }
 
 fn auth(regions: &[Region]) -> serde_json::Value {

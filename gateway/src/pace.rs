@@ -13,7 +13,7 @@ const MOST_AT_ONCE: usize = 1 << 20;
 const AT_FIRST: f64 = 8_192.0;
 
 /// What a client is believed to take. Belief grows by doubling, and only when so much was taken so
-/// fast that buffers on the way don't explain it; one frame that had to be waited for shows how fast
+/// fast that buffers on the way don't explain it; one frame that had to be waited for shows how slow
 /// the client really is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pace {
@@ -29,7 +29,7 @@ impl Pace {
         Self { speed: AT_FIRST, since: now, bytes: 0 }
     }
 
-    /// So many bytes were taken at once that were sent at this time.
+    /// So many bytes, sent at this time, are taken now.
     pub(crate) fn took(&mut self, bytes: usize, sent: Instant, now: Instant) {
         if self.bytes == 0 {
             self.since = sent;
@@ -46,10 +46,16 @@ impl Pace {
         }
     }
 
-    /// So many bytes were waited for so long.
-    pub(crate) fn waited(&mut self, bytes: usize, time: Duration) {
-        self.speed = bytes as f64 / time.as_secs_f64().max(0.001);
-        self.bytes = 0;
+    /// The same, and something else had to wait for it. The last bytes of a frame may wait for a moment
+    /// only, when the others went into a buffer: that shows how slow a client is, not how fast.
+    pub(crate) fn kept_waiting(&mut self, bytes: usize, sent: Instant, now: Instant) {
+        let measured = bytes as f64 / now.saturating_duration_since(sent).as_secs_f64().max(0.001);
+        if measured < self.speed {
+            self.speed = measured;
+            self.bytes = 0;
+        } else {
+            self.took(bytes, sent, now);
+        }
     }
 
     /// How much to send at once: few different sizes, so that clients of about the same speed share
@@ -84,7 +90,7 @@ mod tests {
     fn small_frames_prove_nothing() {
         let mut now = Instant::now();
         let mut pace = Pace::new(now);
-        pace.waited(8_192, Duration::from_secs(4));
+        pace.kept_waiting(8_192, now, now + Duration::from_secs(4));
         let slow = pace.at_once();
         for _ in 0..100_000 {
             pace.took(200, now, now + MOMENT);
@@ -95,10 +101,23 @@ mod tests {
 
     #[test]
     fn who_had_to_be_waited_for_gets_what_it_takes_in_a_few_seconds() {
-        let mut pace = Pace::new(Instant::now());
-        for (speed, bytes) in [(1, 4_096), (2_100, 8_192), (100_000, 262_144), (1_000_000_000, MOST_AT_ONCE)] {
-            pace.waited(speed, Duration::from_secs(1));
+        for (speed, bytes) in [(1, 4_096), (2_100, 8_192), (5_000, 16_384)] {
+            let now = Instant::now();
+            let mut pace = Pace::new(now);
+            pace.kept_waiting(speed, now, now + Duration::from_secs(1));
             assert_eq!(pace.at_once(), bytes, "at {speed} bytes a second");
         }
+    }
+
+    #[test]
+    fn a_moment_of_waiting_is_no_proof_of_speed() {
+        let mut now = Instant::now();
+        let mut pace = Pace::new(now);
+        pace.kept_waiting(8_192, now, now + Duration::from_secs(4));
+        for _ in 0..3 {
+            pace.kept_waiting(1_000, now, now + MOMENT);
+            now += MOMENT;
+        }
+        assert_eq!(pace.at_once(), 8_192);
     }
 }

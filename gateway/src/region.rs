@@ -764,9 +764,10 @@ impl Member {
         }
         if self.judged != self.last.number {
             self.judged = self.last.number;
+            let Sent { bytes, at, .. } = self.last;
             match std::mem::take(&mut self.blocked) {
-                true => self.pace.waited(self.last.bytes, self.last.at.elapsed()),
-                false => self.pace.took(self.last.bytes, self.last.at, Instant::now()),
+                true => self.pace.kept_waiting(bytes, at, Instant::now()),
+                false => self.pace.took(bytes, at, Instant::now()),
             }
         }
         true

@@ -510,7 +510,7 @@ impl Hub {
     /// Something of an account is in the store that was not before: its clients here and at other
     /// gateways look again.
     pub(crate) fn account_changed(self: &Arc<Self>, changed: Changed) {
-        self.recheck(changed.user.clone(), changed.revision);
+        self.recheck(&changed.user, changed.revision);
         let control = self.control.clone();
         tokio::spawn(async move {
             let message = ControlMessage::User { user: changed.user.as_str().to_owned(), revision: changed.revision };
@@ -521,10 +521,10 @@ impl Hub {
     }
 
     /// The clients of this user look again, if they have not seen this revision.
-    fn recheck(self: &Arc<Self>, user: UserId, revision: u64) {
+    fn recheck(self: &Arc<Self>, user: &UserId, revision: u64) {
         let clients: Vec<Arc<Client>> = {
             let clients = self.clients();
-            let sids = clients.of_user.get(&user).into_iter().flatten();
+            let sids = clients.of_user.get(user).into_iter().flatten();
             sids.filter_map(|sid| clients.connected.get(sid).cloned()).collect()
         };
         for client in clients {
@@ -549,7 +549,7 @@ impl Hub {
                 () = stop.cancelled() => return Ok(()),
                 message = control.next() => {
                     if let ControlMessage::User { user, revision } = message {
-                        self.recheck(UserId::named(&user), revision);
+                        self.recheck(&UserId::named(&user), revision);
                     }
                 }
                 _ = look_up.tick() => self.look_up().await,

@@ -32,7 +32,7 @@ pub use event::{
 };
 pub use filter::{Filter, InvalidFilter};
 pub use hello::{BadHello, Hello, read_regions};
-pub use live::{Live, News, event_of};
+pub use live::{Live, News, Touched, event_of};
 pub use marker::{Credits, FeedState, Marker, SportFreshness};
 pub use mirror::{Applied, Mirror, MirrorEvent};
 pub use pending::Pending;

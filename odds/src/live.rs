@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-use crate::{Applied, Cursor, Feed, Mirror, OddsPayload, Region, SnapshotPayload, Subscriptions};
+use crate::{Applied, Cursor, EventId, Feed, Mirror, OddsPayload, Region, SnapshotPayload, Subscriptions};
 
 /// What an event of the protocol came to.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -28,6 +28,20 @@ pub struct Live {
     pub feeds: BTreeMap<Region, Feed>,
     /// Asked for, and not answered yet.
     asked: BTreeSet<Region>,
+    touched: Touched,
+}
+
+/// Which events changed, were added or removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Touched {
+    Some(BTreeSet<EventId>),
+    All,
+}
+
+impl Default for Touched {
+    fn default() -> Self {
+        Self::Some(BTreeSet::new())
+    }
 }
 
 impl Live {
@@ -52,6 +66,7 @@ impl Live {
         self.feeds.retain(|region, _| subscriptions.regions.contains(region));
         self.asked.retain(|region| subscriptions.regions.contains(region));
         self.regions = subscriptions.regions;
+        self.touched = Touched::All;
         News::Regions
     }
 
@@ -61,6 +76,7 @@ impl Live {
             Applied::Partly => News::Nothing,
             _ => {
                 self.asked.remove(&region);
+                self.touched = Touched::All;
                 News::Board(region)
             }
         }
@@ -73,11 +89,20 @@ impl Live {
             Applied::OutOfStep if self.asked.insert(region) => News::Resync(region, board.cursor()),
             // What doesn't fit until the answer comes is part of the answer.
             Applied::OutOfStep => News::Nothing,
-            _ => {
+            Applied::Changed(events) => {
                 self.asked.remove(&region);
+                if let Touched::Some(touched) = &mut self.touched {
+                    touched.extend(events);
+                }
                 News::Board(region)
             }
+            Applied::Replaced | Applied::Partly => News::Nothing,
         }
+    }
+
+    /// What changed since this was asked last.
+    pub fn touched(&mut self) -> Touched {
+        std::mem::take(&mut self.touched)
     }
 
     /// A new connection answers nothing that the last was asked.
@@ -120,6 +145,18 @@ mod tests {
         assert_eq!(live.take("odds", &odds(CURSORS[0], CURSORS[2])), News::Resync(Region::Us, Some(at)));
         assert_eq!(live.take("odds", &odds(CURSORS[0], CURSORS[2])), News::Nothing, "it is asked for once");
         assert_eq!(live.cursors().get(&Region::Us), Some(&at));
+    }
+
+    #[test]
+    fn what_changed_is_told_once() {
+        let mut live = Live::default();
+        live.take("snapshot", &format!(r#"{{"region":"us","cursor":"{}","events":[]}}"#, CURSORS[0]));
+        assert_eq!(live.touched(), Touched::All);
+        let gone = r#"{"id":"a","removed":true}"#;
+        let odds = format!(r#"{{"region":"us","prev":"{}","cursor":"{}","events":[{gone}]}}"#, CURSORS[0], CURSORS[1]);
+        live.take("odds", &odds);
+        assert_eq!(live.touched(), Touched::Some(["a".parse().unwrap()].into()));
+        assert_eq!(live.touched(), Touched::default());
     }
 
     #[test]

@@ -13,7 +13,7 @@ use tokio::{
 };
 use tokio_tungstenite::{
     WebSocketStream, client_async,
-    tungstenite::{self, Message},
+    tungstenite::{self, ClientRequestBuilder, Message, http::Uri},
 };
 
 /// How long the gateway may take to let a client in.
@@ -32,6 +32,10 @@ pub enum ClientError {
     WebSocket(#[from] Box<tungstenite::Error>),
     #[error(transparent)]
     Io(#[from] io::Error),
+}
+
+fn not_said(error: impl std::fmt::Display) -> ClientError {
+    ClientError::Unexpected(error.to_string())
 }
 
 /// What comes from the gateway.
@@ -66,8 +70,22 @@ impl Client {
 impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     /// The same over a connection of your own making.
     pub async fn connect_over(stream: S, host: &str, auth: &Value) -> Result<Self, ClientError> {
-        let url = format!("ws://{host}/socket.io/?EIO=4&transport=websocket");
-        let (socket, _) = client_async(url, stream).await.map_err(Box::new)?;
+        Self::connect_with(stream, host, &[], auth).await
+    }
+
+    /// The same with headers: a proxy may want some.
+    pub async fn connect_with(
+        stream: S,
+        host: &str,
+        headers: &[(&str, &str)],
+        auth: &Value,
+    ) -> Result<Self, ClientError> {
+        let url: Uri = format!("ws://{host}/socket.io/?EIO=4&transport=websocket").parse().map_err(not_said)?;
+        let mut request = ClientRequestBuilder::new(url);
+        for (name, value) in headers {
+            request = request.with_header(*name, *value);
+        }
+        let (socket, _) = client_async(request, stream).await.map_err(Box::new)?;
         let mut this = Self { socket, requests: 0 };
         let welcome = async {
             let open = this.packet().await?;

@@ -128,7 +128,7 @@ async fn logout(
             hub.account_changed(hub.accounts.end_sessions(&user.id).await?);
         }
         Ok(_) | Err(ApiError::Accounts(accounts::AccountsError::Unauthenticated)) => {
-            end_session(&hub, &session).await?
+            end_session(&hub, &session).await?;
         }
         Err(other) => return Err(other),
     }

@@ -2,7 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that meets the unexpected fails")]
 
+mod accounts;
 mod author;
+mod break_in;
+mod browser;
 mod examples;
 mod guest;
 mod http;

@@ -1,0 +1,457 @@
+//! Accounts from outside: what people and programs do, and what changes everywhere when they do it.
+
+use std::collections::BTreeSet;
+
+use accounts::{Identity, SessionKey, StoreUrl};
+use gateway::UserCommand;
+use odds::{Region, Timestamp};
+use serde_json::{Value, json};
+
+use crate::{
+    browser::{Browser, PASSWORD, Socket, refusal},
+    http,
+    stage::{Running, Stage, until},
+};
+
+const OPEN: [&str; 3] = ["--registration=open", "--attempts-per-minute=100000", "--recheck=1"];
+
+async fn two_gateways() -> (Stage, Running, Running) {
+    let stage = Stage::set().await;
+    let one = stage.starting("one", &OPEN).await;
+    let other = stage.starting("other", &OPEN).await;
+    one.is_ready().await;
+    other.is_ready().await;
+    (stage, one, other)
+}
+
+async fn one_gateway(settings: &[&str]) -> (Stage, Running) {
+    let stage = Stage::set().await;
+    let gateway = stage.starting("one", &[&OPEN, settings].concat()).await;
+    (stage, gateway)
+}
+
+fn regions(answer: &http::Answer) -> Value {
+    assert_eq!(answer.status, 200);
+    answer.json()["regions"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_register_sign_in_and_out() {
+    let (_stage, gateway) = one_gateway(&[]).await;
+    let mut anna = Browser::new(&gateway.address);
+    assert_eq!(anna.get("/api/site").await.json()["registration"], "open");
+    assert_eq!(anna.get("/api/me").await.status, 401);
+    let made = anna.post("/api/register", &json!({ "name": "Anna@example.com", "password": PASSWORD })).await;
+    assert_eq!((made.status, made.json()["name"].as_str()), (201, Some("Anna@example.com")));
+    let cookie = &made.headers["set-cookie"];
+    for attribute in ["HttpOnly", "SameSite=Lax", "Path=/", "Max-Age="] {
+        assert!(cookie.contains(attribute), "{cookie}");
+    }
+    assert_eq!(anna.get("/api/me").await.json()["name"], "Anna@example.com");
+    assert_eq!(anna.ask("POST", "/api/logout", None).await.status, 204);
+    assert_eq!(anna.cookie, None);
+    assert_eq!(anna.get("/api/me").await.status, 401);
+    assert_eq!(anna.sign_in("anna@EXAMPLE.com", "not her password").await.status, 401);
+    assert_eq!(anna.sign_in("anna@EXAMPLE.com", PASSWORD).await.status, 200);
+    assert_eq!(anna.get("/api/me").await.status, 200);
+    // Signing out without a session is no mistake.
+    assert_eq!(Browser::new(&gateway.address).ask("POST", "/api/logout", None).await.status, 204);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_is_said_of_the_field() {
+    let (_stage, gateway) = one_gateway(&[]).await;
+    let mut anna = Browser::new(&gateway.address);
+    anna.register("anna").await;
+    for (path, body, field, says) in [
+        ("/api/register", json!({ "name": "x", "password": PASSWORD }), "name", "3 to 64"),
+        ("/api/register", json!({ "name": "ANNA", "password": PASSWORD }), "name", "somebody else"),
+        ("/api/register", json!({ "name": "bert", "password": "short" }), "password", "at least 10"),
+        ("/api/register", json!({ "name": "bert", "password": "password123" }), "password", "easy to guess"),
+        ("/api/register", json!({ "name": "bert" }), "body", "password"),
+        ("/api/tokens", json!({ "name": "" }), "name", "1 to 64"),
+    ] {
+        let answer = anna.post(path, &body).await;
+        assert_eq!(answer.status, 422, "{path} {body}");
+        let error = &answer.json()["error"];
+        assert_eq!(error["code"], "invalid");
+        let reason = error["fields"][field].as_str().unwrap_or_else(|| panic!("{error}"));
+        assert!(reason.contains(says), "{reason}");
+    }
+    let wanted = anna.put("/api/subscriptions", &json!({ "regions": ["uk", "mars"] })).await;
+    assert!(wanted.json()["error"]["fields"]["regions"].as_str().unwrap().contains("mars"));
+    let new = json!({ "current_password": PASSWORD, "new_password": "aaaaaaaaaaaaa" });
+    let answer = anna.put("/api/password", &new).await;
+    assert!(answer.json()["error"]["fields"]["new_password"].is_string());
+}
+
+/// The one is told by the other, through Kafka, and both by what is stored.
+#[tokio::test(flavor = "multi_thread")]
+async fn subscriptions_move_every_socket_everywhere() {
+    let (_stage, one, other) = two_gateways().await;
+    let mut anna = Browser::new(&one.address);
+    anna.register("anna").await;
+    assert_eq!(regions(&anna.get("/api/subscriptions").await), json!([]));
+    let mut here = anna.socket(None).await.unwrap();
+    let mut there = anna_at(&other, &anna).await;
+    let mut own = anna.socket_with(None, json!({ "regions": ["au"] })).await.unwrap();
+    for socket in [&mut here, &mut there] {
+        socket.comes_to(&[]).await;
+    }
+    own.comes_to(&["au"]).await;
+
+    let began = tokio::time::Instant::now();
+    let put = anna.put("/api/subscriptions", &json!({ "regions": ["eu", "uk", "eu"] })).await;
+    assert_eq!(regions(&put), json!(["uk", "eu"]));
+    for socket in [&mut here, &mut there] {
+        socket.comes_to(&["uk", "eu"]).await;
+    }
+    println!("both gateways followed after {:?}", began.elapsed());
+    // By an event of a socket, the same.
+    there.client.ask("subscribe", &json!({ "regions": ["us"] })).await.unwrap();
+    for socket in [&mut here, &mut there] {
+        socket.comes_to(&["us"]).await;
+    }
+    assert_eq!(regions(&anna.get("/api/subscriptions").await), json!(["us"]));
+    assert_eq!(regions(&anna.put("/api/subscriptions", &json!({ "regions": [] })).await), json!([]));
+    here.comes_to(&[]).await;
+    // One with regions of its own keeps them, and changes nobody else's.
+    own.client.ask("subscribe", &json!({ "regions": ["au", "us"] })).await.unwrap();
+    own.comes_to(&["us", "au"]).await;
+    assert_eq!(regions(&anna.get("/api/subscriptions").await), json!([]));
+}
+
+async fn anna_at(gateway: &Running, anna: &Browser) -> Socket {
+    let there = Browser { origin: Some(format!("http://{}", gateway.address)), ..anna.clone() };
+    there.socket(Some(&gateway.address)).await.unwrap()
+}
+
+/// As if a gateway had died between writing and telling.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_told_is_found_all_the_same() {
+    let (stage, gateway) = one_gateway(&[]).await;
+    let mut anna = Browser::new(&gateway.address);
+    anna.register("anna").await;
+    let mut socket = anna.socket(None).await.unwrap();
+    socket.comes_to(&[]).await;
+    let (user, _) = stage.store.user_and_password(&"anna".parse().unwrap()).await.unwrap().unwrap();
+    stage.store.set_regions(&user.id, &BTreeSet::from([Region::Au])).await.unwrap();
+    socket.comes_to(&["au"]).await;
+    // The same of a session that is over without a word, and of a token.
+    let (_, token) = anna.make_token("bot").await;
+    let mut bot = Socket::with_token(&gateway.address, &token).await.unwrap();
+    bot.comes_to(&["au"]).await;
+    let key = session_of(&anna);
+    stage.store.end_session(&key).await.unwrap();
+    assert_eq!(socket.ends().await.as_deref(), Some("signed_out"));
+    bot.is_alive().await;
+    let token = stage.store.tokens_of(&user.id).await.unwrap().remove(0);
+    stage.store.revoke_token(&user.id, &token.id).await.unwrap();
+    assert_eq!(bot.ends().await.as_deref(), Some("signed_out"));
+}
+
+fn session_of(browser: &Browser) -> SessionKey {
+    SessionKey::of_cookie(browser.cookie.as_ref().unwrap().split_once('=').unwrap().1).unwrap()
+}
+
+/// Many changes at once, here and there, by request and by socket, while sockets sign in: in the end
+/// each shows what is stored.
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_at_once_end_with_what_is_stored() {
+    let (_stage, one, other) = two_gateways().await;
+    let mut anna = Browser::new(&one.address);
+    anna.register("anna").await;
+    let mut sockets = Vec::new();
+    for n in 0..6 {
+        let gateway = [&one, &other][n % 2];
+        sockets.push(anna_at(gateway, &anna).await);
+    }
+    let sets: [&[&str]; 5] = [&["us"], &["uk", "eu"], &[], &["au", "us"], &["us", "uk", "eu", "au"]];
+    let mut changing = tokio::task::JoinSet::new();
+    for (n, set) in (0..20).zip(sets.into_iter().cycle()) {
+        let gateway = [&one, &other][n % 2];
+        let mut tab = Browser { address: gateway.address.clone(), ..anna.clone() };
+        tab.origin = Some(format!("http://{}", gateway.address));
+        changing.spawn(async move {
+            let put = tab.put("/api/subscriptions", &json!({ "regions": set })).await;
+            assert_eq!(put.status, 200);
+            // And one that comes in the middle of it.
+            tab.socket(None).await.unwrap()
+        });
+    }
+    while let Some(joined) = changing.join_next().await {
+        sockets.push(joined.unwrap());
+    }
+    let stored = regions(&anna.get("/api/subscriptions").await);
+    let stored: Vec<&str> = stored.as_array().unwrap().iter().map(|region| region.as_str().unwrap()).collect();
+    // A last change that all have to come by, so that what each shows before it is its final state.
+    for socket in &mut sockets {
+        let shows = async {
+            loop {
+                let told: Vec<&str> = socket.live.regions.iter().map(|region| region.key()).collect();
+                if told == stored {
+                    // Nothing else follows.
+                    if tokio::time::timeout(std::time::Duration::from_millis(300), next_regions(socket)).await.is_err()
+                    {
+                        return;
+                    }
+                } else {
+                    next_regions(socket).await;
+                }
+            }
+        };
+        tokio::time::timeout(crate::stage::DEADLINE, shows).await.expect("it shows what is stored");
+    }
+}
+
+async fn next_regions(socket: &mut Socket) {
+    loop {
+        if let client::Said::Event { name, payload } = socket.client.next().await.unwrap()
+            && socket.live.take(&name, &payload) == odds::News::Regions
+        {
+            return;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_socket_outlives_what_let_it_in() {
+    let (stage, one, other) = two_gateways().await;
+    let mut anna = Browser::new(&one.address);
+    anna.register("anna").await;
+    let (token_id, token) = anna.make_token("bot").await;
+    let signed_out = Some("signed_out".to_owned());
+
+    // Signing out ends this session's, at both gateways, and nothing else.
+    let mut phone = Browser::new(&one.address);
+    phone.sign_in("anna", PASSWORD).await;
+    let (mut here, mut there) = (anna.socket(None).await.unwrap(), anna_at(&other, &anna).await);
+    let mut on_phone = anna_at(&other, &phone).await;
+    let mut bot = Socket::with_token(&other.address, &token).await.unwrap();
+    anna.ask("POST", "/api/logout", None).await;
+    assert_eq!(here.ends().await, signed_out);
+    assert_eq!(there.ends().await, signed_out);
+    on_phone.is_alive().await;
+    bot.is_alive().await;
+
+    // Signing out everywhere ends all sessions; tokens go on.
+    anna.sign_in("anna", PASSWORD).await;
+    let mut here = anna.socket(None).await.unwrap();
+    assert_eq!(anna.ask("POST", "/api/logout?everywhere=true", None).await.status, 204);
+    assert_eq!(here.ends().await, signed_out);
+    assert_eq!(on_phone.ends().await, signed_out);
+    assert_eq!(phone.get("/api/me").await.status, 401);
+    bot.is_alive().await;
+
+    // So does another password, but who changed it goes on, as a new session.
+    anna.sign_in("anna", PASSWORD).await;
+    phone.sign_in("anna", PASSWORD).await;
+    let mut on_phone = anna_at(&other, &phone).await;
+    let before = anna.cookie.clone();
+    let wrong = json!({ "current_password": "not the password", "new_password": "eight dry badgers" });
+    assert_eq!(anna.put("/api/password", &wrong).await.json()["error"]["code"], "wrong_password");
+    let new = json!({ "current_password": PASSWORD, "new_password": "eight dry badgers" });
+    assert_eq!(anna.put("/api/password", &new).await.status, 204);
+    assert_eq!(on_phone.ends().await, signed_out);
+    assert_ne!(anna.cookie, before);
+    assert_eq!(anna.get("/api/me").await.status, 200);
+    assert_eq!(phone.sign_in("anna", PASSWORD).await.status, 401);
+
+    // A revoked token ends its sockets, also one that reads nothing any more.
+    let mut stalled = stalled_socket(&other.address, &token).await;
+    let deleted = anna.delete(&format!("/api/tokens/{token_id}")).await;
+    assert_eq!(deleted.status, 204);
+    assert_eq!(bot.ends().await, signed_out);
+    until("the stalled one is cut off", async || is_cut(&mut stalled).await).await;
+    assert_eq!(refusal(Socket::with_token(&one.address, &token).await), "unauthenticated");
+
+    // Who is disabled is out, and who is deleted.
+    let mut here = anna.socket(None).await.unwrap();
+    operator(&stage, UserCommand::Disable { name: "anna".into() }).await.unwrap();
+    assert_eq!(here.ends().await, signed_out);
+    assert_eq!(anna.sign_in("anna", "eight dry badgers").await.json()["error"]["code"], "disabled");
+    operator(&stage, UserCommand::Enable { name: "anna".into() }).await.unwrap();
+    assert_eq!(anna.sign_in("anna", "eight dry badgers").await.status, 200);
+    let mut there = anna_at(&other, &anna).await;
+    let body = json!({ "password": "eight dry badgers" }).to_string();
+    assert_eq!(anna.ask("DELETE", "/api/me", Some(&body)).await.status, 204);
+    assert_eq!(there.ends().await, signed_out);
+    assert_eq!(anna.sign_in("anna", "eight dry badgers").await.status, 401);
+}
+
+/// Connected, with buffers full of what it does not read.
+async fn stalled_socket(address: &str, token: &str) -> tokio::net::TcpStream {
+    use tokio::io::AsyncWriteExt;
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    let mut stream = socket.connect(address.parse().unwrap()).await.unwrap();
+    let request = format!(
+        "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nhost: {address}\r\nupgrade: websocket\r\n\
+         connection: upgrade\r\nsec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    // Frames of a client are masked; with a mask of zeros the text stays as it is.
+    let hello = format!("40{}", json!({ "token": token }));
+    let frame = |text: &str| [&[0x81, 0x80 | text.len() as u8, 0, 0, 0, 0], text.as_bytes()].concat();
+    stream.write_all(&frame(&hello)).await.unwrap();
+    for _ in 0..40 {
+        // Every answer is one more thing that is not read.
+        stream.write_all(&frame("421[\"resync\",{\"region\":\"none\"}]")).await.unwrap();
+    }
+    stream
+}
+
+async fn is_cut(stream: &mut tokio::net::TcpStream) -> bool {
+    use tokio::io::AsyncReadExt;
+    let mut buffer = [0; 65_536];
+    loop {
+        match tokio::time::timeout(std::time::Duration::from_millis(50), stream.read(&mut buffer)).await {
+            Ok(Ok(0) | Err(_)) => return true,
+            Ok(Ok(_)) => {}
+            Err(_) => return false,
+        }
+    }
+}
+
+async fn operator(stage: &Stage, command: UserCommand) -> anyhow::Result<String> {
+    use clap::Parser;
+    #[derive(Parser)]
+    struct Settings {
+        #[command(flatten)]
+        accounts: gateway::AccountArgs,
+    }
+    let settings = Settings::try_parse_from(["gateway"]).unwrap().accounts;
+    let mut out = Vec::new();
+    command.execute(stage.store.clone(), &settings, process::now, &mut out).await?;
+    Ok(String::from_utf8(out).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_makes_accounts_where_registration_is_closed() {
+    let stage = Stage::set().await;
+    let gateway = stage.starting("one", &[]).await;
+    let mut anna = Browser::new(&gateway.address);
+    assert_eq!(anna.get("/api/site").await.json()["registration"], "closed");
+    let refused = anna.post("/api/register", &json!({ "name": "anna", "password": PASSWORD })).await;
+    assert_eq!((refused.status, refused.json()["error"]["code"].as_str()), (403, Some("registration_closed")));
+
+    let create = || UserCommand::Create { name: "anna".into(), password_stdin: false };
+    let said = operator(&stage, create()).await.unwrap();
+    let password = said.lines().find_map(|line| line.strip_prefix("password: ")).unwrap();
+    assert_eq!(anna.sign_in("anna", password).await.status, 200);
+    assert!(operator(&stage, create()).await.unwrap_err().to_string().contains("somebody else"));
+
+    let said = operator(&stage, UserCommand::ResetPassword { name: "Anna".into(), password_stdin: false }).await;
+    let said = said.unwrap();
+    let another = said.lines().find_map(|line| line.strip_prefix("password: ")).unwrap();
+    assert_eq!(anna.get("/api/me").await.status, 401, "her session is over");
+    assert_eq!(anna.sign_in("anna", password).await.status, 401);
+    assert_eq!(anna.sign_in("anna", another).await.status, 200);
+    let listed = operator(&stage, UserCommand::List).await.unwrap();
+    assert!(listed.lines().any(|line| line.starts_with("anna\tactive\t")), "{listed}");
+    let nobody = operator(&stage, UserCommand::Disable { name: "bert".into() }).await.unwrap_err();
+    assert!(nobody.to_string().contains("nobody is called \"bert\""), "{nobody}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_are_shown_once_and_listed_with_their_use() {
+    let (stage, gateway) = one_gateway(&[]).await;
+    let mut anna = Browser::new(&gateway.address);
+    anna.register("anna").await;
+    let (id, token) = anna.make_token("my bot").await;
+    let listed = anna.get("/api/tokens").await;
+    assert!(!String::from_utf8_lossy(&listed.body).contains(&token));
+    let listed = listed.json();
+    assert_eq!(
+        (&listed[0]["id"], &listed[0]["name"], &listed[0]["used_at"]),
+        (&json!(id), &json!("my bot"), &Value::Null)
+    );
+    let bearer = format!("Bearer {token}");
+    let me = http::get(&gateway.address, "/api/me", &[("authorization", &bearer)]).await;
+    assert_eq!(me.json()["name"], "anna");
+    assert!(anna.get("/api/tokens").await.json()[0]["used_at"].is_string());
+    // What tokens may and may not do.
+    for (path, status) in [("/api/subscriptions", 200), ("/api/regions", 200), ("/api/tokens", 403)] {
+        let answer = http::get(&gateway.address, path, &[("authorization", &bearer)]).await;
+        assert_eq!(answer.status, status, "{path}");
+    }
+    // Nothing of the secret is in the store.
+    let (user, _) = stage.store.user_and_password(&"anna".parse().unwrap()).await.unwrap().unwrap();
+    let stored = stage.store.tokens_of(&user.id).await.unwrap();
+    assert!(!format!("{stored:?}").contains(&token[3..]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_lasts_while_it_is_used_and_no_longer() {
+    let (stage, gateway) = one_gateway(&["--session-idle=1", "--session-lifetime=2"]).await;
+    let mut anna = Browser::new(&gateway.address);
+    anna.register("anna").await;
+    let key = session_of(&anna);
+    let now = process::now();
+    let stored = async || stage.store.session(&key, Timestamp::from_millis(0)).await.unwrap().unwrap();
+    let mut session = stored().await;
+    assert!((3_590_000..=3_600_000).contains(&session.data.until.millis_since(now)));
+    // Half an hour later it is used: an hour from then.
+    session.data.until = now.plus_millis(1_800_000);
+    stage.store.extend_session(&session).await.unwrap();
+    assert_eq!(anna.get("/api/me").await.status, 200);
+    assert!(stored().await.data.until.millis_since(now) > 3_590_000);
+    // Unused for longer it is over, for its sockets, too.
+    let mut socket = anna.socket(None).await.unwrap();
+    socket.is_alive().await;
+    session.data.until = now;
+    stage.store.extend_session(&session).await.unwrap();
+    assert_eq!(anna.get("/api/me").await.status, 401);
+    assert_eq!(socket.ends().await.as_deref(), Some("signed_out"));
+}
+
+/// Nobody at home at the store's address.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_store_what_needs_it_says_so() {
+    let mut stage = Stage::set().await;
+    stage.store = "mongodb://127.0.0.1:1/x".parse::<StoreUrl>().unwrap().open().await.unwrap();
+    let gateway = stage.starting("one", &OPEN).await;
+    gateway.is_ready().await;
+    let mut anna = Browser::new(&gateway.address);
+    let answer = anna.sign_in("anna", PASSWORD).await;
+    assert_eq!((answer.status, answer.json()["error"]["code"].as_str()), (503, Some("store_unavailable")));
+    assert!(answer.headers.contains_key("retry-after"));
+    assert!(!String::from_utf8_lossy(&answer.body).contains("127.0.0.1"), "what is inside is not said");
+    let token = crate::guest::TOKEN;
+    assert_eq!(refusal(Socket::with_token(&gateway.address, token).await), "store_unavailable");
+    anna.cookie = Some("toteboard=AAAAAAAAAAAAAAAAAAAAAA".into());
+    assert_eq!(anna.get("/api/me").await.status, 503);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_interface_describes_itself() {
+    let (_stage, gateway) = one_gateway(&[]).await;
+    let mut anna = Browser::new(&gateway.address);
+    let document = anna.get("/api/openapi.json").await.json();
+    for path in [
+        "/api/site",
+        "/api/register",
+        "/api/login",
+        "/api/logout",
+        "/api/me",
+        "/api/password",
+        "/api/subscriptions",
+        "/api/tokens",
+        "/api/tokens/{id}",
+        "/api/regions",
+        "/api/odds/{region}",
+    ] {
+        assert!(document["paths"][path].is_object(), "{path}");
+    }
+    let docs = anna.get("/api/docs/").await;
+    assert_eq!(docs.status, 200);
+    assert!(String::from_utf8_lossy(&docs.body).contains("swagger"));
+    assert_eq!(anna.get("/api/nothing").await.json()["error"]["code"], "not_found");
+}
+
+#[test]
+fn identities_name_their_user() {
+    let user = accounts::UserId::random();
+    let token = Identity::Token { user: user.clone(), token: accounts::TokenId::random() };
+    assert_eq!(token.user(), &user);
+}

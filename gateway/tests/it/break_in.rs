@@ -1,0 +1,288 @@
+//! Attempts to get in where one should not.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::{
+    browser::{Browser, PASSWORD, Socket, refusal},
+    http,
+    stage::{Running, Stage},
+};
+
+const OPEN: [&str; 2] = ["--registration=open", "--attempts-per-minute=100000"];
+
+async fn gateway(settings: &[&str]) -> (Stage, Running) {
+    let stage = Stage::set().await;
+    let gateway = stage.starting("one", settings).await;
+    (stage, gateway)
+}
+
+fn code(answer: &http::Answer) -> Value {
+    answer.json()["error"]["code"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_planted_session_is_never_signed_in() {
+    let (_stage, gateway) = gateway(&OPEN).await;
+    // One that the attacker made up, and one of the attacker's own.
+    let mut attacker = Browser::new(&gateway.address);
+    attacker.register("mallory").await;
+    for planted in ["toteboard=AAAAAAAAAAAAAAAAAAAAAA".to_owned(), attacker.cookie.clone().unwrap()] {
+        let mut victim = Browser { cookie: Some(planted.clone()), ..Browser::new(&gateway.address) };
+        if victim.sign_in("victim", PASSWORD).await.status == 401 {
+            victim.register("victim").await;
+        }
+        assert_ne!(victim.cookie.as_ref(), Some(&planted));
+        assert_eq!(victim.get("/api/me").await.json()["name"], "victim");
+        attacker.cookie = Some(planted);
+        assert_eq!(attacker.get("/api/me").await.status, 401);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_pages_change_nothing() {
+    let (_stage, gateway) = gateway(&OPEN).await;
+    let mut anna = Browser::new(&gateway.address);
+    anna.register("anna").await;
+    let (id, _) = anna.make_token("bot").await;
+    let port = gateway.address.rsplit(':').next().unwrap();
+    let elsewhere =
+        [Some("https://evil.example"), Some("null"), None, Some(&*format!("http://127.0.0.1.evil.example:{port}"))]
+            .map(|origin| origin.map(str::to_owned));
+    for origin in elsewhere {
+        let mut foreign = Browser { origin: origin.clone(), ..anna.clone() };
+        let delete = format!("/api/tokens/{id}");
+        for (method, path, body) in [
+            ("PUT", "/api/subscriptions", Some(json!({ "regions": ["uk"] }))),
+            ("POST", "/api/tokens", Some(json!({ "name": "mine" }))),
+            ("PUT", "/api/password", Some(json!({ "current_password": PASSWORD, "new_password": PASSWORD }))),
+            ("DELETE", "/api/me", Some(json!({ "password": PASSWORD }))),
+            ("DELETE", &delete, None),
+            ("POST", "/api/logout", None),
+        ] {
+            let body = body.map(|body| body.to_string());
+            let answer = foreign.ask(method, path, body.as_deref()).await;
+            assert_eq!(
+                (answer.status, code(&answer)),
+                (403, json!("forbidden_origin")),
+                "{method} {path} from {origin:?}"
+            );
+        }
+        assert_eq!(refusal(foreign.socket(None).await), "forbidden_origin", "{origin:?}");
+    }
+    // Nor does it sign somebody in as somebody else.
+    let mut foreign = Browser { origin: Some("https://evil.example".into()), ..Browser::new(&gateway.address) };
+    assert_eq!(code(&foreign.sign_in("anna", PASSWORD).await), "forbidden_origin");
+    // All is as it was.
+    assert_eq!(anna.get("/api/subscriptions").await.json()["regions"], json!([]));
+    assert_eq!(anna.get("/api/tokens").await.json().as_array().unwrap().len(), 1);
+    let localhost = Browser { origin: Some(format!("http://localhost:{port}")), ..anna.clone() };
+    localhost.socket(None).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_are_no_bodies_are_refused() {
+    let (_stage, gateway) = gateway(&OPEN).await;
+    let mut anna = Browser::new(&gateway.address);
+    anna.register("anna").await;
+    let large = json!({ "name": "x".repeat(20_000), "password": PASSWORD }).to_string();
+    for (body, status) in [("{", 400), ("", 400), ("[]", 422), ("null", 422), (&*large, 413), ("{\"name", 400)] {
+        for (method, path) in [
+            ("POST", "/api/login"),
+            ("POST", "/api/register"),
+            ("POST", "/api/tokens"),
+            ("PUT", "/api/subscriptions"),
+            ("PUT", "/api/password"),
+            ("DELETE", "/api/me"),
+        ] {
+            let answer = anna.ask(method, path, Some(body)).await;
+            assert_eq!(answer.status, status, "{method} {path} {:.20}", body);
+            assert!(answer.json()["error"]["message"].is_string());
+        }
+    }
+    let form = format!(
+        "POST /api/login HTTP/1.1\r\nhost: x\r\nconnection: close\r\norigin: http://{}\r\n\
+         content-type: text/plain\r\ncontent-length: 2\r\n\r\n{{}}",
+        gateway.address
+    );
+    assert_eq!(http::send(&gateway.address, form.as_bytes()).await.status, 415);
+}
+
+/// What a database would take for more than a text.
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_are_no_texts() {
+    let (_stage, gateway) = gateway(&OPEN).await;
+    let mut anna = Browser::new(&gateway.address);
+    anna.register("anna").await;
+    for operator in [json!({ "$ne": null }), json!({ "$gt": "" }), json!(["anna"]), json!(1), json!(null), json!(true)]
+    {
+        for (method, path, body) in [
+            ("POST", "/api/login", json!({ "name": operator, "password": PASSWORD })),
+            ("POST", "/api/login", json!({ "name": "anna", "password": operator })),
+            ("POST", "/api/register", json!({ "name": operator, "password": PASSWORD })),
+            ("POST", "/api/register", json!({ "name": "bert", "password": operator })),
+            ("POST", "/api/tokens", json!({ "name": operator })),
+            ("PUT", "/api/subscriptions", json!({ "regions": operator })),
+            ("PUT", "/api/subscriptions", json!({ "regions": [operator] })),
+            ("PUT", "/api/password", json!({ "current_password": operator, "new_password": PASSWORD })),
+            ("PUT", "/api/password", json!({ "current_password": PASSWORD, "new_password": operator })),
+            ("DELETE", "/api/me", json!({ "password": operator })),
+        ] {
+            let answer = anna.ask(method, path, Some(&body.to_string())).await;
+            assert_eq!(answer.status, 422, "{method} {path} {body}");
+        }
+        let joined = anna.socket_with(None, json!({ "token": operator })).await;
+        // Nothing instead of a token: it is the session that counts.
+        assert!(operator.is_null() && joined.is_ok() || refusal(joined) == "bad_auth", "{operator}");
+    }
+    for name in ["{\"$ne\":null}", "$where", "anna'--", "' OR 1=1 --"] {
+        assert_eq!(anna.sign_in(name, PASSWORD).await.status, 401, "{name}");
+    }
+    let strange = anna.delete("/api/tokens/%7B%22$ne%22:null%7D").await;
+    assert_eq!(strange.status, 404);
+}
+
+/// An unknown name and a wrong password are answered by the same words, after the same time.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_an_account_is_not_told() {
+    let (_stage, gateway) = gateway(&OPEN).await;
+    let names = ["anna", "bert", "cleo"];
+    for name in names {
+        Browser::new(&gateway.address).register(name).await;
+    }
+    let mut stranger = Browser::new(&gateway.address);
+    let (mut known, mut unknown) = (Vec::new(), Vec::new());
+    for _ in 0..9 {
+        for name in names {
+            let nobody = format!("not.{name}");
+            for (name, times) in [(name, &mut known), (&*nobody, &mut unknown)] {
+                let began = Instant::now();
+                let answer = stranger.sign_in(name, "a wrong password").await;
+                times.push(began.elapsed());
+                assert_eq!((answer.status, code(&answer)), (401, json!("wrong_credentials")), "{name}");
+                assert_eq!(answer.json()["error"]["message"], "unknown name or wrong password");
+            }
+        }
+    }
+    // Of all pairs, the one is slower about as often as the other: where only one of both is hashed, it
+    // is always.
+    let slower: usize = known.iter().map(|known| unknown.iter().filter(|unknown| known > *unknown).count()).sum();
+    let share = slower as f64 / (known.len() * unknown.len()) as f64;
+    assert!((0.1..=0.9).contains(&share), "{share}");
+}
+
+/// Passwords are guessed slowly, by whomever, and their owner is not kept out by it.
+#[tokio::test(flavor = "multi_thread")]
+async fn guessing_is_slow_and_keeps_nobody_out() {
+    let (_stage, gateway) =
+        gateway(&["--registration=open", "--attempts-per-minute=20", "--trusted-proxy=127.0.0.1"]).await;
+    let mut anna = Browser::new(&gateway.address).at("203.0.113.1");
+    anna.register("anna").await;
+    // From one address: so many, whatever the names.
+    let mut guesser = Browser::new(&gateway.address).at("198.51.100.1");
+    let mut answers = Vec::new();
+    for n in 0..25 {
+        answers.push(guesser.sign_in(&format!("user.{n}"), "a wrong password").await);
+    }
+    let refused: Vec<_> = answers.iter().filter(|answer| answer.status == 429).collect();
+    assert!((3..=5).contains(&refused.len()), "{}", refused.len());
+    let wait: u64 = refused[0].headers["retry-after"].parse().unwrap();
+    assert!((1..=3).contains(&wait), "{wait}");
+    // From many addresses: so many of one account.
+    let mut tried = 0;
+    for n in 1..=40 {
+        let mut guesser = Browser::new(&gateway.address).at(&format!("198.51.100.{}", 100 + n));
+        tried += usize::from(guesser.sign_in("anna", "a wrong password").await.status == 401);
+    }
+    assert_eq!(tried, 10);
+    // Elsewhere she has to wait, but not where she was before.
+    let mut abroad = Browser::new(&gateway.address).at("192.0.2.77");
+    assert_eq!(abroad.sign_in("anna", PASSWORD).await.status, 429);
+    assert_eq!(anna.sign_in("anna", PASSWORD).await.status, 200);
+    // Nobody becomes somebody else by saying so: only the proxy is believed.
+    let mut liar = Browser::new(&gateway.address).at("203.0.113.1, 198.51.100.1");
+    assert_eq!(liar.sign_in("anna", PASSWORD).await.status, 429);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_are_guessed_slowly() {
+    let (_stage, gateway) = gateway(&["--attempts-per-minute=20", "--trusted-proxy=127.0.0.1"]).await;
+    let guess = |n: usize| format!("Bearer tb_{n:0>43}");
+    let mut refused = 0;
+    for n in 0..30 {
+        let headers = [("authorization", &*guess(n)), ("x-forwarded-for", "198.51.100.1")];
+        let answer = http::get(&gateway.address, "/api/me", &headers).await;
+        assert!([401, 429].contains(&answer.status));
+        refused += usize::from(answer.status == 429);
+    }
+    assert!(refused >= 8, "{refused}");
+    let from = async |address| {
+        let headers = [crate::guest::BEARER, ("x-forwarded-for", address)];
+        http::get(&gateway.address, "/api/me", &headers).await.status
+    };
+    assert_eq!(from("198.51.100.1").await, 429, "not even a right one is told from there");
+    assert_eq!(from("198.51.100.2").await, 200);
+    let socket = Browser::new(&gateway.address).at("198.51.100.1");
+    let joined = socket.socket_with(None, json!({ "token": crate::guest::TOKEN })).await;
+    assert_eq!(refusal(joined), "too_many_attempts");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_somebody_elses_is_not_there() {
+    let (_stage, gateway) = gateway(&OPEN).await;
+    let (mut anna, mut bert) = (Browser::new(&gateway.address), Browser::new(&gateway.address));
+    anna.register("anna").await;
+    bert.register("bert").await;
+    let (id, token) = anna.make_token("bot").await;
+    assert_eq!(bert.get("/api/tokens").await.json(), json!([]));
+    assert_eq!(bert.delete(&format!("/api/tokens/{id}")).await.status, 404);
+    bert.put("/api/subscriptions", &json!({ "regions": ["uk"] })).await;
+    assert_eq!(anna.get("/api/subscriptions").await.json()["regions"], json!([]));
+    let mut bot = Socket::with_token(&gateway.address, &token).await.unwrap();
+    bot.comes_to(&[]).await;
+    bert.ask("POST", "/api/logout?everywhere=true", None).await;
+    bot.is_alive().await;
+    // And nothing at all is there for who isn't signed in.
+    let mut stranger = Browser::new(&gateway.address);
+    for path in ["/api/me", "/api/subscriptions", "/api/tokens", "/api/regions", "/api/odds/uk"] {
+        assert_eq!(stranger.get(path).await.status, 401, "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_answer_tells_browsers_to_be_careful() {
+    let (_stage, gateway) = gateway(&["--public-origin=https://odds.example.com", "--registration=open"]).await;
+    let mut anna = Browser { origin: Some("https://odds.example.com".into()), ..Browser::new(&gateway.address) };
+    for path in ["/api/site", "/api/me", "/api/docs/", "/nothing"] {
+        let answer = anna.get(path).await;
+        let policy = &answer.headers["content-security-policy"];
+        assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{policy}");
+        assert!(!policy.split(';').any(|it| it.contains("script-src") && it.contains("unsafe-inline")), "{policy}");
+        assert_eq!(answer.headers["x-content-type-options"], "nosniff");
+        assert!(answer.headers["strict-transport-security"].contains("max-age="));
+    }
+    let made = anna.post("/api/register", &json!({ "name": "anna", "password": PASSWORD })).await;
+    let cookie = &made.headers["set-cookie"];
+    assert!(cookie.starts_with("__Host-toteboard=") && cookie.contains("Secure"), "{cookie}");
+    assert_eq!(anna.get("/api/me").await.headers["cache-control"], "no-store");
+    let local = Browser::new(&gateway.address).sign_in("anna", PASSWORD).await;
+    assert_eq!(code(&local), "forbidden_origin", "only the public origin counts, where there is one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_one_user_there_are_only_so_many_sockets() {
+    let (_stage, gateway) = gateway(&["--registration=open", "--max-connections-per-user=2"]).await;
+    let mut anna = Browser::new(&gateway.address);
+    anna.register("anna").await;
+    let first = anna.socket(None).await.unwrap();
+    let _second = anna.socket(None).await.unwrap();
+    assert_eq!(refusal(anna.socket(None).await), "too_many_connections");
+    drop(first);
+    crate::stage::until("a place is free again", async || {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        anna.socket(None).await.is_ok()
+    })
+    .await;
+}
