@@ -2,11 +2,15 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { browser, start } from "./toteboard.mjs";
 
+const SETTINGS = ["--speed", "20", "--poll-speed", "20", "--attempts-per-minute", "10000", "--recheck", "1"];
+const WITHIN = { timeout: 40_000 };
+const PASSWORD = "seven wet badgers";
+
 let toteboard;
 let chromium;
 
 before(async () => {
-  toteboard = await start("--speed", "60", "--poll-speed", "60", "--sports", "soccer_epl");
+  toteboard = await start(...SETTINGS);
   chromium = await browser();
 });
 
@@ -15,19 +19,151 @@ after(async () => {
   await toteboard?.stop();
 });
 
-test("prices move on the page by themselves", async () => {
-  const page = await chromium.newPage();
-  const wrong = [];
-  page.on("pageerror", (error) => wrong.push(String(error)));
-  page.on("console", (message) => message.type() === "error" && wrong.push(message.text()));
-  await page.goto(toteboard.url);
-  await page.getByText("These odds are simulated").waitFor({ timeout: 30_000 });
-  await page.locator("td.price").first().waitFor({ timeout: 30_000 });
-  const prices = () => page.locator("td.price").allInnerTexts();
-  const first = (await prices()).join();
-  await page.waitForFunction((first) => [...document.querySelectorAll("td.price")].map((td) => td.innerText).join() !== first, first, {
-    timeout: 60_000,
+/** A page of a browser of its own, that notes what goes wrong in it. */
+async function open(context) {
+  const own = context ?? (await chromium.newContext({ viewport: { width: 1280, height: 800 } }));
+  const page = await own.newPage();
+  page.wrong = [];
+  page.on("pageerror", (error) => page.wrong.push(String(error)));
+  // That an answer was a refusal is told on the page; Chromium tells it here, too.
+  page.on("console", (message) => {
+    if (message.type() === "error" && !message.text().startsWith("Failed to load resource")) page.wrong.push(message.text());
   });
-  assert.deepEqual(wrong, []);
-  await page.close();
+  await page.goto(toteboard.url);
+  return page;
+}
+
+async function signIn(page, name, password) {
+  await page.getByLabel("Name or e-mail").fill(name);
+  await page.getByLabel("Password").fill(password);
+  await page.keyboard.press("Enter");
+}
+
+async function register(page, name) {
+  await page.getByRole("button", { name: "Make an account instead" }).click();
+  await signIn(page, name, PASSWORD);
+  await page.getByRole("group", { name: "Regions" }).waitFor(WITHIN);
+}
+
+const region = (page, key) => page.getByRole("checkbox", { name: new RegExp(`^${key}`, "i") });
+const prices = (page) => page.locator(".row .cell:not(:empty)");
+const shown = async (page) => (await prices(page).allInnerTexts()).join();
+
+async function close(page) {
+  assert.deepEqual(page.wrong, []);
+  await page.context().close();
+}
+
+test("somebody registers with the keyboard, chooses a region and sees prices move", async () => {
+  const page = await open();
+  await page.getByRole("button", { name: "Make an account instead" }).focus();
+  await page.keyboard.press("Enter");
+  await page.getByLabel("Name or e-mail").focus();
+  await page.keyboard.type("anna");
+  await page.keyboard.press("Tab");
+  await page.keyboard.type("short");
+  await page.keyboard.press("Enter");
+  await page.getByText("at least 10 characters").last().waitFor(WITHIN);
+  assert.equal(await page.getByLabel("Password").getAttribute("aria-invalid"), "true");
+  await page.getByLabel("Password").fill(PASSWORD);
+  await page.keyboard.press("Enter");
+  await page.getByText("Choose a region above").waitFor(WITHIN);
+  await region(page, "UK").focus();
+  await page.keyboard.press("Space");
+  await prices(page).first().waitFor(WITHIN);
+  await page.getByText("Simulated odds").waitFor();
+  const first = await shown(page);
+  const differ = (first) => [...document.querySelectorAll(".row .cell:not(:empty)")].map((cell) => cell.innerText).join() !== first;
+  await page.waitForFunction(differ, first, WITHIN);
+  // It survives a reload.
+  await page.reload();
+  await prices(page).first().waitFor(WITHIN);
+  assert.ok(await region(page, "UK").isChecked());
+  assert.ok(!(await region(page, "US").isChecked()));
+  await close(page);
+});
+
+test("a change in one browser moves the other, and another tab", async () => {
+  const laptop = await open();
+  await register(laptop, "bert");
+  const phone = await open();
+  await signIn(phone, "bert", PASSWORD);
+  const tab = await open(laptop.context());
+  await region(laptop, "EU").check({ force: true });
+  for (const other of [phone, tab]) {
+    await other.waitForFunction(() => document.querySelector("input[value=eu]")?.checked, null, WITHIN);
+    await prices(other).first().waitFor(WITHIN);
+  }
+  await region(phone, "EU").uncheck({ force: true });
+  await laptop.getByText("Choose a region above").waitFor(WITHIN);
+  await close(phone);
+  await close(laptop);
+});
+
+test("a wrong password is told, and a right one lets in", async () => {
+  const page = await open();
+  await signIn(page, "demo", "a wrong password");
+  await page.getByRole("alert").getByText("Unknown name or wrong password").waitFor(WITHIN);
+  await signIn(page, "demo", toteboard.password);
+  await prices(page).first().waitFor(WITHIN);
+  await page.getByRole("button", { name: "Sign out" }).click();
+  await page.getByRole("heading", { name: "Sign in" }).waitFor(WITHIN);
+  await close(page);
+});
+
+test("the board shows what is chosen, and the address says so", async () => {
+  const page = await open();
+  await signIn(page, "demo", toteboard.password);
+  await prices(page).first().waitFor(WITHIN);
+  const title = await page.locator(".title .open").first().innerText();
+  const team = title.split("–")[0].trim();
+  await page.getByLabel("Search teams").fill(team);
+  await page.waitForFunction((team) => [...document.querySelectorAll(".title .open")].every((it) => it.innerText.includes(team)), team, WITHIN);
+  assert.ok(page.url().includes("q="), page.url());
+  await page.getByLabel("Search teams").fill("no team is called this");
+  await page.getByText("Nothing on the board matches").waitFor(WITHIN);
+  await page.getByRole("button", { name: "Show everything" }).click();
+  await prices(page).first().waitFor(WITHIN);
+  await page.getByRole("combobox").last().selectOption("american");
+  await page.locator(".cell", { hasText: /^[+-]\d{3,}$/ }).first().waitFor(WITHIN);
+  await page.getByRole("radio", { name: "Total" }).check({ force: true });
+  await page.locator(".outcome", { hasText: /^Over \d/ }).first().waitFor(WITHIN);
+  await page.reload();
+  await page.locator(".outcome", { hasText: /^Over \d/ }).first().waitFor(WITHIN);
+  // An event that is opened shows all its markets.
+  await page.locator(".title .open").first().click();
+  await page.locator(".line caption", { hasText: "Winner" }).first().waitFor(WITHIN);
+  await close(page);
+});
+
+test("a token is made, shown once, and revoked", async () => {
+  const page = await open();
+  await register(page, "cleo");
+  await page.getByRole("link", { name: "Settings" }).click();
+  await page.getByLabel("Name of the token").fill("my bot");
+  await page.getByRole("button", { name: "Make a token" }).click();
+  const token = await page.locator(".secret").innerText(WITHIN);
+  const me = () => fetch(`${toteboard.url}/api/me`, { headers: { authorization: `Bearer ${token}` } });
+  assert.equal((await (await me()).json()).name, "cleo");
+  await page.getByRole("button", { name: "Revoke my bot" }).click();
+  await page.getByRole("button", { name: "Revoke my bot" }).waitFor({ state: "detached", ...WITHIN });
+  assert.equal((await me()).status, 401);
+  await close(page);
+});
+
+test("another password ends the other browser's session", async () => {
+  const laptop = await open();
+  await register(laptop, "dora");
+  const phone = await open();
+  await signIn(phone, "dora", PASSWORD);
+  await phone.getByRole("group", { name: "Regions" }).waitFor(WITHIN);
+  await laptop.getByRole("link", { name: "Settings" }).click();
+  await laptop.getByLabel("Current password").fill(PASSWORD);
+  await laptop.getByLabel("New password").fill("eight dry badgers");
+  await laptop.getByRole("button", { name: "Change the password" }).click();
+  await laptop.getByText("The password is changed").waitFor(WITHIN);
+  await phone.getByText("You were signed out").waitFor(WITHIN);
+  await laptop.locator(".state[data-state=live]").waitFor(WITHIN);
+  await close(phone);
+  await close(laptop);
 });

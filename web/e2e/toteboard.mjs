@@ -1,7 +1,7 @@
 // Starts the standalone program and a Chromium to look at it with.
 
 import { spawn } from "node:child_process";
-import { mkdtempSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { chromium } from "playwright-core";
@@ -16,25 +16,27 @@ function need(name) {
 
 /** Starts all of Toteboard on a free port. */
 export async function start(...settings) {
-  const args = ["--listen", "127.0.0.1:0", "--page", need("PAGE"), ...settings];
+  const data = mkdtempSync(join(tmpdir(), "toteboard-data-"));
+  const args = ["--listen", "127.0.0.1:0", "--data", data, "--page", need("PAGE"), ...settings];
   const child = spawn(need("STANDALONE"), args, { stdio: ["ignore", "pipe", "pipe"] });
   let log = "";
   child.stderr.on("data", (data) => (log += data));
-  const url = await new Promise((resolve, reject) => {
+  const { url, password } = await new Promise((resolve, reject) => {
     const late = setTimeout(() => reject(new Error(`no address within ${WITHIN} ms\n${log}`)), WITHIN);
     child.once("exit", (code) => reject(new Error(`it ended with ${code}\n${log}`)));
     let said = "";
     child.stdout.on("data", (data) => {
       said += data;
-      const found = said.match(/http:\/\/[\d.:]+/);
+      const found = said.match(/(?<url>http:\/\/[\d.:]+)[^]*password (?<password>\S+)/);
       if (found) {
         clearTimeout(late);
-        resolve(found[0]);
+        resolve(found.groups);
       }
     });
   });
   return {
     url,
+    password,
     async stop() {
       if (child.exitCode !== null) return;
       const gone = new Promise((resolve) => child.once("exit", resolve));
@@ -42,6 +44,7 @@ export async function start(...settings) {
       const late = setTimeout(() => child.kill("SIGKILL"), 15_000);
       await gone;
       clearTimeout(late);
+      rmSync(data, { recursive: true });
     },
   };
 }

@@ -1,185 +1,150 @@
-//! The page's components.
+//! Who is here, and which page they see.
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+use leptos::{either::EitherOf4, prelude::*, task::spawn_local};
 
-use leptos::prelude::*;
-use odds::{Decimal, FeedState, Live, MirrorEvent, News, Region, Timestamp};
+use crate::{
+    api::{self, Failure, Me, Site},
+    board::BoardPage,
+    choices::Regions,
+    settings::Settings,
+    sign_in::SignIn,
+    stream::{Connection, Stream},
+};
 
-use crate::socket::{Client, Happening};
-
-/// The connection to the gateway, as the page shows it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Connection {
-    Connecting,
-    Live,
-    Reconnecting,
-}
-
-/// One line of the table: an event of a region, with the best price of each outcome.
+/// Who uses the page, as far as is known.
 #[derive(Clone, Debug, PartialEq)]
-struct Row {
-    key: String,
-    region: Region,
-    title: String,
-    sport: String,
-    start: Timestamp,
-    prices: Vec<(String, Decimal, String)>,
-    stale: bool,
+pub(crate) enum Who {
+    /// It is being asked.
+    Unknown,
+    /// It can't be found out now.
+    Unclear(Failure),
+    Nobody {
+        /// Why, if somebody was here just now.
+        notice: Option<&'static str>,
+    },
+    Somebody(Me),
 }
+
+const SETTINGS: &str = "#settings";
 
 #[component]
 pub(crate) fn App() -> impl IntoView {
-    let live = StoredValue::new_local(Live::default());
-    let version = RwSignal::new(0u64);
-    let connection = RwSignal::new(Connection::Connecting);
-    connect(live, version, connection);
-
-    let rows = Memo::new(move |_| {
-        version.track();
-        live.with_value(rows_of)
-    });
-    let simulated = Memo::new(move |_| {
-        version.track();
-        live.with_value(|live| live.feeds.values().any(|feed| feed.source == "simulator"))
-    });
-    view! {
-        <Show when=move || simulated.get()>
-            <p class="banner" role="note">"These odds are simulated. Nobody offers them."</p>
-        </Show>
-        <header>
-            <h1>"Toteboard"</h1>
-            <span class="state" role="status">
-                {move || match connection.get() {
-                    Connection::Connecting => "connecting",
-                    Connection::Live => "live",
-                    Connection::Reconnecting => "reconnecting",
-                }}
-            </span>
-        </header>
-        <main>
-            <table>
-                <thead>
-                    <tr>
-                        <th>"Region"</th>
-                        <th>"Event"</th>
-                        <th colspan="3">"Best price"</th>
-                    </tr>
-                </thead>
-                <tbody>
-                    <For each=move || rows.get() key=|row| row.key.clone() let:row>
-                        <EventRow key=row.key rows/>
-                    </For>
-                </tbody>
-            </table>
-        </main>
+    let who = RwSignal::new(Who::Unknown);
+    let look = move || {
+        spawn_local(async move {
+            who.set(match api::site().await {
+                Ok(Site { me: Some(me), .. }) => Who::Somebody(me),
+                Ok(_) => Who::Nobody { notice: None },
+                Err(failure) => Who::Unclear(failure),
+            });
+        });
+    };
+    look();
+    move || match who.get() {
+        Who::Unknown => EitherOf4::A(view! { <p class="quiet" role="status">"One moment…"</p> }),
+        Who::Unclear(failure) => EitherOf4::B(view! {
+            <main class="narrow">
+                <Brand/>
+                <p role="alert">{failure.message}</p>
+                <button class="primary" on:click=move |_| look()>"Try again"</button>
+            </main>
+        }),
+        Who::Nobody { notice } => EitherOf4::C(view! { <SignIn who notice/> }),
+        Who::Somebody(me) => EitherOf4::D(view! { <SignedIn who me/> }),
     }
 }
 
 #[component]
-fn EventRow(key: String, rows: Memo<Vec<Row>>) -> impl IntoView {
-    let row = Memo::new(move |_| rows.with(|rows| rows.iter().find(|row| row.key == key).cloned()));
+pub(crate) fn Brand() -> impl IntoView {
     view! {
-        <tr class:stale=move || row.get().is_some_and(|row| row.stale)>
-            <td>{move || row.get().map(|row| row.region.key())}</td>
-            <td>
-                {move || row.get().map(|row| row.title)}
-                <div class="faint">
-                    {move || row.get().map(|row| format!("{} · {}", row.sport, row.start))}
-                </div>
-            </td>
-            {move || {
-                row.get()
-                    .into_iter()
-                    .flat_map(|row| row.prices)
-                    .map(|(name, price, bookmaker)| {
-                        view! {
-                            <td class="price" data-outcome=name.clone()>
-                                {price.to_string()}
-                                <div class="faint">{format!("{name} · {bookmaker}")}</div>
-                            </td>
-                        }
-                    })
-                    .collect_view()
-            }}
-        </tr>
+        <span class="brand">
+            <svg viewBox="0 0 32 32" aria-hidden="true" focusable="false">
+                <rect x="2" y="4" width="28" height="24" rx="4"/>
+                <path d="M8 12h9M8 20h9M21 9l3 3 3-3M21 23l3-3 3 3"/>
+            </svg>
+            "Toteboard"
+        </span>
     }
 }
 
-fn rows_of(live: &Live) -> Vec<Row> {
-    let mut rows = Vec::new();
-    for (region, board) in &live.boards {
-        let feed = live.feeds.get(region);
-        for (id, event) in board.events() {
-            let fresh = feed.is_some_and(|feed| {
-                let sport = feed.sports.get(&event.details.sport_key);
-                feed.state == FeedState::Live && sport.is_some_and(|sport| sport.stale_after >= feed.at)
-            });
-            rows.push(Row {
-                key: format!("{region} {id}"),
-                region: *region,
-                title: title_of(event),
-                sport: event.details.sport_title.clone(),
-                start: event.details.commence_time,
-                prices: best_prices(event),
-                stale: !fresh,
-            });
+#[component]
+fn SignedIn(who: RwSignal<Who>, me: Me) -> impl IntoView {
+    let stream = Stream::start();
+    let location = move || window().location().hash().unwrap_or_default();
+    let page = RwSignal::new(location());
+    let handle = window_event_listener_untyped("hashchange", move |_| page.set(location()));
+    on_cleanup(move || handle.remove());
+    Effect::new(move |_| {
+        if !stream.signed_out.get() {
+            return;
         }
-    }
-    rows.sort_by(|a, b| (a.start, &a.key).cmp(&(b.start, &b.key)));
-    rows
-}
-
-fn title_of(event: &MirrorEvent) -> String {
-    match (&event.details.home_team, &event.details.away_team) {
-        (Some(home), Some(away)) => format!("{home} – {away}"),
-        _ => event.details.sport_title.clone(),
-    }
-}
-
-/// The highest price of each outcome of the market `h2h`, and who offers it.
-fn best_prices(event: &MirrorEvent) -> Vec<(String, Decimal, String)> {
-    let mut best: BTreeMap<String, (Decimal, String)> = BTreeMap::new();
-    for ((bookmaker, market), quote) in &event.quotes {
-        if market.as_str() != "h2h" {
-            continue;
-        }
-        for outcome in quote.outcomes.to_vec() {
-            let entry = best.entry(outcome.name).or_insert_with(|| (outcome.price, bookmaker.to_string()));
-            if outcome.price > entry.0 {
-                *entry = (outcome.price, bookmaker.to_string());
-            }
-        }
-    }
-    best.into_iter().map(|(name, (price, bookmaker))| (name, price, bookmaker)).collect()
-}
-
-fn connect(live: StoredValue<Live, LocalStorage>, version: RwSignal<u64>, connection: RwSignal<Connection>) {
-    let location = window().location();
-    let scheme = if location.protocol().is_ok_and(|it| it == "https:") { "wss" } else { "ws" };
-    let host = location.host().unwrap_or_default();
-    let url = format!("{scheme}://{host}/socket.io/?EIO=4&transport=websocket");
-    let auth = move || live.with_value(|live| serde_json::json!({ "v": 1, "resume": live.cursors() }));
-    let client: Rc<RefCell<Option<Client>>> = Rc::default();
-    let to_ask = client.clone();
-    let tell = move |happening| match happening {
-        Happening::Connected => connection.set(Connection::Live),
-        Happening::Disconnected => {
-            live.update_value(Live::disconnected);
-            connection.set(Connection::Reconnecting);
-        }
-        Happening::Event { name, payload } => {
-            let mut update = News::Nothing;
-            live.update_value(|live| update = live.take(&name, &payload));
-            match update {
-                News::Nothing => {}
-                News::Board(_) | News::Feed(_) | News::Regions => version.update(|version| *version += 1),
-                News::Resync(region, cursor) => {
-                    if let Some(client) = &*to_ask.borrow() {
-                        client.emit("resync", &serde_json::json!({ "region": region, "cursor": cursor }));
-                    }
+        let look = move || {
+            spawn_local(async move {
+                match api::site().await {
+                    // Another password was chosen here: the session is another, and goes on.
+                    Ok(Site { me: Some(_), .. }) => stream.connect_again(),
+                    _ => who.set(Who::Nobody { notice: Some("You were signed out. Sign in to go on.") }),
                 }
-            }
+            });
+        };
+        // The new session's cookie may still be on its way.
+        set_timeout(look, std::time::Duration::from_secs(1));
+    });
+    // An hour of looking on is use of the session, too.
+    let asked = set_interval_with_handle(|| spawn_local(async { drop(api::site().await) }), HOUR).ok();
+    on_cleanup(move || {
+        if let Some(asked) = asked {
+            asked.clear();
         }
+    });
+    let simulated = Memo::new(move |_| stream.feeds.with(|feeds| feeds.values().any(|it| it.source == "simulator")));
+    let sign_out = move |_| {
+        spawn_local(async move {
+            // Whatever came of it: here, nobody is signed in any more.
+            let _ = api::sign_out(false).await;
+            who.set(Who::Nobody { notice: None });
+        });
     };
-    *client.borrow_mut() = Some(Client::connect(url, auth, tell));
+    view! {
+        <a class="skip" href="#board">"Skip to the board"</a>
+        <Show when=move || simulated.get()>
+            <p class="banner" role="note">"Simulated odds. Nobody offers these prices."</p>
+        </Show>
+        <header class="top">
+            <h1><a href="#" aria-label="Toteboard, to the board"><Brand/></a></h1>
+            <State stream/>
+            <Regions stream/>
+            <nav aria-label="Account">
+                <Show
+                    when=move || page.get() == SETTINGS
+                    fallback=move || view! { <a href=SETTINGS>"Settings"</a> }
+                >
+                    <a href="#">"Board"</a>
+                </Show>
+                <button class="link" on:click=sign_out>"Sign out"</button>
+            </nav>
+        </header>
+        <Show when=move || page.get() == SETTINGS fallback=move || view! { <BoardPage stream/> }>
+            <Settings who name=me.name.clone()/>
+        </Show>
+    }
+}
+
+const HOUR: std::time::Duration = std::time::Duration::from_secs(3_600);
+
+/// How the connection is, always in sight.
+#[component]
+fn State(stream: Stream) -> impl IntoView {
+    let said = move || match stream.connection.get() {
+        Connection::Connecting => ("wait", "Connecting".to_owned()),
+        Connection::Live => ("live", "Live".to_owned()),
+        Connection::Reconnecting => ("wait", "Reconnecting".to_owned()),
+        Connection::Offline => ("off", "Offline".to_owned()),
+        Connection::Ended(reason) => ("off", format!("Not connected: {reason}")),
+    };
+    view! {
+        <span class="state" role="status" data-state=move || said().0>
+            {move || said().1}
+        </span>
+    }
 }

@@ -18,7 +18,12 @@ const LONGEST_WAIT: Duration = Duration::from_secs(15);
 pub(crate) enum Happening {
     Connected,
     Disconnected,
-    Event { name: String, payload: String },
+    /// Not let in, and why: `<code>: <text>`. It is not tried again by itself.
+    Refused(String),
+    Event {
+        name: String,
+        payload: String,
+    },
 }
 
 struct Inner {
@@ -32,6 +37,7 @@ struct Inner {
     /// How long the server may be silent.
     patience: Duration,
     next_ack: u32,
+    stopped: bool,
 }
 
 struct Open {
@@ -58,12 +64,13 @@ impl Client {
             silence: None,
             patience: Duration::from_secs(45),
             next_ack: 0,
+            stopped: false,
         })));
         client.open();
         client
     }
 
-    /// Sends an event that is acknowledged.
+    /// Sends an event that is acknowledged, whoever cares.
     pub(crate) fn emit(&self, event: &str, payload: &serde_json::Value) {
         let id = {
             let mut inner = self.0.borrow_mut();
@@ -74,6 +81,9 @@ impl Client {
     }
 
     fn open(&self) {
+        if self.0.borrow().open.is_some() || self.0.borrow().stopped {
+            return;
+        }
         let url = self.0.borrow().url.clone();
         let Ok(socket) = WebSocket::new(&url) else { return self.retry() };
         let this = self.clone();
@@ -102,7 +112,13 @@ impl Client {
         match (kind, rest.split_at_checked(1)) {
             ("0", _) => self.hello(rest),
             ("2", _) => self.send("3"),
-            ("1", _) | ("4", Some(("1" | "4", _))) => self.close(),
+            ("4", Some(("4", refusal))) => {
+                let refusal: serde_json::Value = serde_json::from_str(refusal).unwrap_or_default();
+                let text = refusal["message"].as_str().unwrap_or_default().to_owned();
+                self.stop();
+                self.tell(Happening::Refused(text));
+            }
+            ("1", _) | ("4", Some(("1", _))) => self.close(),
             ("4", Some(("0", _))) => {
                 self.0.borrow_mut().wait = FIRST_WAIT;
                 self.tell(Happening::Connected);
@@ -145,6 +161,23 @@ impl Client {
         }
     }
 
+    /// Ends it for good.
+    pub(crate) fn stop(&self) {
+        self.0.borrow_mut().stopped = true;
+        self.close();
+    }
+
+    /// Connects at once, if it is waiting to.
+    pub(crate) fn hurry(&self) {
+        let waits = {
+            let inner = self.0.borrow();
+            inner.open.is_none() && !inner.stopped
+        };
+        if waits {
+            self.open();
+        }
+    }
+
     fn close(&self) {
         if let Some(open) = &self.0.borrow().open {
             let _ = open.socket.close();
@@ -159,8 +192,10 @@ impl Client {
         if let Some(timer) = self.0.borrow_mut().silence.take() {
             timer.clear();
         }
-        self.tell(Happening::Disconnected);
-        self.retry();
+        if !self.0.borrow().stopped {
+            self.tell(Happening::Disconnected);
+            self.retry();
+        }
         // Closures that may be running just now are dropped when they are done.
         leptos::leptos_dom::helpers::set_timeout(move || drop(open), Duration::ZERO);
     }

@@ -69,9 +69,13 @@ fn execute() -> anyhow::Result<()> {
     }
 }
 
-/// The checkout.
+/// The checkout. As cargo says it now: where checkouts share a target folder, this program may have been
+/// compiled in another one.
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is a folder of the checkout").to_owned()
+    #[expect(clippy::disallowed_methods, reason = "cargo's own, not a setting of ours")]
+    let said = std::env::var("CARGO_MANIFEST_DIR");
+    let own = said.unwrap_or_else(|_| env!("CARGO_MANIFEST_DIR").to_owned());
+    Path::new(&own).parent().expect("xtask is a folder of the checkout").to_owned()
 }
 
 /// Where cargo puts what it builds.

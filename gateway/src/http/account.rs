@@ -60,13 +60,20 @@ struct Site {
     /// Whether anybody may make an account.
     registration: &'static str,
     version: &'static str,
+    /// Who is signed in, if anybody is.
+    me: Option<Me>,
 }
 
-/// What there is to know before signing in.
-#[utoipa::path(get, path = "/api/site", tag = "account", responses((status = OK, body = Site)))]
-async fn site(State(hub): State<Arc<Hub>>) -> Json<Site> {
+/// What there is to know before signing in, and whether somebody has.
+#[utoipa::path(get, path = "/api/site", tag = "account", responses((status = OK, body = Site), Refusals))]
+async fn site(State(hub): State<Arc<Hub>>, caller: Result<Caller, ApiError>) -> Result<Json<Site>, ApiError> {
+    let me = match caller {
+        Ok(Caller { user }) => Some((&user).into()),
+        Err(ApiError::Accounts(accounts::AccountsError::Unauthenticated)) => None,
+        Err(other) => return Err(other),
+    };
     let registration = if hub.accounts.registration_is_open() { "open" } else { "closed" };
-    Json(Site { registration, version: env!("CARGO_PKG_VERSION") })
+    Ok(Json(Site { registration, version: env!("CARGO_PKG_VERSION"), me }))
 }
 
 /// Makes an account and signs in to it.
@@ -188,7 +195,7 @@ async fn password(
 ) -> Result<StatusCode, ApiError> {
     let (current, new) = (&given.current_password, &given.new_password);
     let user = hub.accounts.change_password(&user, current, new, peer.address).await?;
-    hub.account_changed((&user).into());
     begin_session(&hub, &session, &user).await?;
+    hub.account_changed((&user).into());
     Ok(StatusCode::NO_CONTENT)
 }

@@ -98,7 +98,7 @@ async fn bodies_that_are_no_bodies_are_refused() {
             ("DELETE", "/api/me"),
         ] {
             let answer = anna.ask(method, path, Some(body)).await;
-            assert_eq!(answer.status, status, "{method} {path} {:.20}", body);
+            assert_eq!(answer.status, status, "{method} {path} {body:.20}");
             assert!(answer.json()["error"]["message"].is_string());
         }
     }

@@ -1,0 +1,315 @@
+//! One event: its line with a row for each outcome and a cell for each bookmaker. Each cell follows
+//! its own price only.
+
+use std::sync::Arc;
+
+use leptos::{html, prelude::*};
+use odds::{BookmakerKey, Decimal};
+use send_wrapper::SendWrapper;
+
+use crate::{
+    browser::{self, Watch},
+    stream::Stream,
+    view::{EventView, Line, Offer, OutcomeView, bookmaker_title, day_of, market_title, percent},
+};
+
+type Event = RwSignal<Arc<EventView>>;
+
+/// What tells one outcome of a line from another.
+type Place = (String, Option<Decimal>);
+
+#[component]
+pub(crate) fn EventCard(stream: Stream, event: Event) -> impl IntoView {
+    let id = event.with_untracked(|view| view.id.clone());
+    let node: NodeRef<html::Section> = NodeRef::new();
+    let is_near = RwSignal::new(false);
+    Effect::new(move |_| {
+        let Some(section) = node.get() else { return };
+        let watch = Watch::start(&section, move |near| is_near.set(near));
+        let watch = SendWrapper::new(watch);
+        on_cleanup(move || drop(watch));
+    });
+    let is_open = {
+        let id = id.clone();
+        Memo::new(move |_| stream.opened.with(|opened| opened.contains(&id)))
+    };
+    let places = Memo::new(move |_| {
+        let market = stream.query.with(|query| query.market.clone());
+        event.with(|view| view.main_line(&market).map(places_of).unwrap_or_default())
+    });
+    // As high as it will be, so that nothing jumps.
+    let rows = move || places.with(Vec::len).max(1).to_string();
+    view! {
+        <section
+            class="event" role="rowgroup" node_ref=node style:--rows=rows
+            data-event=id.as_str().to_owned() class:open=move || is_open.get()
+        >
+            <Show when=move || is_near.get()>
+                <Title stream event is_open/>
+                <For each=move || places.get() key=Clone::clone let:place>
+                    <OutcomeRow stream event place/>
+                </For>
+                <Show when=move || places.with(Vec::is_empty)>
+                    <div class="row none" role="row">
+                        <span role="cell">"Nobody offers this market."</span>
+                    </div>
+                </Show>
+                <Show when=move || is_open.get()>
+                    <AllLines stream event/>
+                </Show>
+            </Show>
+        </section>
+    }
+}
+
+fn places_of(line: &Line) -> Vec<Place> {
+    line.outcomes.iter().map(|outcome| (outcome.name.clone(), outcome.point)).collect()
+}
+
+#[component]
+fn Title(stream: Stream, event: Event, is_open: Memo<bool>) -> impl IntoView {
+    let id = event.with_untracked(|view| view.id.clone());
+    let title = Memo::new(move |_| event.with(|view| view.title()));
+    let details = Memo::new(move |_| event.with(|view| (view.details.clone(), view.regions.clone())));
+    // The day only changes; the clock would draw every title anew.
+    let today = Memo::new(move |_| day_of(stream.now.get(), browser::minutes_ahead(stream.now.get())));
+    let about = Memo::new(move |_| {
+        today.track();
+        details.with(|(details, regions)| {
+            let start = details.commence_time;
+            let when = format!("{} {}", browser::day(start, stream.now.get_untracked()), browser::clock(start));
+            let regions: Vec<String> = regions.iter().map(|it| it.key().to_uppercase()).collect();
+            format!("{} · {when} · {}", details.sport_title, regions.join(" "))
+        })
+    });
+    let started = Memo::new(move |_| details.with(|(details, _)| details.commence_time <= stream.now.get()));
+    let margin = Memo::new(move |_| {
+        let market = stream.query.with(|query| query.market.clone());
+        event.with(|view| view.main_line(&market).and_then(Line::margin)).map(|margin| (margin < 0.0, percent(margin)))
+    });
+    let toggle = {
+        let id = id.clone();
+        move |_| {
+            stream.opened.update(|opened| {
+                if !opened.remove(&id) {
+                    opened.insert(id.clone());
+                }
+            });
+        }
+    };
+    let is_pinned = {
+        let id = id.clone();
+        Memo::new(move |_| stream.query.with(|query| query.pinned.contains(id.as_str())))
+    };
+    let pin = move |_| {
+        stream.query.update(|query| {
+            if !query.pinned.remove(id.as_str()) {
+                query.pinned.insert(id.as_str().to_owned());
+            }
+        });
+    };
+    view! {
+        <div class="title" role="row">
+            <div class="sticky" role="cell">
+                <button
+                    class="pin" aria-pressed=move || is_pinned.get().to_string()
+                    aria-label=move || format!("Pin {}", title.get()) on:click=pin
+                >
+                    {move || if is_pinned.get() { "★" } else { "☆" }}
+                </button>
+                <button class="open" aria-expanded=move || is_open.get().to_string() on:click=toggle>{title}</button>
+                <Show when=move || started.get()>
+                    <span class="badge started">"started"</span>
+                </Show>
+                <span class="about">{about}</span>
+                {move || {
+                    margin
+                        .get()
+                        .map(|(is_arbitrage, margin)| match is_arbitrage {
+                            true => view! { <span class="badge arbitrage">{format!("arbitrage {margin}")}</span> },
+                            false => view! { <span class="badge margin">{format!("margin {margin}")}</span> },
+                        })
+                }}
+            </div>
+        </div>
+    }
+}
+
+fn find<'a>(view: &'a EventView, market: &str, place: &Place) -> Option<(&'a Line, &'a OutcomeView)> {
+    let line = view.main_line(market)?;
+    let outcome = line.outcomes.iter().find(|it| it.name == place.0 && it.point == place.1)?;
+    Some((line, outcome))
+}
+
+#[component]
+fn OutcomeRow(stream: Stream, event: Event, place: Place) -> impl IntoView {
+    let label = label_of(&place);
+    let place = StoredValue::new(place);
+    let best = Memo::new(move |_| {
+        let market = stream.query.with(|query| query.market.clone());
+        event.with(|view| {
+            let (line, outcome) = place.with_value(|place| find(view, &market, place))?;
+            let (bookmaker, offer) = outcome.best().filter(|_| line.marks_best())?;
+            Some((bookmaker.clone(), offer.price))
+        })
+    });
+    let best_text = move || {
+        best.get().map(|(bookmaker, price)| {
+            let price = stream.query.with(|query| query.format).say(price);
+            view! {
+                <span class="price">{price}</span>
+                <span class="by">{bookmaker_title(bookmaker.as_str())}</span>
+            }
+        })
+    };
+    view! {
+        <div class="row" role="row">
+            <span class="outcome" role="rowheader" title=label.clone()>{label.clone()}</span>
+            <span class="best" role="cell">{best_text}</span>
+            <For each=move || stream.columns.get() key=Clone::clone let:bookmaker>
+                {
+                    let key = bookmaker.clone();
+                    let offer = Memo::new(move |_| {
+                        let market = stream.query.with(|query| query.market.clone());
+                        event.with(|view| {
+                            let (_, outcome) = place.with_value(|place| find(view, &market, place))?;
+                            outcome.offers.get(&key).cloned()
+                        })
+                    });
+                    let key = bookmaker.clone();
+                    let is_best = Memo::new(move |_| best.with(|best| best.as_ref().is_some_and(|it| it.0 == key)));
+                    view! { <Cell stream bookmaker offer is_best/> }
+                }
+            </For>
+        </div>
+    }
+}
+
+fn label_of((name, point): &Place) -> String {
+    match point {
+        Some(point) if ["Over", "Under"].contains(&name.as_str()) => format!("{name} {point}"),
+        Some(point) if point.to_f64() > 0.0 => format!("{name} +{point}"),
+        Some(point) => format!("{name} {point}"),
+        None => name.clone(),
+    }
+}
+
+/// What was seen in a cell: to show moves, and what is gone.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Seen {
+    price: Option<Decimal>,
+    /// Every move is another class, so that it is shown anew.
+    class: &'static str,
+    gone: Option<String>,
+}
+
+#[component]
+fn Cell(stream: Stream, bookmaker: BookmakerKey, offer: Memo<Option<Offer>>, is_best: Memo<bool>) -> impl IntoView {
+    let seen = Memo::new(move |before: Option<&Seen>| {
+        let price = offer.with(|offer| offer.as_ref().map(|offer| offer.price));
+        let Some(before) = before else { return Seen { price, ..Seen::default() } };
+        match (before.price, price) {
+            (Some(from), Some(to)) if to > from => {
+                let class = if before.class == "up" { "up again" } else { "up" };
+                Seen { price, class, gone: None }
+            }
+            (Some(from), Some(to)) if to < from => {
+                let class = if before.class == "down" { "down again" } else { "down" };
+                Seen { price, class, gone: None }
+            }
+            (Some(_), None) => {
+                let at = browser::clock_to_the_second(stream.now.get_untracked());
+                Seen { price, class: "", gone: Some(at) }
+            }
+            (None, Some(_)) => Seen { price, ..Seen::default() },
+            _ => Seen { price, ..before.clone() },
+        }
+    });
+    let text = Memo::new(move |_| {
+        let format = stream.query.with(|query| query.format);
+        seen.with(|seen| match (seen.price, &seen.gone) {
+            (Some(price), _) => format.say(price),
+            (None, Some(_)) => "–".to_owned(),
+            (None, None) => String::new(),
+        })
+    });
+    let about = Memo::new(move |_| {
+        let name = bookmaker_title(bookmaker.as_str());
+        offer.with(|offer| match (offer, seen.with(|seen| seen.gone.clone())) {
+            (Some(Offer { since, stale_since: None, .. }), _) => {
+                format!("{name}: this price since {}", browser::clock_to_the_second(*since))
+            }
+            (Some(Offer { stale_since: Some(at), .. }), _) => {
+                format!("{name}: old, last seen {}", browser::clock_to_the_second(*at))
+            }
+            (None, Some(at)) => format!("{name}: not offered since {at}"),
+            (None, None) => format!("{name}: not offered"),
+        })
+    });
+    let is_stale = Memo::new(move |_| offer.with(|offer| offer.as_ref().is_some_and(|it| it.stale_since.is_some())));
+    let class = move || {
+        let moved = if is_stale.get() { "" } else { seen.with(|seen| seen.class) };
+        let mut class = format!("cell {moved}");
+        for (name, holds) in [("best-price", is_best.get()), ("stale", is_stale.get())] {
+            if holds {
+                class.push(' ');
+                class.push_str(name);
+            }
+        }
+        class
+    };
+    view! { <span class=class role="cell" title=about>{text}</span> }
+}
+
+/// All markets and lines of an event that is opened.
+#[component]
+fn AllLines(stream: Stream, event: Event) -> impl IntoView {
+    let lines = move || {
+        let format = stream.query.with(|query| query.format);
+        let columns = stream.columns.get();
+        event.with(|view| view.lines.iter().map(|line| line_view(line, &columns, format)).collect_view())
+    };
+    view! { <div class="all" role="row"><div role="cell">{lines}</div></div> }
+}
+
+fn line_view(line: &Line, columns: &[BookmakerKey], format: crate::view::OddsFormat) -> impl IntoView + use<> {
+    let others = line.outcomes.iter().flat_map(|outcome| outcome.offers.keys());
+    let mut bookmakers: Vec<BookmakerKey> = columns.to_vec();
+    bookmakers.extend(others.cloned());
+    bookmakers.retain(|key| line.outcomes.iter().any(|outcome| outcome.offers.contains_key(key)));
+    let mut seen = std::collections::BTreeSet::new();
+    bookmakers.retain(|key| seen.insert(key.clone()));
+    let name = market_title(line.market.as_str());
+    let name = line.description.as_ref().map_or(name.clone(), |about| format!("{name} · {about}"));
+    let margin = line.margin().map(|margin| format!(" · margin {}", percent(margin)));
+    let head = bookmakers.iter().map(|key| view! { <th scope="col">{bookmaker_title(key.as_str())}</th> });
+    let head = head.collect_view();
+    let rows = line.outcomes.iter().map(|outcome| {
+        let best = outcome.best().filter(|_| line.marks_best()).map(|(key, _)| key.clone());
+        let cells = bookmakers.iter().map(|key| match outcome.offers.get(key) {
+            None => view! { <td></td> }.into_any(),
+            Some(offer) => {
+                let is_best = best.as_ref() == Some(key);
+                let since = browser::clock_to_the_second(offer.since);
+                let old = offer.stale_since.map(|at| format!("old, last seen {}", browser::clock_to_the_second(at)));
+                let is_stale = old.is_some();
+                view! {
+                    <td class:best-price=is_best class:stale=is_stale>
+                        {format.say(offer.price)} <small>{old.unwrap_or_else(|| format!("since {since}"))}</small>
+                    </td>
+                }
+                .into_any()
+            }
+        });
+        let cells = cells.collect_view();
+        view! { <tr><th scope="row">{label_of(&(outcome.name.clone(), outcome.point))}</th>{cells}</tr> }
+    });
+    let rows = rows.collect_view();
+    view! {
+        <table class="line">
+            <caption>{name}{margin}</caption>
+            <thead><tr><th scope="col">"Outcome"</th>{head}</tr></thead>
+            <tbody>{rows}</tbody>
+        </table>
+    }
+}

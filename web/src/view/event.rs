@@ -1,0 +1,319 @@
+//! One event across the regions that are shown.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use odds::{BookmakerKey, Decimal, Details, EventId, Live, MarketKey, Outcome, Region, Timestamp};
+
+use super::freshness::Freshness;
+
+/// What a bookmaker asks for an outcome.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Offer {
+    pub(crate) price: Decimal,
+    pub(crate) since: Timestamp,
+    /// When it was seen last, if that is too long ago to count.
+    pub(crate) stale_since: Option<Timestamp>,
+}
+
+/// One outcome of a line, with what each bookmaker asks.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct OutcomeView {
+    pub(crate) name: String,
+    pub(crate) point: Option<Decimal>,
+    pub(crate) offers: BTreeMap<BookmakerKey, Offer>,
+}
+
+/// What can be compared: the same market, the same outcomes, the same point.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Line {
+    pub(crate) market: MarketKey,
+    pub(crate) description: Option<String>,
+    pub(crate) outcomes: Vec<OutcomeView>,
+    /// All outcomes that can happen are there.
+    complete: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct EventView {
+    pub(crate) id: EventId,
+    pub(crate) details: Details,
+    pub(crate) regions: Vec<Region>,
+    /// By market; those that most bookmakers offer first.
+    pub(crate) lines: Vec<Line>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct LineKey {
+    market: MarketKey,
+    description: Option<String>,
+    /// Of the home side, where sides have opposite ones.
+    point: Option<String>,
+    names: BTreeSet<String>,
+}
+
+/// The event as all regions together have it. A bookmaker that quotes in several counts once, by the
+/// newest price.
+pub(crate) fn merge(live: &Live, regions: &[Region], id: &EventId, fresh: &Freshness) -> Option<EventView> {
+    let mut details: Option<Details> = None;
+    let mut found = Vec::new();
+    let mut quotes: BTreeMap<(BookmakerKey, MarketKey), (Timestamp, Region, Vec<Outcome>)> = BTreeMap::new();
+    for region in regions {
+        let Some(event) = live.boards.get(region).and_then(|board| board.events().get(id)) else { continue };
+        found.push(*region);
+        details.get_or_insert_with(|| event.details.clone());
+        for ((bookmaker, market), quote) in &event.quotes {
+            let key = (bookmaker.clone(), market.clone());
+            if quotes.get(&key).is_none_or(|(since, ..)| *since < quote.last_update) {
+                quotes.insert(key, (quote.last_update, *region, quote.outcomes.to_vec()));
+            }
+        }
+    }
+    let details = details?;
+    let lines = lines(&details, quotes, fresh);
+    Some(EventView { id: id.clone(), details, regions: found, lines })
+}
+
+fn lines(
+    details: &Details,
+    quotes: BTreeMap<(BookmakerKey, MarketKey), (Timestamp, Region, Vec<Outcome>)>,
+    fresh: &Freshness,
+) -> Vec<Line> {
+    let mut all: HashMap<LineKey, Vec<OutcomeView>> = HashMap::new();
+    let mut runners: HashMap<MarketKey, BTreeSet<String>> = HashMap::new();
+    for ((bookmaker, market), (since, region, outcomes)) in quotes {
+        let stale_since = fresh.stale_since(region, &details.sport_key, &bookmaker);
+        runners.entry(market.clone()).or_default().extend(outcomes.iter().map(|outcome| outcome.name.clone()));
+        let mut split: BTreeMap<(Option<String>, Option<String>), Vec<Outcome>> = BTreeMap::new();
+        for outcome in outcomes {
+            let point = outcome.point.map(|point| line_point(details, &outcome.name, point).to_string());
+            split.entry((outcome.description.clone(), point)).or_default().push(outcome);
+        }
+        for ((description, point), outcomes) in split {
+            let names = outcomes.iter().map(|outcome| outcome.name.clone()).collect();
+            let key = LineKey { market: market.clone(), description, point, names };
+            let line = all.entry(key).or_insert_with(|| {
+                let empty = |outcome: &Outcome| OutcomeView {
+                    name: outcome.name.clone(),
+                    point: outcome.point,
+                    offers: BTreeMap::new(),
+                };
+                outcomes.iter().map(empty).collect()
+            });
+            for outcome in outcomes {
+                let offer = Offer { price: outcome.price, since, stale_since };
+                let place = line.iter_mut().find(|it| it.name == outcome.name);
+                place.expect("a line has all its names").offers.insert(bookmaker.clone(), offer);
+            }
+        }
+    }
+    let mut all: Vec<(LineKey, Vec<OutcomeView>)> = all.into_iter().collect();
+    // The line that most offer first; what is equal in an order that doesn't jump.
+    all.sort_by(|(a, of_a), (b, of_b)| {
+        a.market.cmp(&b.market).then_with(|| bookmakers(of_b).cmp(&bookmakers(of_a))).then_with(|| a.cmp(b))
+    });
+    all.into_iter()
+        .map(|(key, mut outcomes)| {
+            outcomes.sort_by_key(|outcome| place_of(details, &outcome.name));
+            let complete = match key.market.as_str() {
+                // A field with runners missing says nothing about what all of it would cost.
+                "outrights" | "outrights_lay" => runners.get(&key.market).is_some_and(|all| *all == key.names),
+                _ => outcomes.len() >= 2,
+            };
+            Line { market: key.market, description: key.description, outcomes, complete }
+        })
+        .collect()
+}
+
+/// Where one side gives what the other gets, the point of the home side; elsewhere the point.
+fn line_point(details: &Details, name: &str, point: Decimal) -> Decimal {
+    let is_away = details.away_team.as_deref() == Some(name);
+    if is_away { point.negated() } else { point }
+}
+
+/// The sport's own order: home, then the draw where there is one, then away; over before under; others
+/// by name.
+fn place_of(details: &Details, name: &str) -> (u8, String) {
+    let place = match name {
+        _ if details.home_team.as_deref() == Some(name) => 0,
+        "Draw" | "Over" | "Yes" => 1,
+        _ if details.away_team.as_deref() == Some(name) => 2,
+        _ => 3,
+    };
+    (place, name.to_owned())
+}
+
+fn bookmakers(outcomes: &[OutcomeView]) -> usize {
+    outcomes.iter().map(|outcome| outcome.offers.len()).max().unwrap_or_default()
+}
+
+impl OutcomeView {
+    /// The highest live price, and who asks it.
+    pub(crate) fn best(&self) -> Option<(&BookmakerKey, &Offer)> {
+        let live = self.offers.iter().filter(|(_, offer)| offer.stale_since.is_none());
+        // Of equal ones the first, so that the mark stays where it is.
+        live.rev().max_by_key(|(_, offer)| offer.price)
+    }
+}
+
+impl Line {
+    /// A lay price is what somebody takes, not what they give: it is never compared.
+    fn is_back(&self) -> bool {
+        !self.market.as_str().ends_with("_lay")
+    }
+
+    pub(crate) fn marks_best(&self) -> bool {
+        self.is_back()
+    }
+
+    /// What the best prices of all outcomes together leave for the bookmakers; below nothing it is an
+    /// arbitrage.
+    pub(crate) fn margin(&self) -> Option<f64> {
+        if !self.complete || !self.is_back() {
+            return None;
+        }
+        let shares = self.outcomes.iter().map(|outcome| {
+            let price = outcome.best()?.1.price.to_f64();
+            (price > 1.0).then(|| 1.0 / price)
+        });
+        Some(shares.sum::<Option<f64>>()? - 1.0)
+    }
+}
+
+impl EventView {
+    /// The line of this market that most bookmakers offer.
+    pub(crate) fn main_line(&self, market: &str) -> Option<&Line> {
+        self.lines.iter().find(|line| line.market.as_str() == market)
+    }
+
+    /// Somebody offers this market.
+    pub(crate) fn has(&self, market: &str) -> bool {
+        self.main_line(market).is_some()
+    }
+
+    pub(crate) fn title(&self) -> String {
+        match (&self.details.home_team, &self.details.away_team) {
+            (Some(home), Some(away)) => format!("{home} – {away}"),
+            _ => self.details.sport_title.clone(),
+        }
+    }
+
+    pub(crate) fn has_started(&self, now: Timestamp) -> bool {
+        self.details.commence_time <= now
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CURSOR: &str = "1.2-3-99aa06d3014798d86001c324468d497f";
+
+    fn price(text: &str) -> Decimal {
+        text.parse().unwrap()
+    }
+
+    fn view(boards: &[(&str, &str)], fresh: &Freshness) -> EventView {
+        let mut live = Live::default();
+        for (region, quotes) in boards {
+            let event = format!(
+                r#"{{"id":"e1","sport_key":"soccer_epl","sport_title":"EPL","commence_time":"2026-01-01T15:00:00Z",
+                    "home_team":"Leeds","away_team":"Arsenal","quotes":[{quotes}]}}"#
+            );
+            live.take("snapshot", &format!(r#"{{"region":"{region}","cursor":"{CURSOR}","events":[{event}]}}"#));
+        }
+        merge(&live, &Region::ALL, &"e1".parse().unwrap(), fresh).unwrap()
+    }
+
+    fn quote(bookmaker: &str, market: &str, minute: u32, outcomes: &str) -> String {
+        format!(
+            r#"{{"bookmaker":"{bookmaker}","market":"{market}","last_update":"2026-01-01T12:{minute:02}:00Z","outcomes":[{outcomes}]}}"#
+        )
+    }
+
+    fn outcome(name: &str, price: &str, point: Option<&str>) -> String {
+        let point = point.map(|point| format!(r#","point":{point}"#)).unwrap_or_default();
+        format!(r#"{{"name":"{name}","price":{price}{point}}}"#)
+    }
+
+    #[test]
+    fn a_bookmaker_of_two_regions_counts_once_by_its_newest_price() {
+        let old = quote("bet", "h2h", 1, &[outcome("Leeds", "2.0", None), outcome("Arsenal", "1.8", None)].join(","));
+        let new = quote("bet", "h2h", 2, &[outcome("Leeds", "2.2", None), outcome("Arsenal", "1.7", None)].join(","));
+        for boards in [[("uk", &*old), ("eu", &*new)], [("uk", &*new), ("eu", &*old)]] {
+            let view = view(&boards, &Freshness::all_live());
+            let line = view.main_line("h2h").unwrap();
+            assert_eq!(line.outcomes[0].offers.len(), 1);
+            assert_eq!(line.outcomes[0].offers["bet"].price, price("2.2"));
+            assert_eq!(view.regions, [Region::Uk, Region::Eu]);
+        }
+    }
+
+    #[test]
+    fn outcomes_come_in_the_sports_own_order() {
+        let outcomes = [outcome("Arsenal", "1.8", None), outcome("Draw", "3", None), outcome("Leeds", "2", None)];
+        let view = view(&[("uk", &quote("bet", "h2h", 1, &outcomes.join(",")))], &Freshness::all_live());
+        let names: Vec<&str> = view.lines[0].outcomes.iter().map(|outcome| &*outcome.name).collect();
+        assert_eq!(names, ["Leeds", "Draw", "Arsenal"]);
+    }
+
+    #[test]
+    fn only_the_same_line_is_compared() {
+        let spread = |bookmaker, home, away| {
+            let outcomes = [outcome("Leeds", "1.9", Some(home)), outcome("Arsenal", "2.0", Some(away))];
+            quote(bookmaker, "spreads", 1, &outcomes.join(","))
+        };
+        // Two on -1.5, one on the opposite line.
+        let quotes = [spread("a", "-1.5", "1.5"), spread("b", "-1.5", "1.5"), spread("c", "1.5", "-1.5")].join(",");
+        let view = view(&[("uk", &quotes)], &Freshness::all_live());
+        assert_eq!(view.lines.len(), 2);
+        let main = view.main_line("spreads").unwrap();
+        assert_eq!(main.outcomes[0].offers.len(), 2);
+        assert_eq!((main.outcomes[0].point, main.outcomes[1].point), (Some(price("-1.5")), Some(price("1.5"))));
+    }
+
+    #[test]
+    fn with_and_without_a_draw_is_not_the_same_bet() {
+        let two = [outcome("Leeds", "5", None), outcome("Arsenal", "5", None)].join(",");
+        let three = [outcome("Leeds", "2.5", None), outcome("Draw", "3.3", None), outcome("Arsenal", "2.6", None)];
+        let quotes = [
+            quote("a", "h2h", 1, &three.join(",")),
+            quote("b", "h2h", 1, &three.join(",")),
+            quote("c", "h2h", 1, &two),
+        ];
+        let view = view(&[("uk", &quotes.join(","))], &Freshness::all_live());
+        let main = view.main_line("h2h").unwrap();
+        assert_eq!(main.outcomes.len(), 3);
+        assert!(main.margin().unwrap() > 0.0);
+    }
+
+    #[test]
+    fn the_margin_is_of_the_best_live_prices() {
+        let a = quote("a", "h2h", 1, &[outcome("Leeds", "2.2", None), outcome("Arsenal", "1.6", None)].join(","));
+        let b = quote("b", "h2h", 1, &[outcome("Leeds", "1.7", None), outcome("Arsenal", "2.1", None)].join(","));
+        let quotes = [a, b].join(",");
+        let view_live = view(&[("uk", &quotes)], &Freshness::all_live());
+        let line = view_live.main_line("h2h").unwrap();
+        assert_eq!(line.outcomes[0].best().unwrap().0.as_str(), "a");
+        assert_eq!(line.outcomes[1].best().unwrap().0.as_str(), "b");
+        let margin = line.margin().unwrap();
+        assert!(margin < 0.0 && (margin - (1.0 / 2.2 + 1.0 / 2.1 - 1.0)).abs() < 1e-9, "an arbitrage: {margin}");
+        let view_stale = view(&[("uk", &quotes)], &Freshness::default());
+        let line = view_stale.main_line("h2h").unwrap();
+        assert_eq!((line.outcomes[0].best(), line.margin()), (None, None), "old prices are compared with nothing");
+    }
+
+    #[test]
+    fn lay_prices_and_fields_with_gaps_have_no_margin() {
+        let two = [outcome("Leeds", "2.2", None), outcome("Arsenal", "2.1", None)].join(",");
+        let lay = view(&[("uk", &quote("a", "h2h_lay", 1, &two))], &Freshness::all_live());
+        assert_eq!((lay.lines[0].margin(), lay.lines[0].marks_best()), (None, false));
+        let three = [outcome("X", "9", None), outcome("Y", "9", None), outcome("Z", "9", None)];
+        let quotes = [quote("a", "outrights", 1, &three.join(",")), quote("b", "outrights", 1, &three[..2].join(","))];
+        let outright = view(&[("uk", &quotes.join(","))], &Freshness::all_live());
+        let margins: Vec<bool> = outright.lines.iter().map(|line| line.margin().is_some()).collect();
+        assert_eq!(outright.lines[0].outcomes.len() + outright.lines[1].outcomes.len(), 5);
+        for (line, has) in outright.lines.iter().zip(margins) {
+            assert_eq!(has, line.outcomes.len() == 3);
+        }
+    }
+}

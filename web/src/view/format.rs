@@ -1,0 +1,84 @@
+//! Numbers and times as people read them.
+
+use odds::{Decimal, Timestamp};
+
+const DAY: i64 = 86_400_000;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum OddsFormat {
+    #[default]
+    Decimal,
+    American,
+    Fractional,
+}
+
+impl OddsFormat {
+    pub(crate) const ALL: [Self; 3] = [Self::Decimal, Self::American, Self::Fractional];
+
+    pub(crate) fn key(self) -> &'static str {
+        match self {
+            Self::Decimal => "decimal",
+            Self::American => "american",
+            Self::Fractional => "fractional",
+        }
+    }
+
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Decimal => "Decimal",
+            Self::American => "American",
+            Self::Fractional => "Fractional",
+        }
+    }
+
+    pub(crate) fn from_key(key: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|format| format.key() == key)
+    }
+
+    /// A price that can't be said in a format is said in decimals.
+    pub(crate) fn say(self, price: Decimal) -> String {
+        let decimal = || format!("{:.2}", price.to_f64());
+        match self {
+            Self::Decimal => decimal(),
+            Self::American => price.american().map_or_else(decimal, |odds| format!("{odds:+}")),
+            Self::Fractional => {
+                price.fractional().map_or_else(decimal, |(for_it, against)| format!("{for_it}/{against}"))
+            }
+        }
+    }
+}
+
+pub(crate) fn percent(share: f64) -> String {
+    format!("{:.1} %", share * 100.0)
+}
+
+/// Which day a moment is in, where the clock is so many minutes ahead of UTC.
+pub(crate) fn day_of(moment: Timestamp, minutes_ahead: i64) -> i64 {
+    let millis = moment.millis_since(Timestamp::from_millis(0)) + minutes_ahead * 60_000;
+    millis.div_euclid(DAY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_price_in_each_format() {
+        for (price, decimal, american, fractional) in
+            [("2.5", "2.50", "+150", "3/2"), ("1.5", "1.50", "-200", "1/2"), ("2", "2.00", "+100", "1/1")]
+        {
+            let price = price.parse().unwrap();
+            assert_eq!(OddsFormat::Decimal.say(price), decimal);
+            assert_eq!(OddsFormat::American.say(price), american);
+            assert_eq!(OddsFormat::Fractional.say(price), fractional);
+        }
+        assert_eq!(percent(-0.0123), "-1.2 %");
+    }
+
+    #[test]
+    fn a_day_begins_at_midnight_of_the_reader() {
+        let late: Timestamp = "2026-01-01T23:30:00Z".parse().unwrap();
+        assert_eq!(day_of(late, 60), day_of(late, 0) + 1);
+        assert_eq!(day_of(late, -60), day_of(late, 0));
+    }
+}

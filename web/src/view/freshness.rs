@@ -1,0 +1,112 @@
+//! What counts as live, by the server's clock.
+
+use std::collections::BTreeMap;
+
+use odds::{BookmakerKey, Feed, FeedState, Region, SportFreshness, SportKey, Timestamp};
+
+/// Until when each thing may be taken for live, and what the time is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Freshness {
+    now: Timestamp,
+    feeds: BTreeMap<Region, Feed>,
+    #[cfg(test)]
+    all_live: bool,
+}
+
+impl Freshness {
+    pub(crate) fn new(feeds: &BTreeMap<Region, Feed>, now: Timestamp) -> Self {
+        Self {
+            now,
+            feeds: feeds.clone(),
+            #[cfg(test)]
+            all_live: false,
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn all_live() -> Self {
+        Self { all_live: true, ..Self::default() }
+    }
+
+    /// Since when a bookmaker's prices of a sport are old, if they are.
+    pub(crate) fn stale_since(&self, region: Region, sport: &SportKey, bookmaker: &BookmakerKey) -> Option<Timestamp> {
+        #[cfg(test)]
+        if self.all_live {
+            return None;
+        }
+        let Some(feed) = self.feeds.get(&region) else { return Some(self.now) };
+        let Some(sport) = feed.sports.get(sport) else { return Some(feed.at) };
+        let seen = feed.bookmakers.get(bookmaker).copied();
+        let left_behind = seen.is_some_and(|seen| is_left_behind(sport, seen));
+        if feed.state != FeedState::Live || sport.stale_after < self.now || left_behind {
+            return Some(if left_behind { seen.unwrap_or(sport.polled_at) } else { sport.polled_at });
+        }
+        None
+    }
+
+    /// What is old by now, without what moves all the time: where this is the same, so is every verdict.
+    pub(crate) fn old(&self) -> BTreeMap<Region, Old> {
+        let old = |(region, feed): (&Region, &Feed)| {
+            let over = feed.sports.iter().filter(|(_, sport)| sport.stale_after < self.now);
+            let behind = |seen: &Timestamp| feed.sports.values().any(|sport| is_left_behind(sport, *seen));
+            let bookmakers = feed.bookmakers.iter().filter(|(_, seen)| behind(seen));
+            let old = Old {
+                state: feed.state,
+                sports: over.map(|(key, _)| key.clone()).collect(),
+                bookmakers: bookmakers.map(|(key, _)| key.clone()).collect(),
+            };
+            (*region, old)
+        };
+        self.feeds.iter().map(old).collect()
+    }
+}
+
+/// Of a region.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Old {
+    state: FeedState,
+    sports: Vec<SportKey>,
+    bookmakers: Vec<BookmakerKey>,
+}
+
+/// Upstream has not heard of a bookmaker for longer than a poll stays good.
+fn is_left_behind(sport: &SportFreshness, seen: Timestamp) -> bool {
+    sport.polled_at.millis_since(seen) > sport.stale_after.millis_since(sport.polled_at).max(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_millis(seconds * 1_000)
+    }
+
+    fn feed(state: &str) -> BTreeMap<Region, Feed> {
+        let text = format!(
+            r#"{{"region":"uk","at":"{}","state":"{state}","source":"test",
+                "sports":{{"soccer_epl":{{"polled_at":"{}","stale_after":"{}"}}}},
+                "bookmakers":{{"quick":"{}","asleep":"{}"}}}}"#,
+            at(1_010),
+            at(1_000),
+            at(1_100),
+            at(995),
+            at(500)
+        );
+        [(Region::Uk, serde_json::from_str(&text).unwrap())].into()
+    }
+
+    #[test]
+    fn a_price_is_live_only_while_everything_says_so() {
+        let since = |state: &str, now, sport: &str, bookmaker: &str| {
+            let fresh = Freshness::new(&feed(state), at(now));
+            fresh.stale_since(Region::Uk, &sport.parse().unwrap(), &bookmaker.parse().unwrap())
+        };
+        assert_eq!(since("live", 1_050, "soccer_epl", "quick"), None);
+        assert_eq!(since("live", 1_101, "soccer_epl", "quick"), Some(at(1_000)), "its time is over");
+        assert_eq!(since("stale", 1_050, "soccer_epl", "quick"), Some(at(1_000)));
+        assert_eq!(since("down", 1_050, "soccer_epl", "quick"), Some(at(1_000)));
+        assert_eq!(since("live", 1_050, "soccer_epl", "asleep"), Some(at(500)), "upstream doesn't hear of it any more");
+        assert!(since("live", 1_050, "tennis", "quick").is_some(), "nobody polls it");
+    }
+}

@@ -1,0 +1,194 @@
+//! What is to be shown, as it stands in the address and is kept between visits.
+
+use std::collections::BTreeSet;
+
+use odds::{EventId, Timestamp};
+use serde_json::{Map, Value, json};
+
+use super::{
+    event::EventView,
+    format::{OddsFormat, day_of},
+};
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum When {
+    #[default]
+    Any,
+    Started,
+    Today,
+    Tomorrow,
+}
+
+impl When {
+    pub(crate) const ALL: [Self; 4] = [Self::Any, Self::Started, Self::Today, Self::Tomorrow];
+
+    pub(crate) fn key(self) -> &'static str {
+        match self {
+            Self::Any => "any",
+            Self::Started => "started",
+            Self::Today => "today",
+            Self::Tomorrow => "tomorrow",
+        }
+    }
+
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Any => "Any time",
+            Self::Started => "Started",
+            Self::Today => "Today",
+            Self::Tomorrow => "Tomorrow",
+        }
+    }
+
+    fn from_key(key: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|when| when.key() == key)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Query {
+    /// Part of a team's name.
+    pub(crate) text: String,
+    pub(crate) when: When,
+    pub(crate) market: String,
+    /// Nothing: all.
+    pub(crate) sports: BTreeSet<String>,
+    /// Nothing: all.
+    pub(crate) bookmakers: BTreeSet<String>,
+    /// Their columns come first.
+    pub(crate) mine: BTreeSet<String>,
+    pub(crate) format: OddsFormat,
+    /// First on the board.
+    pub(crate) pinned: BTreeSet<String>,
+}
+
+impl Default for Query {
+    fn default() -> Self {
+        Self {
+            text: String::new(),
+            when: When::default(),
+            market: "h2h".into(),
+            sports: BTreeSet::new(),
+            bookmakers: BTreeSet::new(),
+            mine: BTreeSet::new(),
+            format: OddsFormat::default(),
+            pinned: BTreeSet::new(),
+        }
+    }
+}
+
+impl Query {
+    /// As pairs of an address; what is as usual is left out.
+    pub(crate) fn pairs(&self) -> Vec<(&'static str, String)> {
+        let usual = Self::default();
+        let mut pairs = Vec::new();
+        let mut say = |name, value: String, usual: String| {
+            if value != usual {
+                pairs.push((name, value));
+            }
+        };
+        let list = |keys: &BTreeSet<String>| keys.iter().cloned().collect::<Vec<_>>().join(",");
+        say("q", self.text.clone(), usual.text);
+        say("when", self.when.key().into(), usual.when.key().into());
+        say("market", self.market.clone(), usual.market);
+        say("sport", list(&self.sports), String::new());
+        say("bookmaker", list(&self.bookmakers), String::new());
+        say("mine", list(&self.mine), String::new());
+        say("odds", self.format.key().into(), usual.format.key().into());
+        say("pin", list(&self.pinned), String::new());
+        pairs
+    }
+
+    /// What can't be read is as usual.
+    pub(crate) fn from_pairs(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
+        let mut query = Self::default();
+        let list = |value: &str| value.split(',').filter(|key| !key.is_empty()).map(str::to_owned).collect();
+        for (name, value) in pairs {
+            match name.as_str() {
+                "q" => query.text = value,
+                "when" => query.when = When::from_key(&value).unwrap_or_default(),
+                "market" => query.market = value,
+                "sport" => query.sports = list(&value),
+                "bookmaker" => query.bookmakers = list(&value),
+                "mine" => query.mine = list(&value),
+                "odds" => query.format = OddsFormat::from_key(&value).unwrap_or_default(),
+                "pin" => query.pinned = list(&value),
+                _ => {}
+            }
+        }
+        query
+    }
+
+    /// What the gateway is to send: no more than is shown. With an event opened, all its markets.
+    pub(crate) fn filter(&self, opened: bool) -> Value {
+        let mut filter = Map::new();
+        if !self.sports.is_empty() {
+            filter.insert("sports".into(), json!(self.sports));
+        }
+        if !self.bookmakers.is_empty() {
+            filter.insert("bookmakers".into(), json!(self.bookmakers));
+        }
+        if !opened {
+            filter.insert("markets".into(), json!([self.market]));
+        }
+        Value::Object(filter)
+    }
+
+    pub(crate) fn shows(&self, event: &EventView, now: Timestamp, minutes_ahead: i64) -> bool {
+        let start = event.details.commence_time;
+        let days = day_of(start, minutes_ahead) - day_of(now, minutes_ahead);
+        let when = match self.when {
+            When::Any => true,
+            When::Started => event.has_started(now),
+            When::Today => days == 0,
+            When::Tomorrow => days == 1,
+        };
+        let text = self.text.trim().to_lowercase();
+        let is_named = |name: &Option<String>| name.as_ref().is_some_and(|name| name.to_lowercase().contains(&text));
+        let names = [&event.details.home_team, &event.details.away_team];
+        let named = text.is_empty()
+            || names.into_iter().any(is_named)
+            || event.details.sport_title.to_lowercase().contains(&text);
+        when && named
+    }
+
+    /// Pinned ones first, then those that have started, by sport and start.
+    pub(crate) fn place_of(&self, event: &EventView, now: Timestamp) -> impl Ord + use<> {
+        let details = &event.details;
+        let pinned = self.pinned.contains(event.id.as_str());
+        let id: EventId = event.id.clone();
+        (!pinned, !event.has_started(now), details.sport_title.clone(), details.commence_time, id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_in_the_address_comes_back() {
+        let query = Query {
+            text: "leeds".into(),
+            when: When::Today,
+            market: "totals".into(),
+            sports: ["soccer_epl".into(), "tennis_atp".into()].into(),
+            bookmakers: ["bet365".into()].into(),
+            mine: ["bet365".into(), "unibet".into()].into(),
+            format: OddsFormat::American,
+            pinned: ["e1".into()].into(),
+        };
+        let pairs = query.pairs().into_iter().map(|(name, value)| (name.to_owned(), value));
+        assert_eq!(Query::from_pairs(pairs), query);
+        assert!(Query::default().pairs().is_empty());
+        let nonsense = [("when", "never"), ("odds", "roman"), ("x", "y")];
+        let nonsense = nonsense.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(Query::from_pairs(nonsense), Query::default());
+    }
+
+    #[test]
+    fn the_gateway_is_asked_for_what_is_shown() {
+        let query = Query { sports: ["soccer_epl".into()].into(), ..Query::default() };
+        assert_eq!(query.filter(false), json!({ "sports": ["soccer_epl"], "markets": ["h2h"] }));
+        assert_eq!(query.filter(true), json!({ "sports": ["soccer_epl"] }));
+    }
+}
