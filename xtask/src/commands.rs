@@ -2,7 +2,7 @@
 
 use std::{
     os::unix::process::CommandExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -10,6 +10,7 @@ use anyhow::Context;
 use clap::Args;
 
 use crate::{
+    engines::Engines,
     page, prerequisites, root,
     steps::{MINUTE, step, works},
     target,
@@ -41,12 +42,12 @@ impl Run {
     }
 }
 
-fn build(what: &[&str]) -> anyhow::Result<()> {
+pub(crate) fn build(what: &[&str]) -> anyhow::Result<()> {
     let mut cargo = Command::new("cargo");
     step("compiling the binaries", 45 * MINUTE, cargo.arg("build").args(what))
 }
 
-fn binary(name: &str) -> PathBuf {
+pub(crate) fn binary(name: &str) -> PathBuf {
     target().join("debug").join(name)
 }
 
@@ -82,23 +83,28 @@ fn examples(no_install: bool) -> anyhow::Result<()> {
     let mut npm = Command::new("npm");
     npm.args(["ci", "--no-audit", "--no-fund", "--silent"]).current_dir(root().join("examples/javascript"));
     step("npm packages of the JavaScript client", 10 * MINUTE, &mut npm)?;
-    let venv = target().join("python");
+    let python = python(&root().join("examples/python/requirements.txt"), "examples")?;
+    let mut cargo = Command::new("cargo");
+    cargo.args(["test", "--workspace", "--quiet", "--", "--ignored", "examples::"]).env("PYTHON", python);
+    step("tests of the example clients", 20 * MINUTE, &mut cargo)
+}
+
+/// A Python with these packages, in an environment of its own.
+pub(crate) fn python(requirements: &Path, name: &str) -> anyhow::Result<PathBuf> {
+    let venv = target().join("python").join(name);
     let python = venv.join("bin/python");
     if !python.is_file() {
         let mut make = Command::new("python3");
         step("a Python environment", 5 * MINUTE, make.args(["-m", "venv"]).arg(&venv))?;
     }
     let mut pip = Command::new(&python);
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]);
-    pip.arg(root().join("examples/python/requirements.txt"));
-    step("packages of the Python client", 10 * MINUTE, &mut pip)?;
-    let mut cargo = Command::new("cargo");
-    cargo.args(["test", "--workspace", "--quiet", "--", "--ignored", "examples::"]).env("PYTHON", python);
-    step("tests of the example clients", 20 * MINUTE, &mut cargo)
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]).arg(requirements);
+    step(&format!("Python packages: {name}"), 10 * MINUTE, &mut pip)?;
+    Ok(python)
 }
 
 /// The page in a real browser, against the standalone program.
-fn end_to_end(page: &std::path::Path) -> anyhow::Result<()> {
+fn end_to_end(page: &Path) -> anyhow::Result<()> {
     let folder = root().join("web/e2e");
     let mut npm = Command::new("npm");
     npm.args(["ci", "--no-audit", "--no-fund", "--silent"]).current_dir(&folder);
@@ -178,5 +184,6 @@ pub(crate) fn ci(no_install: bool) -> anyhow::Result<()> {
     let mut clippy = Command::new("cargo");
     clippy.args(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]);
     step("clippy", 45 * MINUTE, &mut clippy)?;
-    Test::default().execute(no_install)
+    Test::default().execute(no_install)?;
+    Engines::default().execute(no_install)
 }

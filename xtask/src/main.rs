@@ -1,6 +1,7 @@
 //! What a developer types: `cargo xtask <command>`.
 
 mod commands;
+mod engines;
 mod page;
 mod prerequisites;
 mod steps;
@@ -38,7 +39,9 @@ enum Command {
     Soak(commands::Soak),
     /// Prints what things cost, beside a peer or a limit.
     Bench,
-    /// What CI runs: formatting, clippy, tests.
+    /// Runs the tests on real engines, which it starts: a MongoDB-speaking server so far.
+    Engines(engines::Engines),
+    /// What CI runs: formatting, clippy, tests, engines.
     Ci,
 }
 
@@ -65,6 +68,7 @@ fn execute() -> anyhow::Result<()> {
         Command::Test(test) => test.execute(no_install),
         Command::Soak(soak) => soak.execute(no_install),
         Command::Bench => commands::bench(no_install),
+        Command::Engines(engines) => engines.execute(no_install),
         Command::Ci => commands::ci(no_install),
     }
 }

@@ -41,6 +41,12 @@ pub(crate) const PYTHON: &[Need] = &[Need {
     package: "python3-venv",
 }];
 
+/// To run engines.
+pub(crate) const JAVA: &[Need] = &[
+    Need { what: "Java 17 or later", is_there: || works("java", &["--version"]), package: "default-jdk-headless" },
+    Need { what: "Maven", is_there: || works("mvn", &["--version"]), package: "maven" },
+];
+
 /// Debian's own Rust for wasm, where rustup can add no target.
 pub(crate) const DEBIAN_WASM: &[Need] = &[
     Need { what: "Debian's rustc", is_there: || Path::new("/usr/bin/rustc").is_file(), package: "rustc-web" },

@@ -33,8 +33,10 @@ pub(super) fn router() -> OpenApiRouter<Arc<Hub>> {
 #[serde(deny_unknown_fields)]
 struct Credentials {
     /// 3 to 64 of letters, digits and `._-+@`; the same in any case.
+    #[schema(min_length = 3, max_length = 64, pattern = "^[A-Za-z0-9][A-Za-z0-9._+@-]*$")]
     name: String,
     /// At least 10 characters, and not one that is easy to guess.
+    #[schema(min_length = 10, max_length = 128)]
     password: String,
 }
 
@@ -179,6 +181,7 @@ async fn delete(
 #[serde(deny_unknown_fields)]
 struct NewPassword {
     current_password: String,
+    #[schema(min_length = 10, max_length = 128)]
     new_password: String,
 }
 

@@ -37,6 +37,7 @@ pub(crate) enum ApiError {
 /// Why something can't be done.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ErrorBody {
+    #[schema(inline)]
     error: Reason,
 }
 

@@ -18,6 +18,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     caller::Caller,
     error::{ApiError, Refusals},
+    subscriptions::RegionKey,
 };
 use crate::{
     region::{Printed, RegionHandle},
@@ -44,7 +45,7 @@ async fn regions(State(hub): State<Arc<Hub>>, _: Caller) -> Json<Vec<Feed>> {
 #[utoipa::path(
     get, path = "/api/odds/{region}", tag = "odds", security(("session" = []), ("token" = [])),
     params(
-        ("region" = String, Path, description = "One of us, uk, eu, au."),
+        ("region" = RegionKey, Path),
         ("sport" = Option<Vec<String>>, Query, description = "Only these; repeat for more."),
         ("bookmaker" = Option<Vec<String>>, Query, description = "Only these; repeat for more."),
         ("market" = Option<Vec<String>>, Query, description = "Only these; repeat for more."),

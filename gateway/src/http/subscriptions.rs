@@ -23,7 +23,7 @@ pub(super) fn router() -> OpenApiRouter<Arc<Hub>> {
 
 #[derive(Serialize, ToSchema)]
 struct Subscriptions {
-    /// Of `us`, `uk`, `eu`, `au`.
+    #[schema(value_type = Vec<RegionKey>)]
     regions: Vec<&'static str>,
 }
 
@@ -36,9 +36,20 @@ impl Subscriptions {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Wanted {
-    /// Of `us`, `uk`, `eu`, `au`; none is allowed, one that is named twice counts once.
-    #[schema(value_type = Vec<String>)]
+    /// None is allowed; one that is named twice counts once.
+    #[schema(value_type = Vec<RegionKey>)]
     regions: Value,
+}
+
+/// What regions are called.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "only described: `odds::Region` is what is read")]
+pub(super) enum RegionKey {
+    Us,
+    Uk,
+    Eu,
+    Au,
 }
 
 /// The regions that are subscribed.

@@ -55,6 +55,7 @@ struct Made {
 #[serde(deny_unknown_fields)]
 struct Wanted {
     /// 1 to 64 characters: what its owner knows it by.
+    #[schema(min_length = 1, max_length = 64)]
     name: String,
 }
 

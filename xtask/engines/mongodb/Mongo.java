@@ -1,0 +1,23 @@
+import de.bwaldvogel.mongo.MongoServer;
+import de.bwaldvogel.mongo.MongoVersion;
+import de.bwaldvogel.mongo.backend.h2.H2Backend;
+import java.util.List;
+
+/** Serves a file on a port of loopback, as MongoDB 5 would: what the driver asks for at least. */
+public class Mongo {
+    public static void main(String[] arguments) {
+        var five = new MongoVersion() {
+            @Override
+            public List<Integer> getVersionArray() {
+                return List.of(5, 0, 0, 0);
+            }
+
+            @Override
+            public int getWireVersion() {
+                return 13;
+            }
+        };
+        var server = new MongoServer(new H2Backend(arguments[1]).version(five));
+        server.bind("127.0.0.1", Integer.parseInt(arguments[0]));
+    }
+}
