@@ -121,7 +121,7 @@ struct Logout {
 
 /// Ends the session and its connections, here or everywhere. Without a session nothing happens.
 #[utoipa::path(
-    post, path = "/api/logout", tag = "account", params(Logout), security(("session" = [])),
+    post, path = "/api/logout", tag = "account", params(Logout),
     responses((status = NO_CONTENT), Refusals),
 )]
 async fn logout(
