@@ -167,3 +167,20 @@ test("another password ends the other browser's session", async () => {
   await close(phone);
   await close(laptop);
 });
+
+test("a page outlives its gateway", async () => {
+  const page = await open();
+  await register(page, "erik");
+  await region(page, "UK").check({ force: true });
+  await prices(page).first().waitFor(WITHIN);
+  toteboard = await toteboard.restart(async () => {
+    await page.locator(".state", { hasText: "Reconnecting" }).waitFor(WITHIN);
+    // What was shown stays to be seen.
+    assert.ok((await prices(page).count()) > 0);
+  });
+  await page.locator(".state[data-state=live]").waitFor(WITHIN);
+  const before = await shown(page);
+  const differ = (before) => [...document.querySelectorAll(".row .cell:not(:empty)")].map((cell) => cell.innerText).join() !== before;
+  await page.waitForFunction(differ, before, WITHIN);
+  await close(page);
+});

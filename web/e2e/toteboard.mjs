@@ -14,10 +14,13 @@ function need(name) {
   return value;
 }
 
-/** Starts all of Toteboard on a free port. */
+/** Starts all of Toteboard, on a free port and with a folder of its own unless others are given. */
 export async function start(...settings) {
-  const data = mkdtempSync(join(tmpdir(), "toteboard-data-"));
-  const args = ["--listen", "127.0.0.1:0", "--data", data, "--page", need("PAGE"), ...settings];
+  return startAt("127.0.0.1:0", mkdtempSync(join(tmpdir(), "toteboard-data-")), settings);
+}
+
+async function startAt(listen, data, settings) {
+  const args = ["--listen", listen, "--data", data, "--page", need("PAGE"), ...settings];
   const child = spawn(need("STANDALONE"), args, { stdio: ["ignore", "pipe", "pipe"] });
   let log = "";
   child.stderr.on("data", (data) => (log += data));
@@ -34,17 +37,26 @@ export async function start(...settings) {
       }
     });
   });
+  const end = async () => {
+    if (child.exitCode !== null) return;
+    const gone = new Promise((resolve) => child.once("exit", resolve));
+    child.kill("SIGTERM");
+    const late = setTimeout(() => child.kill("SIGKILL"), 15_000);
+    await gone;
+    clearTimeout(late);
+  };
   return {
     url,
     password,
     async stop() {
-      if (child.exitCode !== null) return;
-      const gone = new Promise((resolve) => child.once("exit", resolve));
-      child.kill("SIGTERM");
-      const late = setTimeout(() => child.kill("SIGKILL"), 15_000);
-      await gone;
-      clearTimeout(late);
+      await end();
       rmSync(data, { recursive: true });
+    },
+    /** Ends it, waits until `meanwhile` is done, and starts it again at the same address with the same accounts. */
+    async restart(meanwhile) {
+      await end();
+      await meanwhile();
+      return startAt(url.replace("http://", ""), data, settings);
     },
   };
 }

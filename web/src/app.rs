@@ -106,9 +106,8 @@ fn SignedIn(who: RwSignal<Who>, me: Me) -> impl IntoView {
         });
     };
     view! {
-        <a class="skip" href="#board">"Skip to the board"</a>
         <Show when=move || simulated.get()>
-            <p class="banner" role="note">"Simulated odds. Nobody offers these prices."</p>
+            <aside class="banner" aria-label="About these odds">"Simulated odds. Nobody offers these prices."</aside>
         </Show>
         <header class="top">
             <h1><a href="#" aria-label="Toteboard, to the board"><Brand/></a></h1>

@@ -21,11 +21,11 @@ type Place = (String, Option<Decimal>);
 #[component]
 pub(crate) fn EventCard(stream: Stream, event: Event) -> impl IntoView {
     let id = event.with_untracked(|view| view.id.clone());
-    let node: NodeRef<html::Section> = NodeRef::new();
+    let node: NodeRef<html::Div> = NodeRef::new();
     let is_near = RwSignal::new(false);
     Effect::new(move |_| {
-        let Some(section) = node.get() else { return };
-        let watch = Watch::start(&section, move |near| is_near.set(near));
+        let Some(element) = node.get() else { return };
+        let watch = Watch::start(&element, move |near| is_near.set(near));
         let watch = SendWrapper::new(watch);
         on_cleanup(move || drop(watch));
     });
@@ -40,7 +40,7 @@ pub(crate) fn EventCard(stream: Stream, event: Event) -> impl IntoView {
     // As high as it will be, so that nothing jumps.
     let rows = move || places.with(Vec::len).max(1).to_string();
     view! {
-        <section
+        <div
             class="event" role="rowgroup" node_ref=node style:--rows=rows
             data-event=id.as_str().to_owned() class:open=move || is_open.get()
         >
@@ -58,7 +58,7 @@ pub(crate) fn EventCard(stream: Stream, event: Event) -> impl IntoView {
                     <AllLines stream event/>
                 </Show>
             </Show>
-        </section>
+        </div>
     }
 }
 
@@ -269,7 +269,7 @@ fn AllLines(stream: Stream, event: Event) -> impl IntoView {
         let columns = stream.columns.get();
         event.with(|view| view.lines.iter().map(|line| line_view(line, &columns, format)).collect_view())
     };
-    view! { <div class="all" role="row"><div role="cell">{lines}</div></div> }
+    view! { <div class="all" role="row" tabindex="0"><div role="cell">{lines}</div></div> }
 }
 
 fn line_view(line: &Line, columns: &[BookmakerKey], format: crate::view::OddsFormat) -> impl IntoView + use<> {

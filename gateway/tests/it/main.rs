@@ -10,6 +10,7 @@ mod examples;
 mod guest;
 mod http;
 mod mirror;
+mod mongo;
 mod sockets;
 mod stage;
 mod trouble;
