@@ -110,6 +110,9 @@ fn SignedIn(who: RwSignal<Who>, me: Me) -> impl IntoView {
             <aside class="banner" aria-label="About these odds">"Simulated odds. Nobody offers these prices."</aside>
         </Show>
         <header class="top">
+            <Show when=move || page.get() != SETTINGS>
+                <a class="skip" href="#board">"Skip to the board"</a>
+            </Show>
             <h1><a href="#" aria-label="Toteboard, to the board"><Brand/></a></h1>
             <State stream/>
             <Regions stream/>

@@ -15,7 +15,6 @@ use crate::{
 pub(crate) fn BoardPage(stream: Stream) -> impl IntoView {
     let columns = move || stream.columns.with(Vec::len).to_string();
     view! {
-        <a class="skip" href="#board">"Skip to the board"</a>
         <Toolbar stream/>
         <Feeds stream/>
         <main id="board" tabindex="-1">
