@@ -83,8 +83,12 @@ mod tests {
 
     #[test]
     fn what_is_no_cursor_is_an_error() {
-        for text in ["", "-", "1.2-3", "1.2-3-zz", "1.2-3-99aa06d3014798d86001c324468d497f-", "a.b-c-d-e-f"] {
+        let digest = "99aa06d3014798d86001c324468d497f";
+        for text in ["", "-", "1.2-3", "1.2-3-zz", &format!("1.2-3-{digest}-"), "a.b-c-d-e-f"] {
             assert_eq!(text.parse::<Cursor>(), Err(InvalidCursor), "{text}");
+        }
+        for text in ["01.2-3", "1.02-3", "1.2-03", "+1.2-3"] {
+            assert_eq!(format!("{text}-{digest}").parse::<Cursor>(), Err(InvalidCursor), "{text}: one way to write it");
         }
     }
 }

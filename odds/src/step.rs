@@ -43,9 +43,10 @@ impl FromStr for Term {
     }
 }
 
-/// Digits only: no sign, no blank.
+/// Digits only, as they are written: no sign, no blank, no zero before others.
 pub(crate) fn plain(text: &str) -> Result<u64, ()> {
-    if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().map_err(|_| ()) } else { Err(()) }
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    if digits && (text == "0" || !text.starts_with('0')) { text.parse().map_err(|_| ()) } else { Err(()) }
 }
 
 /// A step of a term. Step 0 of a term is its fence; the odds begin at step 1.

@@ -104,10 +104,13 @@ test("a wrong password is told, and a right one lets in", async () => {
   const page = await open();
   await signIn(page, "demo", "a wrong password");
   await page.getByRole("alert").getByText("Unknown name or wrong password").waitFor(WITHIN);
-  await signIn(page, "demo", toteboard.password);
-  await prices(page).first().waitFor(WITHIN);
-  await page.getByRole("button", { name: "Sign out" }).click();
-  await page.getByRole("heading", { name: "Sign in" }).waitFor(WITHIN);
+  // Also in the middle of what is just coming in.
+  for (let n = 0; n < 5; n++) {
+    await signIn(page, "demo", toteboard.password);
+    await prices(page).first().waitFor(WITHIN);
+    await page.getByRole("button", { name: "Sign out" }).click();
+    await page.getByRole("heading", { name: "Sign in" }).waitFor(WITHIN);
+  }
   await close(page);
 });
 
@@ -174,7 +177,8 @@ test("a page outlives its gateway", async () => {
   await region(page, "UK").check({ force: true });
   await prices(page).first().waitFor(WITHIN);
   toteboard = await toteboard.restart(async () => {
-    await page.locator(".state", { hasText: "Reconnecting" }).waitFor(WITHIN);
+    // Reconnecting; or offline, where the machine has no network but its own.
+    await page.locator(".state:not([data-state=live])").waitFor(WITHIN);
     // What was shown stays to be seen.
     assert.ok((await prices(page).count()) > 0);
   });

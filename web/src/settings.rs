@@ -23,11 +23,12 @@ pub(crate) fn Settings(who: RwSignal<Who>, name: String) -> impl IntoView {
 }
 
 fn value(input: NodeRef<html::Input>) -> String {
-    input.get_untracked().map(|input| input.value()).unwrap_or_default()
+    input.try_get_untracked().flatten().map(|input| input.value()).unwrap_or_default()
 }
 
 fn empty(input: NodeRef<html::Input>) {
-    if let Some(input) = input.get_untracked() {
+    // The page may be another by now.
+    if let Some(Some(input)) = input.try_get_untracked() {
         input.set_value("");
     }
 }
@@ -133,11 +134,11 @@ fn Password() -> impl IntoView {
         spawn_local(async move {
             let changed = api::change_password(&was, &becomes).await;
             done.set(changed.is_ok());
-            failure.set(changed.err().unwrap_or_default());
-            if done.get_untracked() {
+            if changed.is_ok() {
                 empty(current);
                 empty(new);
             }
+            failure.set(changed.err().unwrap_or_default());
         });
     };
     view! {

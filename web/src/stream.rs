@@ -132,21 +132,36 @@ impl Stream {
         self.inner.get_value()
     }
 
+    /// Somebody signed out; what was still on its way comes to nothing.
+    fn is_over(self) -> bool {
+        self.inner.is_disposed()
+    }
+
     /// Boards by HTTP come compressed; the stream goes on from their cursors.
     async fn first_boards(self) {
         let Ok(regions) = api::subscriptions().await else { return };
+        if self.is_over() {
+            return;
+        }
         let text = json!({ "v": 1, "regions": regions }).to_string();
         self.inner().borrow_mut().live.take("subscriptions", &text);
         self.regions.set(regions.clone());
         let query = self.query.with_untracked(http_query);
         let boards = regions.iter().map(|region| api::board(*region, &query));
-        for board in futures::future::join_all(boards).await.into_iter().flatten() {
+        let boards = futures::future::join_all(boards).await;
+        if self.is_over() {
+            return;
+        }
+        for board in boards.into_iter().flatten() {
             self.inner().borrow_mut().live.take("snapshot", &board);
         }
         self.flush_soon();
     }
 
     fn connect(self) {
+        if self.is_over() {
+            return;
+        }
         let location = window().location();
         let scheme = if location.protocol().is_ok_and(|it| it == "https:") { "wss" } else { "ws" };
         let host = location.host().unwrap_or_default();
@@ -162,6 +177,9 @@ impl Stream {
 
     /// With the session as it now is.
     pub(crate) fn connect_again(self) {
+        if self.is_over() {
+            return;
+        }
         if let Some(client) = self.inner().borrow_mut().client.take() {
             client.stop();
         }
@@ -171,6 +189,9 @@ impl Stream {
     }
 
     fn happened(self, happening: Happening) {
+        if self.is_over() {
+            return;
+        }
         match happening {
             Happening::Connected => self.connection.set(Connection::Live),
             Happening::Disconnected => {
@@ -264,6 +285,9 @@ impl Stream {
     fn flush_soon(self) {
         if !std::mem::replace(&mut self.inner().borrow_mut().flush_is_due, true) {
             request_animation_frame(move || {
+                if self.is_over() {
+                    return;
+                }
                 let touched = {
                     let inner = self.inner();
                     let mut inner = inner.borrow_mut();
