@@ -63,7 +63,7 @@ test("somebody registers with the keyboard, chooses a region and sees prices mov
   await page.keyboard.press("Tab");
   await page.keyboard.type("short");
   await page.keyboard.press("Enter");
-  await page.getByText("at least 10 characters").last().waitFor(WITHIN);
+  await page.getByText("has to have at least 10 characters").waitFor(WITHIN);
   assert.equal(await page.getByLabel("Password").getAttribute("aria-invalid"), "true");
   await page.getByLabel("Password").fill(PASSWORD);
   await page.keyboard.press("Enter");
