@@ -12,6 +12,8 @@ use wasm_bindgen::{JsCast, closure::Closure};
 use web_sys::{CloseEvent, MessageEvent, WebSocket};
 
 const FIRST_WAIT: Duration = Duration::from_millis(500);
+/// Refusals that trying again doesn't help.
+const FINAL: [&str; 3] = ["unauthenticated", "forbidden_origin", "bad_auth"];
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
 
 /// What the page is told.
@@ -115,8 +117,13 @@ impl Client {
             ("4", Some(("4", refusal))) => {
                 let refusal: serde_json::Value = serde_json::from_str(refusal).unwrap_or_default();
                 let text = refusal["message"].as_str().unwrap_or_default().to_owned();
-                self.stop();
-                self.tell(Happening::Refused(text));
+                if FINAL.iter().any(|code| text.starts_with(code)) {
+                    self.stop();
+                    self.tell(Happening::Refused(text));
+                } else {
+                    // It stops, is full, or can't look us up: another time it will be another answer.
+                    self.close();
+                }
             }
             ("1", _) | ("4", Some(("1", _))) => self.close(),
             ("4", Some(("0", _))) => {
