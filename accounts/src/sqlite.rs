@@ -3,12 +3,7 @@
 //! One thread owns the connection and does what is asked for one by one. The file may be open in
 //! several processes at once.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    path::Path,
-    sync::mpsc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, path::Path, sync::mpsc, time::Duration};
 
 use async_trait::async_trait;
 use odds::{Region, Timestamp};
@@ -451,7 +446,7 @@ impl Store for SqliteStore {
     ) -> Result<Known, StoreError> {
         let (users, sessions, tokens) = (users.to_vec(), sessions.to_vec(), tokens.to_vec());
         self.ask(move |connection| {
-            let mut known = Known { revisions: HashMap::new(), ..Known::default() };
+            let mut known = Known::default();
             let mut select = connection.prepare_cached("SELECT revision FROM users WHERE id = ?1")?;
             for user in users {
                 let revision: Option<i64> = select.query_row([user.as_str()], |row| row.get(0)).optional()?;

@@ -79,8 +79,10 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         lifecycle.run("the admin port", admin.serve(lifecycle.stopping().cancelled_owned()));
     }
     let mut settings = settings.gateway;
-    // Whoever can reach it sits at this machine.
-    settings.accounts.registration.get_or_insert(Registration::Open);
+    if settings.listen.ip().is_loopback() {
+        // Whoever can reach it sits at this machine.
+        settings.accounts.registration.get_or_insert(Registration::Open);
+    }
     let url = settings.accounts.store.get_or_insert(StoreUrl::Sqlite(file));
     let store = url.open().await?;
     let gateway = Gateway::bind(settings, kafka, store.clone(), process::now, gateway_metrics)?;
