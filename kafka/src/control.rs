@@ -13,7 +13,7 @@ use rdkafka::{
 use serde::{Deserialize, Serialize};
 use tracing::{debug, warn};
 
-use crate::{CONTROL, KafkaSettings, Role, client_log};
+use crate::{CONTROL, KafkaSettings, Role, client_log, closing::Closing};
 
 /// How long a message may wait for Kafka.
 const SAID_WITHIN: Duration = Duration::from_secs(5);
@@ -55,7 +55,7 @@ impl ControlWriter {
 }
 
 /// Hears what is said from now on. What is said while Kafka is away from it may be missed.
-pub struct ControlReader(StreamConsumer<client_log::Plain>);
+pub struct ControlReader(Closing<client_log::Plain>);
 
 impl ControlReader {
     pub fn new(settings: &KafkaSettings) -> Result<Self, KafkaError> {
@@ -72,7 +72,7 @@ impl ControlReader {
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(CONTROL, 0, Offset::End)?;
         consumer.assign(&list)?;
-        Ok(Self(consumer))
+        Ok(Self(Closing::new(consumer)))
     }
 
     pub async fn next(&self) -> ControlMessage {

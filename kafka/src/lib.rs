@@ -2,6 +2,7 @@
 //! region's topic into a board. With librdkafka's in-process cluster for where there is no Kafka.
 
 mod client_log;
+mod closing;
 mod control;
 mod election;
 mod embedded;

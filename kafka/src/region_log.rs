@@ -6,7 +6,6 @@
 //! the board's reader alone: committed offsets are for tools that show lag.
 
 use std::{
-    ops::Deref,
     sync::{
         Arc,
         atomic::{AtomicI64, AtomicU64, Ordering},
@@ -18,7 +17,7 @@ use odds::{BadRecord, Board, Progress, Reader, Record, Region};
 use rdkafka::{
     ClientContext, Offset, TopicPartitionList,
     config::RDKafkaLogLevel,
-    consumer::{BaseConsumer, Consumer, ConsumerContext, StreamConsumer},
+    consumer::{BaseConsumer, Consumer, ConsumerContext},
     error::{KafkaError, RDKafkaErrorCode},
     message::Message,
     topic_partition_list::TopicPartitionListElem,
@@ -28,7 +27,7 @@ use tokio::{sync::mpsc, sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use crate::{KafkaSettings, Role, client_log, from_message, topic_of};
+use crate::{KafkaSettings, Role, client_log, closing::Closing, from_message, topic_of};
 
 /// How many records may be on their way from the consumers to the board.
 const IN_FLIGHT: usize = 1_024;
@@ -76,7 +75,7 @@ pub struct RegionLog {
     shared: Arc<Shared>,
     generation: watch::Sender<u64>,
     /// Asks where partitions end.
-    probe: Arc<Closing>,
+    probe: Arc<Closing<Context>>,
     loaded: bool,
     unreadable: u64,
     _consumers: JoinSet<()>,
@@ -252,7 +251,7 @@ impl RegionLog {
 
 pub struct LagGauge {
     topic: &'static str,
-    probe: Arc<Closing>,
+    probe: Arc<Closing<Context>>,
     shared: Arc<Shared>,
 }
 
@@ -338,7 +337,7 @@ fn consumer(
     group: Option<(&str, &str)>,
     n: usize,
     context: Context,
-) -> Result<Closing, KafkaError> {
+) -> Result<Closing<Context>, KafkaError> {
     let mut config = settings.client(
         Role::Consumer,
         &[
@@ -361,32 +360,11 @@ fn consumer(
             config.set("group.id", "toteboard-none").set("enable.auto.commit", "false");
         }
     }
-    Ok(Closing(Some(config.create_with_context(context)?)))
-}
-
-/// A consumer whose end holds nobody up: closing one waits for brokers, and they may be away.
-struct Closing(Option<StreamConsumer<Context>>);
-
-impl Deref for Closing {
-    type Target = StreamConsumer<Context>;
-
-    fn deref(&self) -> &Self::Target {
-        self.0.as_ref().expect("it is there until it is dropped")
-    }
-}
-
-impl Drop for Closing {
-    fn drop(&mut self) {
-        let consumer = self.0.take();
-        let closing = std::thread::Builder::new().name("kafka-close".into()).spawn(move || drop(consumer));
-        if let Err(error) = closing {
-            debug!(%error, "a consumer was closed without a thread");
-        }
-    }
+    Ok(Closing::new(config.create_with_context(context)?))
 }
 
 /// A reader of the topic as it now is.
-async fn reader_of(consumer: &Arc<Closing>, topic: &'static str) -> Result<Reader, ReadError> {
+async fn reader_of(consumer: &Arc<Closing<Context>>, topic: &'static str) -> Result<Reader, ReadError> {
     let consumer = consumer.clone();
     let asked = tokio::task::spawn_blocking(move || {
         let metadata = consumer.fetch_metadata(Some(topic), METADATA_TIMEOUT)?;
@@ -412,7 +390,7 @@ async fn reader_of(consumer: &Arc<Closing>, topic: &'static str) -> Result<Reade
 /// One consumer: passes on what it gets.
 struct Task {
     topic: &'static str,
-    consumer: Closing,
+    consumer: Closing<Context>,
     /// Group and instance.
     grouped: Option<(String, String)>,
     shared: Arc<Shared>,
