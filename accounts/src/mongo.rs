@@ -2,7 +2,7 @@
 //! change streams, and no expiry by the server.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashSet},
     future::IntoFuture,
     time::Duration,
 };
@@ -30,7 +30,7 @@ use crate::{
     session::{SessionData, SessionKey, StoredSession},
     store::{CreateTokenError, CreateUserError, Known, Store, StoreError},
     token::{NewToken, Token, TokenId, TokenName},
-    user::{NewUser, User, UserId},
+    user::{NewUser, User, UserId, UserName},
 };
 
 const DATABASE: &str = "toteboard";
@@ -261,10 +261,7 @@ impl Store for MongoStore {
         found.map(UserDocument::user).transpose()
     }
 
-    async fn user_and_password(
-        &self,
-        name: &crate::user::UserName,
-    ) -> Result<Option<(User, PasswordHash)>, StoreError> {
+    async fn user_and_password(&self, name: &UserName) -> Result<Option<(User, PasswordHash)>, StoreError> {
         let found = self.get(self.users.find_one(doc! { "name_key": name.key() })).await?;
         let both = |document: UserDocument| {
             let password = PasswordHash::stored(&document.password);
@@ -416,7 +413,7 @@ impl Store for MongoStore {
             let ids: Vec<&str> = users.iter().map(UserId::as_str).collect();
             let present = self.present(&self.users, doc! { "_id": { "$in": ids } }).await?;
             let revision = |key: Key| (UserId::named(&key.id), key.revision as u64);
-            known.revisions = present.into_iter().map(revision).collect::<HashMap<_, _>>();
+            known.revisions = present.into_iter().map(revision).collect();
         }
         if !sessions.is_empty() {
             let keys: Vec<&str> = sessions.iter().map(SessionKey::as_str).collect();

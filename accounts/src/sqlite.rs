@@ -169,7 +169,7 @@ fn token(row: &Row<'_>) -> rusqlite::Result<Token> {
     })
 }
 
-fn is_taken(error: &rusqlite::Error) -> bool {
+fn breaks_a_constraint(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation)
 }
 
@@ -218,7 +218,7 @@ impl Store for SqliteStore {
             ];
             connection.query_row(&insert, values, user)
         });
-        created.await?.map_err(|error| match is_taken(&error) {
+        created.await?.map_err(|error| match breaks_a_constraint(&error) {
             true => CreateUserError::Taken,
             false => StoreError::new(error).into(),
         })
@@ -331,7 +331,7 @@ impl Store for SqliteStore {
         });
         match created.await? {
             // Its user was deleted meanwhile.
-            Err(error) if is_taken(&error) => Ok(()),
+            Err(error) if breaks_a_constraint(&error) => Ok(()),
             other => other.map(drop).map_err(StoreError::new),
         }
     }

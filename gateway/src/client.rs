@@ -68,6 +68,8 @@ pub(crate) enum Order {
 
 #[derive(Debug)]
 pub(crate) struct Wants {
+    /// It was sent away: nothing is done for it any more.
+    pub(crate) over: bool,
     /// Its regions are not its account's.
     pub(crate) own: bool,
     pub(crate) regions: BTreeSet<Region>,

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use accounts::{Accounts, AccountsError, Changed, Identity, User, UserId};
+use accounts::{Accounts, AccountsError, Changed, Identity, StoreError, User, UserId};
 use kafka::{ControlMessage, ControlReader, ControlWriter};
 use odds::{BadHello, Cursor, Filter, Hello, Region, Subscriptions, read_regions};
 use rand::{RngExt, seq::SliceRandom};
@@ -61,7 +61,7 @@ pub(crate) struct Hub {
     pub(crate) transport: Transport,
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) metrics: Metrics,
-    pub(crate) accounts: Arc<Accounts>,
+    pub(crate) accounts: Accounts,
     pub(crate) browsers: Browsers,
     pub(crate) control: ControlWriter,
     pub(crate) clients: Mutex<Clients>,
@@ -318,7 +318,7 @@ fn connected(socket: SocketRef, State(hub): State<Arc<Hub>>) -> Ready<()> {
         revision: AtomicU64::new(0),
         gap: hello.gap,
         orders: Mutex::default(),
-        wants: tokio::sync::Mutex::new(Wants { own: false, regions: BTreeSet::new(), filter }),
+        wants: tokio::sync::Mutex::new(Wants { over: false, own: false, regions: BTreeSet::new(), filter }),
     });
     let user = client.identity.user();
     debug!(socket = %socket.id, address = %client.address, %user, "a client connected");
@@ -438,9 +438,23 @@ impl Hub {
                 };
                 order
             };
+            if wants.over {
+                continue;
+            }
             match order {
                 Order::Begin { own, resume } => {
-                    let Some(user) = self.still_is(&client, &mut wants, true).await else { continue };
+                    let user = match self.still_is(&client, &mut wants).await {
+                        Ok(Some(user)) => user,
+                        Ok(None) => continue,
+                        Err(error) => {
+                            warn!(%error, "a client's account can't be read");
+                            let retry_after_ms = Some(RETRY_AFTER_MS);
+                            let message = "accounts can't be read just now";
+                            let bye = Bye { code: "store_unavailable", message, retry_after_ms };
+                            self.send_away(&client, &mut wants, &bye).await;
+                            continue;
+                        }
+                    };
                     client.revision.store(user.revision, Ordering::Release);
                     wants.own = own.is_some();
                     wants.regions = own.unwrap_or(user.regions);
@@ -449,52 +463,48 @@ impl Hub {
                         self.join(&client, &wants, *region, resume.get(region).copied()).await;
                     }
                 }
-                Order::Recheck => {
-                    if let Some(user) = self.still_is(&client, &mut wants, false).await {
-                        self.follow(&client, &mut wants, user).await;
-                    }
-                }
+                Order::Recheck => match self.still_is(&client, &mut wants).await {
+                    Ok(Some(user)) => self.follow(&client, &mut wants, user).await,
+                    Ok(None) => {}
+                    // It goes on with what it has; whatever changed is found when the store is back.
+                    Err(error) => debug!(%error, "an account can't be read again"),
+                },
                 Order::Subscribe { data, ack } => {
                     let done = self.subscribes(&client, &mut wants, &data).await;
                     answer(ack, done);
                 }
                 Order::Filter { data, ack } => self.filters(&client, &mut wants, &data, ack).await,
                 Order::Resync { data, ack } => self.resyncs(&client, &wants, &data, ack).await,
-                Order::End => {
-                    for region in std::mem::take(&mut wants.regions) {
-                        self.region(region).leave(client.sid()).await;
-                    }
-                }
+                Order::End => self.leave_all(&client, &mut wants).await,
             }
         }
     }
 
     /// The client's user, if who it proved to be still is. If not, it is sent away.
-    async fn still_is(&self, client: &Arc<Client>, wants: &mut Wants, begins: bool) -> Option<User> {
-        let bye = match self.accounts.standing(&client.identity).await {
-            Ok(Some(user)) => return Some(user),
-            Ok(None) => Bye { code: "signed_out", message: "the session or token is over", retry_after_ms: None },
-            Err(error) if begins => {
-                warn!(%error, "a client's account can't be read");
-                let retry_after_ms = Some(RETRY_AFTER_MS);
-                Bye { code: "store_unavailable", message: "accounts can't be read just now", retry_after_ms }
-            }
-            // It goes on with what it has; whatever changed is found when the store is back.
-            Err(error) => {
-                debug!(%error, "an account can't be read again");
-                return None;
-            }
-        };
-        for region in std::mem::take(&mut wants.regions) {
-            self.region(region).leave(client.sid()).await;
+    async fn still_is(&self, client: &Arc<Client>, wants: &mut Wants) -> Result<Option<User>, StoreError> {
+        let user = self.accounts.standing(&client.identity).await?;
+        if user.is_none() {
+            let bye = Bye { code: "signed_out", message: "the session or token is over", retry_after_ms: None };
+            self.send_away(client, wants, &bye).await;
         }
-        client.tell("bye", &bye);
+        Ok(user)
+    }
+
+    async fn send_away(&self, client: &Arc<Client>, wants: &mut Wants, bye: &Bye) {
+        wants.over = true;
+        self.leave_all(client, wants).await;
+        client.tell("bye", bye);
         let client = client.clone();
         tokio::spawn(async move {
             tokio::time::sleep(FAREWELL).await;
             client.link.cut();
         });
-        None
+    }
+
+    async fn leave_all(&self, client: &Client, wants: &mut Wants) {
+        for region in std::mem::take(&mut wants.regions) {
+            self.region(region).leave(client.sid()).await;
+        }
     }
 
     /// Brings a client to what its account says, unless it is further already.
@@ -604,6 +614,10 @@ impl Hub {
         if wants.own {
             self.set_regions(client, wants, regions).await;
         } else {
+            // Whose session or token was ended may not have been told yet.
+            if self.still_is(client, wants).await.map_err(AccountsError::from)?.is_none() {
+                return Err(AccountsError::Unauthenticated.into());
+            }
             let user = self.accounts.set_regions(client.identity.user(), &regions).await?;
             let changed = Changed::from(&user);
             self.follow(client, wants, user).await;

@@ -48,6 +48,12 @@ macro_rules! key {
             }
         }
 
+        impl From<$name> for Arc<str> {
+            fn from(key: $name) -> Self {
+                key.0
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.pad(&self.0)

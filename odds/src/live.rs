@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-use crate::{Applied, Cursor, EventId, Feed, Mirror, OddsPayload, Region, SnapshotPayload, Subscriptions};
+use crate::{Cursor, EventId, Feed, Mirror, OddsPayload, OutOfStep, Region, SnapshotPayload, Subscriptions};
 
 /// What an event of the protocol came to.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -27,7 +27,7 @@ pub struct Live {
     pub boards: BTreeMap<Region, Mirror>,
     pub feeds: BTreeMap<Region, Feed>,
     /// Asked for, and not answered yet.
-    asked: BTreeSet<Region>,
+    asked: Vec<Region>,
     touched: Touched,
 }
 
@@ -62,8 +62,8 @@ impl Live {
     }
 
     fn subscribed(&mut self, subscriptions: Subscriptions) -> News {
-        self.boards.retain(|region, _| subscriptions.regions.contains(region));
-        self.feeds.retain(|region, _| subscriptions.regions.contains(region));
+        keep(&mut self.boards, &subscriptions.regions);
+        keep(&mut self.feeds, &subscriptions.regions);
         self.asked.retain(|region| subscriptions.regions.contains(region));
         self.regions = subscriptions.regions;
         self.touched = Touched::All;
@@ -72,31 +72,31 @@ impl Live {
 
     fn snapshot(&mut self, snapshot: SnapshotPayload) -> News {
         let region = snapshot.region;
-        match self.boards.entry(region).or_default().snapshot(snapshot) {
-            Applied::Partly => News::Nothing,
-            _ => {
-                self.asked.remove(&region);
-                self.touched = Touched::All;
-                News::Board(region)
-            }
+        if !self.boards.entry(region).or_default().snapshot(snapshot) {
+            return News::Nothing;
         }
+        self.asked.retain(|asked| *asked != region);
+        self.touched = Touched::All;
+        News::Board(region)
     }
 
     fn odds(&mut self, odds: OddsPayload) -> News {
         let region = odds.region;
         let board = self.boards.entry(region).or_default();
         match board.odds(odds) {
-            Applied::OutOfStep if self.asked.insert(region) => News::Resync(region, board.cursor()),
             // What doesn't fit until the answer comes is part of the answer.
-            Applied::OutOfStep => News::Nothing,
-            Applied::Changed(events) => {
-                self.asked.remove(&region);
+            Err(OutOfStep) if self.asked.contains(&region) => News::Nothing,
+            Err(OutOfStep) => {
+                self.asked.push(region);
+                News::Resync(region, board.cursor())
+            }
+            Ok(events) => {
+                self.asked.retain(|asked| *asked != region);
                 if let Touched::Some(touched) = &mut self.touched {
                     touched.extend(events);
                 }
                 News::Board(region)
             }
-            Applied::Replaced | Applied::Partly => News::Nothing,
         }
     }
 
@@ -112,7 +112,21 @@ impl Live {
 
     /// Where each mirror is, to go on from after a break.
     pub fn cursors(&self) -> BTreeMap<Region, Cursor> {
-        self.boards.iter().filter_map(|(region, board)| Some((*region, board.cursor()?))).collect()
+        let mut cursors = BTreeMap::new();
+        for (region, board) in &self.boards {
+            if let Some(cursor) = board.cursor() {
+                cursors.insert(*region, cursor);
+            }
+        }
+        cursors
+    }
+}
+
+fn keep<V>(of_regions: &mut BTreeMap<Region, V>, regions: &[Region]) {
+    for (region, value) in std::mem::take(of_regions) {
+        if regions.contains(&region) {
+            of_regions.insert(region, value);
+        }
     }
 }
 

@@ -18,18 +18,9 @@ pub struct MirrorEvent {
     pub quotes: Quotes,
 }
 
-/// What became of a payload.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Applied {
-    /// The mirror is at the payload's cursor, and these events are not what they were.
-    Changed(Vec<EventId>),
-    /// Everything may be different.
-    Replaced,
-    /// More parts of the snapshot are to come.
-    Partly,
-    /// It doesn't follow on what the mirror has: ask for `resync`.
-    OutOfStep,
-}
+/// A payload doesn't follow on what the mirror has: ask for `resync`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutOfStep;
 
 impl Mirror {
     pub fn cursor(&self) -> Option<Cursor> {
@@ -40,7 +31,8 @@ impl Mirror {
         &self.events
     }
 
-    pub fn snapshot(&mut self, payload: SnapshotPayload) -> Applied {
+    /// Takes a snapshot or a part of one. Whether it is whole now: until then it shows what came.
+    pub fn snapshot(&mut self, payload: SnapshotPayload) -> bool {
         let part = payload.part.unwrap_or(1);
         let parts = payload.parts.unwrap_or(1);
         if part == 1 {
@@ -48,16 +40,17 @@ impl Mirror {
             self.cursor = None;
         }
         payload.events.into_iter().for_each(|change| self.apply(change));
-        if part < parts {
-            return Applied::Partly;
+        let whole = part >= parts;
+        if whole {
+            self.cursor = Some(payload.cursor);
         }
-        self.cursor = Some(payload.cursor);
-        Applied::Replaced
+        whole
     }
 
-    pub fn odds(&mut self, payload: OddsPayload) -> Applied {
+    /// Goes on to the payload's cursor. Gives the events that are not what they were.
+    pub fn odds(&mut self, payload: OddsPayload) -> Result<Vec<EventId>, OutOfStep> {
         if self.cursor != Some(payload.prev) {
-            return Applied::OutOfStep;
+            return Err(OutOfStep);
         }
         let changed = payload
             .events
@@ -68,7 +61,7 @@ impl Mirror {
             .collect();
         payload.events.into_iter().for_each(|change| self.apply(change));
         self.cursor = Some(payload.cursor);
-        Applied::Changed(changed)
+        Ok(changed)
     }
 
     fn apply(&mut self, change: Change) {

@@ -301,8 +301,8 @@ impl Polling {
         state.last_polled = Some(now);
         state.starts = answer.events.iter().map(|(_, image)| image.details.commence_time).collect();
         let interval = intervals(&self.sports, &budget, now)[at].unwrap_or(0);
-        let interval = (interval as f64 / self.settings.poll_speed) as i64;
-        let stale_after = stale_after(&self.sports[at], interval, now);
+        let fresh_for = stale_after(&self.sports[at], interval, now).millis_since(now) as f64;
+        let stale_after = now.plus_millis((fresh_for / self.settings.poll_speed) as i64);
         self.freshness.insert(sport.clone(), SportFreshness { polled_at: now, stale_after });
     }
 
@@ -338,16 +338,34 @@ impl Polling {
         self.planned = plan.into_iter().map(kept).collect();
     }
 
-    /// How the feed stands now, and why.
+    /// How the feed stands now, and why. A sport that is merely late says so by its own freshness.
     pub(crate) fn state(&self, now: Timestamp) -> (FeedState, Option<&str>) {
-        let failure = self.failure.as_ref().map(|failure| failure.reason.as_str());
-        match failure {
-            _ if self.freshness.is_empty() => (FeedState::Down, failure.or(Some("nothing polled yet"))),
-            Some(_) if self.freshness.values().all(|it| it.stale_after.plus_millis(DOWN_AFTER) < now) => {
-                (FeedState::Down, failure)
-            }
-            Some(_) if self.freshness.values().any(|it| it.stale_after < now) => (FeedState::Stale, failure),
-            _ => (FeedState::Live, None),
+        let over = |it: &SportFreshness, grace: i64| it.stale_after.plus_millis(grace) < now;
+        let trouble = self.trouble(now);
+        if self.freshness.is_empty() {
+            (FeedState::Down, trouble.or(Some("nothing polled yet")))
+        } else if trouble.is_none() || self.freshness.values().all(|it| !over(it, 0)) {
+            (FeedState::Live, None)
+        } else if self.freshness.values().all(|it| over(it, DOWN_AFTER)) {
+            (FeedState::Down, trouble)
+        } else {
+            (FeedState::Stale, trouble)
+        }
+    }
+
+    /// What keeps polls from being made, if anything does.
+    fn trouble(&self, now: Timestamp) -> Option<&str> {
+        if let Some(failure) = &self.failure {
+            return Some(&failure.reason);
+        }
+        let Budget { left, today, .. } = self.budget(now);
+        let dearest = self.sports.iter().map(|sport| sport.cost).max_by(f64::total_cmp)?;
+        if left.is_some_and(|left| left < dearest) {
+            Some("this producer's share of the credits is used up until they are renewed")
+        } else if today.is_some_and(|(left, _)| left < dearest) {
+            Some("what may be spent of credits today is used up")
+        } else {
+            None
         }
     }
 

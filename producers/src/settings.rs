@@ -38,7 +38,7 @@ pub struct PollSettings {
     #[arg(long, value_name = "CREDITS")]
     pub max_credits_per_day: Option<f64>,
 
-    /// Divides every interval between polls: for a simulator that runs faster than reality.
+    /// Divides every interval between polls, and for how long a poll counts as fresh: for a simulator that runs faster than reality.
     #[arg(long, default_value_t = 1.0, value_name = "FACTOR", hide = true)]
     pub poll_speed: f64,
 }

@@ -20,7 +20,7 @@ after(async () => {
 });
 
 /** A page of a browser of its own, that notes what goes wrong in it. */
-async function open(context) {
+async function open(context, url = toteboard.url) {
   const own = context ?? (await chromium.newContext({ viewport: { width: 1280, height: 800 } }));
   const page = await own.newPage();
   page.wrong = [];
@@ -29,7 +29,7 @@ async function open(context) {
   page.on("console", (message) => {
     if (message.type() === "error" && !message.text().startsWith("Failed to load resource")) page.wrong.push(message.text());
   });
-  await page.goto(toteboard.url);
+  await page.goto(url);
   return page;
 }
 
@@ -100,6 +100,49 @@ test("a change in one browser moves the other, and another tab", async () => {
   await close(laptop);
 });
 
+test("two quick choices are both kept", async () => {
+  const page = await open();
+  await register(page, "fred");
+  await page.evaluate(() => ["eu", "au"].forEach((key) => document.querySelector(`input[value=${key}]`).click()));
+  await page.waitForFunction(
+    async () => (await (await fetch("/api/subscriptions")).json()).regions.join() === "eu,au",
+    null,
+    WITHIN,
+  );
+  for (const key of ["EU", "AU"]) assert.ok(await region(page, key).isChecked(), key);
+  await page.reload();
+  await prices(page).first().waitFor(WITHIN);
+  for (const key of ["EU", "AU"]) assert.ok(await region(page, key).isChecked(), key);
+  await close(page);
+});
+
+test("prices that nobody renews are grey and none of them is the best", async () => {
+  // The credits end soon, and with them the polls.
+  const poor = await start(...SETTINGS, "--credits", "100");
+  try {
+    const page = await open(undefined, poor.url);
+    await signIn(page, "demo", poor.password);
+    await prices(page).first().waitFor(WITHIN);
+    await page.getByText(/prices may be old/).first().waitFor({ timeout: 90_000 });
+    // Also once nothing arrives any more: prices grow old by the clock.
+    const isOld = () =>
+      [...document.querySelectorAll(".event .row:has(.cell.stale)")].some((row) => !row.querySelector(".cell:not(.stale, :empty)"));
+    await page.waitForFunction(isOld, null, { timeout: 90_000 });
+    const odd = await page.evaluate(() => {
+      const stale = [...document.querySelectorAll(".cell.stale")];
+      const gray = [...document.querySelectorAll(".event .row:has(.cell.stale)")].filter((row) => !row.querySelector(".cell:not(.stale, :empty)"));
+      return [
+        ...stale.filter((cell) => !cell.title.includes("old, last seen") || cell.matches(".best-price")).map((cell) => cell.outerHTML),
+        ...gray.filter((row) => row.querySelector(".best").innerText !== "").map((row) => row.innerText),
+      ];
+    });
+    assert.deepEqual(odd, []);
+    await close(page);
+  } finally {
+    await poor.stop();
+  }
+});
+
 test("a wrong password is told, and a right one lets in", async () => {
   const page = await open();
   await signIn(page, "demo", "a wrong password");
@@ -145,7 +188,7 @@ test("a token is made, shown once, and revoked", async () => {
   await page.getByRole("link", { name: "Settings" }).click();
   await page.getByLabel("Name of the token").fill("my bot");
   await page.getByRole("button", { name: "Make a token" }).click();
-  const token = await page.locator(".secret").innerText(WITHIN);
+  const token = await page.locator(".secret:not(:empty)").innerText(WITHIN);
   const me = () => fetch(`${toteboard.url}/api/me`, { headers: { authorization: `Bearer ${token}` } });
   assert.equal((await (await me()).json()).name, "cleo");
   await page.getByRole("button", { name: "Revoke my bot" }).click();

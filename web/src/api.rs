@@ -2,16 +2,19 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use gloo_net::http::{Method, RequestBuilder, Response};
+use leptos::prelude::window;
 use odds::Region;
-use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{Request, RequestInit, Response};
 
 /// Why something was not done, in words for people.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub(crate) struct Failure {
     pub(crate) code: String,
     pub(crate) message: String,
+    #[serde(default)]
     pub(crate) fields: BTreeMap<String, String>,
 }
 
@@ -49,87 +52,120 @@ fn unreachable(_: impl fmt::Debug) -> Failure {
     Failure { code: "unreachable".into(), message, ..Failure::default() }
 }
 
-async fn ask(method: Method, path: &str, body: Option<Value>) -> Result<Response, Failure> {
+/// The text of an answer, if it is one of success.
+async fn ask(method: &str, path: &str, body: Option<String>) -> Result<String, Failure> {
+    let (status, wait, text) = fetch(method, path, body.as_deref()).await.map_err(unreachable)?;
+    if (200..300).contains(&status) { Ok(text) } else { Err(refused(wait, &text)) }
+}
+
+/// Status, `retry-after`, body.
+async fn fetch(method: &str, path: &str, body: Option<&str>) -> Result<(u16, Option<String>, String), JsValue> {
+    let init = RequestInit::new();
+    init.set_method(method);
+    if let Some(body) = body {
+        init.set_body(&body.into());
+    }
+    let request = Request::new_with_str_and_init(path, &init)?;
+    if body.is_some() {
+        request.headers().set("content-type", "application/json")?;
+    }
+    let response: Response = JsFuture::from(window().fetch_with_request(&request)).await?.dyn_into()?;
+    let text = JsFuture::from(response.text()?).await?.as_string().unwrap_or_default();
+    Ok((response.status(), response.headers().get("retry-after")?, text))
+}
+
+fn refused(wait: Option<String>, text: &str) -> Failure {
     #[derive(Deserialize)]
     struct Refused {
-        error: Reason,
+        error: Failure,
     }
-    #[derive(Deserialize)]
-    struct Reason {
-        code: String,
-        message: String,
-        #[serde(default)]
-        fields: BTreeMap<String, String>,
+    match serde_json::from_str(text) {
+        Ok(Refused { error }) => {
+            let message = match (error.code.as_str(), wait) {
+                ("too_many_attempts", Some(seconds)) => format!("Too many attempts. Try again in {seconds} s."),
+                _ => sentence(&error.message),
+            };
+            Failure { message, ..error }
+        }
+        Err(error) => unreachable(error),
     }
+}
 
-    let request = RequestBuilder::new(path).method(method);
-    let response = match body {
-        Some(body) => request.json(&body).map_err(unreachable)?.send().await,
-        None => request.send().await,
-    };
-    let response = response.map_err(unreachable)?;
-    if response.ok() {
-        return Ok(response);
-    }
-    let wait = response.headers().get("retry-after").and_then(|seconds| seconds.parse::<u32>().ok());
-    let Refused { error: Reason { code, message, fields } } = response.json().await.map_err(unreachable)?;
-    let message = match (code.as_str(), wait) {
-        ("too_many_attempts", Some(seconds)) => format!("Too many attempts. Try again in {seconds} s."),
-        _ => sentence(&message),
-    };
-    Err(Failure { code, message, fields })
+fn json(body: &impl Serialize) -> Option<String> {
+    Some(serde_json::to_string(body).expect("plain values"))
+}
+
+fn read<T: DeserializeOwned>(text: &str) -> Result<T, Failure> {
+    serde_json::from_str(text).map_err(unreachable)
 }
 
 async fn get<T: DeserializeOwned>(path: &str) -> Result<T, Failure> {
-    ask(Method::GET, path, None).await?.json().await.map_err(unreachable)
+    read(&ask("GET", path, None).await?)
 }
 
 /// With a capital and a full stop.
 fn sentence(text: &str) -> String {
-    let mut letters = text.chars();
-    let first = letters.next().map(char::to_uppercase);
-    let text: String = first.into_iter().flatten().chain(letters).collect();
-    if text.ends_with('.') { text } else { format!("{text}.") }
+    let mut text = text.to_owned();
+    if let Some(first) = text.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    if !text.ends_with('.') {
+        text.push('.');
+    }
+    text
 }
 
 pub(crate) async fn site() -> Result<Site, Failure> {
     get("/api/site").await
 }
 
+#[derive(Serialize)]
+struct Credentials<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    password: Option<&'a str>,
+}
+
 pub(crate) async fn sign_in(name: &str, password: &str, is_new: bool) -> Result<Me, Failure> {
     let path = if is_new { "/api/register" } else { "/api/login" };
-    let body = json!({ "name": name, "password": password });
-    ask(Method::POST, path, Some(body)).await?.json().await.map_err(unreachable)
+    read(&ask("POST", path, json(&Credentials { name: Some(name), password: Some(password) })).await?)
 }
 
 pub(crate) async fn sign_out(everywhere: bool) -> Result<(), Failure> {
-    ask(Method::POST, &format!("/api/logout?everywhere={everywhere}"), None).await.map(drop)
+    ask("POST", &format!("/api/logout?everywhere={everywhere}"), None).await.map(drop)
 }
 
 pub(crate) async fn change_password(current: &str, new: &str) -> Result<(), Failure> {
-    let body = json!({ "current_password": current, "new_password": new });
-    ask(Method::PUT, "/api/password", Some(body)).await.map(drop)
+    #[derive(Serialize)]
+    struct Change<'a> {
+        current_password: &'a str,
+        new_password: &'a str,
+    }
+    let change = Change { current_password: current, new_password: new };
+    ask("PUT", "/api/password", json(&change)).await.map(drop)
 }
 
 pub(crate) async fn delete_account(password: &str) -> Result<(), Failure> {
-    ask(Method::DELETE, "/api/me", Some(json!({ "password": password }))).await.map(drop)
+    ask("DELETE", "/api/me", json(&Credentials { name: None, password: Some(password) })).await.map(drop)
+}
+
+#[derive(Serialize, Deserialize)]
+struct Subscriptions {
+    regions: Vec<Region>,
 }
 
 pub(crate) async fn subscriptions() -> Result<Vec<Region>, Failure> {
-    #[derive(Deserialize)]
-    struct Subscriptions {
-        regions: Vec<Region>,
-    }
-    get::<Subscriptions>("/api/subscriptions").await.map(|subscriptions| subscriptions.regions)
+    get("/api/subscriptions").await.map(|Subscriptions { regions }| regions)
 }
 
-pub(crate) async fn subscribe(regions: &[Region]) -> Result<(), Failure> {
-    ask(Method::PUT, "/api/subscriptions", Some(json!({ "regions": regions }))).await.map(drop)
+pub(crate) async fn subscribe(regions: Vec<Region>) -> Result<(), Failure> {
+    ask("PUT", "/api/subscriptions", json(&Subscriptions { regions })).await.map(drop)
 }
 
 /// The payload of a snapshot, under the filter that this is a query of.
 pub(crate) async fn board(region: Region, query: &str) -> Result<String, Failure> {
-    ask(Method::GET, &format!("/api/odds/{region}{query}"), None).await?.text().await.map_err(unreachable)
+    ask("GET", &format!("/api/odds/{region}{query}"), None).await
 }
 
 pub(crate) async fn tokens() -> Result<Vec<Token>, Failure> {
@@ -137,10 +173,9 @@ pub(crate) async fn tokens() -> Result<Vec<Token>, Failure> {
 }
 
 pub(crate) async fn make_token(name: &str) -> Result<Token, Failure> {
-    let body = json!({ "name": name });
-    ask(Method::POST, "/api/tokens", Some(body)).await?.json().await.map_err(unreachable)
+    read(&ask("POST", "/api/tokens", json(&Credentials { name: Some(name), password: None })).await?)
 }
 
 pub(crate) async fn revoke_token(id: &str) -> Result<(), Failure> {
-    ask(Method::DELETE, &format!("/api/tokens/{id}"), None).await.map(drop)
+    ask("DELETE", &format!("/api/tokens/{id}"), None).await.map(drop)
 }

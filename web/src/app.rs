@@ -1,12 +1,13 @@
 //! Who is here, and which page they see.
 
-use leptos::{either::EitherOf4, prelude::*, task::spawn_local};
+use leptos::{prelude::*, task::spawn_local};
 
 use crate::{
     api::{self, Failure, Me, Site},
     board::BoardPage,
     choices::Regions,
     settings::Settings,
+    shared::{either, when},
     sign_in::SignIn,
     stream::{Connection, Stream},
 };
@@ -41,16 +42,17 @@ pub(crate) fn App() -> impl IntoView {
     };
     look();
     move || match who.get() {
-        Who::Unknown => EitherOf4::A(view! { <p class="quiet" role="status">"One moment…"</p> }),
-        Who::Unclear(failure) => EitherOf4::B(view! {
+        Who::Unknown => view! { <p class="quiet" role="status">"One moment…"</p> }.into_any(),
+        Who::Unclear(failure) => view! {
             <main class="narrow">
                 <Brand/>
                 <p role="alert">{failure.message}</p>
                 <button class="primary" on:click=move |_| look()>"Try again"</button>
             </main>
-        }),
-        Who::Nobody { notice } => EitherOf4::C(view! { <SignIn who notice/> }),
-        Who::Somebody(me) => EitherOf4::D(view! { <SignedIn who me/> }),
+        }
+        .into_any(),
+        Who::Nobody { notice } => view! { <SignIn who notice/> }.into_any(),
+        Who::Somebody(me) => view! { <SignedIn who me/> }.into_any(),
     }
 }
 
@@ -97,7 +99,7 @@ fn SignedIn(who: RwSignal<Who>, me: Me) -> impl IntoView {
             asked.clear();
         }
     });
-    let simulated = Memo::new(move |_| stream.feeds.with(|feeds| feeds.values().any(|it| it.source == "simulator")));
+    let simulated = move || stream.feeds.with(|feeds| feeds.values().any(|it| it.source == "simulator"));
     let sign_out = move |_| {
         spawn_local(async move {
             // Whatever came of it: here, nobody is signed in any more.
@@ -105,30 +107,35 @@ fn SignedIn(who: RwSignal<Who>, me: Me) -> impl IntoView {
             who.set(Who::Nobody { notice: None });
         });
     };
+    let banner = || {
+        view! { <aside class="banner" aria-label="About these odds">"Simulated odds. Nobody offers these prices."</aside> }
+            .into_any()
+    };
+    let at_settings = move || page.get() == SETTINGS;
     view! {
-        <Show when=move || simulated.get()>
-            <aside class="banner" aria-label="About these odds">"Simulated odds. Nobody offers these prices."</aside>
-        </Show>
+        {when(simulated, banner)}
         <header class="top">
-            <Show when=move || page.get() != SETTINGS>
-                <a class="skip" href="#board">"Skip to the board"</a>
-            </Show>
+            {when(
+                move || !at_settings(),
+                || view! { <a class="skip" href="#board">"Skip to the board"</a> }.into_any(),
+            )}
             <h1><a href="#" aria-label="Toteboard, to the board"><Brand/></a></h1>
             <State stream/>
             <Regions stream/>
             <nav aria-label="Account">
-                <Show
-                    when=move || page.get() == SETTINGS
-                    fallback=move || view! { <a href=SETTINGS>"Settings"</a> }
-                >
-                    <a href="#">"Board"</a>
-                </Show>
+                {either(
+                    at_settings,
+                    || view! { <a href="#">"Board"</a> }.into_any(),
+                    || view! { <a href=SETTINGS>"Settings"</a> }.into_any(),
+                )}
                 <button class="link" on:click=sign_out>"Sign out"</button>
             </nav>
         </header>
-        <Show when=move || page.get() == SETTINGS fallback=move || view! { <BoardPage stream/> }>
-            <Settings who name=me.name.clone()/>
-        </Show>
+        {either(
+            at_settings,
+            move || view! { <Settings who name=me.name.clone()/> }.into_any(),
+            move || view! { <BoardPage stream/> }.into_any(),
+        )}
     }
 }
 

@@ -7,6 +7,7 @@ use crate::{
     browser,
     choices::Toolbar,
     event_card::EventCard,
+    shared::{Key, list, when},
     stream::Stream,
     view::{Query, bookmaker_title},
 };
@@ -30,31 +31,29 @@ pub(crate) fn BoardPage(stream: Stream) -> impl IntoView {
                     <div class="row" role="row">
                         <span class="outcome" role="columnheader">"Outcome"</span>
                         <span class="best" role="columnheader">"Best"</span>
-                        <For each=move || stream.columns.get() key=Clone::clone let:bookmaker>
-                            <span
-                                class="bookmaker" role="columnheader" title=bookmaker_title(bookmaker.as_str())
-                                class:mine={
-                                    let key = bookmaker.clone();
-                                    move || stream.query.with(|query| query.mine.contains(key.as_str()))
-                                }
-                            >
-                                {bookmaker_title(bookmaker.as_str())}
-                            </span>
-                        </For>
+                        {list(move || stream.columns.get(), move |key| column(stream, key))}
                     </div>
                 </div>
-                <For each=move || stream.order.get() key=Clone::clone let:id>
-                    {stream.event(&id).map(|event| view! { <EventCard stream event=event.into()/> })}
-                </For>
+                {list(
+                    move || stream.order.get(),
+                    move |id| stream.event(&id).map(|event| view! { <EventCard stream event=event.into()/> }).into_any(),
+                )}
             </div>
         </main>
     }
 }
 
+fn column(stream: Stream, bookmaker: Key) -> AnyView {
+    let title = bookmaker_title(&bookmaker);
+    let about = title.clone();
+    let is_mine = move || stream.query.with(|query| query.mine.contains(&*bookmaker));
+    view! { <span class="bookmaker" role="columnheader" title=about class:mine=is_mine>{title}</span> }.into_any()
+}
+
 /// What is wrong with which region, if anything is.
 #[component]
 fn Feeds(stream: Stream) -> impl IntoView {
-    let troubles = Memo::new(move |_| {
+    let troubles = move || {
         stream.feeds.with(|feeds| {
             let troubled = feeds.values().filter(|feed| feed.state != FeedState::Live);
             let said = troubled.map(|feed| {
@@ -64,16 +63,14 @@ fn Feeds(stream: Stream) -> impl IntoView {
                 let name = feed.region.name();
                 let what =
                     if feed.state == FeedState::Stale { "prices may be old" } else { "there are no live prices" };
-                (feed.region, format!("{name}: {what}: {reason}.{}", since.unwrap_or_default()))
+                format!("{name}: {what}: {reason}.{}", since.unwrap_or_default()).into()
             });
-            said.collect::<Vec<_>>()
+            said.collect()
         })
-    });
+    };
     view! {
         <div role="status" class="troubles">
-            <For each=move || troubles.get() key=Clone::clone let:trouble>
-                <p class="trouble">{trouble.1}</p>
-            </For>
+            {list(troubles, |trouble| view! { <p class="trouble">{trouble}</p> }.into_any())}
         </div>
     }
 }
@@ -89,39 +86,27 @@ fn Empty(stream: Stream) -> impl IntoView {
     };
     let why = Memo::new(move |_| {
         if !stream.order.with(Vec::is_empty) {
-            return "";
+            ""
+        } else if stream.regions.with(Vec::is_empty) {
+            if stream.feeds.with(std::collections::BTreeMap::is_empty) {
+                "Choose a region above to see its odds."
+            } else {
+                ""
+            }
+        } else if stream.loaded.get() {
+            "Nothing on the board matches what is chosen."
+        } else {
+            "Reading the board…"
         }
-        if stream.regions.with(Vec::is_empty) {
-            return if stream.feeds.with(std::collections::BTreeMap::is_empty) { "no regions" } else { "" };
-        }
-        if stream.loaded.get() { "nothing matches" } else { "reading" }
     });
-    move || match why.get() {
-        "no regions" => Some(
-            view! {
-                <div class="empty">
-                    <p>"Choose a region above to see its odds."</p>
-                </div>
-            }
-            .into_any(),
-        ),
-        "nothing matches" => Some(
-            view! {
-                <div class="empty">
-                    <p>"Nothing on the board matches what is chosen."</p>
-                    <button class="primary" on:click=clear>"Show everything"</button>
-                </div>
-            }
-            .into_any(),
-        ),
-        "reading" => Some(
-            view! {
-                <div class="empty">
-                    <p role="status">"Reading the board…"</p>
-                </div>
-            }
-            .into_any(),
-        ),
-        _ => None,
+    let can_clear = move || why.get().starts_with("Nothing");
+    view! {
+        <div class="empty" class:hidden=move || why.get().is_empty()>
+            <p role="status">{why}</p>
+            {when(
+                can_clear,
+                move || view! { <button class="primary" on:click=clear>"Show everything"</button> }.into_any(),
+            )}
+        </div>
     }
 }

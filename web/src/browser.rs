@@ -1,10 +1,13 @@
 //! What only the browser knows: the time and how people here write it, the address, what was kept.
 
 use js_sys::{Array, Date, Object, Reflect};
-use leptos::prelude::window;
+use leptos::prelude::{document, window};
 use odds::Timestamp;
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
-use web_sys::{Element, IntersectionObserver, IntersectionObserverEntry, IntersectionObserverInit, UrlSearchParams};
+use web_sys::{
+    Element, HtmlInputElement, IntersectionObserver, IntersectionObserverEntry, IntersectionObserverInit,
+    UrlSearchParams,
+};
 
 use crate::view::{Query, day_of};
 
@@ -88,6 +91,11 @@ pub(crate) fn write_query(query: &Query) {
     if let Ok(Some(store)) = window().local_storage() {
         let _ = store.set_item(KEPT, &text);
     }
+}
+
+/// The input of this id, if it is there.
+pub(crate) fn input(id: &str) -> Option<HtmlInputElement> {
+    document().get_element_by_id(id)?.dyn_into().ok()
 }
 
 /// Calls when something comes near the screen, and when it leaves. It goes on until it is dropped.

@@ -3,48 +3,33 @@
 use std::collections::BTreeSet;
 
 use leptos::{prelude::*, task::spawn_local};
-use odds::Region;
+use odds::{Feed, Region};
 
 use crate::{
     api,
+    shared::{Key, list},
     stream::Stream,
-    view::{OddsFormat, Query, When, bookmaker_title, market_title, pretty},
+    view::{OddsFormat, Query, When, bookmaker_title, gathered, market_title, pretty},
 };
 
 /// The regions, all in sight; a change applies at once, everywhere.
 #[component]
 pub(crate) fn Regions(stream: Stream) -> impl IntoView {
-    let trouble = RwSignal::new(String::new());
-    let choose = move |region: Region, chosen: bool| {
-        let mut regions = stream.regions.get_untracked();
-        regions.retain(|it| *it != region);
-        if chosen {
-            regions.push(region);
-        }
-        spawn_local(async move {
-            match api::subscribe(&regions).await {
-                Ok(()) => trouble.set(String::new()),
-                Err(failure) => {
-                    trouble.set(format!("The regions stay as they were. {failure}"));
-                    // The boxes show again what is.
-                    stream.regions.notify();
-                }
-            }
-        });
-    };
+    let choice = Choice::new(stream);
+    let trouble = choice.trouble;
     view! {
         <fieldset class="chips regions">
             <legend>"Regions"</legend>
             {Region::ALL
                 .map(|region| {
-                    let is_chosen = move || stream.regions.with(|regions| regions.contains(&region));
+                    let is_chosen = move || choice.shown().contains(&region);
                     view! {
                         <label class="chip" title=region.name()>
                             <input
                                 type="checkbox" name="region" value=region.key() prop:checked=is_chosen
-                                on:change=move |event| choose(region, event_target_checked(&event))
+                                on:change=move |event| choice.choose(region, event_target_checked(&event))
                             />
-                            <span>{region.key().to_uppercase()}</span>
+                            <span>{region.key().to_ascii_uppercase()}</span>
                             <span class="unseen">{format!(", {}", region.name())}</span>
                         </label>
                     }
@@ -52,6 +37,76 @@ pub(crate) fn Regions(stream: Stream) -> impl IntoView {
                 .collect_view()}
             <span class="error" role="alert">{trouble}</span>
         </fieldset>
+    }
+}
+
+/// Which regions are chosen. What was chosen here is shown at once, and is true once the gateway
+/// says so.
+#[derive(Clone, Copy)]
+struct Choice {
+    stream: Stream,
+    wanted: RwSignal<Option<Vec<Region>>>,
+    trouble: RwSignal<String>,
+    /// The gateway is being asked.
+    asking: StoredValue<bool>,
+    /// It said something since it was asked last.
+    heard: StoredValue<bool>,
+}
+
+impl Choice {
+    fn new(stream: Stream) -> Self {
+        let this = Self {
+            stream,
+            wanted: RwSignal::new(None),
+            trouble: RwSignal::new(String::new()),
+            asking: StoredValue::new(false),
+            heard: StoredValue::new(false),
+        };
+        Effect::new(move || {
+            stream.regions.track();
+            this.heard.set_value(true);
+            if !this.asking.get_value() {
+                this.wanted.set(None);
+            }
+        });
+        this
+    }
+
+    fn shown(self) -> Vec<Region> {
+        self.wanted.get().unwrap_or_else(|| self.stream.regions.get())
+    }
+
+    fn choose(self, region: Region, chosen: bool) {
+        let mut regions = untrack(|| self.shown());
+        regions.retain(|it| *it != region);
+        if chosen {
+            regions.push(region);
+        }
+        self.wanted.set(Some(regions));
+        if !self.asking.get_value() {
+            self.asking.set_value(true);
+            spawn_local(self.ask());
+        }
+    }
+
+    /// One question after the other, until the last choice is the one that was asked for.
+    async fn ask(self) {
+        let mut asked = None;
+        while let Some(regions) = self.wanted.try_get_untracked().flatten().filter(|it| asked.as_ref() != Some(it)) {
+            self.heard.try_set_value(false);
+            let answer = api::subscribe(regions.clone()).await;
+            asked = Some(regions);
+            if let Err(failure) = answer {
+                self.trouble.try_set(format!("The regions stay as they were. {failure}"));
+                self.heard.try_set_value(true);
+                break;
+            }
+            self.trouble.try_set(String::new());
+        }
+        self.asking.try_set_value(false);
+        if self.heard.try_get_value() == Some(true) {
+            self.wanted.try_set(None);
+        }
     }
 }
 
@@ -71,81 +126,82 @@ pub(crate) fn Toolbar(stream: Stream) -> impl IntoView {
             <OneOf
                 label="When" options=When::ALL.map(|it| (it.key(), it.title())).to_vec()
                 chosen=Signal::derive(move || query.with(|query| query.when.key()))
-                choose=move |key: String| {
+                choose=Box::new(move |key| {
                     query.update(|query| query.when = When::ALL.into_iter().find(|it| it.key() == key).unwrap_or_default());
-                }
+                })
             />
             <OneOf
                 label="Odds" options=OddsFormat::ALL.map(|it| (it.key(), it.title())).to_vec()
                 chosen=Signal::derive(move || query.with(|query| query.format.key()))
-                choose=move |key: String| {
+                choose=Box::new(move |key| {
                     query.update(|query| query.format = OddsFormat::from_key(&key).unwrap_or_default());
-                }
+                })
             />
             <Several
-                label="Sports" stream
-                known=Signal::derive(move || known_sports(stream))
+                label="Sports" stream known=known_sports title=title_of_sport
                 chosen=|query: &mut Query| &mut query.sports
             />
             <Several
-                label="Bookmakers" stream
-                known=Signal::derive(move || known_bookmakers(stream))
+                label="Bookmakers" stream known=known_bookmakers title=title_of_bookmaker
                 chosen=|query: &mut Query| &mut query.bookmakers
             />
             <Several
-                label="My bookmakers" stream
-                known=Signal::derive(move || known_bookmakers(stream))
+                label="My bookmakers" stream known=known_bookmakers title=title_of_bookmaker
                 chosen=|query: &mut Query| &mut query.mine
             />
         </search>
     }
 }
 
-type Named = Vec<(String, String)>;
-
-fn known_sports(stream: Stream) -> Named {
-    let titles = stream.sports.get();
-    let keys: BTreeSet<String> = stream
-        .feeds
-        .with(|feeds| feeds.values().flat_map(|feed| feed.sports.keys().map(|key| key.as_str().to_owned())).collect());
-    keys.into_iter().map(|key| (key.clone(), titles.get(&key).cloned().unwrap_or_else(|| pretty(&key)))).collect()
+fn known_sports(stream: Stream) -> Vec<Key> {
+    let of = |feed: &Feed| feed.sports.keys().cloned().map(Key::from).collect::<Vec<_>>();
+    stream.feeds.with(|feeds| in_order(feeds.values().flat_map(of)))
 }
 
-fn known_bookmakers(stream: Stream) -> Named {
-    let keys: BTreeSet<String> = stream.feeds.with(|feeds| {
-        feeds.values().flat_map(|feed| feed.bookmakers.keys().map(|key| key.as_str().to_owned())).collect()
-    });
-    keys.into_iter().map(|key| (key.clone(), bookmaker_title(&key))).collect()
+fn title_of_sport(stream: Stream, key: &str) -> String {
+    stream.sports.with(|titles| titles.get(key).cloned()).unwrap_or_else(|| pretty(key))
+}
+
+fn known_bookmakers(stream: Stream) -> Vec<Key> {
+    let of = |feed: &Feed| feed.bookmakers.keys().cloned().map(Key::from).collect::<Vec<_>>();
+    stream.feeds.with(|feeds| in_order(feeds.values().flat_map(of)))
+}
+
+fn in_order(keys: impl Iterator<Item = Key>) -> Vec<Key> {
+    gathered::<_, BTreeSet<Key>>(keys).into_iter().collect()
+}
+
+fn title_of_bookmaker(_: Stream, key: &str) -> String {
+    bookmaker_title(key)
 }
 
 /// Which market the rows show.
 #[component]
 fn Markets(stream: Stream) -> impl IntoView {
     const USUAL: [&str; 4] = ["h2h", "spreads", "totals", "outrights"];
-    let known = Memo::new(move |_| {
-        let others = stream.markets.get().into_iter().map(|market| market.as_str().to_owned());
-        let others = others.filter(|market| !USUAL.contains(&market.as_str()));
-        USUAL.into_iter().map(str::to_owned).chain(others).collect::<Vec<_>>()
-    });
+    let known = move || {
+        let others = stream.markets.get().into_iter().filter(|market| !USUAL.contains(&&**market));
+        USUAL.into_iter().map(Key::from).chain(others).collect()
+    };
+    let draw = move |market: Key| {
+        let (value, here) = (market.clone(), market.clone());
+        let title = market_title(&market);
+        view! {
+            <label class="chip">
+                <input
+                    type="radio" name="market" value=value
+                    prop:checked=move || stream.query.with(|query| *query.market == *here)
+                    on:change=move |_| stream.query.update(|query| query.market = market.to_string())
+                />
+                <span>{title}</span>
+            </label>
+        }
+        .into_any()
+    };
     view! {
         <fieldset class="chips markets">
             <legend class="unseen">"Market"</legend>
-            <For each=move || known.get() key=Clone::clone let:market>
-                {
-                    let (value, here) = (market.clone(), market.clone());
-                    let title = market_title(&market);
-                    view! {
-                        <label class="chip">
-                            <input
-                                type="radio" name="market" value=value
-                                prop:checked=move || stream.query.with(|query| query.market == here)
-                                on:change=move |_| stream.query.update(|query| query.market = market.clone())
-                            />
-                            <span>{title}</span>
-                        </label>
-                    }
-                }
-            </For>
+            {list(known, draw)}
         </fieldset>
     }
 }
@@ -155,7 +211,7 @@ fn OneOf(
     label: &'static str,
     options: Vec<(&'static str, &'static str)>,
     chosen: Signal<&'static str>,
-    choose: impl Fn(String) + 'static,
+    choose: Box<dyn Fn(String)>,
 ) -> impl IntoView {
     view! {
         <label class="select">
@@ -175,14 +231,33 @@ fn OneOf(
 fn Several(
     label: &'static str,
     stream: Stream,
-    known: Signal<Named>,
+    known: fn(Stream) -> Vec<Key>,
+    title: fn(Stream, &str) -> String,
     chosen: fn(&mut Query) -> &mut BTreeSet<String>,
 ) -> impl IntoView {
-    let known = Memo::new(move |_| known.get());
     let of = move || stream.query.with(|query| chosen(&mut query.clone()).clone());
     let count = move || match of().len() {
         0 => String::new(),
         count => format!(" ({count})"),
+    };
+    let draw = move |key: Key| {
+        let (title, here) = (title(stream, &key), key.clone());
+        let change = move |event| {
+            stream.query.update(|query| {
+                let chosen = chosen(query);
+                match event_target_checked(&event) {
+                    true => chosen.insert(key.to_string()),
+                    false => chosen.remove(&*key),
+                };
+            });
+        };
+        view! {
+            <label>
+                <input type="checkbox" prop:checked=move || of().contains(&*here) on:change=change/>
+                {title}
+            </label>
+        }
+        .into_any()
     };
     view! {
         <details class="menu">
@@ -192,29 +267,7 @@ fn Several(
                 <button class="link" type="button" on:click=move |_| stream.query.update(|query| chosen(query).clear())>
                     "None chosen"
                 </button>
-                <For each=move || known.get() key=|(key, _)| key.clone() let:item>
-                    {
-                        let (key, title) = item;
-                        let here = key.clone();
-                        view! {
-                            <label>
-                                <input
-                                    type="checkbox" prop:checked=move || of().contains(&here)
-                                    on:change=move |event| {
-                                        stream.query.update(|query| {
-                                            let chosen = chosen(query);
-                                            match event_target_checked(&event) {
-                                                true => chosen.insert(key.clone()),
-                                                false => chosen.remove(&key),
-                                            };
-                                        });
-                                    }
-                                />
-                                {title}
-                            </label>
-                        }
-                    }
-                </For>
+                {list(move || known(stream), draw)}
             </fieldset>
         </details>
     }

@@ -4,13 +4,14 @@
 use std::sync::Arc;
 
 use leptos::{html, prelude::*};
-use odds::{BookmakerKey, Decimal};
+use odds::{Decimal, Timestamp};
 use send_wrapper::SendWrapper;
 
 use crate::{
     browser::{self, Watch},
+    shared::{Key, list, when},
     stream::Stream,
-    view::{EventView, Line, Offer, OutcomeView, bookmaker_title, day_of, market_title, percent},
+    view::{EventView, Line, OddsFormat, Offer, OutcomeView, bookmaker_title, day_of, market_title, percent},
 };
 
 type Event = RwSignal<Arc<EventView>>;
@@ -31,12 +32,30 @@ pub(crate) fn EventCard(stream: Stream, event: Event) -> impl IntoView {
     });
     let is_open = {
         let id = id.clone();
-        Memo::new(move |_| stream.opened.with(|opened| opened.contains(&id)))
+        Memo::new(move |_| stream.opened.with(|opened| opened.contains(id.as_str())))
     };
     let places = Memo::new(move |_| {
         let market = stream.query.with(|query| query.market.clone());
         event.with(|view| view.main_line(&market).map(places_of).unwrap_or_default())
     });
+    let labels = move || places.with(|places| places.iter().map(|place| label_of(place).into()).collect());
+    let draw = move |label: Key| {
+        let place = places.with_untracked(|places| places.iter().find(|place| label_of(place) == *label).cloned());
+        place.map(|place| view! { <OutcomeRow stream event place/> }).into_any()
+    };
+    let content = move || {
+        let nobody = || {
+            view! { <div class="row none" role="row"><span role="cell">"Nobody offers this market."</span></div> }
+                .into_any()
+        };
+        view! {
+            <Title stream event is_open/>
+            {list(labels, draw)}
+            {when(move || places.with(Vec::is_empty), nobody)}
+            {when(move || is_open.get(), move || view! { <AllLines stream event/> }.into_any())}
+        }
+        .into_any()
+    };
     // As high as it will be, so that nothing jumps.
     let rows = move || places.with(Vec::len).max(1).to_string();
     view! {
@@ -44,20 +63,7 @@ pub(crate) fn EventCard(stream: Stream, event: Event) -> impl IntoView {
             class="event" role="rowgroup" node_ref=node style:--rows=rows
             data-event=id.as_str().to_owned() class:open=move || is_open.get()
         >
-            <Show when=move || is_near.get()>
-                <Title stream event is_open/>
-                <For each=move || places.get() key=Clone::clone let:place>
-                    <OutcomeRow stream event place/>
-                </For>
-                <Show when=move || places.with(Vec::is_empty)>
-                    <div class="row none" role="row">
-                        <span role="cell">"Nobody offers this market."</span>
-                    </div>
-                </Show>
-                <Show when=move || is_open.get()>
-                    <AllLines stream event/>
-                </Show>
-            </Show>
+            {when(move || is_near.get(), content)}
         </div>
     }
 }
@@ -78,11 +84,11 @@ fn Title(stream: Stream, event: Event, is_open: Memo<bool>) -> impl IntoView {
         details.with(|(details, regions)| {
             let start = details.commence_time;
             let when = format!("{} {}", browser::day(start, stream.now.get_untracked()), browser::clock(start));
-            let regions: Vec<String> = regions.iter().map(|it| it.key().to_uppercase()).collect();
+            let regions: Vec<String> = regions.iter().map(|it| it.key().to_ascii_uppercase()).collect();
             format!("{} · {when} · {}", details.sport_title, regions.join(" "))
         })
     });
-    let started = Memo::new(move |_| details.with(|(details, _)| details.commence_time <= stream.now.get()));
+    let started = move || details.with(|(details, _)| details.commence_time <= stream.now.get());
     let margin = Memo::new(move |_| {
         let market = stream.query.with(|query| query.market.clone());
         event.with(|view| view.main_line(&market).and_then(Line::margin)).map(|margin| (margin < 0.0, percent(margin)))
@@ -91,8 +97,8 @@ fn Title(stream: Stream, event: Event, is_open: Memo<bool>) -> impl IntoView {
         let id = id.clone();
         move |_| {
             stream.opened.update(|opened| {
-                if !opened.remove(&id) {
-                    opened.insert(id.clone());
+                if !opened.remove(id.as_str()) {
+                    opened.insert(id.clone().into());
                 }
             });
         }
@@ -118,9 +124,7 @@ fn Title(stream: Stream, event: Event, is_open: Memo<bool>) -> impl IntoView {
                     {move || if is_pinned.get() { "★" } else { "☆" }}
                 </button>
                 <button class="open" aria-expanded=move || is_open.get().to_string() on:click=toggle>{title}</button>
-                <Show when=move || started.get()>
-                    <span class="badge started">"started"</span>
-                </Show>
+                {when(started, || view! { <span class="badge started">"started"</span> }.into_any())}
                 <span class="about">{about}</span>
                 {move || {
                     margin
@@ -150,7 +154,7 @@ fn OutcomeRow(stream: Stream, event: Event, place: Place) -> impl IntoView {
         event.with(|view| {
             let (line, outcome) = place.with_value(|place| find(view, &market, place))?;
             let (bookmaker, offer) = outcome.best().filter(|_| line.marks_best())?;
-            Some((bookmaker.clone(), offer.price))
+            Some((Key::from(bookmaker.clone()), offer.price))
         })
     });
     let best_text = move || {
@@ -158,7 +162,7 @@ fn OutcomeRow(stream: Stream, event: Event, place: Place) -> impl IntoView {
             let price = stream.query.with(|query| query.format).say(price);
             view! {
                 <span class="price">{price}</span>
-                <span class="by">{bookmaker_title(bookmaker.as_str())}</span>
+                <span class="by">{bookmaker_title(&bookmaker)}</span>
             }
         })
     };
@@ -166,21 +170,10 @@ fn OutcomeRow(stream: Stream, event: Event, place: Place) -> impl IntoView {
         <div class="row" role="row">
             <span class="outcome" role="rowheader" title=label.clone()>{label.clone()}</span>
             <span class="best" role="cell">{best_text}</span>
-            <For each=move || stream.columns.get() key=Clone::clone let:bookmaker>
-                {
-                    let key = bookmaker.clone();
-                    let offer = Memo::new(move |_| {
-                        let market = stream.query.with(|query| query.market.clone());
-                        event.with(|view| {
-                            let (_, outcome) = place.with_value(|place| find(view, &market, place))?;
-                            outcome.offers.get(&key).cloned()
-                        })
-                    });
-                    let key = bookmaker.clone();
-                    let is_best = Memo::new(move |_| best.with(|best| best.as_ref().is_some_and(|it| it.0 == key)));
-                    view! { <Cell stream bookmaker offer is_best/> }
-                }
-            </For>
+            {list(
+                move || stream.columns.get(),
+                move |bookmaker| view! { <Cell stream event place best bookmaker/> }.into_any(),
+            )}
         </div>
     }
 }
@@ -194,70 +187,82 @@ fn label_of((name, point): &Place) -> String {
     }
 }
 
-/// What was seen in a cell: to show moves, and what is gone.
+/// What a cell shows.
 #[derive(Clone, Debug, Default, PartialEq)]
-struct Seen {
-    price: Option<Decimal>,
+struct Look {
+    offer: Option<Offer>,
+    /// When it was taken away.
+    gone: Option<Timestamp>,
     /// Every move is another class, so that it is shown anew.
-    class: &'static str,
-    gone: Option<String>,
+    moved: &'static str,
+    is_best: bool,
+}
+
+impl Look {
+    /// With this offer, after that.
+    fn after(before: Option<&Self>, offer: Option<Offer>, is_best: bool, now: Timestamp) -> Self {
+        let Some(before) = before else { return Self { offer, is_best, ..Self::default() } };
+        let price = |offer: &Option<Offer>| offer.as_ref().map(|offer| offer.price);
+        let (moved, gone) = match (price(&before.offer), price(&offer)) {
+            (Some(from), Some(to)) if to > from => (if before.moved == "up" { "up again" } else { "up" }, None),
+            (Some(from), Some(to)) if to < from => (if before.moved == "down" { "down again" } else { "down" }, None),
+            (Some(_), Some(_)) => (before.moved, None),
+            (None, Some(_)) => ("", None),
+            (Some(_), None) => ("", Some(now)),
+            (None, None) => ("", before.gone),
+        };
+        Self { offer, gone, moved, is_best }
+    }
+
+    fn class(&self) -> String {
+        let is_stale = self.offer.as_ref().is_some_and(|offer| offer.stale_since.is_some());
+        let stale = if is_stale { "stale" } else { self.moved };
+        let best = if self.is_best { "best-price" } else { "" };
+        format!("cell {best} {stale}")
+    }
+
+    fn text(&self, format: OddsFormat) -> String {
+        match (&self.offer, self.gone) {
+            (Some(offer), _) => format.say(offer.price),
+            (None, Some(_)) => "–".to_owned(),
+            (None, None) => String::new(),
+        }
+    }
+
+    fn about(&self, bookmaker: &str) -> String {
+        let about = match (&self.offer, self.gone) {
+            (Some(Offer { since, stale_since: None, .. }), _) => ("this price since ", Some(*since)),
+            (Some(Offer { stale_since, .. }), _) => ("old, last seen ", *stale_since),
+            (None, Some(at)) => ("not offered since ", Some(at)),
+            (None, None) => ("not offered", None),
+        };
+        let at = about.1.map(browser::clock_to_the_second).unwrap_or_default();
+        format!("{}: {}{at}", bookmaker_title(bookmaker), about.0)
+    }
 }
 
 #[component]
-fn Cell(stream: Stream, bookmaker: BookmakerKey, offer: Memo<Option<Offer>>, is_best: Memo<bool>) -> impl IntoView {
-    let seen = Memo::new(move |before: Option<&Seen>| {
-        let price = offer.with(|offer| offer.as_ref().map(|offer| offer.price));
-        let Some(before) = before else { return Seen { price, ..Seen::default() } };
-        match (before.price, price) {
-            (Some(from), Some(to)) if to > from => {
-                let class = if before.class == "up" { "up again" } else { "up" };
-                Seen { price, class, gone: None }
-            }
-            (Some(from), Some(to)) if to < from => {
-                let class = if before.class == "down" { "down again" } else { "down" };
-                Seen { price, class, gone: None }
-            }
-            (Some(_), None) => {
-                let at = browser::clock_to_the_second(stream.now.get_untracked());
-                Seen { price, class: "", gone: Some(at) }
-            }
-            (None, Some(_)) => Seen { price, ..Seen::default() },
-            _ => Seen { price, ..before.clone() },
-        }
+fn Cell(
+    stream: Stream,
+    event: Event,
+    place: StoredValue<Place>,
+    best: Memo<Option<(Key, Decimal)>>,
+    bookmaker: Key,
+) -> impl IntoView {
+    let key = bookmaker.clone();
+    let look = Memo::new(move |before: Option<&Look>| {
+        let offer = stream.query.with(|query| {
+            event.with(|view| {
+                let (_, outcome) = place.with_value(|place| find(view, &query.market, place))?;
+                outcome.offers.get(&*key).cloned()
+            })
+        });
+        let is_best = best.with(|best| best.as_ref().is_some_and(|best| best.0 == key));
+        Look::after(before, offer, is_best, stream.now.get_untracked())
     });
-    let text = Memo::new(move |_| {
-        let format = stream.query.with(|query| query.format);
-        seen.with(|seen| match (seen.price, &seen.gone) {
-            (Some(price), _) => format.say(price),
-            (None, Some(_)) => "–".to_owned(),
-            (None, None) => String::new(),
-        })
-    });
-    let about = Memo::new(move |_| {
-        let name = bookmaker_title(bookmaker.as_str());
-        offer.with(|offer| match (offer, seen.with(|seen| seen.gone.clone())) {
-            (Some(Offer { since, stale_since: None, .. }), _) => {
-                format!("{name}: this price since {}", browser::clock_to_the_second(*since))
-            }
-            (Some(Offer { stale_since: Some(at), .. }), _) => {
-                format!("{name}: old, last seen {}", browser::clock_to_the_second(*at))
-            }
-            (None, Some(at)) => format!("{name}: not offered since {at}"),
-            (None, None) => format!("{name}: not offered"),
-        })
-    });
-    let is_stale = Memo::new(move |_| offer.with(|offer| offer.as_ref().is_some_and(|it| it.stale_since.is_some())));
-    let class = move || {
-        let moved = if is_stale.get() { "" } else { seen.with(|seen| seen.class) };
-        let mut class = format!("cell {moved}");
-        for (name, holds) in [("best-price", is_best.get()), ("stale", is_stale.get())] {
-            if holds {
-                class.push(' ');
-                class.push_str(name);
-            }
-        }
-        class
-    };
+    let class = move || look.with(Look::class);
+    let about = move || look.with(|look| look.about(&bookmaker));
+    let text = move || look.with(|look| look.text(stream.query.with(|query| query.format)));
     view! { <span class=class role="cell" title=about>{text}</span> }
 }
 
@@ -272,24 +277,24 @@ fn AllLines(stream: Stream, event: Event) -> impl IntoView {
     view! { <div class="all" role="row" tabindex="0"><div role="cell">{lines}</div></div> }
 }
 
-fn line_view(line: &Line, columns: &[BookmakerKey], format: crate::view::OddsFormat) -> impl IntoView + use<> {
+fn line_view(line: &Line, columns: &[Key], format: OddsFormat) -> impl IntoView + use<> {
     let others = line.outcomes.iter().flat_map(|outcome| outcome.offers.keys());
-    let mut bookmakers: Vec<BookmakerKey> = columns.to_vec();
-    bookmakers.extend(others.cloned());
-    bookmakers.retain(|key| line.outcomes.iter().any(|outcome| outcome.offers.contains_key(key)));
+    let mut bookmakers: Vec<Key> = columns.to_vec();
+    bookmakers.extend(others.cloned().map(Key::from));
+    bookmakers.retain(|key| line.outcomes.iter().any(|outcome| outcome.offers.contains_key(&**key)));
     let mut seen = std::collections::BTreeSet::new();
     bookmakers.retain(|key| seen.insert(key.clone()));
     let name = market_title(line.market.as_str());
     let name = line.description.as_ref().map_or(name.clone(), |about| format!("{name} · {about}"));
     let margin = line.margin().map(|margin| format!(" · margin {}", percent(margin)));
-    let head = bookmakers.iter().map(|key| view! { <th scope="col">{bookmaker_title(key.as_str())}</th> });
+    let head = bookmakers.iter().map(|key| view! { <th scope="col">{bookmaker_title(key)}</th> });
     let head = head.collect_view();
     let rows = line.outcomes.iter().map(|outcome| {
-        let best = outcome.best().filter(|_| line.marks_best()).map(|(key, _)| key.clone());
-        let cells = bookmakers.iter().map(|key| match outcome.offers.get(key) {
+        let best = outcome.best().filter(|_| line.marks_best()).map(|(key, _)| key.as_str());
+        let cells = bookmakers.iter().map(|key| match outcome.offers.get(&**key) {
             None => view! { <td></td> }.into_any(),
             Some(offer) => {
-                let is_best = best.as_ref() == Some(key);
+                let is_best = best == Some(&**key);
                 let since = browser::clock_to_the_second(offer.since);
                 let old = offer.stale_since.map(|at| format!("old, last seen {}", browser::clock_to_the_second(at)));
                 let is_stale = old.is_some();

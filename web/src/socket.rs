@@ -1,20 +1,14 @@
-//! A Socket.IO client for the browser, over one websocket: what this page needs of Engine.IO 4 and
-//! Socket.IO 5, and no more. It answers pings, notices silence, and connects again by itself.
+//! The connection to the gateway: [`client::Protocol`] over the browser's websocket. It answers
+//! pings, notices silence, and connects again by itself.
 
-use std::{cell::RefCell, rc::Rc};
+use std::{cell::RefCell, rc::Rc, time::Duration};
 
-use leptos::leptos_dom::helpers::set_timeout_with_handle;
+use client::{Heard, Protocol};
+use leptos::leptos_dom::helpers::{set_timeout, set_timeout_with_handle};
 use leptos::prelude::TimeoutHandle;
-use odds::event_of;
-use serde::Deserialize;
-use std::time::Duration;
+use serde::Serialize;
 use wasm_bindgen::{JsCast, closure::Closure};
 use web_sys::{CloseEvent, MessageEvent, WebSocket};
-
-const FIRST_WAIT: Duration = Duration::from_millis(500);
-/// Refusals that trying again doesn't help.
-const FINAL: [&str; 3] = ["unauthenticated", "forbidden_origin", "bad_auth"];
-const LONGEST_WAIT: Duration = Duration::from_secs(15);
 
 /// What the page is told.
 pub(crate) enum Happening {
@@ -30,15 +24,12 @@ pub(crate) enum Happening {
 
 struct Inner {
     url: String,
+    protocol: Protocol,
     /// Says what goes into `auth` each time it connects: today's cursors.
-    auth: Box<dyn Fn() -> serde_json::Value>,
+    auth: Box<dyn Fn() -> String>,
     tell: Box<dyn Fn(Happening)>,
     open: Option<Open>,
-    wait: Duration,
     silence: Option<TimeoutHandle>,
-    /// How long the server may be silent.
-    patience: Duration,
-    next_ack: u32,
     stopped: bool,
 }
 
@@ -54,32 +45,26 @@ pub(crate) struct Client(Rc<RefCell<Inner>>);
 impl Client {
     pub(crate) fn connect(
         url: String,
-        auth: impl Fn() -> serde_json::Value + 'static,
+        auth: impl Fn() -> String + 'static,
         tell: impl Fn(Happening) + 'static,
     ) -> Self {
         let client = Self(Rc::new(RefCell::new(Inner {
             url,
+            protocol: Protocol::default(),
             auth: Box::new(auth),
             tell: Box::new(tell),
             open: None,
-            wait: FIRST_WAIT,
             silence: None,
-            patience: Duration::from_secs(45),
-            next_ack: 0,
             stopped: false,
         })));
         client.open();
         client
     }
 
-    /// Sends an event that is acknowledged, whoever cares.
-    pub(crate) fn emit(&self, event: &str, payload: &serde_json::Value) {
-        let id = {
-            let mut inner = self.0.borrow_mut();
-            inner.next_ack += 1;
-            inner.next_ack
-        };
-        self.send(&format!("42{id}{}", serde_json::json!([event, payload])));
+    /// Sends an event; whoever cares hears of its effect.
+    pub(crate) fn emit(&self, event: &str, data: &(impl Serialize + ?Sized)) {
+        let (_, packet) = self.0.borrow_mut().protocol.ask(event, data);
+        self.send(&packet);
     }
 
     fn open(&self) {
@@ -110,47 +95,23 @@ impl Client {
 
     fn packet(&self, packet: &str) {
         self.listen();
-        let (kind, rest) = packet.split_at_checked(1).unwrap_or_default();
-        match (kind, rest.split_at_checked(1)) {
-            ("0", _) => self.hello(rest),
-            ("2", _) => self.send("3"),
-            ("4", Some(("4", refusal))) => {
-                let refusal: serde_json::Value = serde_json::from_str(refusal).unwrap_or_default();
-                let text = refusal["message"].as_str().unwrap_or_default().to_owned();
-                if FINAL.iter().any(|code| text.starts_with(code)) {
-                    self.stop();
-                    self.tell(Happening::Refused(text));
-                } else {
-                    // It stops, is full, or can't look us up: another time it will be another answer.
-                    self.close();
-                }
+        let heard = {
+            let mut inner = self.0.borrow_mut();
+            let Inner { protocol, auth, .. } = &mut *inner;
+            protocol.hear(packet, auth)
+        };
+        match heard {
+            Heard::Wants(packet) => self.send(&packet),
+            Heard::Welcome => self.tell(Happening::Connected),
+            Heard::Refused { reason, is_final: true } => {
+                self.stop();
+                self.tell(Happening::Refused(reason));
             }
-            ("1", _) | ("4", Some(("1", _))) => self.close(),
-            ("4", Some(("0", _))) => {
-                self.0.borrow_mut().wait = FIRST_WAIT;
-                self.tell(Happening::Connected);
-            }
-            ("4", Some(("2", event))) => {
-                if let Some((name, payload)) = event_of(event) {
-                    self.tell(Happening::Event { name, payload });
-                }
-            }
-            _ => {}
+            // It stops, is full, or can't look us up: another time it will be another answer.
+            Heard::Refused { .. } | Heard::Over => self.close(),
+            Heard::Event { name, payload } => self.tell(Happening::Event { name, payload }),
+            Heard::Answer { .. } | Heard::Nothing => {}
         }
-    }
-
-    fn hello(&self, hello: &str) {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Hello {
-            ping_interval: u64,
-            ping_timeout: u64,
-        }
-        if let Ok(hello) = serde_json::from_str::<Hello>(hello) {
-            self.0.borrow_mut().patience = Duration::from_millis(hello.ping_interval + hello.ping_timeout);
-        }
-        let auth = (self.0.borrow().auth)();
-        self.send(&format!("40{auth}"));
     }
 
     fn tell(&self, happening: Happening) {
@@ -160,7 +121,7 @@ impl Client {
 
     /// Waits for the next packet; a server that is silent for too long is gone.
     fn listen(&self) {
-        let patience = self.0.borrow().patience;
+        let patience = self.0.borrow().protocol.patience();
         let this = self.clone();
         let timer = set_timeout_with_handle(move || this.close(), patience).ok();
         if let Some(before) = std::mem::replace(&mut self.0.borrow_mut().silence, timer) {
@@ -204,17 +165,12 @@ impl Client {
             self.retry();
         }
         // Closures that may be running just now are dropped when they are done.
-        leptos::leptos_dom::helpers::set_timeout(move || drop(open), Duration::ZERO);
+        set_timeout(move || drop(open), Duration::ZERO);
     }
 
     fn retry(&self) {
-        let wait = {
-            let mut inner = self.0.borrow_mut();
-            let wait = inner.wait;
-            inner.wait = (wait * 2).min(LONGEST_WAIT);
-            wait.mul_f64(0.5 + js_sys::Math::random() / 2.0)
-        };
+        let wait = self.0.borrow_mut().protocol.wait(js_sys::Math::random());
         let this = self.clone();
-        leptos::leptos_dom::helpers::set_timeout(move || this.open(), wait);
+        set_timeout(move || this.open(), wait);
     }
 }

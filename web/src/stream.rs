@@ -10,13 +10,15 @@ use std::{
 };
 
 use leptos::{leptos_dom::helpers::IntervalHandle, prelude::*, task::spawn_local};
-use odds::{BookmakerKey, EventId, Feed, Live, MarketKey, News, Region, Timestamp, Touched};
-use serde_json::{Value, json};
+use odds::{Cursor, EventId, Feed, Live, News, Region, Subscriptions, Timestamp, Touched};
+use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::{
     api, browser,
+    shared::Key,
     socket::{Client, Happening},
-    view::{EventView, Freshness, Query, merge},
+    view::{EventView, Freshness, Query, gathered, merge, sorted},
 };
 
 /// The connection to the gateway, as the page shows it.
@@ -38,13 +40,14 @@ pub(crate) struct Stream {
     pub(crate) regions: RwSignal<Vec<Region>>,
     pub(crate) feeds: RwSignal<BTreeMap<Region, Feed>>,
     pub(crate) query: RwSignal<Query>,
-    pub(crate) opened: RwSignal<BTreeSet<EventId>>,
+    pub(crate) opened: RwSignal<BTreeSet<Key>>,
     /// By the server's clock.
     pub(crate) now: RwSignal<Timestamp>,
     /// What is shown, in this order.
-    pub(crate) order: RwSignal<Vec<EventId>>,
-    pub(crate) columns: RwSignal<Vec<BookmakerKey>>,
-    pub(crate) markets: RwSignal<BTreeSet<MarketKey>>,
+    pub(crate) order: RwSignal<Vec<Key>>,
+    /// Bookmakers.
+    pub(crate) columns: RwSignal<Vec<Key>>,
+    pub(crate) markets: RwSignal<BTreeSet<Key>>,
     /// Sports and what they are called.
     pub(crate) sports: RwSignal<BTreeMap<String, String>>,
     /// Every region that is chosen has been read.
@@ -61,7 +64,7 @@ struct Inner {
     ahead: i64,
     fresh: Freshness,
     /// The filter that the gateway was asked for.
-    filter: Value,
+    filter: Box<RawValue>,
     /// Rows are not moved while the pointer is among them.
     held: bool,
     order_is_due: bool,
@@ -69,10 +72,33 @@ struct Inner {
     ticking: Option<IntervalHandle>,
 }
 
+/// What the gateway is to know of who connects.
+#[derive(Serialize)]
+struct Hello<'a> {
+    v: u8,
+    resume: BTreeMap<Region, Cursor>,
+    filter: &'a RawValue,
+}
+
+#[derive(Serialize)]
+struct Resync {
+    region: Region,
+    cursor: Option<Cursor>,
+}
+
+#[derive(Deserialize)]
+struct Bye {
+    code: String,
+}
+
+fn written(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("plain values")
+}
+
 impl Stream {
     pub(crate) fn start() -> Self {
         let query = browser::read_query();
-        let filter = query.filter(false);
+        let filter = to_raw_value(&query.filter(false)).expect("plain values");
         let inner = Inner {
             live: Live::default(),
             client: None,
@@ -143,7 +169,7 @@ impl Stream {
         if self.is_over() {
             return;
         }
-        let text = json!({ "v": 1, "regions": regions }).to_string();
+        let text = written(&Subscriptions::new(&regions));
         self.inner().borrow_mut().live.take("subscriptions", &text);
         self.regions.set(regions.clone());
         let query = self.query.with_untracked(http_query);
@@ -169,7 +195,7 @@ impl Stream {
         let inner = self.inner();
         let auth = move || {
             let inner = inner.borrow();
-            json!({ "v": 1, "resume": inner.live.cursors(), "filter": inner.filter })
+            written(&Hello { v: 1, resume: inner.live.cursors(), filter: &inner.filter })
         };
         let client = Client::connect(url, auth, move |happening| self.happened(happening));
         self.inner().borrow_mut().client = Some(client);
@@ -205,8 +231,7 @@ impl Stream {
                 None => self.connection.set(Connection::Ended(text)),
             },
             Happening::Event { name, payload } if name == "bye" => {
-                let bye: Value = serde_json::from_str(&payload).unwrap_or_default();
-                if bye["code"] == "signed_out" {
+                if serde_json::from_str(&payload).is_ok_and(|bye: Bye| bye.code == "signed_out") {
                     self.signed_out.set(true);
                 }
             }
@@ -236,7 +261,7 @@ impl Stream {
             }
             News::Resync(region, cursor) => {
                 if let Some(client) = &inner.borrow().client {
-                    client.emit("resync", &json!({ "region": region, "cursor": cursor }));
+                    client.emit("resync", &Resync { region, cursor });
                 }
             }
         }
@@ -309,7 +334,8 @@ impl Stream {
                 Touched::Some(ids) => ids,
                 Touched::All => {
                     let known = inner.events.keys().cloned();
-                    known.chain(inner.live.boards.values().flat_map(|board| board.events().keys().cloned())).collect()
+                    let on_boards = inner.live.boards.values().flat_map(|board| board.events().keys().cloned());
+                    gathered(known.chain(on_boards))
                 }
             };
             let regions = inner.live.regions.clone();
@@ -363,23 +389,22 @@ impl Stream {
             let views: Vec<Arc<EventView>> = inner.events.values().map(ArcRwSignal::get_untracked).collect();
             let is_offered = |view: &&Arc<EventView>| view.has(&query.market) || self.is_open(&view.id);
             let shown = views.iter().filter(is_offered).filter(|view| query.shows(view, now, ahead));
-            let mut shown: Vec<&Arc<EventView>> = shown.collect();
-            shown.sort_by_cached_key(|view| query.place_of(view, now));
-            let mut columns = BTreeSet::new();
-            let mut markets = BTreeSet::new();
+            let shown = sorted(shown.collect(), |view| query.place_of(view, now));
+            let mut columns: BTreeSet<Key> = BTreeSet::new();
+            let mut markets: BTreeSet<Key> = BTreeSet::new();
             let mut sports = self.sports.get_untracked();
             for view in &views {
                 sports.insert(view.details.sport_key.as_str().to_owned(), view.details.sport_title.clone());
                 for line in &view.lines {
-                    markets.insert(line.market.clone());
+                    markets.insert(line.market.clone().into());
                     if line.market.as_str() == query.market {
-                        columns.extend(line.outcomes.iter().flat_map(|outcome| outcome.offers.keys().cloned()));
+                        columns.extend(line.outcomes.iter().flat_map(|it| it.offers.keys().cloned()).map(Key::from));
                     }
                 }
             }
-            let mut columns: Vec<BookmakerKey> = columns.into_iter().collect();
-            columns.sort_by_key(|key| (!query.mine.contains(key.as_str()), key.clone()));
-            let order: Vec<EventId> = shown.into_iter().map(|view| view.id.clone()).collect();
+            let (mine, others): (Vec<Key>, Vec<Key>) = columns.into_iter().partition(|key| query.mine.contains(&**key));
+            let columns = [mine, others].concat();
+            let order: Vec<Key> = shown.into_iter().map(|view| view.id.clone().into()).collect();
             (order, columns, markets, sports)
         };
         set_if_new(self.order, order);
@@ -389,7 +414,7 @@ impl Stream {
     }
 
     fn is_open(self, id: &EventId) -> bool {
-        self.opened.with_untracked(|opened| opened.contains(id))
+        self.opened.with_untracked(|opened| opened.contains(id.as_str()))
     }
 
     /// While the pointer is among the rows, none moves.
@@ -405,7 +430,7 @@ impl Stream {
         }
     }
 
-    pub(crate) fn event(self, id: &EventId) -> Option<ArcRwSignal<Arc<EventView>>> {
+    pub(crate) fn event(self, id: &str) -> Option<ArcRwSignal<Arc<EventView>>> {
         self.inner().borrow().events.get(id).cloned()
     }
 
@@ -414,9 +439,10 @@ impl Stream {
         Effect::new(move |before: Option<()>| {
             let query = self.query.get();
             let filter = query.filter(!self.opened.with(BTreeSet::is_empty));
+            let filter = to_raw_value(&filter).expect("plain values");
             browser::write_query(&query);
             let inner = self.inner();
-            let asks = std::mem::replace(&mut inner.borrow_mut().filter, filter.clone()) != filter;
+            let asks = std::mem::replace(&mut inner.borrow_mut().filter, filter.clone()).get() != filter.get();
             if asks && let Some(client) = &inner.borrow().client {
                 client.emit("filter", &filter);
             }

@@ -2,7 +2,7 @@
 //! content, and everything compressed once.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     io::Write,
     path::{Path, PathBuf},
@@ -45,7 +45,9 @@ pub(crate) fn build(no_install: bool) -> anyhow::Result<PathBuf> {
     if page.exists() {
         fs::remove_dir_all(&page)?;
     }
+    plain_names(&glue)?;
     assemble(&glue, &page)?;
+    weigh(&page)?;
     fs::write(page.join(".stamp"), stamp)?;
     Ok(page)
 }
@@ -105,6 +107,34 @@ fn use_debian(cargo: &mut Command) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Numbers instead of the hashes in the names by which wasm and glue know each other: hashes can't be
+/// compressed, and nobody else reads these names.
+fn plain_names(glue: &Path) -> anyhow::Result<()> {
+    let (code, wasm) = (glue.join("app.js"), glue.join("app_bg.wasm"));
+    let (mut text, mut binary) = (fs::read_to_string(&code)?, fs::read(&wasm)?);
+    let is_hash = |word: &&str| word.len() == HASH && word.bytes().all(|it| it.is_ascii_hexdigit());
+    let names = text.split(|it: char| !it.is_ascii_alphanumeric() && it != '_').filter(|it| it.starts_with("__wbg_"));
+    let hashes: BTreeSet<String> =
+        names.filter_map(|name| name.rsplit('_').next()).filter(is_hash).map(str::to_owned).collect();
+    for (number, hash) in hashes.iter().enumerate() {
+        let plain = format!("{number:0HASH$}");
+        text = text.replace(hash, &plain);
+        // Of the same length, so that whatever counts bytes stays true.
+        let found: Vec<usize> = memmem(&binary, hash.as_bytes());
+        for at in found {
+            binary[at..at + HASH].copy_from_slice(plain.as_bytes());
+        }
+    }
+    fs::write(code, text)?;
+    Ok(fs::write(wasm, binary)?)
+}
+
+const HASH: usize = 16;
+
+fn memmem(binary: &[u8], wanted: &[u8]) -> Vec<usize> {
+    binary.windows(wanted.len()).enumerate().filter(|(_, it)| *it == wanted).map(|(at, _)| at).collect()
+}
+
 /// Gives every file its final name, writes these names into the files that refer to them, and
 /// compresses all.
 fn assemble(glue: &Path, page: &Path) -> anyhow::Result<()> {
@@ -126,7 +156,10 @@ fn assemble(glue: &Path, page: &Path) -> anyhow::Result<()> {
         }
     }
     for (name, path) in files {
-        let content = fill(&fs::read(&path).with_context(|| path.display().to_string())?, &names)?;
+        let mut content = fill(&fs::read(&path).with_context(|| path.display().to_string())?, &names)?;
+        if name == "app.js" {
+            content = bare(&String::from_utf8(content)?).into_bytes();
+        }
         let (stem, extension) = name.rsplit_once('.').context("a file without an extension")?;
         let hashed = format!("{stem}-{:016x}.{extension}", xxh3_64(&content));
         write(&assets.join(&hashed), &content)?;
@@ -135,6 +168,39 @@ fn assemble(glue: &Path, page: &Path) -> anyhow::Result<()> {
     let index = fill(&fs::read(web.join("index.html"))?, &names)?;
     write(&page.join("index.html"), &index)
 }
+
+/// The glue without its comments and indentation: an eighth of what is sent of it.
+fn bare(glue: &str) -> String {
+    let mut in_comment = false;
+    let code = glue.lines().map(str::trim).filter(|line| {
+        in_comment |= line.starts_with("/**");
+        let is_code = !in_comment && !line.is_empty();
+        in_comment &= !line.ends_with("*/");
+        is_code
+    });
+    code.map(|line| format!("{line}\n")).collect()
+}
+
+/// Says what a visitor fetches, and insists that it stays little.
+fn weigh(page: &Path) -> anyhow::Result<()> {
+    let mut sum = 0;
+    for folder in [page.to_owned(), page.join("assets")] {
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|it| it == "br") {
+                sum += path.metadata()?.len();
+            }
+        }
+    }
+    eprintln!("    {sum} bytes are fetched for the page, with brotli");
+    if sum > MOST_BYTES {
+        bail!("the page has grown: {sum} bytes are more than {MOST_BYTES}");
+    }
+    Ok(())
+}
+
+/// What the page may take on the way.
+const MOST_BYTES: u64 = 200_000;
 
 /// Puts final names in the places of `{{name}}`.
 fn fill(content: &[u8], names: &BTreeMap<String, String>) -> anyhow::Result<Vec<u8>> {

@@ -15,7 +15,7 @@ use ::accounts::Sessions;
 use axum::{
     Router,
     extract::{DefaultBodyLimit, Request, State},
-    middleware::{Next, from_fn, from_fn_with_state},
+    middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::any,
 };
@@ -84,7 +84,7 @@ pub(crate) fn router(hub: &Arc<Hub>, sessions: Sessions) -> Router {
 
 /// On everything that is served, the page included.
 pub(crate) fn secured(router: Router, hub: Arc<Hub>) -> Router {
-    router.layer(from_fn(content_security)).layer(from_fn_with_state(hub, headers))
+    router.layer(from_fn_with_state(hub, headers))
 }
 
 async fn nothing_here() -> ApiError {
@@ -112,20 +112,16 @@ const PAGE_POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-ev
 const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
     img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-async fn content_security(request: Request, next: Next) -> Response {
-    let policy = if request.uri().path().starts_with("/api/docs") { DOCS_POLICY } else { PAGE_POLICY };
-    let mut response = next.run(request).await;
-    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
-    response
-}
-
 async fn headers(State(hub): State<Arc<Hub>>, request: Request, next: Next) -> Response {
-    let is_api = request.uri().path().starts_with("/api/");
+    let path = request.uri().path();
+    let is_api = path.starts_with("/api/");
+    let policy = if path.starts_with("/api/docs") { DOCS_POLICY } else { PAGE_POLICY };
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     let mut set = |name: HeaderName, value: &'static str| {
         headers.insert(name, HeaderValue::from_static(value));
     };
+    set(header::CONTENT_SECURITY_POLICY, policy);
     set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     set(header::REFERRER_POLICY, "no-referrer");
     set(header::X_FRAME_OPTIONS, "DENY");

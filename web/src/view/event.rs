@@ -1,10 +1,10 @@
 //! One event across the regions that are shown.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use odds::{BookmakerKey, Decimal, Details, EventId, Live, MarketKey, Outcome, Region, Timestamp};
 
-use super::freshness::Freshness;
+use super::{freshness::Freshness, gathered, sorted};
 
 /// What a bookmaker asks for an outcome.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,20 +78,22 @@ fn lines(
     quotes: BTreeMap<(BookmakerKey, MarketKey), (Timestamp, Region, Vec<Outcome>)>,
     fresh: &Freshness,
 ) -> Vec<Line> {
-    let mut all: HashMap<LineKey, Vec<OutcomeView>> = HashMap::new();
-    let mut runners: HashMap<MarketKey, BTreeSet<String>> = HashMap::new();
+    let mut all: Vec<(LineKey, Vec<OutcomeView>)> = Vec::new();
+    let mut runners: Vec<(MarketKey, BTreeSet<String>)> = Vec::new();
     for ((bookmaker, market), (since, region, outcomes)) in quotes {
         let stale_since = fresh.stale_since(region, &details.sport_key, &bookmaker);
-        runners.entry(market.clone()).or_default().extend(outcomes.iter().map(|outcome| outcome.name.clone()));
-        let mut split: BTreeMap<(Option<String>, Option<String>), Vec<Outcome>> = BTreeMap::new();
+        let known = place_in(&mut runners, &market, BTreeSet::new);
+        known.extend(outcomes.iter().map(|outcome| outcome.name.clone()));
+        let mut split: Vec<(_, Vec<Outcome>)> = Vec::new();
         for outcome in outcomes {
             let point = outcome.point.map(|point| line_point(details, &outcome.name, point).to_string());
-            split.entry((outcome.description.clone(), point)).or_default().push(outcome);
+            let of = (outcome.description.clone(), point);
+            place_in(&mut split, &of, Vec::new).push(outcome);
         }
         for ((description, point), outcomes) in split {
-            let names = outcomes.iter().map(|outcome| outcome.name.clone()).collect();
+            let names = gathered(outcomes.iter().map(|outcome| outcome.name.clone()));
             let key = LineKey { market: market.clone(), description, point, names };
-            let line = all.entry(key).or_insert_with(|| {
+            let line = place_in(&mut all, &key, || {
                 let empty = |outcome: &Outcome| OutcomeView {
                     name: outcome.name.clone(),
                     point: outcome.point,
@@ -106,22 +108,37 @@ fn lines(
             }
         }
     }
-    let mut all: Vec<(LineKey, Vec<OutcomeView>)> = all.into_iter().collect();
     // The line that most offer first; what is equal in an order that doesn't jump.
-    all.sort_by(|(a, of_a), (b, of_b)| {
-        a.market.cmp(&b.market).then_with(|| bookmakers(of_b).cmp(&bookmakers(of_a))).then_with(|| a.cmp(b))
-    });
-    all.into_iter()
-        .map(|(key, mut outcomes)| {
-            outcomes.sort_by_key(|outcome| place_of(details, &outcome.name));
+    let place = |(key, outcomes): &(LineKey, Vec<OutcomeView>)| {
+        let fewer = 999 - bookmakers(outcomes).min(999);
+        let LineKey { market, description, point, names } = key;
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        let names = names.iter().cloned().collect::<Vec<_>>().join(" ");
+        format!("{market} {fewer:03} {} {} {names}", text(description), text(point))
+    };
+    sorted(all, place)
+        .into_iter()
+        .map(|(key, outcomes)| {
+            let outcomes = sorted(outcomes, |outcome| place_of(details, &outcome.name));
             let complete = match key.market.as_str() {
                 // A field with runners missing says nothing about what all of it would cost.
-                "outrights" | "outrights_lay" => runners.get(&key.market).is_some_and(|all| *all == key.names),
+                "outrights" | "outrights_lay" => {
+                    runners.iter().any(|(market, all)| *market == key.market && *all == key.names)
+                }
                 _ => outcomes.len() >= 2,
             };
             Line { market: key.market, description: key.description, outcomes, complete }
         })
         .collect()
+}
+
+/// What belongs to a key, in a list of few.
+fn place_in<'a, K: Clone + PartialEq, V>(list: &'a mut Vec<(K, V)>, key: &K, new: impl FnOnce() -> V) -> &'a mut V {
+    let place = list.iter().position(|(known, _)| known == key).unwrap_or_else(|| {
+        list.push((key.clone(), new()));
+        list.len() - 1
+    });
+    &mut list[place].1
 }
 
 /// Where one side gives what the other gets, the point of the home side; elsewhere the point.
@@ -132,14 +149,14 @@ fn line_point(details: &Details, name: &str, point: Decimal) -> Decimal {
 
 /// The sport's own order: home, then the draw where there is one, then away; over before under; others
 /// by name.
-fn place_of(details: &Details, name: &str) -> (u8, String) {
+fn place_of(details: &Details, name: &str) -> String {
     let place = match name {
         _ if details.home_team.as_deref() == Some(name) => 0,
         "Draw" | "Over" | "Yes" => 1,
         _ if details.away_team.as_deref() == Some(name) => 2,
         _ => 3,
     };
-    (place, name.to_owned())
+    format!("{place} {name}")
 }
 
 fn bookmakers(outcomes: &[OutcomeView]) -> usize {

@@ -37,7 +37,7 @@ impl OddsFormat {
 
     /// A price that can't be said in a format is said in decimals.
     pub(crate) fn say(self, price: Decimal) -> String {
-        let decimal = || format!("{:.2}", price.to_f64());
+        let decimal = || fixed(price.to_f64(), 2);
         match self {
             Self::Decimal => decimal(),
             Self::American => price.american().map_or_else(decimal, |odds| format!("{odds:+}")),
@@ -49,7 +49,17 @@ impl OddsFormat {
 }
 
 pub(crate) fn percent(share: f64) -> String {
-    format!("{:.1} %", share * 100.0)
+    format!("{} %", fixed(share * 100.0, 1))
+}
+
+/// With so many places, rounded. By whole numbers: what writes any float is larger than all of this
+/// file.
+fn fixed(value: f64, places: u32) -> String {
+    let unit = 10_i64.pow(places);
+    let units = (value * unit as f64).round() as i64;
+    let sign = if units < 0 { "-" } else { "" };
+    let units = units.abs();
+    format!("{sign}{}.{:0width$}", units / unit, units % unit, width = places as usize)
 }
 
 /// Which day a moment is in, where the clock is so many minutes ahead of UTC.
@@ -73,6 +83,8 @@ mod tests {
             assert_eq!(OddsFormat::Fractional.say(price), fractional);
         }
         assert_eq!(percent(-0.0123), "-1.2 %");
+        assert_eq!(percent(-0.0003), "0.0 %");
+        assert_eq!((fixed(1.999, 2), fixed(1.07, 2), fixed(-0.05, 1)), ("2.00".into(), "1.07".into(), "-0.1".into()));
     }
 
     #[test]

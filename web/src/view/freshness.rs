@@ -45,16 +45,16 @@ impl Freshness {
     }
 
     /// What is old by now, without what moves all the time: where this is the same, so is every verdict.
-    pub(crate) fn old(&self) -> BTreeMap<Region, Old> {
+    pub(crate) fn old(&self) -> Vec<(Region, Old)> {
         let old = |(region, feed): (&Region, &Feed)| {
-            let over = feed.sports.iter().filter(|(_, sport)| sport.stale_after < self.now);
-            let behind = |seen: &Timestamp| feed.sports.values().any(|sport| is_left_behind(sport, *seen));
-            let bookmakers = feed.bookmakers.iter().filter(|(_, seen)| behind(seen));
-            let old = Old {
-                state: feed.state,
-                sports: over.map(|(key, _)| key.clone()).collect(),
-                bookmakers: bookmakers.map(|(key, _)| key.clone()).collect(),
-            };
+            let mut old = Old { state: feed.state, sports: Vec::new(), bookmakers: Vec::new() };
+            for (key, sport) in &feed.sports {
+                if sport.stale_after < self.now {
+                    old.sports.push(key.clone());
+                }
+                let behind = feed.bookmakers.iter().filter(|(_, seen)| is_left_behind(sport, **seen));
+                old.bookmakers.extend(behind.map(|(bookmaker, _)| (key.clone(), bookmaker.clone())));
+            }
             (*region, old)
         };
         self.feeds.iter().map(old).collect()
@@ -66,7 +66,8 @@ impl Freshness {
 pub(crate) struct Old {
     state: FeedState,
     sports: Vec<SportKey>,
-    bookmakers: Vec<BookmakerKey>,
+    /// Of which sport.
+    bookmakers: Vec<(SportKey, BookmakerKey)>,
 }
 
 /// Upstream has not heard of a bookmaker for longer than a poll stays good.

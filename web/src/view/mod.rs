@@ -12,3 +12,22 @@ pub(crate) use format::{OddsFormat, day_of, percent};
 pub(crate) use freshness::Freshness;
 pub(crate) use names::{bookmaker_title, market_title, pretty};
 pub(crate) use query::{Query, When};
+
+/// Sorts by texts. One for all: a sort is compiled for each kind of thing that it sorts.
+pub(crate) fn sorted<T>(items: Vec<T>, by: impl Fn(&T) -> String) -> Vec<T> {
+    let mut places: Vec<(String, usize)> = items.iter().map(by).zip(0..).collect();
+    sort(&mut places);
+    let mut items: Vec<Option<T>> = items.into_iter().map(Some).collect();
+    places.into_iter().filter_map(|(_, place)| items[place].take()).collect()
+}
+
+fn sort(places: &mut [(String, usize)]) {
+    places.sort_unstable();
+}
+
+/// Collects without the sorting that `collect` brings along for each kind of set.
+pub(crate) fn gathered<T, C: Default + Extend<T>>(items: impl IntoIterator<Item = T>) -> C {
+    let mut all = C::default();
+    all.extend(items);
+    all
+}

@@ -23,14 +23,30 @@ pub(crate) fn pretty(key: &str) -> String {
     let words = key.split('_').filter(|word| !word.is_empty()).map(|word| {
         let is_region =
             ["us", "uk", "eu", "au", "ex", "nfl", "nba", "nhl", "mlb", "epl", "mma", "wnba"].contains(&word);
-        let mut letters = word.chars();
-        match letters.next() {
-            Some(_) if is_region => word.to_uppercase(),
-            Some(first) => first.to_uppercase().chain(letters).collect(),
-            None => String::new(),
+        let mut word = word.to_owned();
+        let letters = if is_region { word.len() } else { 1 };
+        if let Some(first) = word.get_mut(..letters) {
+            first.make_ascii_uppercase();
         }
+        word
     });
     words.collect::<Vec<_>>().join(" ")
+}
+
+/// A text as it is searched by: without case and accents.
+#[cfg(target_arch = "wasm32")]
+pub(crate) fn folded(text: &str) -> String {
+    // The browser knows letters by heart; the tables would be a tenth of the page.
+    let text: String = js_sys::JsString::from(text).normalize("NFD").to_lower_case().into();
+    text.chars().filter(|letter| !ACCENTS.contains(letter)).collect()
+}
+
+#[cfg(target_arch = "wasm32")]
+const ACCENTS: std::ops::RangeInclusive<char> = '\u{300}'..='\u{36f}';
+
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) fn folded(text: &str) -> String {
+    text.to_lowercase()
 }
 
 #[cfg(test)]

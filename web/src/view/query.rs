@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use odds::{EventId, Timestamp};
-use serde_json::{Map, Value, json};
+use odds::Timestamp;
+use serde::Serialize;
 
 use super::{
     event::EventView,
     format::{OddsFormat, day_of},
+    gathered,
+    names::folded,
 };
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -102,7 +104,7 @@ impl Query {
     /// What can't be read is as usual.
     pub(crate) fn from_pairs(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
         let mut query = Self::default();
-        let list = |value: &str| value.split(',').filter(|key| !key.is_empty()).map(str::to_owned).collect();
+        let list = |value: &str| gathered(value.split(',').filter(|key| !key.is_empty()).map(str::to_owned));
         for (name, value) in pairs {
             match name.as_str() {
                 "q" => query.text = value,
@@ -120,18 +122,13 @@ impl Query {
     }
 
     /// What the gateway is to send: no more than is shown. With an event opened, all its markets.
-    pub(crate) fn filter(&self, opened: bool) -> Value {
-        let mut filter = Map::new();
-        if !self.sports.is_empty() {
-            filter.insert("sports".into(), json!(self.sports));
+    pub(crate) fn filter(&self, opened: bool) -> Filter<'_> {
+        let some = |names| Some(names).filter(|names: &&BTreeSet<String>| !names.is_empty());
+        Filter {
+            sports: some(&self.sports),
+            bookmakers: some(&self.bookmakers),
+            markets: (!opened).then_some([&*self.market]),
         }
-        if !self.bookmakers.is_empty() {
-            filter.insert("bookmakers".into(), json!(self.bookmakers));
-        }
-        if !opened {
-            filter.insert("markets".into(), json!([self.market]));
-        }
-        Value::Object(filter)
     }
 
     pub(crate) fn shows(&self, event: &EventView, now: Timestamp, minutes_ahead: i64) -> bool {
@@ -143,22 +140,34 @@ impl Query {
             When::Today => days == 0,
             When::Tomorrow => days == 1,
         };
-        let text = self.text.trim().to_lowercase();
-        let is_named = |name: &Option<String>| name.as_ref().is_some_and(|name| name.to_lowercase().contains(&text));
-        let names = [&event.details.home_team, &event.details.away_team];
-        let named = text.is_empty()
-            || names.into_iter().any(is_named)
-            || event.details.sport_title.to_lowercase().contains(&text);
-        when && named
+        let text = folded(self.text.trim());
+        let details = &event.details;
+        let names = [details.home_team.as_deref(), details.away_team.as_deref(), Some(&*details.sport_title)];
+        when && (text.is_empty() || names.into_iter().flatten().any(|name| folded(name).contains(&text)))
     }
 
     /// Pinned ones first, then those that have started, by sport and start.
-    pub(crate) fn place_of(&self, event: &EventView, now: Timestamp) -> impl Ord + use<> {
+    pub(crate) fn place_of(&self, event: &EventView, now: Timestamp) -> String {
         let details = &event.details;
-        let pinned = self.pinned.contains(event.id.as_str());
-        let id: EventId = event.id.clone();
-        (!pinned, !event.has_started(now), details.sport_title.clone(), details.commence_time, id)
+        let place = match (self.pinned.contains(event.id.as_str()), event.has_started(now)) {
+            (true, true) => 0,
+            (true, false) => 1,
+            (false, true) => 2,
+            (false, false) => 3,
+        };
+        format!("{place} {} {} {}", details.sport_title, details.commence_time, event.id)
     }
+}
+
+/// What is left out lets everything through.
+#[derive(Serialize)]
+pub(crate) struct Filter<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sports: Option<&'a BTreeSet<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bookmakers: Option<&'a BTreeSet<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    markets: Option<[&'a str; 1]>,
 }
 
 #[cfg(test)]
@@ -188,7 +197,8 @@ mod tests {
     #[test]
     fn the_gateway_is_asked_for_what_is_shown() {
         let query = Query { sports: ["soccer_epl".into()].into(), ..Query::default() };
-        assert_eq!(query.filter(false), json!({ "sports": ["soccer_epl"], "markets": ["h2h"] }));
-        assert_eq!(query.filter(true), json!({ "sports": ["soccer_epl"] }));
+        let said = |opened| serde_json::to_string(&query.filter(opened)).unwrap();
+        assert_eq!(said(false), r#"{"sports":["soccer_epl"],"markets":["h2h"]}"#);
+        assert_eq!(said(true), r#"{"sports":["soccer_epl"]}"#);
     }
 }

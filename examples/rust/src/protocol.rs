@@ -1,0 +1,185 @@
+//! What a client needs of Engine.IO 4 and Socket.IO 5, and no more: packets in, what they mean out.
+//! It knows no socket and no clock, so it serves programs and the page alike.
+
+use std::time::Duration;
+
+use odds::event_of;
+use serde::{Deserialize, Serialize};
+
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+const LONGEST_WAIT: Duration = Duration::from_secs(15);
+/// Until the server says how often it pings.
+const FIRST_PATIENCE: Duration = Duration::from_secs(45);
+/// Refusals that trying again doesn't help.
+const FINAL: [&str; 3] = ["unauthenticated", "forbidden_origin", "bad_auth"];
+
+/// What a packet means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// Nothing but that this packet is to be sent.
+    Wants(String),
+    /// We are let in.
+    Welcome,
+    /// Not let in, and why: `<code>: <text>`.
+    Refused {
+        reason: String,
+        /// Another time it will be no other answer.
+        is_final: bool,
+    },
+    Event {
+        name: String,
+        payload: String,
+    },
+    /// The answer to the request of this number, as JSON.
+    Answer {
+        number: u64,
+        answer: String,
+    },
+    /// The connection is over.
+    Over,
+    /// Nothing that concerns us.
+    Nothing,
+}
+
+/// A client's side, across all its connections.
+#[derive(Clone, Debug)]
+pub struct Protocol {
+    requests: u64,
+    patience: Duration,
+    wait: Duration,
+}
+
+impl Default for Protocol {
+    fn default() -> Self {
+        Self { requests: 0, patience: FIRST_PATIENCE, wait: FIRST_WAIT }
+    }
+}
+
+impl Protocol {
+    /// Takes a packet. `auth` is the JSON that the server is to know, should it ask now.
+    pub fn hear(&mut self, packet: &str, auth: impl FnOnce() -> String) -> Heard {
+        let (kind, rest) = packet.split_at_checked(1).unwrap_or_default();
+        match (kind, rest.split_at_checked(1)) {
+            ("0", _) => {
+                self.met(rest);
+                Heard::Wants(format!("40{}", auth()))
+            }
+            ("1", _) | ("4", Some(("1", _))) => Heard::Over,
+            ("2", _) => Heard::Wants("3".into()),
+            ("4", Some(("0", _))) => {
+                self.wait = FIRST_WAIT;
+                Heard::Welcome
+            }
+            ("4", Some(("2", event))) => match event_of(event) {
+                Some((name, payload)) => Heard::Event { name, payload },
+                None => Heard::Nothing,
+            },
+            ("4", Some(("3", answer))) => answer_of(answer).unwrap_or(Heard::Nothing),
+            ("4", Some(("4", refusal))) => {
+                #[derive(Deserialize)]
+                struct Refusal {
+                    message: String,
+                }
+                let reason =
+                    serde_json::from_str(refusal).map_or_else(|_| refusal.to_owned(), |it: Refusal| it.message);
+                let is_final = FINAL.iter().any(|code| reason.starts_with(code));
+                Heard::Refused { reason, is_final }
+            }
+            _ => Heard::Nothing,
+        }
+    }
+
+    fn met(&mut self, hello: &str) {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Hello {
+            ping_interval: u64,
+            ping_timeout: u64,
+        }
+        if let Ok(hello) = serde_json::from_str::<Hello>(hello) {
+            self.patience = Duration::from_millis(hello.ping_interval + hello.ping_timeout);
+        }
+    }
+
+    /// The packet of an event that is to be answered, and the number that its answer will have.
+    pub fn ask(&mut self, event: &str, data: &(impl Serialize + ?Sized)) -> (u64, String) {
+        self.requests += 1;
+        let event = serde_json::to_string(&(event, data)).expect("what is sent can be written");
+        (self.requests, format!("42{}{event}", self.requests))
+    }
+
+    /// A server that is silent for longer is gone.
+    pub fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    /// How long to wait before connecting again: longer each time until we are let in, and not as
+    /// long as everybody else. `random` is from 0 to 1.
+    pub fn wait(&mut self, random: f64) -> Duration {
+        let wait = self.wait;
+        self.wait = (wait * 2).min(LONGEST_WAIT);
+        wait.mul_f64(0.5 + random / 2.0)
+    }
+}
+
+fn answer_of(text: &str) -> Option<Heard> {
+    #[derive(Deserialize)]
+    struct Answer<'a>(#[serde(borrow)] &'a serde_json::value::RawValue);
+    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, answer) = text.split_at(digits);
+    let Answer(answer) = serde_json::from_str(answer).ok()?;
+    Some(Heard::Answer { number: number.parse().ok()?, answer: answer.get().to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard(packet: &str) -> Heard {
+        Protocol::default().hear(packet, || r#"{"token":"x"}"#.into())
+    }
+
+    #[test]
+    fn packets_mean_what_they_say() {
+        let hello = r#"0{"sid":"a","upgrades":[],"pingInterval":2000,"pingTimeout":1000,"maxPayload":1}"#;
+        assert_eq!(heard(hello), Heard::Wants(r#"40{"token":"x"}"#.into()));
+        assert_eq!(heard("2"), Heard::Wants("3".into()));
+        assert_eq!(heard(r#"40{"sid":"b"}"#), Heard::Welcome);
+        let event = Heard::Event { name: "feed".into(), payload: r#"{"a":[1, 2]}"#.into() };
+        assert_eq!(heard(r#"42["feed",{"a":[1, 2]}]"#), event);
+        assert_eq!(heard(r#"4312[{"ok":true}]"#), Heard::Answer { number: 12, answer: r#"{"ok":true}"#.into() });
+        assert_eq!((heard("41"), heard("1")), (Heard::Over, Heard::Over));
+        for odd in ["", "4", "6", "42", "42{}", "43[1]", "4312", "4399999999999999999999[1]", "ä", "4ä"] {
+            assert_eq!(heard(odd), Heard::Nothing, "{odd:?}");
+        }
+    }
+
+    #[test]
+    fn some_refusals_pass_and_others_do_not() {
+        for (packet, is_final) in [
+            (r#"44{"message":"unauthenticated: sign in"}"#, true),
+            (r#"44{"message":"stopping: come back"}"#, false),
+            ("44?", false),
+        ] {
+            assert!(matches!(heard(packet), Heard::Refused { is_final: it, .. } if it == is_final), "{packet}");
+        }
+    }
+
+    #[test]
+    fn who_is_not_let_in_waits_longer_each_time() {
+        let mut protocol = Protocol::default();
+        let waits: Vec<u128> = (0..7).map(|_| protocol.wait(1.0).as_millis()).collect();
+        assert_eq!(waits, [500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000]);
+        protocol.hear("40{}", String::new);
+        assert_eq!(protocol.wait(0.0).as_millis(), 250);
+    }
+
+    #[test]
+    fn questions_are_numbered_and_patience_is_the_servers() {
+        let mut protocol = Protocol::default();
+        assert_eq!(protocol.ask("resync", &["uk"]), (1, r#"421["resync",["uk"]]"#.into()));
+        assert_eq!(protocol.ask("resync", &["uk"]).0, 2);
+        protocol.hear(r#"0{"pingInterval":2000,"pingTimeout":1000}"#, String::new);
+        assert_eq!(protocol.patience().as_millis(), 3_000);
+    }
+}

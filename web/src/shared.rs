@@ -1,0 +1,42 @@
+//! What views share. What is generic is compiled for each use of it; here it is compiled once.
+
+use std::sync::Arc;
+
+use leptos::prelude::*;
+
+/// What tells one of a list from the others.
+pub(crate) type Key = Arc<str>;
+
+/// A list that keeps what it drew for as long as its key is there.
+pub(crate) fn list(
+    keys: impl Fn() -> Vec<Key> + Send + Sync + 'static,
+    draw: impl Fn(Key) -> AnyView + Send + Sync + 'static,
+) -> AnyView {
+    keyed(Box::new(keys), Arc::new(draw))
+}
+
+fn keyed(keys: Box<dyn Fn() -> Vec<Key> + Send + Sync>, draw: Arc<dyn Fn(Key) -> AnyView + Send + Sync>) -> AnyView {
+    view! { <For each=keys key=Clone::clone children=move |key| draw(key)/> }.into_any()
+}
+
+/// One view while something holds, another while it doesn't; drawn anew only when that changes.
+pub(crate) fn either(
+    holds: impl Fn() -> bool + Send + Sync + 'static,
+    one: impl Fn() -> AnyView + Send + Sync + 'static,
+    other: impl Fn() -> AnyView + Send + Sync + 'static,
+) -> AnyView {
+    one_of(Box::new(holds), Box::new(move |holds| if holds { one() } else { other() }))
+}
+
+/// A view while something holds.
+pub(crate) fn when(
+    holds: impl Fn() -> bool + Send + Sync + 'static,
+    view: impl Fn() -> AnyView + Send + Sync + 'static,
+) -> AnyView {
+    either(holds, view, || ().into_any())
+}
+
+fn one_of(holds: Box<dyn Fn() -> bool + Send + Sync>, draw: Box<dyn Fn(bool) -> AnyView + Send + Sync>) -> AnyView {
+    let holds = Memo::new(move |_| holds());
+    (move || draw(holds.get())).into_any()
+}
