@@ -90,7 +90,8 @@ fn layer(
     let ids: Vec<_> = command.get_arguments().filter(|arg| is_setting(arg)).map(|arg| arg.get_id().clone()).collect();
     for id in ids {
         let variable = format!("{PREFIX}{}", id.as_str().to_uppercase());
-        let given = environment(&variable);
+        // An empty one is as good as none: a settings file for many can leave it open.
+        let given = environment(&variable).filter(|value| !value.is_empty());
         let arg = command.get_arguments().find(|arg| *arg.get_id() == id).expect("it was just listed");
         let is_secret = arg.is_hide_env_values_set();
         let secret = match environment(&format!("{variable}_FILE")) {

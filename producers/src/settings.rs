@@ -48,11 +48,15 @@ pub struct PollSettings {
 pub struct SourceSettings {
     /// Where odds come from. It is said wherever the odds are shown.
     #[arg(long, value_enum, value_name = "SOURCE")]
-    pub source: SourceChoice,
+    pub source: Option<SourceChoice>,
 
-    /// The address of the simulator, or of The Odds API if not its own.
+    /// Where the simulator is.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:4100")]
+    pub simulator_url: String,
+
+    /// Where The Odds API is, if not at its own address.
     #[arg(long, value_name = "URL")]
-    pub source_url: Option<String>,
+    pub api_url: Option<String>,
 
     /// The key for The Odds API.
     #[arg(long, value_name = "KEY", hide_env_values = true)]
@@ -75,16 +79,20 @@ impl SourceSettings {
     /// A mistyped setting must not serve fiction for fact, nor the other way round.
     pub fn open(&self) -> anyhow::Result<TheOddsApi> {
         let key = self.api_key.as_deref().map(str::trim).filter(|key| !key.is_empty());
-        let (name, base, key) = match (self.source, key) {
-            (SourceChoice::TheOddsApi, None) => anyhow::bail!("--source the-odds-api needs --api-key"),
-            (SourceChoice::TheOddsApi, Some(key)) => (TheOddsApi::SOURCE, TheOddsApi::BASE, key),
-            (SourceChoice::Simulator, Some(_)) => {
+        let (name, flag, url, key) = match (self.source, key) {
+            (None, _) => anyhow::bail!("say where odds come from: --source simulator or --source the-odds-api"),
+            (Some(SourceChoice::TheOddsApi), None) => anyhow::bail!("--source the-odds-api needs --api-key"),
+            (Some(SourceChoice::TheOddsApi), Some(key)) => {
+                (TheOddsApi::SOURCE, "--api-url", self.api_url.as_deref().unwrap_or(TheOddsApi::BASE), key)
+            }
+            (Some(SourceChoice::Simulator), Some(_)) => {
                 anyhow::bail!("--source simulator goes without --api-key: with a key, say --source the-odds-api")
             }
-            (SourceChoice::Simulator, None) => (simulator::SOURCE, "http://127.0.0.1:4100", "simulator"),
+            (Some(SourceChoice::Simulator), None) => {
+                (simulator::SOURCE, "--simulator-url", &*self.simulator_url, "simulator")
+            }
         };
-        let url = self.source_url.as_deref().unwrap_or(base);
-        let url = url.parse().map_err(|error| anyhow::anyhow!("--source-url {url}: {error}"))?;
+        let url = url.parse().map_err(|error| anyhow::anyhow!("{flag} {url}: {error}"))?;
         TheOddsApi::new(name, url, ApiKey::new(key.to_owned()))
     }
 }

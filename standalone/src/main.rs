@@ -22,7 +22,7 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tracing::info;
 
-/// Runs all of Toteboard in one process, on made-up odds.
+/// Runs all of Toteboard in one process: on made-up odds, or on real ones with a key.
 #[derive(Debug, Parser)]
 #[command(name = "standalone", version)]
 struct Settings {
@@ -39,6 +39,9 @@ struct Settings {
 
     #[command(flatten)]
     polling: PollSettings,
+
+    #[command(flatten)]
+    source: SourceSettings,
 
     #[command(flatten)]
     simulator: SimulatorSettings,
@@ -64,7 +67,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let file = settings.data.join("accounts.db");
     let cluster = Embedded::start(&plan()).context("the embedded Kafka cluster")?;
     let kafka = cluster.settings();
-    let source = simulate(&settings, &lifecycle).await?;
+    let source = source(&settings, &lifecycle).await?;
     let mut registry = Registry::default();
     let gateway_metrics = gateway::Metrics::default();
     gateway_metrics.register(&mut registry);
@@ -120,13 +123,17 @@ async fn demo_account(store: Arc<dyn Store>, address: SocketAddr) -> anyhow::Res
     Ok(Some(password))
 }
 
-/// Starts the simulator on a port of its own, and says how to reach it.
-async fn simulate(settings: &Settings, lifecycle: &Lifecycle) -> anyhow::Result<SourceSettings> {
+/// What is asked for, or the simulator, started on a port of its own.
+async fn source(settings: &Settings, lifecycle: &Lifecycle) -> anyhow::Result<SourceSettings> {
+    let asked = settings.source.clone();
+    if asked.source == Some(SourceChoice::TheOddsApi) {
+        return Ok(asked);
+    }
     let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
     let url = format!("http://{}", listener.local_addr()?);
     let simulator = Simulator::new(&settings.simulator, process::now);
     lifecycle.run("the simulator", simulator.serve(listener, lifecycle.stopping().cancelled_owned()));
-    Ok(SourceSettings { source: SourceChoice::Simulator, source_url: Some(url), api_key: None })
+    Ok(SourceSettings { source: Some(SourceChoice::Simulator), simulator_url: url, ..asked })
 }
 
 fn start_producer(

@@ -17,13 +17,35 @@ use crate::{
 };
 
 pub(crate) const RUN_HELP: &str = "\
-Everything after -- goes to the standalone program: `cargo xtask run -- --help` lists it.";
+Everything after -- goes to the standalone program: `cargo xtask run -- --help` lists it.
+
+Real odds, with a key of The Odds API in a file:
+  TOTEBOARD_API_KEY_FILE=key.txt cargo xtask run -- --source the-odds-api --max-credits-per-day 15
+
+Accounts in a MongoDB instead of a file:
+  cargo xtask run -- --store mongodb://127.0.0.1:27017/toteboard
+
+A real Kafka wants the parts as processes of their own, which is what docker-compose.yml starts. By hand:
+  cargo run --bin topic-creator -- --brokers 127.0.0.1:9092 create
+  cargo run --bin simulator
+  cargo run --bin producer -- --region uk --source simulator --brokers 127.0.0.1:9092
+  cargo run --bin gateway -- --brokers 127.0.0.1:9092 --store sqlite:accounts.db \\
+      --page \"$(cargo xtask page | sed 's/.* is in //')\"
+and a producer for each other region; topic-creator's --fewer-replicas helps where there is one broker.";
 
 #[derive(Debug, Args)]
 pub(crate) struct Run {
     /// The port on 127.0.0.1.
     #[arg(long, default_value_t = 8080)]
     port: u16,
+
+    /// The folder where accounts are kept.
+    #[arg(long, default_value = "toteboard-data", value_name = "DIR")]
+    data: PathBuf,
+
+    /// Forget all accounts first.
+    #[arg(long)]
+    reset: bool,
 
     /// More settings for the standalone program.
     #[arg(last = true)]
@@ -35,8 +57,17 @@ impl Run {
         prerequisites::ensure(prerequisites::BUILD, no_install)?;
         let page = page::build(no_install)?;
         build(&["--package", "toteboard-standalone"])?;
+        if self.reset {
+            // Its own files only: the folder may be anybody's.
+            for file in ["accounts.db", "accounts.db-wal", "accounts.db-shm"].map(|name| self.data.join(name)) {
+                if file.exists() {
+                    std::fs::remove_file(&file).with_context(|| file.display().to_string())?;
+                }
+            }
+        }
         let mut standalone = Command::new(binary("standalone"));
-        standalone.arg("--listen").arg(format!("127.0.0.1:{}", self.port)).arg("--page").arg(page).args(self.rest);
+        standalone.arg("--listen").arg(format!("127.0.0.1:{}", self.port)).arg("--page").arg(page);
+        standalone.arg("--data").arg(self.data).args(self.rest);
         // Takes this process's place, so that signals reach it.
         Err(standalone.exec()).context("the standalone program can't be started")
     }
@@ -73,7 +104,7 @@ impl Test {
         let page = page::build(no_install)?;
         // The same packages together as the tests above, so that no dependency is built twice.
         build(&["--workspace", "--bins"])?;
-        end_to_end(&page)
+        end_to_end(&page, no_install)
     }
 }
 
@@ -103,13 +134,19 @@ pub(crate) fn python(requirements: &Path, name: &str) -> anyhow::Result<PathBuf>
     Ok(python)
 }
 
-/// The page in a real browser, against the standalone program.
-fn end_to_end(page: &Path) -> anyhow::Result<()> {
-    let folder = root().join("web/e2e");
+/// What it takes to look at the page, and the browser to do it with.
+fn page_tests(no_install: bool) -> anyhow::Result<&'static str> {
+    prerequisites::ensure(prerequisites::BROWSER, no_install)?;
     let mut npm = Command::new("npm");
-    npm.args(["ci", "--no-audit", "--no-fund", "--silent"]).current_dir(&folder);
+    npm.args(["ci", "--no-audit", "--no-fund", "--silent"]).current_dir(root().join("web/e2e"));
     step("npm packages of the page's tests", 10 * MINUTE, &mut npm)?;
-    let chromium = prerequisites::chromium().context("Chromium is gone")?;
+    prerequisites::chromium().context("Chromium is gone")
+}
+
+/// The page in a real browser, against the standalone program.
+fn end_to_end(page: &Path, no_install: bool) -> anyhow::Result<()> {
+    let chromium = page_tests(no_install)?;
+    let folder = root().join("web/e2e");
     let mut node = Command::new("node");
     node.args(["--test", "--test-reporter=spec"])
         .current_dir(&folder)
@@ -167,10 +204,18 @@ fn fuzz(no_install: bool) -> anyhow::Result<()> {
 
 pub(crate) fn bench(no_install: bool) -> anyhow::Result<()> {
     prerequisites::ensure(prerequisites::BUILD, no_install)?;
-    let benches = [("toteboard-odds", "board"), ("toteboard-producers", "poll_plan"), ("toteboard-gateway", "clients")];
+    let page = page::build(no_install)?;
+    let chromium = page_tests(no_install)?;
+    let benches = [
+        ("toteboard-odds", "board"),
+        ("toteboard-producers", "poll_plan"),
+        ("toteboard-gateway", "clients"),
+        ("toteboard-gateway", "page"),
+    ];
     for (package, bench) in benches {
         let mut cargo = Command::new("cargo");
         cargo.args(["bench", "--quiet", "--package", package, "--bench", bench]);
+        cargo.env("PAGE", &page).env("CHROMIUM", chromium);
         step(bench, 45 * MINUTE, &mut cargo)?;
     }
     Ok(())

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use odds::event_of;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
@@ -123,11 +124,9 @@ impl Protocol {
 }
 
 fn answer_of(text: &str) -> Option<Heard> {
-    #[derive(Deserialize)]
-    struct Answer<'a>(#[serde(borrow)] &'a serde_json::value::RawValue);
     let digits = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, answer) = text.split_at(digits);
-    let Answer(answer) = serde_json::from_str(answer).ok()?;
+    let (answer,): (&RawValue,) = serde_json::from_str(answer).ok()?;
     Some(Heard::Answer { number: number.parse().ok()?, answer: answer.get().to_owned() })
 }
 

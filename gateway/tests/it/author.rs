@@ -9,7 +9,7 @@ use std::{
 use kafka::{Happening, KafkaSettings, MAX_RECORD_BYTES, Publisher, Reading, RegionLog};
 use odds::{
     Credits, Details, EventId, FeedState, Filter, Image, Market, MirrorEvent, Outcome, Outcomes, Pending, Progress,
-    Quotes, Region, SportKey, Standing, Status, StepId, Timestamp, Writer,
+    Quotes, Region, SportFreshness, SportKey, Standing, Status, StepId, Timestamp, Writer,
 };
 use rand::{RngExt, rngs::StdRng};
 
@@ -83,6 +83,9 @@ impl Author {
         }
         let mut sports: BTreeSet<SportKey> = wanted.values().map(|image| image.details.sport_key.clone()).collect();
         sports.extend(self.state.values().map(|image| image.details.sport_key.clone()));
+        let now = process::now();
+        let fresh = SportFreshness { polled_at: now, stale_after: now.plus_millis(60_000) };
+        let freshness = sports.iter().map(|sport| (sport.clone(), fresh)).collect();
         let mut pending = Pending::default();
         for sport in sports {
             let of_sport = |(id, image): (&EventId, &Image)| {
@@ -93,7 +96,6 @@ impl Author {
             pending.poll(self.log.board(), &sport, answer.clone(), &[]);
             pending.poll(self.log.board(), &sport, answer, &[]);
         }
-        let now = process::now();
         let status = Status {
             at: now,
             next_by: now.plus_millis(60_000),
@@ -101,7 +103,7 @@ impl Author {
             reason: None,
             source: "test".into(),
             credits: Credits::default(),
-            sports: BTreeMap::new(),
+            sports: freshness,
             bookmakers: BTreeMap::new(),
         };
         let plan = self.writer.plan(self.log.reader_mut(), &pending, status, MAX_RECORD_BYTES);

@@ -210,7 +210,7 @@ impl Fleet {
                 let mut command: Vec<String> = vec![
                     format!("--region={region}"),
                     "--source=simulator".into(),
-                    format!("--source-url={source}"),
+                    format!("--simulator-url={source}"),
                     format!("--poll-speed={POLL_SPEED}"),
                     format!("--brokers={}", kafka.brokers),
                     format!("--admin={admin}"),

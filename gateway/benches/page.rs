@@ -1,0 +1,108 @@
+//! The page in a real Chromium, on a board of three hundred events that changes two hundred times a
+//! second: how many frames a second it still draws. `cargo xtask bench` builds the page and says where.
+
+#![expect(clippy::unwrap_used, reason = "a benchmark that meets the unexpected fails")]
+
+#[path = "../tests/it/author.rs"]
+#[expect(dead_code, reason = "a benchmark looks at the page only")]
+mod author;
+
+use std::{
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use author::Author;
+use kafka::{Embedded, plan};
+use odds::{Details, EventId, Image, Market, Outcome, Outcomes, Quotes, Region};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use tokio_util::sync::CancellationToken;
+
+const REGION: Region = Region::Uk;
+const EVENTS: u32 = 300;
+const BOOKMAKERS: u32 = 12;
+const STEPS_A_SECOND: u64 = 20;
+const CHANGES_A_STEP: usize = 10;
+
+struct Gateway(Child);
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn main() {
+    #[expect(clippy::disallowed_methods, reason = "what xtask built, not a setting")]
+    let page = std::env::var("PAGE").expect("PAGE is not set: run this by `cargo xtask bench`");
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let cluster = Embedded::start(&plan()).unwrap();
+        let mut random = StdRng::seed_from_u64(1);
+        let mut author = Author::start(&cluster.settings(), REGION).await;
+        let mut images: Vec<(EventId, Image)> =
+            (0..EVENTS).map(|n| (format!("event-{n:03}").parse().unwrap(), image(&mut random, n))).collect();
+        author.step(images.iter().map(|(id, image)| (id.clone(), Some(image.clone()))).collect()).await;
+
+        let folder = tempfile::tempdir().unwrap();
+        let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let kafka = cluster.settings();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gateway"));
+        command
+            .args([format!("--listen={address}"), format!("--brokers={}", kafka.brokers), "--instance=bench".into()])
+            .args(kafka.properties.iter().map(|property| format!("--kafka={property}")))
+            .arg(format!("--store=sqlite:{}", folder.path().join("accounts.db").display()))
+            .args(["--registration=open", "--log=warn", &format!("--page={page}")])
+            .stdout(Stdio::null());
+        let gateway = Gateway(command.spawn().unwrap());
+
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let writing = tokio::spawn(async move {
+            let mut pace = tokio::time::interval(Duration::from_millis(1_000 / STEPS_A_SECOND));
+            while !stopped.is_cancelled() {
+                pace.tick().await;
+                let changes = (0..CHANGES_A_STEP).map(|_| {
+                    let (id, image) = &mut images[random.random_range(0..EVENTS as usize)];
+                    let bookmaker = random.random_range(0..image.quotes.len());
+                    *image.quotes.values_mut().nth(bookmaker).unwrap() = quote(&mut random);
+                    (id.clone(), Some(image.clone()))
+                });
+                author.step(changes.collect()).await;
+            }
+        });
+        let look = Path::new(env!("CARGO_MANIFEST_DIR")).join("../web/e2e/frames.mjs");
+        let mut node = tokio::process::Command::new("node");
+        let status = node.arg(look).arg(format!("http://{address}")).status().await.unwrap();
+        stop.cancel();
+        writing.await.unwrap();
+        drop(gateway);
+        assert!(status.success(), "what looks at the page failed");
+    });
+}
+
+fn image(random: &mut StdRng, n: u32) -> Image {
+    let key = |bookmaker| (format!("bookmaker_{bookmaker}").parse().unwrap(), "h2h".parse().unwrap());
+    let quotes: Quotes = (0..BOOKMAKERS).map(|bookmaker| (key(bookmaker), quote(random))).collect();
+    let sport = n % 6;
+    let details = Details {
+        sport_key: format!("sport_{sport}").parse().unwrap(),
+        sport_title: format!("Sport {sport}"),
+        commence_time: process::now().plus_millis(i64::from(n) * 60_000),
+        home_team: Some("Home".into()),
+        away_team: Some("Away".into()),
+    };
+    Image { polled_at: process::now(), details, quotes }
+}
+
+fn quote(random: &mut StdRng) -> Market {
+    let mut outcome = |name: &str| {
+        let price: u32 = random.random_range(101..1_000);
+        let price = format!("{}.{:02}", price / 100, price % 100).parse().unwrap();
+        Outcome { name: name.into(), price, point: None, description: None }
+    };
+    let outcomes = vec![outcome("Home"), outcome("Draw"), outcome("Away")];
+    Market { last_update: process::now(), outcomes: Outcomes::new(outcomes) }
+}

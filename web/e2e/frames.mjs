@@ -1,0 +1,86 @@
+// How many frames a second the page draws: at rest, and while its board moves. Given the address of a
+// gateway with open registration.
+
+import { browser } from "./toteboard.mjs";
+
+const WITHIN = { timeout: 60_000 };
+const SECONDS = 15;
+const [url] = process.argv.slice(2);
+
+const chromium = await browser();
+const context = await chromium.newContext({ viewport: { width: 1440, height: 900 } });
+const page = await context.newPage();
+await page.goto(url, { timeout: 60_000 });
+await page.getByRole("button", { name: "Make an account instead" }).click(WITHIN);
+await page.getByLabel("Name or e-mail").fill("bench");
+await page.getByLabel("Password").fill("seven wet badgers");
+await page.keyboard.press("Enter");
+await page.getByText("Choose a region above").waitFor(WITHIN);
+
+const session = await context.newCDPSession(page);
+await session.send("Performance.enable");
+const spent = async () => {
+  const { metrics } = await session.send("Performance.getMetrics");
+  const of = (name) => metrics.find((metric) => metric.name === name).value;
+  return { script: of("ScriptDuration"), all: of("TaskDuration") };
+};
+
+/** Counts for a while what is drawn. */
+async function look(what) {
+  const before = await spent();
+  const seen = await page.evaluate(
+    (millis) =>
+      new Promise((resolve) => {
+        const gaps = [];
+        let last = performance.now();
+        const end = last + millis;
+        const frame = (now) => {
+          gaps.push(now - last);
+          last = now;
+          if (now < end) requestAnimationFrame(frame);
+          else resolve(gaps);
+        };
+        requestAnimationFrame(frame);
+      }),
+    SECONDS * 1000,
+  );
+  const after = await spent();
+  const total = seen.reduce((sum, gap) => sum + gap, 0);
+  const rate = (seen.length / total) * 1000;
+  const share = (name) => ((100 * (after[name] - before[name])) / SECONDS).toFixed(0);
+  console.log(
+    `${what}: ${rate.toFixed(1)} frames a second, the longest ${Math.max(...seen).toFixed(0)} ms; ` +
+      `${share("script")} % of the main thread in scripts, ${share("all")} % in all`,
+  );
+  return rate;
+}
+
+await look("at rest");
+await page.locator('input[value="uk"]').check({ force: true });
+await page.locator(".row .cell:not(:empty)").first().waitFor(WITHIN);
+await page.waitForTimeout(3_000);
+const events = await page.locator(".event").count();
+const text = () => page.evaluate(() => [...document.querySelectorAll(".row .cell")].map((cell) => cell.innerText));
+const first = await text();
+await look(`${events} events, on the move`);
+const moved = (await text()).filter((price, n) => price !== first[n]).length;
+console.log(`${moved} of ${first.length} cells near the screen show another price than ${SECONDS} s before`);
+await page.getByLabel("Search teams").hover();
+await page.mouse.wheel(0, 0);
+const scrolling = page.evaluate(
+  (millis) =>
+    new Promise((resolve) => {
+      const board = document.querySelector("[data-scrolls]");
+      const end = performance.now() + millis;
+      const roll = () => {
+        board.scrollTop += 20;
+        if (performance.now() < end) requestAnimationFrame(roll);
+        else resolve(board.scrollTop);
+      };
+      roll();
+    }),
+  SECONDS * 1000,
+);
+await look("the same while it is scrolled");
+console.log(`scrolled ${Math.round(await scrolling)} pixels`);
+await chromium.close();
