@@ -19,4 +19,4 @@ pub use plan::{CONTROL, TopicPlan, plan, topic_of};
 pub use publisher::{Delivered, MAX_RECORD_BYTES, Publisher};
 pub use record::{from_message, to_headers};
 pub use region_log::{Happening, LagGauge, ReadError, Reading, RegionLog};
-pub use settings::{InvalidProperty, KafkaSettings, Role};
+pub use settings::{InvalidProperty, KafkaSettings, Property, Role};

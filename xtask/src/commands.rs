@@ -11,7 +11,7 @@ use clap::Args;
 
 use crate::{
     engines::Engines,
-    page, prerequisites, root,
+    page, prerequisites, reference, root,
     steps::{MINUTE, step, works},
     target,
 };
@@ -222,7 +222,7 @@ pub(crate) fn bench(no_install: bool) -> anyhow::Result<()> {
 }
 
 /// What CI runs, on a clean checkout.
-pub(crate) fn ci(no_install: bool) -> anyhow::Result<()> {
+pub(crate) fn ci(engines: Engines, no_install: bool) -> anyhow::Result<()> {
     prerequisites::ensure(prerequisites::BUILD, no_install)?;
     let mut format = Command::new("cargo");
     step("formatting", 2 * MINUTE, format.args(["fmt", "--all", "--check"]))?;
@@ -230,5 +230,6 @@ pub(crate) fn ci(no_install: bool) -> anyhow::Result<()> {
     clippy.args(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]);
     step("clippy", 45 * MINUTE, &mut clippy)?;
     Test::default().execute(no_install)?;
-    Engines::default().execute(no_install)
+    reference::check()?;
+    engines.execute(no_install)
 }

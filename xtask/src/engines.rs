@@ -1,5 +1,7 @@
 //! Tests on real engines, started here on loopback and stopped again.
 
+mod kafka;
+
 use std::{
     fs::{self, File},
     io::{BufRead, BufReader},
@@ -11,6 +13,7 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use clap::Args;
+use serde_json::{Value, json};
 
 use crate::{
     commands::{binary, build, python},
@@ -22,9 +25,10 @@ use crate::{
 /// How long an engine may take to come up.
 const UP_WITHIN: Duration = Duration::from_secs(60);
 
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Args)]
 pub(crate) struct Engines {
-    /// A MongoDB to use instead of one that is started here; databases named toteboard-test are made in it.
+    /// A MongoDB for the stores' contract and the REST interface, instead of one that is started here;
+    /// databases named toteboard-test are made in it.
     #[arg(long, value_name = "URL")]
     mongodb: Option<String>,
 }
@@ -44,64 +48,107 @@ impl Engines {
     pub(crate) fn execute(self, no_install: bool) -> anyhow::Result<()> {
         prerequisites::ensure(prerequisites::BUILD, no_install)?;
         prerequisites::ensure(prerequisites::PYTHON, no_install)?;
-        let logs = target().join("engines");
-        fs::create_dir_all(&logs)?;
-        let (_server, mongodb) = match self.mongodb {
-            Some(url) => (None, url),
-            None => {
-                prerequisites::ensure(prerequisites::JAVA, no_install)?;
-                let (server, url) = mongodb(&logs)?;
-                (Some(server), url)
-            }
-        };
-        let mongodb = mongodb.trim_end_matches('/');
+        prerequisites::ensure(prerequisites::JAVA, no_install)?;
+        let folder = target().join("engines");
+        fs::create_dir_all(&folder)?;
+        let (recipe, own_url) = mongodb(&folder)?;
+        let server = if self.mongodb.is_none() { Some(start(&recipe)?) } else { None };
+        let mongodb = self.mongodb.as_deref().unwrap_or(&own_url).trim_end_matches('/');
         let mut cargo = Command::new("cargo");
         cargo.args(["test", "--workspace", "--quiet", "--", "--ignored", "mongo::"]);
         cargo.env("TOTEBOARD_TEST_MONGODB", format!("{mongodb}/toteboard-test-contract"));
         step("the contract of stores on MongoDB", 20 * MINUTE, &mut cargo)?;
         build(&["--workspace", "--bins"])?;
-        openapi(&logs, &format!("{mongodb}/toteboard-test-openapi"))
+        openapi(&folder, &format!("{mongodb}/toteboard-test-openapi"))?;
+        drop(server);
+        drill(&folder, recipe, &own_url)
     }
 }
 
-/// A port that nobody has just now.
-fn free_port() -> anyhow::Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+/// Brokers, a store, producers, gateways and clients; each dies once.
+fn drill(folder: &Path, mongodb: Value, url: &str) -> anyhow::Result<()> {
+    let mut engines = kafka::prepare(folder)?;
+    engines["mongodb"] = mongodb;
+    engines["mongodb_url"] = json!(format!("{url}/toteboard-test-drill"));
+    let file = folder.join("engines.json");
+    fs::write(&file, engines.to_string())?;
+    let logs = folder.join("drill");
+    if logs.exists() {
+        fs::remove_dir_all(&logs)?;
+    }
+    fs::create_dir_all(&logs)?;
+    let mut drill = Command::new(binary("drill"));
+    drill.arg("--engines").arg(file).arg("--binaries").arg(target().join("debug")).arg("--logs").arg(&logs);
+    step("a drill on real brokers", 20 * MINUTE, drill.args(["--log", "warn"]))
+        .with_context(|| format!("logs are in {}", logs.display()))
 }
 
-/// Starts a server that speaks MongoDB's protocol, with an empty file.
-fn mongodb(logs: &Path) -> anyhow::Result<(Running, String)> {
-    let recipe = root().join("xtask/engines/mongodb");
-    let libraries = logs.join("mongodb-libraries");
+/// Ports that nobody has just now.
+fn free_ports(count: usize) -> anyhow::Result<Vec<u16>> {
+    let held: Vec<TcpListener> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
+    held.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
+}
+
+/// The libraries that a pom.xml beside this one names.
+fn libraries(engine: &str, folder: &Path) -> anyhow::Result<PathBuf> {
+    let libraries = folder.join(format!("{engine}-libraries"));
     let mut maven = Command::new("mvn");
     maven.args(["-q", "-B", "dependency:copy-dependencies", "-DincludeScope=runtime"]);
-    maven.arg(format!("-DoutputDirectory={}", libraries.display())).arg("-f").arg(recipe.join("pom.xml"));
-    step("libraries of a MongoDB-speaking server", 10 * MINUTE, &mut maven)?;
-    let data = logs.join("mongodb-data");
-    for old in fs::read_dir(logs)?.filter_map(Result::ok).map(|entry| entry.path()) {
+    maven.arg(format!("-DoutputDirectory={}", libraries.display()));
+    maven.arg("-f").arg(root().join("xtask/engines").join(engine).join("pom.xml"));
+    step(&format!("libraries of {engine}"), 10 * MINUTE, &mut maven)?;
+    Ok(libraries)
+}
+
+/// What java is told before the class to run.
+fn java(libraries: &Path, options: &[&str]) -> Vec<String> {
+    let mut arguments: Vec<String> = options.iter().map(ToString::to_string).collect();
+    arguments.push("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn".to_owned());
+    arguments.extend(["-cp".to_owned(), libraries.join("*").display().to_string()]);
+    arguments
+}
+
+/// How a server that speaks MongoDB's protocol is started, with an empty file; and its URL.
+fn mongodb(folder: &Path) -> anyhow::Result<(Value, String)> {
+    let libraries = libraries("mongodb", folder)?;
+    let data = folder.join("mongodb-data");
+    for old in fs::read_dir(folder)?.filter_map(Result::ok).map(|entry| entry.path()) {
         if old.is_file() && old.file_stem() == data.file_stem() {
             fs::remove_file(old)?;
         }
     }
-    let port = free_port()?;
-    let mut java = Command::new("java");
-    java.arg("-cp").arg(libraries.join("*")).arg(recipe.join("Mongo.java")).arg(port.to_string()).arg(data);
-    let log = logs.join("mongodb.log");
-    let mut running = start(java, &log)?;
-    let end = Instant::now() + UP_WITHIN;
-    while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        ensure!(running.0.try_wait()?.is_none(), "the MongoDB-speaking server ended: see {}", log.display());
-        ensure!(Instant::now() < end, "the MongoDB-speaking server does not come up: see {}", log.display());
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    Ok((running, format!("mongodb://127.0.0.1:{port}")))
+    let port = free_ports(1)?[0];
+    let mut command = vec!["java".to_owned()];
+    command.extend(java(&libraries, &[]));
+    command.push(root().join("xtask/engines/mongodb/Mongo.java").display().to_string());
+    command.extend([port.to_string(), data.display().to_string()]);
+    let address = format!("127.0.0.1:{port}");
+    let log = folder.join("mongodb.log");
+    let recipe = json!({ "name": "the MongoDB-speaking server", "command": command, "address": address, "log": log });
+    Ok((recipe, format!("mongodb://{address}")))
 }
 
-fn start(mut command: Command, log: &PathBuf) -> anyhow::Result<Running> {
-    let file = File::create(log)?;
-    let program = command.get_program().to_string_lossy().into_owned();
-    let child = command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).spawn();
-    Ok(Running(child.with_context(|| program)?))
+/// Starts what a recipe describes, and waits until it answers.
+fn start(recipe: &Value) -> anyhow::Result<Running> {
+    let text = |name: &str| recipe[name].as_str().unwrap_or_default();
+    let words: Vec<&str> = recipe["command"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let (program, arguments) = words.split_first().context("an empty command")?;
+    let file = File::create(text("log"))?;
+    let child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(file.try_clone()?)
+        .stderr(file)
+        .spawn()
+        .context((*program).to_owned())?;
+    let mut running = Running(child);
+    let end = Instant::now() + UP_WITHIN;
+    while TcpStream::connect(text("address")).is_err() {
+        ensure!(running.0.try_wait()?.is_none(), "{} ended: see {}", text("name"), text("log"));
+        ensure!(Instant::now() < end, "{} does not come up: see {}", text("name"), text("log"));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    Ok(running)
 }
 
 /// Compares the description of the REST interface with what a server on that store does.

@@ -4,6 +4,7 @@ mod commands;
 mod engines;
 mod page;
 mod prerequisites;
+mod reference;
 mod steps;
 
 use std::{
@@ -39,10 +40,12 @@ enum Command {
     Soak(commands::Soak),
     /// Prints what things cost, beside a peer or a limit.
     Bench,
-    /// Runs the tests on real engines, which it starts: a MongoDB-speaking server so far.
+    /// Runs the tests on real engines, which it starts: a MongoDB-speaking server and three Kafka brokers.
     Engines(engines::Engines),
+    /// Writes docs/settings.md, from what the programs say of their settings.
+    Settings,
     /// What CI runs: formatting, clippy, tests, engines.
-    Ci,
+    Ci(engines::Engines),
 }
 
 fn main() -> ExitCode {
@@ -69,7 +72,12 @@ fn execute() -> anyhow::Result<()> {
         Command::Soak(soak) => soak.execute(no_install),
         Command::Bench => commands::bench(no_install),
         Command::Engines(engines) => engines.execute(no_install),
-        Command::Ci => commands::ci(no_install),
+        Command::Settings => {
+            prerequisites::ensure(prerequisites::BUILD, no_install)?;
+            commands::build(&["--workspace", "--bins"])?;
+            reference::write()
+        }
+        Command::Ci(engines) => commands::ci(engines, no_install),
     }
 }
 

@@ -35,7 +35,13 @@ fn run(limit: Duration, command: &mut Command) -> anyhow::Result<ExitStatus> {
     }
 }
 
+/// Asks first, so that what it started ends with it.
 fn stop(child: &mut Child) {
+    works("kill", &[&child.id().to_string()]);
+    let end = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < end && matches!(child.try_wait(), Ok(None)) {
+        thread::sleep(Duration::from_millis(50));
+    }
     // It may just have ended by itself.
     let _ = child.kill();
     let _ = child.wait();

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use odds::{Board, Decimal, Details, EventId, Outcome, Outcomes, Timestamp};
+use odds::{Board, Decimal, Details, EventId, Mirror, MirrorEvent, Outcome, Outcomes, Timestamp};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -27,6 +27,16 @@ impl Shown {
             (id.clone(), ShownEvent { details: image.details, quotes: quotes.collect() })
         };
         Self(board.event_ids().map(event).collect())
+    }
+
+    pub fn of_mirror(mirror: &Mirror) -> Self {
+        let event = |(id, event): (&EventId, &MirrorEvent)| {
+            let quotes = event.quotes.iter();
+            let quotes = quotes
+                .map(|((bookmaker, market), it)| ((bookmaker.to_string(), market.to_string()), it.outcomes.clone()));
+            (id.clone(), ShownEvent { details: event.details.clone(), quotes: quotes.collect() })
+        };
+        Self(mirror.events().iter().map(event).collect())
     }
 
     /// From what the simulator says, without the code that reads an odds API's answers.

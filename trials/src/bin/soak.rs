@@ -4,36 +4,31 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::File,
     net::{Ipv4Addr, SocketAddr},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use clap::Parser;
-use kafka::{Embedded, Happening, KafkaSettings, Reading, RegionLog, Role, from_message, plan, topic_of};
-use odds::{EventId, Progress, RecordKind, Region, StepId, Term};
+use kafka::{Embedded, KafkaSettings, Role, from_message, plan, topic_of};
+use odds::{EventId, RecordKind, Region, StepId, Term};
 use process::{Lifecycle, LogSettings};
-use producers::simulator::{Faults, Shown, Simulator, SimulatorSettings};
+use producers::simulator::{Faults, Simulator, SimulatorSettings};
 use rand::RngExt;
 use rdkafka::{
     TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
     message::Message,
 };
-use tokio::{net::TcpListener, sync::watch};
+use tokio::net::TcpListener;
 use tracing::{info, warn};
+use trials::{Fleet, SPEED, Watcher};
 
-/// How much faster than reality the world moves, and how much more often it is polled.
-const SPEED: f64 = 20.0;
-const POLL_SPEED: f64 = 60.0;
 const FAULT_RATE: f64 = 0.05;
 /// Longer than a producer's session in its group.
 const STOPPED_FOR: Duration = Duration::from_secs(15);
 const OUTAGE: Duration = Duration::from_secs(12);
-const CONVERGE_WITHIN: Duration = Duration::from_secs(300);
 
 /// Kills, stops and cuts off producers for a while, and compares the boards with the truth.
 #[derive(Debug, Parser)]
@@ -159,196 +154,6 @@ async fn outage(cluster: &Embedded) -> anyhow::Result<()> {
         cluster.broker_up(broker)?;
     }
     Ok(())
-}
-
-/// Two producers for each region.
-struct Fleet {
-    members: Vec<Member>,
-}
-
-struct Member {
-    region: Region,
-    command: Vec<String>,
-    program: PathBuf,
-    log: PathBuf,
-    admin: SocketAddr,
-    child: Child,
-}
-
-impl Member {
-    fn spawn(&self) -> anyhow::Result<Child> {
-        let log = File::options().create(true).append(true).open(&self.log)?;
-        Command::new(&self.program)
-            .args(&self.command)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .with_context(|| self.program.display().to_string())
-    }
-
-    async fn leads(&self) -> bool {
-        let metrics = async { reqwest::get(format!("http://{}/metrics", self.admin)).await?.text().await };
-        let text = tokio::time::timeout(Duration::from_secs(2), metrics).await;
-        text.is_ok_and(|text| text.is_ok_and(|text| text.contains("toteboard_producer_leading 1\n")))
-    }
-
-    fn signal(&self, signal: &str) -> anyhow::Result<()> {
-        let status = Command::new("kill").arg(signal).arg(self.child.id().to_string()).status()?;
-        ensure!(status.success(), "kill {signal} failed");
-        Ok(())
-    }
-}
-
-impl Fleet {
-    fn start(binaries: &Path, logs: &Path, kafka: &KafkaSettings, source: &str) -> anyhow::Result<Self> {
-        let mut members = Vec::new();
-        for region in Region::ALL {
-            for n in 0..2 {
-                // A port that is free now is free in a moment, too.
-                let admin = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-                let mut command: Vec<String> = vec![
-                    format!("--region={region}"),
-                    "--source=simulator".into(),
-                    format!("--simulator-url={source}"),
-                    format!("--poll-speed={POLL_SPEED}"),
-                    format!("--brokers={}", kafka.brokers),
-                    format!("--admin={admin}"),
-                ];
-                command.extend(kafka.properties.iter().map(|property| format!("--kafka={property}")));
-                let log = logs.join(format!("producer-{region}-{n}.log"));
-                let program = binaries.join("producer");
-                let placeholder = Command::new("true").spawn()?;
-                let mut member = Member { region, command, program, log, admin, child: placeholder };
-                member.child.wait()?;
-                member.child = member.spawn()?;
-                members.push(member);
-            }
-        }
-        Ok(Self { members })
-    }
-
-    /// Starts again whoever is gone.
-    fn revive(&mut self) -> anyhow::Result<()> {
-        for member in &mut self.members {
-            if member.child.try_wait()?.is_some() {
-                member.child = member.spawn()?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn leader(&mut self, region: Region) -> anyhow::Result<&mut Member> {
-        let end = Instant::now() + Duration::from_secs(30);
-        while Instant::now() < end {
-            for at in 0..self.members.len() {
-                if self.members[at].region == region && self.members[at].leads().await {
-                    return Ok(&mut self.members[at]);
-                }
-            }
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-        bail!("nobody leads {region}")
-    }
-
-    async fn kill_leader(&mut self, region: Region) -> anyhow::Result<()> {
-        let leader = self.leader(region).await?;
-        leader.child.kill()?;
-        leader.child.wait()?;
-        Ok(())
-    }
-
-    /// Stops a leader for longer than its session: it wakes up as a zombie.
-    async fn stop_leader(&mut self, region: Region, duration: Duration) -> anyhow::Result<()> {
-        let leader = self.leader(region).await?;
-        leader.signal("-STOP")?;
-        tokio::time::sleep(duration).await;
-        leader.signal("-CONT")
-    }
-
-    fn end(&mut self) {
-        for member in &mut self.members {
-            // What is gone already needs no end.
-            let _ = member.child.kill();
-            let _ = member.child.wait();
-        }
-    }
-}
-
-impl Drop for Fleet {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
-
-/// Reads a region all the time, and notes when something is wrong.
-struct Watcher {
-    region: Region,
-    seen: watch::Receiver<Seen>,
-}
-
-#[derive(Debug, Default)]
-struct Seen {
-    steps: u64,
-    terms: u64,
-    term: Option<Term>,
-    events: usize,
-    quotes: usize,
-    wrong: Option<String>,
-    shown: Shown,
-}
-
-impl Watcher {
-    fn start(kafka: &KafkaSettings, region: Region) -> Self {
-        let (send, seen) = watch::channel(Seen::default());
-        let kafka = kafka.clone();
-        tokio::spawn(async move {
-            if let Err(error) = watch_region(&kafka, region, &send).await {
-                send.send_modify(|seen| seen.wrong = Some(error.to_string()));
-            }
-        });
-        Self { region, seen }
-    }
-
-    fn check(&self) -> anyhow::Result<()> {
-        let seen = self.seen.borrow();
-        match &seen.wrong {
-            Some(wrong) => bail!("{}: {wrong}", self.region),
-            None => Ok(()),
-        }
-    }
-
-    async fn wait_for(&mut self, simulator: &Simulator) -> anyhow::Result<()> {
-        let truth = Shown::of_truth(&simulator.truth(self.region))?;
-        let decided = {
-            let decided = self.seen.wait_for(|seen| seen.wrong.is_some() || seen.shown == truth);
-            tokio::time::timeout(CONVERGE_WITHIN, decided).await.is_ok()
-        };
-        if decided {
-            return self.check();
-        }
-        bail!("{}: the board is not the truth: {:?}", self.region, self.seen.borrow().shown.differences(&truth, 3))
-    }
-}
-
-async fn watch_region(kafka: &KafkaSettings, region: Region, send: &watch::Sender<Seen>) -> anyhow::Result<()> {
-    let mut log = RegionLog::start(kafka, region, &Reading::Alone).await?;
-    loop {
-        match log.next().await? {
-            Happening::Progress(Progress::Applied(step)) => send.send_modify(|seen| {
-                seen.steps += 1;
-                if seen.term != Some(step.term) {
-                    seen.terms += 1;
-                    seen.term = Some(step.term);
-                }
-                seen.events = log.board().event_count();
-                seen.quotes = log.board().quote_count();
-                seen.shown = Shown::of_board(log.board());
-            }),
-            Happening::Progress(Progress::Mismatched(step)) => bail!("the digest does not fit at {step}"),
-            Happening::Progress(_) | Happening::Loaded => {}
-        }
-    }
 }
 
 /// Reads a whole topic and checks that the images of every term's complete steps went to the

@@ -1,0 +1,83 @@
+//! Readers of the topics that check every step's digest.
+
+use std::time::Duration;
+
+use anyhow::bail;
+use kafka::{Happening, KafkaSettings, Reading, RegionLog};
+use odds::{Progress, Region, Term};
+use producers::simulator::{Shown, Simulator};
+use tokio::sync::watch;
+
+const CONVERGE_WITHIN: Duration = Duration::from_secs(300);
+
+/// Reads a region all the time, and notes when something is wrong.
+#[derive(Debug)]
+pub struct Watcher {
+    pub region: Region,
+    pub seen: watch::Receiver<Seen>,
+}
+
+#[derive(Debug, Default)]
+pub struct Seen {
+    pub steps: u64,
+    pub terms: u64,
+    term: Option<Term>,
+    pub events: usize,
+    pub quotes: usize,
+    pub wrong: Option<String>,
+    shown: Shown,
+}
+
+impl Watcher {
+    pub fn start(kafka: &KafkaSettings, region: Region) -> Self {
+        let (send, seen) = watch::channel(Seen::default());
+        let kafka = kafka.clone();
+        tokio::spawn(async move {
+            if let Err(error) = watch_region(&kafka, region, &send).await {
+                send.send_modify(|seen| seen.wrong = Some(error.to_string()));
+            }
+        });
+        Self { region, seen }
+    }
+
+    pub fn check(&self) -> anyhow::Result<()> {
+        let seen = self.seen.borrow();
+        match &seen.wrong {
+            Some(wrong) => bail!("{}: {wrong}", self.region),
+            None => Ok(()),
+        }
+    }
+
+    /// Until the board is the truth.
+    pub async fn wait_for(&mut self, simulator: &Simulator) -> anyhow::Result<()> {
+        let truth = Shown::of_truth(&simulator.truth(self.region))?;
+        let decided = {
+            let decided = self.seen.wait_for(|seen| seen.wrong.is_some() || seen.shown == truth);
+            tokio::time::timeout(CONVERGE_WITHIN, decided).await.is_ok()
+        };
+        if decided {
+            return self.check();
+        }
+        bail!("{}: the board is not the truth: {:?}", self.region, self.seen.borrow().shown.differences(&truth, 3))
+    }
+}
+
+async fn watch_region(kafka: &KafkaSettings, region: Region, send: &watch::Sender<Seen>) -> anyhow::Result<()> {
+    let mut log = RegionLog::start(kafka, region, &Reading::Alone).await?;
+    loop {
+        match log.next().await? {
+            Happening::Progress(Progress::Applied(step)) => send.send_modify(|seen| {
+                seen.steps += 1;
+                if seen.term != Some(step.term) {
+                    seen.terms += 1;
+                    seen.term = Some(step.term);
+                }
+                seen.events = log.board().event_count();
+                seen.quotes = log.board().quote_count();
+                seen.shown = Shown::of_board(log.board());
+            }),
+            Happening::Progress(Progress::Mismatched(step)) => bail!("the digest does not fit at {step}"),
+            Happening::Progress(_) | Happening::Loaded => {}
+        }
+    }
+}
