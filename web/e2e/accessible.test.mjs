@@ -25,7 +25,9 @@ after(async () => {
 async function finds(page, where) {
   // The page's own policy lets nothing in: the tester does.
   await page.evaluate(AXE);
-  const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
+  // Names, contrast, order; and that a finger finds what it aims at.
+  const rules = { "target-size": { enabled: true } };
+  const { violations } = await page.evaluate((rules) => globalThis.axe.run(document, { resultTypes: ["violations"], rules }), rules);
   const said = violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).slice(0, 3).join(" ")}`);
   assert.deepEqual(said, [], where);
 }

@@ -72,6 +72,7 @@ test("somebody registers with the keyboard, chooses a region and sees prices mov
   await page.keyboard.press("Space");
   await prices(page).first().waitFor(WITHIN);
   await page.getByText("Simulated odds").waitFor();
+  assert.ok(!(await page.locator(".empty").isVisible()), "nothing stands between what is chosen and the board");
   const first = await shown(page);
   const differ = (first) => [...document.querySelectorAll(".row .cell:not(:empty)")].map((cell) => cell.innerText).join() !== first;
   await page.waitForFunction(differ, first, WITHIN);

@@ -66,8 +66,8 @@ impl Form {
             <form on:submit=submit novalidate>
                 {fields}
                 <p class="error" role="alert">{general}</p>
-                <p role="status">{self.done}</p>
                 <button class=if is_danger { "danger" } else { "primary" } type="submit">{button}</button>
+                <p role="status">{self.done}</p>
             </form>
         }
         .into_any()

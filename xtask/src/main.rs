@@ -1,6 +1,7 @@
 //! What a developer types: `cargo xtask <command>`.
 
 mod commands;
+mod coverage;
 mod engines;
 mod page;
 mod prerequisites;
@@ -40,6 +41,8 @@ enum Command {
     Soak(commands::Soak),
     /// Prints what things cost, beside a peer or a limit.
     Bench,
+    /// Prints how much of each crate the tests run, line by line.
+    Coverage,
     /// Runs the tests on real engines, which it starts: a MongoDB-speaking server and three Kafka brokers.
     Engines(engines::Engines),
     /// Writes docs/settings.md, from what the programs say of their settings.
@@ -71,6 +74,7 @@ fn execute() -> anyhow::Result<()> {
         Command::Test(test) => test.execute(no_install),
         Command::Soak(soak) => soak.execute(no_install),
         Command::Bench => commands::bench(no_install),
+        Command::Coverage => coverage::coverage(no_install),
         Command::Engines(engines) => engines.execute(no_install),
         Command::Settings => {
             prerequisites::ensure(prerequisites::BUILD, no_install)?;
