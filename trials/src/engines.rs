@@ -39,38 +39,35 @@ pub struct Recipe {
     log: PathBuf,
 }
 
-/// A process started by a recipe. Ends with its handle.
+/// An engine started by a recipe. Ends with its handle.
 #[derive(Debug)]
 pub struct Engine {
-    recipe: Recipe,
-    child: Child,
+    part: Part,
+    address: SocketAddr,
 }
 
 impl Engine {
     pub async fn start(recipe: Recipe) -> anyhow::Result<Self> {
-        let child = spawn(&recipe)?;
-        let mut this = Self { recipe, child };
+        let Recipe { name, command, address, log } = recipe;
+        let mut this = Self { part: Part::start(&name, command, BTreeMap::new(), log)?, address };
         this.is_up().await?;
         Ok(this)
     }
 
-    /// As a power cut would.
     pub fn kill(&mut self) -> anyhow::Result<()> {
-        self.child.kill()?;
-        self.child.wait()?;
-        Ok(())
+        self.part.kill()
     }
 
     pub async fn revive(&mut self) -> anyhow::Result<()> {
-        self.child = spawn(&self.recipe)?;
+        self.part.revive()?;
         self.is_up().await
     }
 
     async fn is_up(&mut self) -> anyhow::Result<()> {
-        let Recipe { name, address, log, .. } = &self.recipe;
         let end = Instant::now() + UP_WITHIN;
-        while TcpStream::connect(address).await.is_err() {
-            ensure!(self.child.try_wait()?.is_none(), "{name} ended: see {}", log.display());
+        while TcpStream::connect(self.address).await.is_err() {
+            self.part.lives()?;
+            let Part { name, log, .. } = &self.part;
             ensure!(Instant::now() < end, "{name} does not come up: see {}", log.display());
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
@@ -78,27 +75,7 @@ impl Engine {
     }
 }
 
-impl Drop for Engine {
-    fn drop(&mut self) {
-        // It may be dead already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn spawn(recipe: &Recipe) -> anyhow::Result<Child> {
-    let log = File::options().create(true).append(true).open(&recipe.log)?;
-    let (program, arguments) = recipe.command.split_first().context("an empty command")?;
-    Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log)
-        .spawn()
-        .with_context(|| recipe.name.clone())
-}
-
-/// A part of Toteboard as a process of its own.
+/// A process that can be killed and started again as it was. Ends with its handle.
 #[derive(Debug)]
 pub struct Part {
     name: String,
@@ -115,10 +92,11 @@ impl Part {
         environment: BTreeMap<String, String>,
         log: PathBuf,
     ) -> anyhow::Result<Self> {
-        let child = part(&command, &environment, &log)?;
+        let child = spawn(&command, &environment, &log)?;
         Ok(Self { name: name.to_owned(), command, environment, log, child })
     }
 
+    /// As a power cut would.
     pub fn kill(&mut self) -> anyhow::Result<()> {
         self.child.kill()?;
         self.child.wait()?;
@@ -126,14 +104,24 @@ impl Part {
     }
 
     pub fn revive(&mut self) -> anyhow::Result<()> {
-        self.child = part(&self.command, &self.environment, &self.log)?;
+        self.child = spawn(&self.command, &self.environment, &self.log)?;
         Ok(())
     }
 
     /// Whoever was not killed is to be there.
     pub fn lives(&mut self) -> anyhow::Result<()> {
-        let ended = self.child.try_wait()?;
-        ensure!(ended.is_none(), "{} ended: see {}", self.name, self.log.display());
+        let ended = self.is_gone()?;
+        ensure!(!ended, "{} ended: see {}", self.name, self.log.display());
+        Ok(())
+    }
+
+    pub(crate) fn is_gone(&mut self) -> anyhow::Result<bool> {
+        Ok(self.child.try_wait()?.is_some())
+    }
+
+    pub(crate) fn signal(&self, signal: &str) -> anyhow::Result<()> {
+        let status = Command::new("kill").arg(signal).arg(self.child.id().to_string()).status()?;
+        ensure!(status.success(), "kill {signal} failed");
         Ok(())
     }
 }
@@ -146,14 +134,14 @@ impl Drop for Part {
     }
 }
 
-fn part(command: &[String], environment: &BTreeMap<String, String>, log: &PathBuf) -> anyhow::Result<Child> {
+fn spawn(command: &[String], environment: &BTreeMap<String, String>, log: &PathBuf) -> anyhow::Result<Child> {
     let log = File::options().create(true).append(true).open(log)?;
     let (program, arguments) = command.split_first().context("an empty command")?;
     Command::new(program)
         .args(arguments)
         .envs(environment)
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
+        .stdout(log.try_clone()?)
         .stderr(log)
         .spawn()
         .with_context(|| program.clone())

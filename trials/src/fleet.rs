@@ -1,18 +1,17 @@
 //! Producers as processes of their own.
 
 use std::{
-    fs::File,
+    collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    path::Path,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail, ensure};
+use anyhow::bail;
 use kafka::KafkaSettings;
 use odds::Region;
 
-use crate::POLL_SPEED;
+use crate::{POLL_SPEED, Part};
 
 /// Two producers for each region.
 #[derive(Debug)]
@@ -23,35 +22,15 @@ pub struct Fleet {
 #[derive(Debug)]
 struct Member {
     region: Region,
-    command: Vec<String>,
-    program: PathBuf,
-    log: PathBuf,
+    part: Part,
     admin: SocketAddr,
-    child: Child,
 }
 
 impl Member {
-    fn spawn(&self) -> anyhow::Result<Child> {
-        let log = File::options().create(true).append(true).open(&self.log)?;
-        Command::new(&self.program)
-            .args(&self.command)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .with_context(|| self.program.display().to_string())
-    }
-
     async fn leads(&self) -> bool {
         let metrics = async { reqwest::get(format!("http://{}/metrics", self.admin)).await?.text().await };
         let text = tokio::time::timeout(Duration::from_secs(2), metrics).await;
         text.is_ok_and(|text| text.is_ok_and(|text| text.contains("toteboard_producer_leading 1\n")))
-    }
-
-    fn signal(&self, signal: &str) -> anyhow::Result<()> {
-        let status = Command::new("kill").arg(signal).arg(self.child.id().to_string()).status()?;
-        ensure!(status.success(), "kill {signal} failed");
-        Ok(())
     }
 }
 
@@ -64,6 +43,7 @@ impl Fleet {
                 // A port that is free now is free in a moment, too.
                 let admin = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
                 let mut command: Vec<String> = vec![
+                    binaries.join("producer").display().to_string(),
                     format!("--region={region}"),
                     "--source=simulator".into(),
                     format!("--simulator-url={source}"),
@@ -73,11 +53,8 @@ impl Fleet {
                 ];
                 command.extend(kafka.properties.iter().map(|property| format!("--kafka={property}")));
                 let log = logs.join(format!("producer-{region}-{n}.log"));
-                let program = binaries.join("producer");
-                let placeholder = Command::new("true").spawn()?;
-                let mut member = Member { region, command, program, log, admin, child: placeholder };
-                member.child.wait()?;
-                member.child = member.spawn()?;
+                let part = Part::start(&format!("producer {region} {n}"), command, BTreeMap::new(), log)?;
+                let member = Member { region, part, admin };
                 members.push(member);
             }
         }
@@ -87,8 +64,8 @@ impl Fleet {
     /// Starts again whoever is gone.
     pub fn revive(&mut self) -> anyhow::Result<()> {
         for member in &mut self.members {
-            if member.child.try_wait()?.is_some() {
-                member.child = member.spawn()?;
+            if member.part.is_gone()? {
+                member.part.revive()?;
             }
         }
         Ok(())
@@ -108,31 +85,18 @@ impl Fleet {
     }
 
     pub async fn kill_leader(&mut self, region: Region) -> anyhow::Result<()> {
-        let leader = self.leader(region).await?;
-        leader.child.kill()?;
-        leader.child.wait()?;
-        Ok(())
+        self.leader(region).await?.part.kill()
     }
 
     /// Stops a leader for longer than its session: it wakes up as a zombie.
     pub async fn stop_leader(&mut self, region: Region, duration: Duration) -> anyhow::Result<()> {
         let leader = self.leader(region).await?;
-        leader.signal("-STOP")?;
+        leader.part.signal("-STOP")?;
         tokio::time::sleep(duration).await;
-        leader.signal("-CONT")
+        leader.part.signal("-CONT")
     }
 
     pub fn end(&mut self) {
-        for member in &mut self.members {
-            // What is gone already needs no end.
-            let _ = member.child.kill();
-            let _ = member.child.wait();
-        }
-    }
-}
-
-impl Drop for Fleet {
-    fn drop(&mut self) {
-        self.end();
+        self.members.clear();
     }
 }

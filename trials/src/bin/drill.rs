@@ -90,7 +90,7 @@ async fn drill(settings: Settings, lifecycle: &Lifecycle) -> anyhow::Result<()> 
     let mut mongodb = Engine::start(mongodb).await?;
     println!("three brokers and a store are up");
     let parts = Parts { binaries: settings.binaries.clone(), logs: settings.logs.clone(), kafka: kafka.clone() };
-    parts.topics(brokers.len()).await?;
+    parts.topics().await?;
 
     let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
     let source = format!("http://{}", listener.local_addr()?);
@@ -243,7 +243,7 @@ impl Parts {
     }
 
     /// Makes the plan, and checks that it is there with its replicas.
-    async fn topics(&self, brokers: usize) -> anyhow::Result<()> {
+    async fn topics(&self) -> anyhow::Result<()> {
         let made = self.topic_creator(&["create"]).await?;
         let again = self.topic_creator(&["create"]).await?;
         let all =
@@ -252,7 +252,6 @@ impl Parts {
         ensure!(all(&again, "there already, as planned"), "the plan is not what there is: {again}");
         self.in_sync().await?;
         print!("{}", self.topic_creator(&["describe"]).await?);
-        println!("topics have {brokers} brokers to be on");
         Ok(())
     }
 
