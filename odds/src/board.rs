@@ -7,6 +7,7 @@
 //! or withdrawn stays as long as a remembered cursor could still need to hear of it.
 
 use std::{
+    cmp::Ordering,
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
     fmt::Write,
     ops::Bound,
@@ -177,6 +178,7 @@ impl Board {
         let now = Revision(self.revision.0 + 1);
         let entry = self.events.entry(id.clone()).or_insert_with(|| Entry::absent(image.details.clone()));
         let before = entry.changed;
+        let mut gone = false;
         let mut buried = false;
 
         if !entry.present || entry.details != image.details {
@@ -198,18 +200,18 @@ impl Board {
             self.digest.add(digest_of_details(id, &entry.details));
         }
 
-        let unknown = image.quotes.keys().any(|(bookmaker, market)| entry.find(bookmaker, market).is_err());
-        if unknown {
-            entry.quotes.reserve_exact(image.quotes.len().saturating_sub(entry.quotes.len()));
-        }
-        for ((bookmaker, market), new) in &image.quotes {
-            let digest;
-            match entry.find(bookmaker, market) {
-                Ok(at) => {
-                    let quote = &mut entry.quotes[at];
-                    if quote.outcomes == new.outcomes && quote.last_update == new.last_update {
-                        continue;
-                    }
+        // Both are sorted, so one walk meets every quote of either.
+        let mut at = 0;
+        for (n, (key, new)) in image.quotes.iter().enumerate() {
+            // What stands before it is offered no longer.
+            while entry.quotes.get(at).is_some_and(|quote| quote.compare(key) == Ordering::Less) {
+                gone |= entry.quotes[at].withdraw(now, &mut self.digest, &mut self.live_quotes);
+                at += 1;
+            }
+            let (bookmaker, market) = key;
+            match entry.quotes.get_mut(at).filter(|quote| quote.compare(key) == Ordering::Equal) {
+                Some(quote) if quote.outcomes == new.outcomes && quote.last_update == new.last_update => {}
+                Some(quote) => {
                     if quote.is_live() {
                         self.digest.remove(quote.digest);
                     } else {
@@ -217,38 +219,37 @@ impl Board {
                     }
                     quote.outcomes.clone_from(&new.outcomes);
                     quote.last_update = new.last_update;
-                    digest = digest_of_quote(id, bookmaker, market, new);
-                    quote.digest = digest;
+                    quote.digest = digest_of_quote(id, bookmaker, market, new);
                     quote.changed = now;
+                    self.digest.add(quote.digest);
+                    entry.changed = now;
                 }
-                Err(at) => {
-                    digest = digest_of_quote(id, bookmaker, market, new);
+                None => {
                     let quote = Quote {
                         bookmaker: shared(&mut self.bookmakers, bookmaker),
                         market: shared(&mut self.markets, market),
                         last_update: new.last_update,
                         outcomes: new.outcomes.clone(),
-                        digest,
+                        digest: digest_of_quote(id, bookmaker, market, new),
                         changed: now,
                     };
-                    entry.quotes.insert(at, quote);
+                    self.digest.add(quote.digest);
                     self.live_quotes += 1;
+                    if entry.quotes.len() == entry.quotes.capacity() {
+                        entry.quotes.reserve_exact(image.quotes.len() - n);
+                    }
+                    entry.quotes.insert(at, quote);
+                    entry.changed = now;
                 }
             }
-            self.digest.add(digest);
-            entry.changed = now;
+            at += 1;
         }
-
-        let mut offered = image.quotes.keys().map(|(bookmaker, market)| (bookmaker, market)).peekable();
-        for quote in &mut entry.quotes {
-            while offered.next_if(|key| *key < (&quote.bookmaker, &quote.market)).is_some() {}
-            if quote.is_live() && offered.peek() != Some(&(&quote.bookmaker, &quote.market)) {
-                self.digest.remove(quote.digest);
-                self.live_quotes -= 1;
-                quote.withdraw(now);
-                entry.changed = now;
-                buried = true;
-            }
+        for quote in &mut entry.quotes[at..] {
+            gone |= quote.withdraw(now, &mut self.digest, &mut self.live_quotes);
+        }
+        if gone {
+            entry.changed = now;
+            buried = true;
         }
 
         let changed = entry.changed == now;
@@ -267,10 +268,8 @@ impl Board {
         };
         let before = entry.changed;
         self.digest.remove(digest_of_details(id, &entry.details));
-        for quote in entry.quotes.iter_mut().filter(|quote| quote.is_live()) {
-            self.digest.remove(quote.digest);
-            self.live_quotes -= 1;
-            quote.withdraw(now);
+        for quote in &mut entry.quotes {
+            quote.withdraw(now, &mut self.digest, &mut self.live_quotes);
         }
         entry.present = false;
         entry.former.push((now, Some(entry.details.sport_key.clone())));
@@ -467,10 +466,6 @@ impl Entry {
         }
     }
 
-    fn find(&self, bookmaker: &BookmakerKey, market: &MarketKey) -> Result<usize, usize> {
-        self.quotes.binary_search_by(|quote| (&quote.bookmaker, &quote.market).cmp(&(bookmaker, market)))
-    }
-
     fn live_quotes(&self) -> impl Iterator<Item = &Quote> {
         self.quotes.iter().filter(|quote| quote.is_live())
     }
@@ -511,9 +506,20 @@ impl Quote {
         !self.outcomes.is_empty()
     }
 
-    fn withdraw(&mut self, now: Revision) {
+    fn compare(&self, (bookmaker, market): &(BookmakerKey, MarketKey)) -> Ordering {
+        (&self.bookmaker, &self.market).cmp(&(bookmaker, market))
+    }
+
+    /// Takes it off the board, whose digest and count of quotes these are. Tells whether it was there.
+    fn withdraw(&mut self, now: Revision, digest: &mut Digest, live_quotes: &mut usize) -> bool {
+        if !self.is_live() {
+            return false;
+        }
+        digest.remove(self.digest);
+        *live_quotes -= 1;
         self.outcomes = Outcomes::none();
         self.changed = now;
+        true
     }
 }
 
@@ -570,15 +576,11 @@ impl<'a> EventChange<'a> {
             if n > 0 {
                 out.push(',');
             }
-            write!(
-                out,
-                r#"{{"bookmaker":"{}","market":"{}","last_update":"{}","outcomes":{}}}"#,
-                quote.bookmaker,
-                quote.market,
-                quote.last_update,
-                quote.outcomes.as_json()
-            )
-            .expect(INFALLIBLE);
+            let texts = [r#"{"bookmaker":""#, quote.bookmaker.as_str(), r#"","market":""#, quote.market.as_str()];
+            texts.into_iter().for_each(|text| out.push_str(text));
+            write!(out, r#"","last_update":"{}","outcomes":"#, quote.last_update).expect(INFALLIBLE);
+            out.push_str(quote.outcomes.as_json());
+            out.push('}');
         }
         out.push_str("]}");
     }

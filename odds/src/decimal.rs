@@ -14,7 +14,7 @@ pub struct Decimal {
 }
 
 /// With 18 digits every value fits an `i64`.
-const MAX_DIGITS: usize = 18;
+pub(crate) const MAX_DIGITS: usize = 18;
 const MAX_SCALE: u8 = 18;
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

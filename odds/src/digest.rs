@@ -7,7 +7,7 @@
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use xxhash_rust::xxh3::Xxh3Default;
+use xxhash_rust::xxh3::xxh3_128;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Digest(u128);
@@ -23,12 +23,12 @@ impl Digest {
 
     /// The digest of one item: its parts with their lengths, so that no two lists of parts agree.
     pub(crate) fn of(parts: &[&[u8]]) -> Self {
-        let mut hash = Xxh3Default::new();
+        let mut text = Vec::with_capacity(parts.iter().map(|part| 8 + part.len()).sum());
         for part in parts {
-            hash.update(&(part.len() as u64).to_le_bytes());
-            hash.update(part);
+            text.extend_from_slice(&(part.len() as u64).to_le_bytes());
+            text.extend_from_slice(part);
         }
-        Self(hash.digest128())
+        Self(xxh3_128(&text))
     }
 }
 

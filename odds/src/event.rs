@@ -3,8 +3,9 @@
 use std::{borrow::Borrow, collections::BTreeMap, fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, de};
+use serde_json::value::RawValue;
 
-use crate::{Decimal, Timestamp};
+use crate::{Decimal, Timestamp, canonical::is_canonical};
 
 /// The longest key or id that is taken from anywhere.
 const MAX_KEY: usize = 128;
@@ -148,14 +149,17 @@ impl Outcome {
 
 impl<'de> Deserialize<'de> for Outcomes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Vec::<Outcome>::deserialize(deserializer).map(Self::new)
+        let json = <&RawValue>::deserialize(deserializer)?.get();
+        if is_canonical(json) {
+            return Ok(Self(json.into()));
+        }
+        serde_json::from_str(json).map(Self::new).map_err(de::Error::custom)
     }
 }
 
 impl Serialize for Outcomes {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let raw: &serde_json::value::RawValue =
-            serde_json::from_str(&self.0).expect("the text was written by Outcomes::new");
+        let raw: &RawValue = serde_json::from_str(&self.0).expect("the text was written by Outcomes::new");
         raw.serialize(serializer)
     }
 }

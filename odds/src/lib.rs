@@ -5,6 +5,7 @@
 //! tests and, compiled to wasm, in the page.
 
 mod board;
+mod canonical;
 mod cursor;
 mod decimal;
 mod digest;

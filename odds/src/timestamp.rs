@@ -47,29 +47,34 @@ impl FromStr for Timestamp {
 
     fn from_str(text: &str) -> Result<Self, InvalidTimestamp> {
         let moment = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| InvalidTimestamp(text.to_owned()))?;
-        let millis = moment.unix_timestamp_nanos().div_euclid(1_000_000);
-        i64::try_from(millis).map(Self::from_millis).map_err(|_| InvalidTimestamp(text.to_owned()))
+        Ok(Self::from_millis(moment.unix_timestamp() * 1000 + i64::from(moment.millisecond())))
     }
 }
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let moment =
-            OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000).map_err(|_| fmt::Error)?;
-        write!(
-            f,
-            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}",
-            moment.year(),
-            u8::from(moment.month()),
-            moment.day(),
-            moment.hour(),
-            moment.minute(),
-            moment.second()
-        )?;
-        match moment.millisecond() {
-            0 => f.write_str("Z"),
-            millis => write!(f, ".{millis:03}Z"),
+        let moment = OffsetDateTime::from_unix_timestamp(self.0.div_euclid(1000)).map_err(|_| fmt::Error)?;
+        // Frames are full of these: no formatter is as quick as writing digits over a pattern.
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        let mut put = |at: std::ops::Range<usize>, mut number: u32| {
+            for digit in text[at].iter_mut().rev() {
+                *digit = b'0' + (number % 10) as u8;
+                number /= 10;
+            }
+        };
+        put(0..4, moment.year().unsigned_abs());
+        put(5..7, u8::from(moment.month()).into());
+        put(8..10, moment.day().into());
+        put(11..13, moment.hour().into());
+        put(14..16, moment.minute().into());
+        put(17..19, moment.second().into());
+        let millis = self.0.rem_euclid(1000) as u32;
+        put(20..23, millis);
+        if millis == 0 {
+            text[19] = b'Z';
         }
+        let length = if millis == 0 { 20 } else { 24 };
+        f.write_str(str::from_utf8(&text[..length]).map_err(|_| fmt::Error)?)
     }
 }
 

@@ -1,0 +1,92 @@
+//! The board's work in small pieces, for a tool that counts instructions: they are the same on every
+//! run and on every machine, so they can be compared where times can't. `cargo xtask guard` counts
+//! them and compares.
+//!
+//!     guard <work> <times>
+
+#![expect(clippy::unwrap_used, reason = "a benchmark that meets the unexpected fails")]
+
+mod world;
+
+use std::hint::black_box;
+
+use odds::{Filter, Image, Region};
+use world::{board, image, step};
+
+const SMALL: usize = 50;
+const LARGE: usize = 10 * SMALL;
+/// Of what an encoded frame tells.
+const CHANGED: usize = 10;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [work, times] = &arguments[..] else { return println!("guard <work> <times>") };
+    let times = times.parse().unwrap();
+    match work.as_str() {
+        "apply" => apply(LARGE, times),
+        "apply-small" => apply(SMALL, times),
+        "parse" => parse(times),
+        "since" => since(LARGE, times),
+        "since-small" => since(SMALL, times),
+        "write" => write(times),
+        other => panic!("{other} is no work"),
+    }
+}
+
+/// A step with one image of sixty quotes, of which two thirds moved: from its record's value to the next
+/// state that a client can be at.
+fn apply(events: usize, times: u64) {
+    let mut board = board(events);
+    let values = [1, 2, 3].map(|version| record(version));
+    for n in 0..times {
+        let (id, image) = Image::from_json(values[n as usize % 3].as_bytes()).unwrap();
+        board.set(&id, &image);
+        board.remember(step(n + 2));
+        black_box(board.digest());
+    }
+}
+
+/// The yardstick: the same values just parsed.
+fn parse(times: u64) {
+    board(LARGE);
+    let values = [1, 2, 3].map(|version| record(version));
+    for n in 0..times {
+        black_box(serde_json::from_str::<serde_json::Value>(&values[n as usize % 3]).unwrap());
+    }
+}
+
+fn record(version: usize) -> String {
+    let (id, image) = image(0, version);
+    image.to_json(&id)
+}
+
+/// What changed since a cursor, as the text of a frame.
+fn since(events: usize, times: u64) {
+    let mut board = board(events);
+    let all = Filter::default();
+    let cursor = board.cursor(&all).unwrap();
+    for event in 0..CHANGED {
+        let (id, image) = image(event, 1);
+        board.set(&id, &image);
+    }
+    board.remember(step(2));
+    for _ in 0..times {
+        black_box(board.since(Region::Us, &cursor, &all).unwrap());
+    }
+}
+
+/// The yardstick: the same frame written by serde_json.
+fn write(times: u64) {
+    let mut board = board(LARGE);
+    let all = Filter::default();
+    let cursor = board.cursor(&all).unwrap();
+    for event in 0..CHANGED {
+        let (id, image) = image(event, 1);
+        board.set(&id, &image);
+    }
+    board.remember(step(2));
+    let frame: serde_json::Value = serde_json::from_str(&board.since(Region::Us, &cursor, &all).unwrap().json).unwrap();
+    for _ in 0..times {
+        black_box(serde_json::to_string(&frame).unwrap());
+    }
+}
