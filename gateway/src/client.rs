@@ -13,13 +13,14 @@ use odds::{Cursor, Filter, Region};
 use serde::Serialize;
 use serde_json::Value;
 use socketioxide::{
+    TransportType,
     extract::{AckSender, SocketRef},
     socket::Sid,
 };
 use tokio::sync::Mutex;
 use tracing::debug;
 
-use crate::link::Link;
+use crate::{link::Link, packet::Packet};
 
 pub(crate) struct Client {
     pub(crate) socket: SocketRef,
@@ -90,7 +91,17 @@ impl Client {
         self.socket.id
     }
 
-    /// Sends one event. Gives its number on the account.
+    /// Sends what others are sent, too: straight to the network if it has all that was said before, else by
+    /// the socket's own queue. Gives its number on the account.
+    pub(crate) fn send(&self, packet: &Packet) -> u64 {
+        let passed = match self.socket.transport_type() {
+            TransportType::Websocket => self.link.pass(packet.frame()),
+            TransportType::Polling => None,
+        };
+        passed.unwrap_or_else(|| self.tell(packet.event(), packet.payload()))
+    }
+
+    /// Sends one event by the socket's queue. Gives its number on the account.
     pub(crate) fn tell<T: Serialize + ?Sized>(&self, event: &str, data: &T) -> u64 {
         let number = self.link.say();
         if let Err(error) = self.socket.emit(event, data) {

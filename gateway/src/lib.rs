@@ -3,6 +3,7 @@
 
 mod browsers;
 mod client;
+mod connection;
 mod filters;
 mod http;
 mod link;
@@ -10,6 +11,7 @@ mod listener;
 mod metrics;
 mod operator;
 mod pace;
+mod packet;
 mod page;
 mod readiness;
 mod region;
@@ -18,7 +20,6 @@ mod server;
 mod settings;
 mod sockets;
 mod transport;
-mod wire;
 
 pub use metrics::Metrics;
 pub use operator::UserCommand;

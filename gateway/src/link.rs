@@ -8,15 +8,17 @@
 use std::{
     fmt,
     sync::{
-        Arc, OnceLock,
+        Arc, OnceLock, Weak,
         atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
 };
 
-use futures::task::AtomicWaker;
+use bytes::Bytes;
 use odds::Region;
 use socketioxide::socket::Sid;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
+
+use crate::connection::Connection;
 
 /// Where region tasks hear of sockets that can take more. At most one entry a socket and region.
 #[derive(Clone, Debug)]
@@ -37,7 +39,8 @@ pub(crate) struct Link {
     callers: Callers,
     sid: OnceLock<Sid>,
     cut: AtomicBool,
-    connection: OnceLock<Arc<Connection>>,
+    /// Whoever reads from it owns it.
+    connection: OnceLock<Weak<Connection>>,
 }
 
 impl Link {
@@ -62,6 +65,18 @@ impl Link {
     /// Counts an event that is about to be handed to the socket. Gives its number.
     pub(crate) fn say(&self) -> u64 {
         self.said.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    /// Hands a whole websocket frame with one event straight to the network, if that has all that was said
+    /// before. Gives its number.
+    pub(crate) fn pass(&self, frame: &Bytes) -> Option<u64> {
+        let connection = self.connection.get()?.upgrade()?;
+        if !self.has_taken(self.said.load(Ordering::Acquire)) {
+            return None;
+        }
+        let mut number = None;
+        connection.pass(frame, || number = Some(self.say()));
+        number
     }
 
     /// Whether the network has the event of this number.
@@ -89,17 +104,17 @@ impl Link {
     }
 
     /// The websocket that now carries it.
-    pub(crate) fn carried_by(self: &Arc<Self>, connection: &Arc<Connection>) {
-        if connection.link.set(self.clone()).is_ok() && self.connection.set(connection.clone()).is_ok() && self.is_cut()
-        {
-            connection.cut();
+    pub(crate) fn carried_by(self: &Arc<Self>, connection: &Weak<Connection>) {
+        let Some(carrier) = connection.upgrade() else { return };
+        if carrier.carries(self) && self.connection.set(connection.clone()).is_ok() && self.is_cut() {
+            carrier.cut();
         }
     }
 
     /// Ends the socket, even one that takes nothing any more.
     pub(crate) fn cut(&self) {
         self.cut.store(true, Ordering::Release);
-        if let Some(connection) = self.connection.get() {
+        if let Some(connection) = self.connection.get().and_then(Weak::upgrade) {
             connection.cut();
         }
     }
@@ -117,44 +132,4 @@ impl fmt::Debug for Link {
 
 fn bit(region: Region) -> u8 {
     1 << region as u8
-}
-
-/// What others may know of, and do to, a TCP connection.
-pub(crate) struct Connection {
-    link: OnceLock<Arc<Link>>,
-    cut: AtomicBool,
-    reader: AtomicWaker,
-    /// Its place among the connections that the gateway may have.
-    _place: OwnedSemaphorePermit,
-}
-
-impl Connection {
-    pub(crate) fn new(place: OwnedSemaphorePermit) -> Self {
-        Self { link: OnceLock::new(), cut: AtomicBool::new(false), reader: AtomicWaker::new(), _place: place }
-    }
-
-    /// The account to book on, once this connection is a websocket.
-    pub(crate) fn link(&self) -> Option<&Arc<Link>> {
-        self.link.get()
-    }
-
-    pub(crate) fn cut(&self) {
-        self.cut.store(true, Ordering::Release);
-        self.reader.wake();
-    }
-
-    pub(crate) fn is_cut(&self) -> bool {
-        self.cut.load(Ordering::Acquire)
-    }
-
-    /// Whoever reads from it is woken when it is cut.
-    pub(crate) fn reads(&self, waker: &std::task::Waker) {
-        self.reader.register(waker);
-    }
-}
-
-impl fmt::Debug for Connection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("link", &self.link.get()).finish_non_exhaustive()
-    }
 }

@@ -4,7 +4,7 @@
 use std::{
     convert::Infallible,
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, Weak},
     time::Duration,
 };
 
@@ -20,7 +20,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Service;
 use tracing::{debug, warn};
 
-use crate::{link::Connection, settings::TrustedProxy, wire::Wire};
+use crate::{
+    connection::{Connection, Wire},
+    settings::TrustedProxy,
+};
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
 /// A request's head has to come within this.
@@ -37,7 +40,8 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
     pub(crate) address: IpAddr,
-    pub(crate) connection: Arc<Connection>,
+    /// Gone when the connection is, however long the request's head is kept.
+    pub(crate) connection: Weak<Connection>,
 }
 
 /// Serves until told to stop, and then until all connections are gone or it takes too long.
@@ -101,9 +105,9 @@ async fn connection<S>(
         debug!(%address, %error, "a connection is gone already");
         return;
     }
-    let connection = Arc::new(Connection::new(place));
-    let direct = Peer { address: address.ip().to_canonical(), connection: connection.clone() };
-    let wire = TokioIo::new(Wire::new(stream, connection));
+    let connection = Arc::new(Connection::new(stream, place));
+    let direct = Peer { address: address.ip().to_canonical(), connection: Arc::downgrade(&connection) };
+    let wire = TokioIo::new(Wire::new(connection));
     let service = service_fn(move |mut request: Request<Incoming>| {
         let mut peer = direct.clone();
         peer.address = behind(peer.address, request.headers(), &proxies);

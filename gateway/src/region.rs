@@ -14,8 +14,7 @@ use std::{
 
 use kafka::{ControlMessage, ControlWriter, Happening, KafkaSettings, ReadError, Reading, RegionLog};
 use odds::{Cursor, Feed, FeedState, Filter, Phase, Progress, Region, Timestamp};
-use serde_json::value::RawValue;
-use socketioxide::{SocketIo, socket::Sid};
+use socketioxide::socket::Sid;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::Instant,
@@ -27,6 +26,7 @@ use crate::{
     client::Client,
     metrics::RegionMetrics,
     pace::Pace,
+    packet::Packet,
     readiness::Readiness,
     room::{Frames, Room},
 };
@@ -165,7 +165,6 @@ impl RegionHandle {
 /// What a region's task works with.
 pub(crate) struct Setting {
     pub(crate) region: Region,
-    pub(crate) io: SocketIo,
     pub(crate) clock: fn() -> Timestamp,
     pub(crate) tick: Duration,
     pub(crate) metrics: RegionMetrics,
@@ -175,12 +174,11 @@ pub(crate) struct Setting {
     pub(crate) called: mpsc::UnboundedReceiver<Sid>,
 }
 
-/// Members who are sent the same part of the same frames.
-type Together = HashMap<(*const Frames, usize), (Arc<Frames>, Vec<Sid>)>;
+/// Members who are sent the same part of the same frames, by where those are and which part it is.
+type Together = HashMap<(usize, usize), (Arc<Frames>, Vec<Sid>)>;
 
 pub(crate) struct RegionTask {
     region: Region,
-    io: SocketIo,
     clock: fn() -> Timestamp,
     tick: Duration,
     metrics: RegionMetrics,
@@ -190,10 +188,11 @@ pub(crate) struct RegionTask {
     requests: mpsc::Receiver<Request>,
     members: HashMap<Sid, Member>,
     rooms: HashMap<Arc<Filter>, Room>,
-    rooms_made: u64,
     /// Members who wait for time to pass.
     dozing: HashSet<Sid>,
     due: Option<Instant>,
+    /// When the last tick was due.
+    ticked: Option<Instant>,
     told: watch::Sender<Feed>,
     printed: Vec<(Filter, Arc<Printed>)>,
     /// Some step of what was read fitted its digest.
@@ -208,11 +207,10 @@ pub(crate) struct RegionTask {
 
 impl RegionTask {
     pub(crate) fn new(setting: Setting, inbox: Inbox) -> Self {
-        let Setting { region, io, clock, tick, metrics, readiness, control, called } = setting;
+        let Setting { region, clock, tick, metrics, readiness, control, called } = setting;
         let Inbox { requests, told } = inbox;
         Self {
             region,
-            io,
             clock,
             tick,
             metrics,
@@ -222,9 +220,9 @@ impl RegionTask {
             requests,
             members: HashMap::new(),
             rooms: HashMap::new(),
-            rooms_made: 0,
             dozing: HashSet::new(),
             due: None,
+            ticked: None,
             told,
             printed: Vec::new(),
             proven: false,
@@ -269,25 +267,25 @@ impl RegionTask {
                     while let Ok(request) = self.requests.try_recv() {
                         self.requested(&log, request, &mut turn);
                     }
-                    self.serve_if_settled(&log, &mut turn);
+                    self.serve_if_settled(&log, &mut turn).await;
                 }
                 Some(sid) = self.called.recv() => {
                     turn.push(sid);
                     while let Ok(sid) = self.called.try_recv() {
                         turn.push(sid);
                     }
-                    self.serve_if_settled(&log, &mut turn);
+                    self.serve_if_settled(&log, &mut turn).await;
                 }
                 () = sleep_until(self.due) => {
                     turn.extend(self.dozing.drain());
-                    self.send_tick(&log, &mut turn);
+                    self.send_tick(&log, &mut turn).await;
                 }
-                _ = feed.tick() => self.tell_feed(&log, true),
+                _ = feed.tick() => self.tell_feed(&log, true).await,
                 _ = around.tick() => {
-                    self.tell_feed(&log, false);
+                    self.tell_feed(&log, false).await;
                     self.readiness.looks(self.region, log.is_loaded(), log.owns_all());
                     turn.extend(self.dozing.drain());
-                    self.serve_if_settled(&log, &mut turn);
+                    self.serve_if_settled(&log, &mut turn).await;
                     self.judge(&mut log).await;
                 }
             }
@@ -307,7 +305,9 @@ impl RegionTask {
                     self.proven = true;
                     self.misfits = 0;
                 }
-                self.due.get_or_insert_with(|| Instant::now() + self.tick);
+                // At once, unless the last was just sent.
+                let due = self.ticked.map_or_else(Instant::now, |last| last + self.tick);
+                self.due.get_or_insert_with(|| due.max(Instant::now()));
             }
             Ok(Happening::Progress(Progress::Mismatched(step))) => {
                 error!(region = %self.region, %step, "the board does not fit its digest");
@@ -342,7 +342,7 @@ impl RegionTask {
         self.misfits += 1;
         let wait = (RELOAD_AFTER * 2u32.pow(self.misfits.min(6) - 1)).min(RELOAD_AT_LEAST_EVERY);
         self.reload_at = Some(Instant::now() + wait);
-        self.lose_board(log);
+        self.lose_board(log).await;
     }
 
     /// Reads the topic anew. Until its board fits, the region is down.
@@ -354,10 +354,10 @@ impl RegionTask {
             warn!(region = %self.region, %error, "the topic can't be read");
             tokio::time::sleep(KAFKA_RETRY).await;
         }
-        self.lose_board(log);
+        self.lose_board(log).await;
     }
 
-    fn lose_board(&mut self, log: &RegionLog) {
+    async fn lose_board(&mut self, log: &RegionLog) {
         self.due = None;
         let rooms: Vec<Arc<Filter>> = self.rooms.keys().cloned().collect();
         for filter in rooms {
@@ -369,7 +369,7 @@ impl RegionTask {
             members.into_iter().for_each(|sid| self.fall_behind(sid, from));
         }
         self.printed.clear();
-        self.tell_feed(log, true);
+        self.tell_feed(log, true).await;
     }
 
     /// Reads again what did not fit, and what nothing proves: that is wrong in the end.
@@ -396,11 +396,9 @@ impl RegionTask {
                 if !client.socket.connected() {
                     return;
                 }
-                let number = self.rooms_made;
                 let room = self.rooms.entry(filter.clone()).or_insert_with(|| {
-                    self.rooms_made += 1;
                     let board = (log.reader().phase() == Phase::Live).then(|| log.board());
-                    Room::new(self.region, number, filter.clone(), board)
+                    Room::new(filter.clone(), board)
                 });
                 room.members.insert(sid);
                 let member = Member {
@@ -444,9 +442,6 @@ impl RegionTask {
         let Some(member) = self.members.remove(&sid) else { return };
         self.dozing.remove(&sid);
         let room = self.rooms.get_mut(&member.room).expect("a member's room is there");
-        if let Stand::Following = member.stand {
-            member.client.socket.leave(room.name.clone());
-        }
         room.members.remove(&sid);
         if room.members.is_empty() {
             self.rooms.remove(&member.room);
@@ -456,16 +451,13 @@ impl RegionTask {
     /// Takes a member out of what its room is sent, from wherever it is to this cursor.
     fn fall_behind(&mut self, sid: Sid, from: Option<Cursor>) {
         let member = self.members.get_mut(&sid).expect("only members fall behind");
-        let room = &self.rooms[&member.room];
-        if let Stand::Following = member.stand {
-            member.client.socket.leave(room.name.clone());
-        }
         member.stand = Stand::Behind(from);
     }
 
-    fn send_tick(&mut self, log: &RegionLog, turn: &mut Vec<Sid>) {
+    async fn send_tick(&mut self, log: &RegionLog, turn: &mut Vec<Sid>) {
         let began = Instant::now();
         if let Some(due) = self.due.take() {
+            self.ticked = Some(due);
             self.metrics.late.observe(began.saturating_duration_since(due).as_secs_f64());
         }
         self.metrics.events.set(log.board().event_count() as i64);
@@ -485,14 +477,14 @@ impl RegionTask {
             };
             // What takes several parts is sent to each in its own time.
             let single = frames.parts.len() == 1;
-            self.cast(&filter, Some(from), frames.event(), single.then(|| &*frames.parts[0]), turn);
+            self.cast(&filter, Some(from), single.then(|| &frames.parts[0]), turn).await;
             if let Some(marker) = log.reader().marker() {
                 let age = (self.clock)().millis_since(marker.at).max(0);
                 self.metrics.latency.observe(age as f64 / 1000.0);
             }
         }
-        self.serve(log, turn);
-        self.tell_feed(log, false);
+        self.serve(log, turn).await;
+        self.tell_feed(log, false).await;
         let behind = self.members.values().filter(|member| !matches!(member.stand, Stand::Following)).count();
         self.metrics.behind.set(behind as i64);
         let changes = log.board().revision().count();
@@ -504,26 +496,21 @@ impl RegionTask {
 
     /// Sends one event to everybody in a room who follows. Who can't take it now falls behind, to
     /// this cursor.
-    fn cast(
+    async fn cast(
         &mut self,
         filter: &Arc<Filter>,
         from: Option<Cursor>,
-        event: &'static str,
-        data: Option<&RawValue>,
+        packet: Option<&Arc<Packet>>,
         turn: &mut Vec<Sid>,
     ) {
         let room = &self.rooms[filter];
-        let bytes = data.map_or(0, |data| data.get().len());
-        let mut reached = 0;
+        let bytes = packet.map_or(0, |packet| packet.bytes());
+        let mut ready = Vec::new();
         let mut slow = Vec::new();
         for sid in &room.members {
-            let member = self.members.get_mut(sid).expect("a room's members are there");
+            let member = &self.members[sid];
             match member.stand {
-                Stand::Following if data.is_some() && member.takes(bytes) => {
-                    let number = member.client.link.say();
-                    member.sent(number, bytes);
-                    reached += 1;
-                }
+                Stand::Following if packet.is_some() && member.takes(bytes) => ready.push(member.client.clone()),
                 Stand::Following => slow.push(*sid),
                 Stand::Behind(_) | Stand::Partly(..) => turn.push(*sid),
             }
@@ -533,35 +520,35 @@ impl RegionTask {
             self.fall_behind(sid, from);
             turn.push(sid);
         }
-        let (Some(data), true) = (data, reached > 0) else { return };
-        self.metrics.frames.inc_by(reached);
-        self.metrics.bytes.inc_by(reached * bytes as u64);
-        self.send(self.rooms[filter].name.clone(), event, data);
+        if let Some(packet) = packet {
+            self.send(ready, packet).await;
+        }
     }
 
-    fn send(&self, room: String, event: &'static str, data: &RawValue) {
-        let sent = futures::FutureExt::now_or_never(self.io.to(room).emit(event, data));
-        match sent.expect("all sockets are of this process") {
-            Ok(()) => {}
-            // Those that closed meanwhile; nobody's queue is ever full.
-            Err(error) => debug!(region = %self.region, %error, event, "some clients were not reached"),
+    /// Sends to each of these members, and notes it.
+    async fn send(&mut self, clients: Vec<Arc<Client>>, packet: &Arc<Packet>) {
+        let (reached, bytes) = (clients.len() as u64, packet.bytes());
+        for (sid, number) in sent_to(clients, packet).await {
+            self.members.get_mut(&sid).expect("members leave by this task only").sent(number, bytes);
         }
+        self.metrics.frames.inc_by(reached);
+        self.metrics.bytes.inc_by(reached * bytes as u64);
     }
 
     /// What is made now ends where the rooms are, unless the board has moved on: then the tick, which
     /// is due, brings all together.
-    fn serve_if_settled(&mut self, log: &RegionLog, turn: &mut Vec<Sid>) {
+    async fn serve_if_settled(&mut self, log: &RegionLog, turn: &mut Vec<Sid>) {
         if self.due.is_none() {
-            self.serve(log, turn);
+            self.serve(log, turn).await;
         } else {
             self.dozing.extend(turn.drain(..));
         }
     }
 
     /// Brings members up to their rooms' cursors, as far as they can take it.
-    fn serve(&mut self, log: &RegionLog, turn: &mut Vec<Sid>) {
+    async fn serve(&mut self, log: &RegionLog, turn: &mut Vec<Sid>) {
         let live = log.reader().phase() == Phase::Live;
-        let mut feed: Option<Box<RawValue>> = None;
+        let mut feed: Option<Packet> = None;
         // Who gets the same is served together.
         let mut together = Together::new();
         // Each once: what is counted twice and sent once would never be taken.
@@ -573,11 +560,9 @@ impl RegionTask {
                 continue;
             }
             if member.owes_feed {
-                let feed = feed.get_or_insert_with(|| {
-                    serde_json::value::to_raw_value(&*self.told.borrow()).expect("plain values")
-                });
-                let number = member.client.tell("feed", feed);
-                member.sent(number, feed.get().len());
+                let feed = feed.get_or_insert_with(|| feed_packet(&self.told.borrow()));
+                let number = member.client.send(feed);
+                member.sent(number, feed.bytes());
                 member.owes_feed = false;
             }
             if !live || matches!(member.stand, Stand::Following) {
@@ -599,7 +584,6 @@ impl RegionTask {
                     }
                     if *from == room.cursor && !member.asked && member.client.gap.is_none() {
                         member.stand = Stand::Following;
-                        member.client.socket.join(room.name.clone());
                         continue;
                     }
                     if *from == room.cursor && !member.asked {
@@ -610,35 +594,33 @@ impl RegionTask {
                     (frames, 0)
                 }
             };
-            let key = (Arc::as_ptr(&frames), part);
+            let key = (Arc::as_ptr(&frames).addr(), part);
             together.entry(key).or_insert_with(|| (frames, Vec::new())).1.push(sid);
         }
         for ((_, part), (frames, sids)) in together {
-            self.hand_out(&frames, part, &sids);
+            self.hand_out(&frames, part, &sids).await;
         }
     }
 
     /// Sends one part to these members, and notes where they are then.
-    fn hand_out(&mut self, frames: &Arc<Frames>, part: usize, sids: &[Sid]) {
-        let data = &frames.parts[part];
+    async fn hand_out(&mut self, frames: &Arc<Frames>, part: usize, sids: &[Sid]) {
+        let packet = &frames.parts[part];
         let done = part + 1 == frames.parts.len();
-        let many = format!("{}-together", self.region);
+        let mut others = Vec::new();
         for sid in sids {
             let member = self.members.get_mut(sid).expect("it was just served");
-            let room = &self.rooms[&member.room];
-            member.asked = false;
-            let number = match sids.len() {
-                1 => member.client.tell(frames.event(), data),
-                _ => {
-                    member.client.socket.join(many.clone());
-                    member.client.link.say()
-                }
-            };
-            member.sent(number, data.get().len());
+            // What it asked for comes after the answer that it comes, by the same queue.
+            if std::mem::take(&mut member.asked) {
+                let number = member.client.tell(packet.event(), packet.payload());
+                member.sent(number, packet.bytes());
+            } else {
+                others.push(member.client.clone());
+            }
             member.not_before = member.client.gap.map(|gap| Instant::now() + gap);
+            let at_end = self.rooms[&member.room].cursor == Some(frames.cursor);
             member.stand = match (done, member.client.gap) {
                 (false, _) => Stand::Partly(frames.clone(), part + 1),
-                (true, None) if room.cursor == Some(frames.cursor) => Stand::Following,
+                (true, None) if at_end => Stand::Following,
                 (true, _) => Stand::Behind(Some(frames.cursor)),
             };
             if !done {
@@ -646,27 +628,16 @@ impl RegionTask {
                 self.dozing.insert(*sid);
             }
         }
-        if sids.len() > 1 {
-            self.send(many.clone(), frames.event(), data);
-        }
-        for sid in sids {
-            let member = &self.members[sid];
-            if sids.len() > 1 {
-                member.client.socket.leave(many.clone());
-            }
-            if let Stand::Following = member.stand {
-                member.client.socket.join(self.rooms[&member.room].name.clone());
-            }
-        }
-        let reached = sids.len() as u64;
-        self.metrics.frames.inc_by(reached);
-        self.metrics.bytes.inc_by(reached * data.get().len() as u64);
+        let asked = (sids.len() - others.len()) as u64;
+        self.metrics.frames.inc_by(asked);
+        self.metrics.bytes.inc_by(asked * packet.bytes() as u64);
+        self.send(others, packet).await;
         if frames.kind == odds::FrameKind::Snapshot {
-            self.metrics.snapshots.inc_by(reached);
+            self.metrics.snapshots.inc_by(sids.len() as u64);
         }
     }
 
-    fn tell_feed(&mut self, log: &RegionLog, always: bool) {
+    async fn tell_feed(&mut self, log: &RegionLog, always: bool) {
         let feed = self.feed(log);
         let news = self.told.borrow().state != feed.state || self.told.borrow().source != feed.source;
         if !always && !news {
@@ -675,7 +646,7 @@ impl RegionTask {
         if news {
             info!(region = %self.region, state = feed.state.key(), reason = feed.reason, "feed");
         }
-        let data = serde_json::value::to_raw_value(&feed).expect("plain values");
+        let packet = Arc::new(feed_packet(&feed));
         self.told.send_replace(feed);
         let mut turn = Vec::new();
         let filters: Vec<Arc<Filter>> = self.rooms.keys().cloned().collect();
@@ -684,12 +655,12 @@ impl RegionTask {
             let at = room.cursor;
             for sid in &room.members {
                 let member = self.members.get_mut(sid).expect("a room's members are there");
-                let reached = matches!(member.stand, Stand::Following) && member.takes(data.get().len());
+                let reached = matches!(member.stand, Stand::Following) && member.takes(packet.bytes());
                 member.owes_feed |= !reached;
             }
-            self.cast(&filter, at, "feed", Some(&data), &mut turn);
+            self.cast(&filter, at, Some(&packet), &mut turn).await;
         }
-        self.serve_if_settled(log, &mut turn);
+        self.serve_if_settled(log, &mut turn).await;
     }
 
     fn feed(&self, log: &RegionLog) -> Feed {
@@ -772,6 +743,32 @@ impl Member {
         }
         true
     }
+}
+
+/// So many are sent to in one go; more are shared out among the threads.
+const AT_ONCE: usize = 256;
+
+/// Sends an event to many. Gives its number on each account.
+async fn sent_to(clients: Vec<Arc<Client>>, packet: &Arc<Packet>) -> Vec<(Sid, u64)> {
+    let send = |clients: &[Arc<Client>], packet: &Packet| -> Vec<(Sid, u64)> {
+        clients.iter().map(|client| (client.sid(), client.send(packet))).collect()
+    };
+    if clients.len() <= AT_ONCE {
+        return send(&clients, packet);
+    }
+    let shares = clients.chunks(AT_ONCE).map(|share| {
+        let (share, packet) = (share.to_vec(), packet.clone());
+        tokio::spawn(async move { send(&share, &packet) })
+    });
+    let mut sent = Vec::with_capacity(clients.len());
+    for share in shares.collect::<Vec<_>>() {
+        sent.extend(share.await.expect("sending does not panic"));
+    }
+    sent
+}
+
+fn feed_packet(feed: &Feed) -> Packet {
+    Packet::new("feed", &serde_json::to_string(feed).expect("plain values"))
 }
 
 /// Notes every now and then how far reading is behind, until the guard is dropped.

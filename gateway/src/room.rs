@@ -7,36 +7,32 @@ use std::{
 };
 
 use odds::{Board, Cursor, Filter, Frame, FrameKind, PART_BYTES, Region};
-use serde_json::value::RawValue;
 use socketioxide::socket::Sid;
+
+use crate::packet::Packet;
 
 /// What leads a client to the room's cursor: an `odds` or a snapshot in one or more parts.
 #[derive(Debug)]
 pub(crate) struct Frames {
     pub(crate) kind: FrameKind,
-    pub(crate) parts: Vec<Box<RawValue>>,
+    pub(crate) parts: Vec<Arc<Packet>>,
     /// Where a client is that has all parts.
     pub(crate) cursor: Cursor,
 }
 
 impl Frames {
-    pub(crate) fn event(&self) -> &'static str {
-        match self.kind {
+    fn new(kind: FrameKind, frames: Vec<Frame>, cursor: Cursor) -> Arc<Self> {
+        let event = match kind {
             FrameKind::Snapshot => "snapshot",
             FrameKind::Odds => "odds",
-        }
-    }
-
-    fn new(kind: FrameKind, frames: Vec<Frame>, cursor: Cursor) -> Arc<Self> {
-        let raw = |frame: Frame| RawValue::from_string(frame.json).expect("the board writes JSON");
-        Arc::new(Self { kind, parts: frames.into_iter().map(raw).collect(), cursor })
+        };
+        let parts = frames.into_iter().map(|frame| Arc::new(Packet::new(event, &frame.json))).collect();
+        Arc::new(Self { kind, parts, cursor })
     }
 }
 
 #[derive(Debug)]
 pub(crate) struct Room {
-    /// As Socket.IO calls it.
-    pub(crate) name: String,
     pub(crate) filter: Arc<Filter>,
     /// Where everybody is who follows; nothing while there is no verified board.
     pub(crate) cursor: Option<Cursor>,
@@ -48,11 +44,10 @@ pub(crate) struct Room {
 }
 
 impl Room {
-    pub(crate) fn new(region: Region, number: u64, filter: Arc<Filter>, board: Option<&Board>) -> Self {
+    pub(crate) fn new(filter: Arc<Filter>, board: Option<&Board>) -> Self {
         let cursor = board.and_then(|board| board.cursor(&filter));
-        let name = format!("{region}-{number}");
         let (odds, snapshots) = (HashMap::new(), HashMap::new());
-        Self { name, filter, cursor, members: HashSet::new(), odds, snapshots }
+        Self { filter, cursor, members: HashSet::new(), odds, snapshots }
     }
 
     /// Moves to where the board is, if that looks different under the filter, or if the room's
@@ -92,7 +87,7 @@ impl Room {
                 Some(Frames::new(FrameKind::Odds, vec![frame], to))
             };
             let odds = self.odds.entry(from).or_insert_with(since);
-            if let Some(odds) = odds.as_ref().filter(|odds| odds.parts[0].get().len() <= at_once) {
+            if let Some(odds) = odds.as_ref().filter(|odds| odds.parts[0].bytes() <= at_once) {
                 return Some(odds.clone());
             }
         }

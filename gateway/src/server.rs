@@ -129,7 +129,6 @@ impl Gateway {
         for ((region, inbox), called) in Region::ALL.into_iter().zip(inboxes).zip(calls) {
             let setting = Setting {
                 region,
-                io: io.clone(),
                 clock,
                 tick: settings.tick(),
                 metrics: metrics.of(region),

@@ -11,7 +11,7 @@ use clap::Args;
 
 use crate::{
     engines::Engines,
-    page, prerequisites, reference, root,
+    guard, page, prerequisites, reference, root,
     steps::{MINUTE, step, works},
     target,
 };
@@ -231,5 +231,6 @@ pub(crate) fn ci(engines: Engines, no_install: bool) -> anyhow::Result<()> {
     step("clippy", 45 * MINUTE, &mut clippy)?;
     Test::default().execute(no_install)?;
     reference::check()?;
+    guard::guard(no_install)?;
     engines.execute(no_install)
 }

@@ -3,6 +3,7 @@
 mod commands;
 mod coverage;
 mod engines;
+mod guard;
 mod page;
 mod prerequisites;
 mod reference;
@@ -41,13 +42,15 @@ enum Command {
     Soak(commands::Soak),
     /// Prints what things cost, beside a peer or a limit.
     Bench,
+    /// Counts the instructions that the board takes, and fails if they have grown.
+    Guard,
     /// Prints how much of each crate the tests run, line by line.
     Coverage,
     /// Runs the tests on real engines, which it starts: a MongoDB-speaking server and three Kafka brokers.
     Engines(engines::Engines),
     /// Writes docs/settings.md, from what the programs say of their settings.
     Settings,
-    /// What CI runs: formatting, clippy, tests, engines.
+    /// What CI runs: formatting, clippy, tests, counted instructions, engines.
     Ci(engines::Engines),
 }
 
@@ -74,6 +77,10 @@ fn execute() -> anyhow::Result<()> {
         Command::Test(test) => test.execute(no_install),
         Command::Soak(soak) => soak.execute(no_install),
         Command::Bench => commands::bench(no_install),
+        Command::Guard => {
+            prerequisites::ensure(prerequisites::BUILD, no_install)?;
+            guard::guard(no_install)
+        }
         Command::Coverage => coverage::coverage(no_install),
         Command::Engines(engines) => engines.execute(no_install),
         Command::Settings => {

@@ -8,6 +8,7 @@ use anyhow::bail;
 use crate::steps::{MINUTE, output, step, works};
 
 /// A thing that is needed, how to see that it is there, and Debian's package of it.
+#[derive(Clone, Copy)]
 pub(crate) struct Need {
     what: &'static str,
     is_there: fn() -> bool,
@@ -27,12 +28,12 @@ pub(crate) const BUILD: &[Need] = &[
     },
 ];
 
+const NODE_20: Need = Need { what: "Node.js 20 or later", is_there: node_is_new, package: "nodejs" };
+const NPM: Need = Need { what: "npm", is_there: || works("npm", &["--version"]), package: "npm" };
+
 /// To run the page's tests.
-pub(crate) const BROWSER: &[Need] = &[
-    Need { what: "Node.js 20 or later", is_there: node_is_new, package: "nodejs" },
-    Need { what: "npm", is_there: || works("npm", &["--version"]), package: "npm" },
-    Need { what: "Chromium", is_there: || chromium().is_some(), package: "chromium" },
-];
+pub(crate) const BROWSER: &[Need] =
+    &[NODE_20, NPM, Need { what: "Chromium", is_there: || chromium().is_some(), package: "chromium" }];
 
 /// To run the Python client.
 pub(crate) const PYTHON: &[Need] = &[Need {
@@ -45,6 +46,21 @@ pub(crate) const PYTHON: &[Need] = &[Need {
 pub(crate) const JAVA: &[Need] = &[
     Need { what: "Java 17 or later", is_there: || works("java", &["--version"]), package: "default-jdk-headless" },
     Need { what: "Maven", is_there: || works("mvn", &["--version"]), package: "maven" },
+];
+
+/// To count instructions.
+pub(crate) const VALGRIND: &[Need] =
+    &[Need { what: "valgrind", is_there: || works("valgrind", &["--version"]), package: "valgrind" }];
+
+/// To run the peers of the race. Without nchan it is run, too, with one peer less.
+pub(crate) const NODE: &[Need] = &[NODE_20, NPM];
+pub(crate) const NCHAN: &[Need] = &[
+    Need { what: "nginx", is_there: || works("nginx", &["-v"]), package: "nginx" },
+    Need {
+        what: "nchan",
+        is_there: || Path::new("/usr/lib/nginx/modules/ngx_nchan_module.so").is_file(),
+        package: "libnginx-mod-nchan",
+    },
 ];
 
 /// Debian's own Rust for wasm, where rustup can add no target.

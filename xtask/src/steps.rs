@@ -20,6 +20,14 @@ pub(crate) fn step(name: &str, limit: Duration, command: &mut Command) -> anyhow
     Ok(())
 }
 
+/// The same for what prints nothing that anybody needs: only a failure is shown.
+pub(crate) fn quietly(name: &str, limit: Duration, command: &mut Command) -> anyhow::Result<()> {
+    let status = run(limit, command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()));
+    let status = status.with_context(|| format!("{name}: {}", shown(command)))?;
+    anyhow::ensure!(status.success(), "{name} failed ({status}): {}", shown(command));
+    Ok(())
+}
+
 fn run(limit: Duration, command: &mut Command) -> anyhow::Result<ExitStatus> {
     let mut child = command.spawn()?;
     let end = Instant::now() + limit;

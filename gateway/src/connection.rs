@@ -1,0 +1,334 @@
+//! A TCP connection below everything, and its two writers: the websocket, by [`Wire`], and whoever has
+//! a whole frame for it and finds nothing in the way. What the kernel takes is counted, and the
+//! connection can be cut from outside.
+//!
+//! A frame that takes the long way is copied twice, queued once and wakes a task for each socket. One
+//! that is passed straight to the kernel is made once for all of them.
+
+use std::{
+    fmt, io,
+    net::Shutdown,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use futures::task::AtomicWaker;
+use socket2::SockRef;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    sync::OwnedSemaphorePermit,
+};
+
+use crate::link::Link;
+
+/// What others may know of, and do to, a TCP connection.
+pub(crate) struct Connection {
+    stream: TcpStream,
+    link: OnceLock<Arc<Link>>,
+    cut: AtomicBool,
+    reader: AtomicWaker,
+    writer: AtomicWaker,
+    out: Mutex<Out>,
+    /// Its place among the connections that the gateway may have.
+    _place: OwnedSemaphorePermit,
+}
+
+#[derive(Debug, Default)]
+struct Out {
+    counter: Counter,
+    /// A frame that was passed, and how much of it the kernel has.
+    passed: Option<(Bytes, usize)>,
+}
+
+impl Connection {
+    pub(crate) fn new(stream: TcpStream, place: OwnedSemaphorePermit) -> Self {
+        Self {
+            stream,
+            link: OnceLock::new(),
+            cut: AtomicBool::new(false),
+            reader: AtomicWaker::new(),
+            writer: AtomicWaker::new(),
+            out: Mutex::default(),
+            _place: place,
+        }
+    }
+
+    /// From here on it is a websocket, and this the account to book on. Whether it was none before.
+    pub(crate) fn carries(&self, link: &Arc<Link>) -> bool {
+        self.link.set(link.clone()).is_ok()
+    }
+
+    pub(crate) fn cut(&self) {
+        self.cut.store(true, Ordering::Release);
+        self.reader.wake();
+    }
+
+    /// Takes a whole websocket frame with one event, if nothing is half written. Calls before it writes.
+    pub(crate) fn pass(&self, frame: &Bytes, before: impl FnOnce()) -> bool {
+        let mut out = self.out();
+        if out.passed.is_some() || !out.counter.is_between_frames() {
+            return false;
+        }
+        before();
+        let written = match self.stream.try_write(frame) {
+            Ok(written) => written,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            // Whoever reads finds out.
+            Err(_) => frame.len(),
+        };
+        if written == frame.len() {
+            self.took(1);
+        } else {
+            out.passed = Some((frame.clone(), written));
+            // Who waits for the client to say something waits for the kernel, too.
+            self.reader.wake();
+        }
+        true
+    }
+
+    fn out(&self) -> MutexGuard<'_, Out> {
+        self.out.lock().expect("nobody panics while holding it")
+    }
+
+    fn took(&self, events: u64) {
+        if let Some(link) = self.link.get().filter(|_| events > 0) {
+            link.took(events);
+        }
+    }
+
+    fn fail_if_cut(&self) -> io::Result<()> {
+        match self.cut.load(Ordering::Acquire) {
+            true => Err(io::Error::new(io::ErrorKind::ConnectionAborted, "cut by the gateway")),
+            false => Ok(()),
+        }
+    }
+
+    /// Writes the rest of what was passed.
+    fn poll_passed(&self, out: &mut Out, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some((frame, written)) = &mut out.passed {
+            *written += ready!(self.poll_some(&frame[*written..], cx))?;
+            if *written == frame.len() {
+                out.passed = None;
+                self.took(1);
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_some(&self, bytes: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.stream.poll_write_ready(cx))?;
+            match self.stream.try_write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                written => return Poll::Ready(written),
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("link", &self.link.get()).finish_non_exhaustive()
+    }
+}
+
+/// The connection as what is above it reads and writes it.
+pub(crate) struct Wire(Arc<Connection>);
+
+impl Wire {
+    pub(crate) fn new(connection: Arc<Connection>) -> Self {
+        Self(connection)
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let connection = &*self.0;
+        connection.reader.register(cx.waker());
+        connection.fail_if_cut()?;
+        let mut out = connection.out();
+        if out.passed.is_some() && connection.poll_passed(&mut out, cx)?.is_ready() {
+            connection.writer.wake();
+        }
+        drop(out);
+        loop {
+            ready!(connection.stream.poll_read_ready(cx))?;
+            match connection.stream.try_read_buf(buf) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                read => return Poll::Ready(read.map(drop)),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let connection = &*self.0;
+        connection.fail_if_cut()?;
+        let mut out = connection.out();
+        // Of a connection that waits to write, one is woken: if that is who reads, it wakes this one.
+        connection.writer.register(cx.waker());
+        ready!(connection.poll_passed(&mut out, cx))?;
+        let written = ready!(connection.poll_some(buf, cx))?;
+        if connection.link.get().is_some() {
+            connection.took(out.counter.count(&buf[..written]));
+        }
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // The kernel has what was written.
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(match SockRef::from(&self.0.stream).shutdown(Shutdown::Write) {
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
+            shut => shut,
+        })
+    }
+}
+
+/// Counts the events in what is written to a websocket: text frames that begin with `42`, Engine.IO's
+/// message and Socket.IO's event. Frames of servers are neither masked nor, here, fragmented.
+#[derive(Debug)]
+struct Counter {
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// In the answer that upgrades the connection; so many bytes of its end are matched.
+    Answer { matched: usize },
+    /// In a frame's header.
+    Header { bytes: [u8; 10], have: usize },
+    /// In a frame's payload.
+    Payload { left: u64, begin: [u8; 2], have: usize, is_text: bool },
+}
+
+const END_OF_ANSWER: &[u8; 4] = b"\r\n\r\n";
+
+impl Default for Counter {
+    fn default() -> Self {
+        Self { state: State::Answer { matched: 0 } }
+    }
+}
+
+impl State {
+    const FRAME: Self = Self::Header { bytes: [0; 10], have: 0 };
+}
+
+impl Counter {
+    fn is_between_frames(&self) -> bool {
+        matches!(self.state, State::Header { have: 0, .. })
+    }
+
+    /// Takes the next bytes; gives how many events ended in them.
+    fn count(&mut self, mut bytes: &[u8]) -> u64 {
+        let mut events = 0;
+        while let Some(&first) = bytes.first() {
+            match &mut self.state {
+                State::Answer { matched } => {
+                    *matched = match (first == END_OF_ANSWER[*matched], first == END_OF_ANSWER[0]) {
+                        (true, _) => *matched + 1,
+                        (false, true) => 1,
+                        (false, false) => 0,
+                    };
+                    bytes = &bytes[1..];
+                    if *matched == END_OF_ANSWER.len() {
+                        self.state = State::FRAME;
+                    }
+                }
+                State::Header { bytes: header, have } => {
+                    header[*have] = first;
+                    *have += 1;
+                    bytes = &bytes[1..];
+                    if let Some(left) = length(&header[..*have]) {
+                        let is_text = header[0] & 0x0f == 1;
+                        self.state = match left {
+                            0 => State::FRAME,
+                            _ => State::Payload { left, begin: [0; 2], have: 0, is_text },
+                        };
+                    }
+                }
+                State::Payload { left, begin, have, is_text } => {
+                    let now = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
+                    for &byte in bytes[..now].iter().take(begin.len() - *have) {
+                        begin[*have] = byte;
+                        *have += 1;
+                    }
+                    bytes = &bytes[now..];
+                    *left -= now as u64;
+                    if *left == 0 {
+                        events += u64::from(*is_text && begin == b"42");
+                        self.state = State::FRAME;
+                    }
+                }
+            }
+        }
+        events
+    }
+}
+
+/// The payload's length, if the header is whole.
+fn length(header: &[u8]) -> Option<u64> {
+    match header.get(1)? {
+        126 => Some(u64::from(u16::from_be_bytes(header.get(2..4)?.try_into().ok()?))),
+        127 => Some(u64::from_be_bytes(header.get(2..10)?.try_into().ok()?)),
+        short => Some(u64::from(*short)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
+        let mut frame = vec![0x80 | opcode];
+        match payload.len() {
+            short @ 0..126 => frame.push(short as u8),
+            middle @ 126..65_536 => {
+                frame.push(126);
+                frame.extend((middle as u16).to_be_bytes());
+            }
+            long => {
+                frame.push(127);
+                frame.extend((long as u64).to_be_bytes());
+            }
+        }
+        frame.extend(payload);
+        frame
+    }
+
+    #[test]
+    fn only_events_count_however_the_bytes_are_cut() {
+        let mut all = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\n\r\n".to_vec();
+        let event = |length| [b"42".to_vec(), vec![b'x'; length]].concat();
+        for payload in [&b"0{}"[..], b"40{}", &event(10), b"2", &event(200), b"430[]", &event(70_000), b""] {
+            all.extend(frame(1, payload));
+        }
+        all.extend(frame(2, b"42 is binary"));
+        all.extend(frame(8, b""));
+        for size in [1, 2, 3, 7, 64, 1_000, all.len()] {
+            let mut counter = Counter::default();
+            let events: u64 = all.chunks(size).map(|chunk| counter.count(chunk)).sum();
+            assert_eq!(events, 3, "in pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn an_event_counts_when_its_last_byte_is_taken() {
+        let mut counter = Counter::default();
+        assert_eq!(counter.count(b"HTTP/1.1 101 x\r\n\r\n"), 0);
+        let frame = frame(1, b"42[]");
+        let (last, rest) = frame.split_last().unwrap();
+        assert_eq!(counter.count(rest), 0);
+        assert_eq!(counter.count(&[*last]), 1);
+    }
+}

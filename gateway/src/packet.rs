@@ -1,0 +1,81 @@
+//! An event as it is sent to many: made once, as the websocket frame that goes to the kernel.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+
+#[derive(Debug)]
+pub(crate) struct Packet {
+    event: &'static str,
+    frame: Bytes,
+    /// Where in the frame the payload is.
+    payload: Range<usize>,
+}
+
+/// A whole text message, and the longest header.
+const TEXT: u8 = 0x81;
+const LONGEST_HEADER: usize = 10;
+
+impl Packet {
+    /// Of an event with this JSON.
+    pub(crate) fn new(event: &'static str, json: &str) -> Self {
+        // Engine.IO's message, Socket.IO's event.
+        let begin = format!(r#"42["{event}","#);
+        let length = begin.len() + json.len() + 1;
+        let mut frame = Vec::with_capacity(LONGEST_HEADER + length);
+        frame.push(TEXT);
+        match (u8::try_from(length), u16::try_from(length)) {
+            (Ok(short @ 0..126), _) => frame.push(short),
+            (_, Ok(middle)) => {
+                frame.push(126);
+                frame.extend(middle.to_be_bytes());
+            }
+            _ => {
+                frame.push(127);
+                frame.extend((length as u64).to_be_bytes());
+            }
+        }
+        frame.extend(begin.as_bytes());
+        let payload = frame.len()..frame.len() + json.len();
+        frame.extend(json.as_bytes());
+        frame.push(b']');
+        Self { event, frame: frame.into(), payload }
+    }
+
+    pub(crate) fn event(&self) -> &'static str {
+        self.event
+    }
+
+    /// For those who can't be handed the frame.
+    pub(crate) fn payload(&self) -> &RawValue {
+        serde_json::from_slice(&self.frame[self.payload.clone()]).expect("it was made of JSON")
+    }
+
+    /// Of the payload.
+    pub(crate) fn bytes(&self) -> usize {
+        self.payload.len()
+    }
+
+    pub(crate) fn frame(&self) -> &Bytes {
+        &self.frame
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packet_is_a_frame_of_any_length_and_its_payload() {
+        for (digits, header) in [(1, 2), (200, 4), (70_000, 10)] {
+            let json = format!("[{}]", "7".repeat(digits));
+            let packet = Packet::new("odds", &json);
+            let text = format!(r#"42["odds",{json}]"#);
+            assert_eq!(&packet.frame()[header..], text.as_bytes());
+            assert_eq!((packet.payload().get(), packet.bytes()), (json.as_str(), json.len()));
+            let length = packet.frame()[2..header].iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
+            assert_eq!(if header == 2 { packet.frame()[1].into() } else { length }, text.len());
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Counts the instructions of the board's work and compares them with each other. They are the same on
+//! every run, however busy the machine is; what they are to each other is the same on every machine.
+
+use std::process::Command;
+
+use anyhow::{Context, bail, ensure};
+
+use crate::{
+    prerequisites,
+    steps::{MINUTE, quietly, step},
+    target,
+};
+
+struct Rule {
+    what: &'static str,
+    work: &'static str,
+    than: &'static str,
+    most: f64,
+}
+
+const RULES: [Rule; 4] = [
+    Rule {
+        what: "a step with one image of 60 quotes, beside serde_json parsing that image",
+        work: "apply",
+        than: "parse",
+        most: 0.75,
+    },
+    Rule { what: "the same step, beside that on a tenth of the board", work: "apply", than: "apply-small", most: 1.05 },
+    Rule {
+        what: "a frame of ten events' changes, beside serde_json writing that frame",
+        work: "since",
+        than: "write",
+        most: 0.25,
+    },
+    Rule {
+        what: "the same frame, beside that on a tenth of the board",
+        work: "since",
+        than: "since-small",
+        most: 1.05,
+    },
+];
+
+/// How often a piece of work is done: what is made before is in both counts, so the difference is the work.
+const FEW: u32 = 30;
+const MANY: u32 = 60;
+
+pub(crate) fn guard(no_install: bool) -> anyhow::Result<()> {
+    if !cfg!(target_os = "linux") {
+        eprintln!("instructions are counted on Linux only");
+        return Ok(());
+    }
+    prerequisites::ensure(prerequisites::VALGRIND, no_install)?;
+    let mut cargo = Command::new("cargo");
+    step("compiling the guard", 20 * MINUTE, cargo.args(["test", "--workspace", "--bench", "guard", "--no-run"]))?;
+    let mut broken = 0;
+    for Rule { what, work, than, most } in RULES {
+        let ratio = instructions(work)? / instructions(than)?;
+        let verdict = if ratio <= most { "" } else { ": TOO MANY" };
+        println!("{what}: {ratio:.2} x the instructions, at most {most:.2}{verdict}");
+        broken += u32::from(ratio > most);
+    }
+    ensure!(broken == 0, "{broken} of {} costs have grown", RULES.len());
+    Ok(())
+}
+
+/// Of one piece of work.
+fn instructions(work: &str) -> anyhow::Result<f64> {
+    let (few, many) = (counted(work, FEW)?, counted(work, MANY)?);
+    ensure!(many > few, "{work} does nothing");
+    Ok((many - few) as f64 / f64::from(MANY - FEW))
+}
+
+fn counted(work: &str, times: u32) -> anyhow::Result<u64> {
+    let log = target().join(format!("guard-{work}-{times}.log"));
+    let runner = format!(
+        "target.'cfg(unix)'.runner=['valgrind','--tool=callgrind','--callgrind-out-file=/dev/null','--log-file={}']",
+        log.display()
+    );
+    let mut cargo = Command::new("cargo");
+    cargo.args(["--config", &runner, "test", "--quiet", "--workspace", "--bench", "guard", "--", work]);
+    quietly(&format!("counting the instructions of {work}"), 5 * MINUTE, cargo.arg(times.to_string()))?;
+    let text = std::fs::read_to_string(&log).with_context(|| log.display().to_string())?;
+    let collected = text.lines().find_map(|line| line.split_once("Collected : "));
+    let Some(Ok(count)) = collected.map(|(_, count)| count.trim().parse()) else {
+        bail!("valgrind says no count: see {}", log.display())
+    };
+    Ok(count)
+}
