@@ -1,5 +1,5 @@
-//! Many clients on one gateway, which runs as a process of its own: what slow clients do to the
-//! others, how a crowd that comes at once gets its boards, and what a connection costs.
+//! What slow clients and a flood of sign-ins do to a gateway's other clients. The gateway is a process of
+//! its own.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that meets the unexpected fails")]
 
@@ -17,7 +17,7 @@ use std::{
     process::{Child, Command, Stdio},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -33,7 +33,7 @@ use tempfile::TempDir;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpSocket, TcpStream},
-    task::{AbortHandle, JoinSet},
+    task::JoinSet,
     time::{Instant, Sleep},
 };
 use tokio_util::sync::CancellationToken;
@@ -42,8 +42,6 @@ const REGION: Region = Region::Eu;
 const EVENTS: u32 = 100;
 /// Of a region, together 200 a second.
 const STEPS_A_SECOND: u64 = 20;
-/// Milliseconds between steps while the crowd comes.
-const CROWD_PAUSE: u64 = 500;
 const CHANGES_A_STEP: usize = 10;
 const CLIENTS: usize = 900;
 /// One in so many mirrors the board and measures; the others read.
@@ -52,7 +50,6 @@ const SLOW: usize = 50;
 const BYTES_A_SECOND: usize = 2_048;
 const STOPS_FOR: Duration = Duration::from_secs(15);
 const READS_FOR: Duration = Duration::from_secs(5);
-const CROWD: usize = 5_000;
 const SIGN_INS: usize = 200;
 
 fn main() {
@@ -67,24 +64,18 @@ fn main() {
         }
         gateway.is_ready().await;
 
-        idle(&gateway).await;
         let history = author.history.clone();
         let stop = CancellationToken::new();
         let stopped = stop.clone();
-        // A crowd of five thousand with two hundred updates a second each is more than two cores can read.
-        let pause = Arc::new(AtomicU64::new(CROWD_PAUSE));
-        let slowly = pause.clone();
         let writing = tokio::spawn(async move {
             while !stopped.is_cancelled() {
-                tokio::time::sleep(Duration::from_millis(slowly.load(Ordering::Relaxed))).await;
+                tokio::time::sleep(Duration::from_millis(1_000 / STEPS_A_SECOND)).await;
                 let moves = (0..CHANGES_A_STEP).filter_map(|_| author.draw_move(&mut random)).collect();
                 author.step(moves).await;
             }
         });
         sign_ins(&gateway).await;
-        let board = crowd(&gateway).await;
-        pause.store(1_000 / STEPS_A_SECOND, Ordering::Relaxed);
-        slow(&gateway, history, minutes, board, async move || {
+        slow(&gateway, history, minutes, async move || {
             stop.cancel();
             writing.await.unwrap();
         })
@@ -145,17 +136,6 @@ impl Gateway {
         buckets.iter().find(|(_, count)| *count == all).map_or(f64::NAN, |(le, _)| le * 1e3)
     }
 
-    /// Seconds of CPU that it has used, and frames that it has sent.
-    async fn spent(&self) -> (f64, f64) {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        // After the name, which may hold anything; in ticks of a hundredth of a second.
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-        let ticks: f64 = fields[11..13].iter().map(|field| field.parse::<f64>().unwrap()).sum();
-        let metrics = self.get(&self.admin, "/metrics").await.unwrap();
-        let frames = metrics.lines().filter(|line| line.starts_with("toteboard_gateway_frames_total"));
-        (ticks / 100.0, frames.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum())
-    }
-
     /// Bytes of memory in use.
     fn resident(&self) -> i64 {
         let statm = fs::read_to_string(format!("/proc/{}/statm", self.child.id())).unwrap();
@@ -209,88 +189,6 @@ fn auth(regions: &[Region]) -> serde_json::Value {
     json!({ "token": guest::TOKEN, "regions": regions })
 }
 
-/// What a connection costs that gets nothing.
-async fn idle(gateway: &Gateway) {
-    let connect = async |count: usize| {
-        let mut clients = Vec::new();
-        for _ in 0..count {
-            clients.push(Client::connect(&gateway.address, &auth(&[])).await.unwrap());
-        }
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        clients
-    };
-    // The first ones pay for what is made once.
-    let first = connect(500).await;
-    let before = gateway.resident();
-    let more = connect(2_000).await;
-    let each = (gateway.resident() - before) as f64 / more.len() as f64;
-    println!("idle: {:.1} KB of resident memory a connection", each / 1024.0);
-    drop((first, more));
-    tokio::time::sleep(Duration::from_secs(2)).await;
-}
-
-/// All at once: until everybody has the board, while it goes on changing.
-async fn crowd(gateway: &Gateway) -> usize {
-    let size = Arc::new(AtomicUsize::new(0));
-    let before = gateway.resident();
-    let mut crowd = JoinSet::new();
-    let began = Instant::now();
-    for _ in 0..CROWD {
-        let (address, size) = (gateway.address.clone(), size.clone());
-        crowd.spawn(async move {
-            let mut client = Client::connect(&address, &auth(&[REGION])).await.unwrap();
-            let mut bytes = 0;
-            loop {
-                if let Said::Event { name, payload } = client.next().await.unwrap()
-                    && name == "snapshot"
-                {
-                    bytes += payload.len();
-                    // In parts, of which the last has no other after it.
-                    let number = |field: &str| {
-                        let rest = &payload[payload.find(field)? + field.len()..];
-                        rest[..rest.find(|c: char| !c.is_ascii_digit())?].parse::<u32>().ok()
-                    };
-                    if number("\"part\":") == number("\"parts\":") {
-                        size.fetch_max(bytes, Ordering::Relaxed);
-                        break;
-                    }
-                }
-            }
-            let took = began.elapsed();
-            // It stays, and reads what comes.
-            let reading = tokio::spawn(async move { while client.next().await.is_ok() {} });
-            (took, reading.abort_handle())
-        });
-    }
-    let mut took = Vec::new();
-    let mut clients = Vec::new();
-    let mut most = 0;
-    while !crowd.is_empty() {
-        tokio::select! {
-            Some(joined) = crowd.join_next() => {
-                let (time, client) = joined.unwrap();
-                took.push(time);
-                clients.push(client);
-            }
-            () = tokio::time::sleep(Duration::from_millis(20)) => {}
-        }
-        most = most.max(gateway.resident() - before);
-    }
-    took.sort_unstable();
-    println!(
-        "crowd: {CROWD} at once, a board of {} KB: half have it after {:.2} s, all after {:.2} s; memory at most {:.0} MB more; \
-         ticks at most {:.0} ms late",
-        size.load(Ordering::Relaxed) / 1024,
-        took[took.len() / 2].as_secs_f64(),
-        took.last().unwrap().as_secs_f64(),
-        most as f64 / 1e6,
-        gateway.latest_tick().await,
-    );
-    clients.iter().for_each(AbortHandle::abort);
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    size.load(Ordering::Relaxed)
-}
-
 struct Load {
     address: String,
     history: History,
@@ -301,7 +199,7 @@ struct Load {
     calm: CancellationToken,
 }
 
-async fn slow(gateway: &Gateway, history: History, minutes: f64, board: usize, end_writing: impl AsyncFnOnce()) {
+async fn slow(gateway: &Gateway, history: History, minutes: f64, end_writing: impl AsyncFnOnce()) {
     let load = Arc::new(Load {
         address: gateway.address.clone(),
         history,
@@ -318,14 +216,7 @@ async fn slow(gateway: &Gateway, history: History, minutes: f64, board: usize, e
         };
     }
     tokio::time::sleep(Duration::from_secs(10)).await;
-    let (cpu_before, frames_before) = gateway.spent().await;
     let alone = p99(&load, Duration::from_secs_f64(minutes * 30.0)).await;
-    let (cpu, frames) = gateway.spent().await;
-    println!(
-        "cost: {:.1} CPU seconds a million frames, {:.0} frames a second to {CLIENTS} clients",
-        (cpu - cpu_before) / (frames - frames_before) * 1e6,
-        (frames - frames_before) / (minutes * 30.0)
-    );
     let before = gateway.resident();
     for n in 0..2 * SLOW {
         let load = load.clone();
@@ -348,9 +239,9 @@ async fn slow(gateway: &Gateway, history: History, minutes: f64, board: usize, e
         f64::from(beside) / f64::from(alone)
     );
     println!(
-        "slow: the gateway's memory grew by {:.1} MB, a hundred boards are {:.1} MB",
+        "slow: the gateway's memory grew by {:.1} MB, {:.0} KB for each of them",
         grown as f64 / 1e6,
-        100.0 * board as f64 / 1e6
+        grown as f64 / 1e3 / (2 * SLOW) as f64
     );
     println!(
         "slow: {} disconnected; {exact} of {} ended well, all slow ones and the sample with exactly the board",

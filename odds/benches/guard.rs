@@ -37,7 +37,7 @@ fn main() {
 /// state that a client can be at.
 fn apply(events: usize, times: u64) {
     let mut board = board(events);
-    let values = [1, 2, 3].map(|version| record(version));
+    let values = [1, 2, 3].map(record);
     for n in 0..times {
         let (id, image) = Image::from_json(values[n as usize % 3].as_bytes()).unwrap();
         board.set(&id, &image);
@@ -49,7 +49,7 @@ fn apply(events: usize, times: u64) {
 /// The yardstick: the same values just parsed.
 fn parse(times: u64) {
     board(LARGE);
-    let values = [1, 2, 3].map(|version| record(version));
+    let values = [1, 2, 3].map(record);
     for n in 0..times {
         black_box(serde_json::from_str::<serde_json::Value>(&values[n as usize % 3]).unwrap());
     }

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    net::{Ipv4Addr, SocketAddr},
     path::Path,
     time::{Duration, Instant},
 };
@@ -11,7 +10,7 @@ use anyhow::bail;
 use kafka::KafkaSettings;
 use odds::Region;
 
-use crate::{POLL_SPEED, Part};
+use crate::{POLL_SPEED, Part, free_address};
 
 /// Two producers for each region.
 #[derive(Debug)]
@@ -23,7 +22,7 @@ pub struct Fleet {
 struct Member {
     region: Region,
     part: Part,
-    admin: SocketAddr,
+    admin: String,
 }
 
 impl Member {
@@ -40,8 +39,7 @@ impl Fleet {
         let mut members = Vec::new();
         for region in Region::ALL {
             for n in 0..2 {
-                // A port that is free now is free in a moment, too.
-                let admin = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+                let admin = free_address()?;
                 let mut command: Vec<String> = vec![
                     binaries.join("producer").display().to_string(),
                     format!("--region={region}"),

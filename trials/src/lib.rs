@@ -1,9 +1,14 @@
-//! What the trials share: `soak` on the embedded cluster, `drill` on real engines.
+//! What the trials share: `soak` on the embedded cluster, `drill` on real engines, and `race` beside others.
 
+mod account;
 mod engines;
 mod fleet;
+pub mod race;
 mod watcher;
 
+use std::net::{Ipv4Addr, TcpListener};
+
+pub use account::token;
 pub use engines::{Engine, Engines, Part, Recipe};
 pub use fleet::Fleet;
 pub use watcher::{Seen, Watcher};
@@ -12,3 +17,8 @@ pub use watcher::{Seen, Watcher};
 pub const SPEED: f64 = 20.0;
 /// How much more often than in reality it is polled.
 pub const POLL_SPEED: f64 = 60.0;
+
+/// On loopback. A port that is free now is free in a moment, too.
+pub fn free_address() -> std::io::Result<String> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.to_string())
+}

@@ -135,7 +135,7 @@ pub(crate) fn python(requirements: &Path, name: &str) -> anyhow::Result<PathBuf>
 }
 
 /// What it takes to look at the page, and the browser to do it with.
-fn page_tests(no_install: bool) -> anyhow::Result<&'static str> {
+pub(crate) fn page_tests(no_install: bool) -> anyhow::Result<&'static str> {
     prerequisites::ensure(prerequisites::BROWSER, no_install)?;
     let mut npm = Command::new("npm");
     npm.args(["ci", "--no-audit", "--no-fund", "--silent"]).current_dir(root().join("web/e2e"));
@@ -198,25 +198,6 @@ fn fuzz(no_install: bool) -> anyhow::Result<()> {
         // The stable compiler has what it takes, but wants to be asked.
         cargo.env("RUSTC_BOOTSTRAP", "1").env_remove("CARGO_TARGET_DIR");
         step(&format!("fuzzing {target}"), 20 * MINUTE, &mut cargo)?;
-    }
-    Ok(())
-}
-
-pub(crate) fn bench(no_install: bool) -> anyhow::Result<()> {
-    prerequisites::ensure(prerequisites::BUILD, no_install)?;
-    let page = page::build(no_install)?;
-    let chromium = page_tests(no_install)?;
-    let benches = [
-        ("toteboard-odds", "board"),
-        ("toteboard-producers", "poll_plan"),
-        ("toteboard-gateway", "clients"),
-        ("toteboard-gateway", "page"),
-    ];
-    for (package, bench) in benches {
-        let mut cargo = Command::new("cargo");
-        cargo.args(["bench", "--quiet", "--package", package, "--bench", bench]);
-        cargo.env("PAGE", &page).env("CHROMIUM", chromium);
-        step(bench, 45 * MINUTE, &mut cargo)?;
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! What a developer types: `cargo xtask <command>`.
 
+mod bench;
 mod commands;
 mod coverage;
 mod engines;
@@ -41,7 +42,7 @@ enum Command {
     /// stall and change their minds; then a minute of fuzzing for each kind of input.
     Soak(commands::Soak),
     /// Prints what things cost, beside a peer or a limit.
-    Bench,
+    Bench(bench::Bench),
     /// Counts the instructions that the board takes, and fails if they have grown.
     Guard,
     /// Prints how much of each crate the tests run, line by line.
@@ -76,7 +77,7 @@ fn execute() -> anyhow::Result<()> {
         }
         Command::Test(test) => test.execute(no_install),
         Command::Soak(soak) => soak.execute(no_install),
-        Command::Bench => commands::bench(no_install),
+        Command::Bench(bench) => bench.execute(no_install),
         Command::Guard => {
             prerequisites::ensure(prerequisites::BUILD, no_install)?;
             guard::guard(no_install)

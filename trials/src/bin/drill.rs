@@ -21,17 +21,15 @@ use kafka::{KafkaSettings, Property};
 use odds::{Live, News, Region};
 use process::{Lifecycle, LogSettings};
 use producers::simulator::{Shown, Simulator, SimulatorSettings};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::{net::TcpListener, sync::watch};
-use trials::{Engine, Engines, Fleet, Part, SPEED, Watcher};
+use trials::{Engine, Engines, Fleet, Part, SPEED, Watcher, free_address, token};
 
 const CLIENTS: usize = 6;
 /// For what comes by itself: other leaders, another assignment, a reconnect.
 const RECOVERS_WITHIN: Duration = Duration::from_secs(120);
 /// How long something stays dead.
 const DEAD_FOR: Duration = Duration::from_secs(8);
-const NAME: &str = "drill";
-const PASSWORD: &str = "nine loud badgers";
 
 /// Kills what it started, one after the other, and checks that nothing is lost.
 #[derive(Debug, Parser)]
@@ -278,7 +276,7 @@ impl Parts {
     }
 
     fn gateway(&self, name: &str, store: &str) -> anyhow::Result<Gateway> {
-        let address = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.to_string();
+        let address = free_address()?;
         let command = vec![
             self.binaries.join("gateway").display().to_string(),
             format!("--instance={name}"),
@@ -306,22 +304,6 @@ impl Gateway {
 }
 
 /// An account of its own, and a token of that.
-async fn token(address: &str) -> anyhow::Result<String> {
-    let http = reqwest::Client::new();
-    let origin = format!("http://{address}");
-    let body = json!({ "name": NAME, "password": PASSWORD });
-    let post = |path: &str, body: &Value| {
-        let request = http.post(format!("{origin}{path}")).header("origin", &origin);
-        request.header("content-type", "application/json").body(body.to_string())
-    };
-    let registered = post("/api/register", &body).send().await?.error_for_status()?;
-    let cookie = registered.headers().get("set-cookie").context("no session")?.to_str()?;
-    let cookie = cookie.split(';').next().unwrap_or_default().to_owned();
-    let made = post("/api/tokens", &json!({ "name": "drill" })).header("cookie", cookie).send().await?;
-    let made: Value = serde_json::from_str(&made.error_for_status()?.text().await?)?;
-    Ok(made["token"].as_str().context("no token")?.to_owned())
-}
-
 async fn me(address: &str, token: &str) -> anyhow::Result<u16> {
     let asked = reqwest::Client::new().get(format!("http://{address}/api/me")).bearer_auth(token).send().await?;
     Ok(asked.status().as_u16())

@@ -1,0 +1,81 @@
+//! A consumer that does nothing but read the region's topic, as fast as Kafka lets it.
+
+use std::collections::HashMap;
+
+use kafka::{Role, topic_of};
+use rdkafka::{
+    Message, Offset, TopicPartitionList,
+    consumer::{Consumer, StreamConsumer},
+};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    author::{Times, newest_step},
+    micros,
+    server::Ground,
+};
+
+#[derive(Debug)]
+pub struct Bare {
+    task: JoinHandle<anyhow::Result<HashMap<u64, Whole>>>,
+    stop: CancellationToken,
+}
+
+/// When all of a step's records were there, and when its first marker was.
+#[derive(Clone, Copy, Debug, Default)]
+struct Whole {
+    records: u64,
+    marker: Option<u64>,
+}
+
+impl Bare {
+    pub fn start(ground: &Ground) -> anyhow::Result<Self> {
+        // As the gateway's own consumers.
+        let defaults = [("group.id", "race-bare"), ("enable.auto.commit", "false")];
+        let consumer: StreamConsumer = ground.kafka.client(Role::Consumer, &defaults).create()?;
+        let topic = topic_of(ground.region);
+        let mut assignment = TopicPartitionList::new();
+        let planned = kafka::plan().into_iter().find(|planned| planned.name == topic);
+        for partition in 0..planned.map_or(1, |planned| planned.partitions) {
+            assignment.add_partition_offset(topic, partition, Offset::End)?;
+        }
+        consumer.assign(&assignment)?;
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let task = tokio::spawn(async move {
+            let mut steps: HashMap<u64, Whole> = HashMap::new();
+            let mut newest = 0;
+            loop {
+                let message = tokio::select! {
+                    () = stopped.cancelled() => return Ok(steps),
+                    message = consumer.recv() => message?,
+                };
+                let at = micros();
+                if message.key().is_some_and(|key| key.starts_with(b"~")) {
+                    if let Some(step) = steps.get_mut(&newest) {
+                        step.marker.get_or_insert(at);
+                    }
+                } else if let Some(step) = message.payload_view::<str>().and_then(Result::ok).and_then(newest_step) {
+                    newest = newest.max(step);
+                    steps.entry(step).or_default().records = at;
+                }
+            }
+        });
+        Ok(Self { task, stop })
+    }
+
+    /// How long steps took, in microseconds, sorted: their records, and their first marker.
+    pub async fn stop(self, times: &Times) -> anyhow::Result<(Vec<u64>, Vec<u64>)> {
+        self.stop.cancel();
+        let (mut records, mut markers) = (Vec::new(), Vec::new());
+        for (step, whole) in self.task.await?? {
+            let Some(handed) = times.of(step) else { continue };
+            records.push(whole.records.saturating_sub(handed));
+            markers.extend(whole.marker.map(|at| at.saturating_sub(handed)));
+        }
+        records.sort_unstable();
+        markers.sort_unstable();
+        Ok((records, markers))
+    }
+}

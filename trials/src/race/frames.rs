@@ -1,0 +1,85 @@
+//! What a server says over a websocket, read with as little work as can be: thousands of these share
+//! the machine with what is measured.
+
+const TEXT: u8 = 1;
+
+/// Cuts a stream of bytes into text frames. Frames of servers are not masked; those in parts are not
+/// expected.
+#[derive(Debug)]
+pub struct FrameReader {
+    header: [u8; 10],
+    have: usize,
+    left: u64,
+    length: usize,
+    /// The beginning of the payload.
+    kept: Vec<u8>,
+    keep: usize,
+}
+
+impl FrameReader {
+    /// Keeps so much of each payload.
+    pub fn keeping(keep: usize) -> Self {
+        Self { header: [0; 10], have: 0, left: 0, length: 0, kept: Vec::new(), keep }
+    }
+
+    /// Takes the next bytes. Tells of each text frame that ends in them: its payload's beginning, and
+    /// the payload's length.
+    pub fn take(&mut self, mut bytes: &[u8], mut told: impl FnMut(&[u8], usize)) {
+        while let Some(&first) = bytes.first() {
+            if self.left == 0 {
+                self.header[self.have] = first;
+                self.have += 1;
+                bytes = &bytes[1..];
+                let Some(length) = length(&self.header[..self.have]) else { continue };
+                self.left = length;
+                self.length = usize::try_from(length).unwrap_or(usize::MAX);
+                self.kept.clear();
+                if length > 0 {
+                    continue;
+                }
+            } else {
+                let now = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
+                let room = self.keep.saturating_sub(self.kept.len()).min(now);
+                self.kept.extend_from_slice(&bytes[..room]);
+                bytes = &bytes[now..];
+                self.left -= now as u64;
+            }
+            if self.left == 0 {
+                if self.header[0] & 0x0f == TEXT {
+                    told(&self.kept, self.length);
+                }
+                self.have = 0;
+            }
+        }
+    }
+}
+
+fn length(header: &[u8]) -> Option<u64> {
+    match header.get(1)? {
+        126 => Some(u64::from(u16::from_be_bytes(header.get(2..4)?.try_into().ok()?))),
+        127 => Some(u64::from_be_bytes(header.get(2..10)?.try_into().ok()?)),
+        short => Some(u64::from(*short)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_told_however_the_bytes_are_cut() {
+        let mut bytes = vec![0x81, 2, b'h', b'i', 0x89, 0, 0x81, 0, 0x81, 126, 1, 0];
+        bytes.extend([b'x'; 256]);
+        bytes.extend([0x81, 127, 0, 0, 0, 0, 0, 1, 0x11, 0x70]);
+        bytes.extend([b'y'; 70_000]);
+        for size in [1, 2, 3, 100, bytes.len()] {
+            let mut told = Vec::new();
+            let mut reader = FrameReader::keeping(4);
+            for part in bytes.chunks(size) {
+                reader.take(part, |kept, length| told.push((kept.to_vec(), length)));
+            }
+            let expected: [(&[u8], usize); 4] = [(b"hi", 2), (b"", 0), (b"xxxx", 256), (b"yyyy", 70_000)];
+            assert!(told.iter().map(|(kept, length)| (&kept[..], *length)).eq(expected), "in pieces of {size}");
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! The gateway beside others who do the same work, in the same run and on the same machine.
+
+mod author;
+mod bare;
+mod cost;
+mod crowd;
+mod frames;
+mod replay;
+mod run;
+mod server;
+
+pub use author::{Author, Times, Writing, newest_step};
+pub use bare::Bare;
+pub use crowd::{Crowd, Goal, Joined, Order, Report, Size};
+pub use frames::FrameReader;
+pub use replay::{Frames, Recorder, Replaying};
+pub use run::{Run, quantile, watch};
+pub use server::{Ground, Kind, Server};
+
+/// The time, the same for all processes of a machine.
+#[expect(clippy::disallowed_methods, reason = "milliseconds are too coarse to tell who is faster")]
+pub fn micros() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}

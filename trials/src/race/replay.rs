@@ -1,0 +1,86 @@
+//! What the gateway sends, recorded, and handed to those who make no frames of their own.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use client::{Client, Said};
+use tokio::{task::JoinHandle, time::Instant};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+
+use super::{
+    author::{Times, newest_step},
+    server::{Publisher, Server},
+};
+
+/// Packets as they are sent, each with when it came, counted from the first.
+pub type Frames = Arc<Vec<(Duration, String)>>;
+
+/// A client of the gateway that writes down what it gets.
+#[derive(Debug)]
+pub struct Recorder {
+    frames: Arc<Mutex<Vec<(Duration, String)>>>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Recorder {
+    pub async fn start(server: &Server) -> anyhow::Result<Self> {
+        let mut client = Client::connect(server.address(), &server.auth(&[server.region()])).await?;
+        let frames = Arc::<Mutex<Vec<(Duration, String)>>>::default();
+        let noted = frames.clone();
+        let task = AbortOnDropHandle::new(tokio::spawn(async move {
+            let mut first = None;
+            while let Ok(said) = client.next().await {
+                if let Said::Event { name, payload } = said
+                    && name == "odds"
+                {
+                    let packet = format!(r#"42["odds",{payload}]"#);
+                    let since = first.get_or_insert_with(Instant::now).elapsed();
+                    noted.lock().expect("nobody panics while holding it").push((since, packet));
+                }
+            }
+        }));
+        Ok(Self { frames, _task: task })
+    }
+
+    pub fn stop(self) -> Frames {
+        Arc::new(std::mem::take(&mut *self.frames.lock().expect("nobody panics while holding it")))
+    }
+}
+
+/// Hands over frame by frame, at the pace at which they came.
+#[derive(Debug)]
+pub struct Replaying {
+    task: JoinHandle<anyhow::Result<Times>>,
+    stop: CancellationToken,
+}
+
+impl Replaying {
+    pub fn start(mut publisher: Publisher, frames: Frames) -> Self {
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let task = tokio::spawn(async move {
+            let times = Times::default();
+            let begin = Instant::now();
+            for (since, frame) in frames.iter() {
+                tokio::time::sleep_until(begin + *since).await;
+                if stopped.is_cancelled() {
+                    break;
+                }
+                if let Some(step) = newest_step(frame) {
+                    times.note(step);
+                }
+                publisher.hand(frame).await?;
+            }
+            Ok(times)
+        });
+        Self { task, stop }
+    }
+
+    /// When each step was handed over.
+    pub async fn stop(self) -> anyhow::Result<Times> {
+        self.stop.cancel();
+        self.task.await?
+    }
+}

@@ -1,0 +1,179 @@
+//! One server with a crowd of clients, watched for a while, and what that comes to.
+
+use std::time::Duration;
+
+use super::{
+    author::Times,
+    cost::cpu_seconds,
+    crowd::{Crowd, Report},
+    server::Server,
+};
+
+/// Before anything is counted.
+const WARM_UP: Duration = Duration::from_secs(4);
+
+/// What was counted, before it is known when each step was handed to Kafka.
+#[derive(Debug)]
+pub struct Watched {
+    clients: usize,
+    seconds: f64,
+    cpu: f64,
+    crowd_cpu: f64,
+    memory: f64,
+    latest_tick: Option<f64>,
+    report: Report,
+}
+
+pub async fn watch(server: &Server, crowd: &mut Crowd, window: Duration) -> anyhow::Result<Watched> {
+    tokio::time::sleep(WARM_UP).await;
+    crowd.begin().await?;
+    let crowd_pid = crowd.pid()?;
+    let (cpu, crowd_cpu) = (server.cpu_seconds()?, cpu_seconds(crowd_pid)?);
+    tokio::time::sleep(window).await;
+    let cpu = server.cpu_seconds()? - cpu;
+    let crowd_cpu = cpu_seconds(crowd_pid)? - crowd_cpu;
+    let report = crowd.end().await?;
+    let clients = crowd.size.clients;
+    let latest_tick = server.latest_tick().await?;
+    Ok(Watched {
+        clients,
+        latest_tick,
+        seconds: window.as_secs_f64(),
+        cpu,
+        crowd_cpu,
+        memory: server.memory()?,
+        report,
+    })
+}
+
+impl Watched {
+    /// Each step having so many changes, and the server having had so much memory without clients.
+    pub fn run(self, times: &Times, changes: usize, memory: f64) -> Run {
+        let mut latencies = Vec::new();
+        let mut steps = 0;
+        for seen in &self.report.seen {
+            for pair in seen.windows(2) {
+                let ((before, _), (step, at)) = (pair[0], pair[1]);
+                // A frame is the news of every step since the last.
+                let news = (before + 1..=step).filter_map(|step| times.of(step));
+                latencies.extend(news.map(|handed| at.saturating_sub(handed)));
+            }
+            if let (Some(first), Some(last)) = (seen.first(), seen.last()) {
+                steps += last.0.saturating_sub(first.0);
+            }
+        }
+        latencies.sort_unstable();
+        let each = steps as f64 * changes as f64 / self.report.seen.len().max(1) as f64;
+        Run {
+            clients: self.clients,
+            seconds: self.seconds,
+            cpu: self.cpu,
+            crowd_cpu: self.crowd_cpu,
+            frames: self.report.frames as f64,
+            bytes: self.report.bytes as f64,
+            updates: each * self.clients as f64,
+            latencies,
+            memory: self.memory - memory,
+            latest_tick: self.latest_tick,
+            lost: self.report.lost,
+        }
+    }
+}
+
+/// What was seen of one server while it was measured, once or several times.
+#[derive(Clone, Debug, Default)]
+pub struct Run {
+    pub clients: usize,
+    pub seconds: f64,
+    pub cpu: f64,
+    pub crowd_cpu: f64,
+    pub frames: f64,
+    pub bytes: f64,
+    /// Odds that moved, times the clients who know of it.
+    pub updates: f64,
+    /// From Kafka to clients that watch, in microseconds, sorted.
+    pub latencies: Vec<u64>,
+    /// More than without clients.
+    pub memory: f64,
+    /// How late a tick was at most, in milliseconds, where there are ticks that are counted.
+    pub latest_tick: Option<f64>,
+    pub lost: usize,
+}
+
+impl Run {
+    pub fn add(&mut self, other: Self) {
+        self.clients = other.clients;
+        self.seconds += other.seconds;
+        self.cpu += other.cpu;
+        self.crowd_cpu += other.crowd_cpu;
+        self.frames += other.frames;
+        self.bytes += other.bytes;
+        self.updates += other.updates;
+        self.latencies.extend(other.latencies);
+        self.latencies.sort_unstable();
+        self.memory = self.memory.max(other.memory);
+        self.latest_tick = self.latest_tick.into_iter().chain(other.latest_tick).reduce(f64::max);
+        self.lost += other.lost;
+    }
+
+    /// Updates delivered for each second of the server's processor.
+    pub fn per_cpu_second(&self) -> f64 {
+        self.updates / self.cpu
+    }
+
+    /// Seconds of the server's processor.
+    pub fn per_million_frames(&self) -> f64 {
+        self.cpu / self.frames * 1e6
+    }
+
+    /// In milliseconds.
+    pub fn latency(&self, part: f64) -> f64 {
+        quantile(&self.latencies, part)
+    }
+
+    pub fn shown(&self) -> String {
+        let lost = if self.lost > 0 { format!(", {} LOST", self.lost) } else { String::new() };
+        let late = self.latest_tick.map(|late| format!(", ticks at most {late:.0} ms late")).unwrap_or_default();
+        format!(
+            "{:.0} updates a CPU second, {:.1} CPU s a million frames of {:.0} bytes, {:.0} bytes an update; \
+             p50 {:.0} ms, p99 {:.0}, longest {:.0}{late}; {:.1} KB a client; {:.2} cores and {:.2} of the clients{lost}",
+            self.per_cpu_second(),
+            self.per_million_frames(),
+            self.bytes / self.frames,
+            self.bytes / self.updates,
+            self.latency(0.5),
+            self.latency(0.99),
+            self.latency(1.0),
+            self.memory / 1024.0 / self.clients.max(1) as f64,
+            self.cpu / self.seconds,
+            self.crowd_cpu / self.seconds,
+        )
+    }
+}
+
+/// Of sorted microseconds, in milliseconds.
+pub fn quantile(sorted: &[u64], part: f64) -> f64 {
+    let at = (sorted.len().saturating_sub(1)) as f64 * part;
+    sorted.get(at as usize).map_or(f64::NAN, |micros| *micros as f64 / 1e3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_is_the_news_of_every_step_since_the_last() {
+        let times = Times::default();
+        (1..=4).for_each(|step| times.note(step));
+        let begun = times.of(4).unwrap();
+        let seen = vec![vec![(1, begun), (3, begun + 7_000), (4, begun + 9_000)]];
+        let report = Report { frames: 3, bytes: 300, seen, lost: 0 };
+        let watched =
+            Watched { clients: 10, seconds: 1.0, cpu: 0.5, crowd_cpu: 0.0, memory: 0.0, latest_tick: None, report };
+        let run = watched.run(&times, 5, 0.0);
+        assert_eq!(run.latencies.len(), 3, "of steps 2, 3 and 4");
+        assert!(run.latency(1.0) >= 9.0 && run.latency(0.0) >= 7.0);
+        assert_eq!(run.updates, 3.0 * 5.0 * 10.0);
+        assert_eq!(run.per_cpu_second(), 300.0);
+    }
+}

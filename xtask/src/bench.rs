@@ -1,0 +1,95 @@
+//! What things cost. All of it is compiled for release, once.
+
+use std::process::Command;
+
+use clap::{Args, ValueEnum};
+
+use crate::{
+    commands::page_tests,
+    page, prerequisites, root,
+    steps::{MINUTE, step},
+    target,
+};
+
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    /// Only these; all if none is named.
+    #[arg(value_name = "WHAT")]
+    what: Vec<What>,
+
+    /// For how many seconds each server is measured, each time.
+    #[arg(long, value_name = "SECONDS", default_value_t = 15)]
+    seconds: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum What {
+    /// The gateway beside peers: frames, connections, crowds, latency.
+    Race,
+    /// A board of a million quotes.
+    Board,
+    /// A day of polling, in credits.
+    PollPlan,
+    /// What slow clients and a flood of sign-ins do to the others.
+    Slow,
+    /// The page in Chromium: frames a second.
+    Page,
+}
+
+impl Bench {
+    pub(crate) fn execute(self, no_install: bool) -> anyhow::Result<()> {
+        prerequisites::ensure(prerequisites::BUILD, no_install)?;
+        let all = What::value_variants();
+        let what = if self.what.is_empty() { all } else { &self.what };
+        for what in what {
+            match what {
+                What::Race => race(self.seconds, no_install)?,
+                What::Board => bench("board", &mut cargo())?,
+                What::PollPlan => bench("poll_plan", &mut cargo())?,
+                What::Slow => bench("slow", &mut cargo())?,
+                What::Page => {
+                    let page = page::build(no_install)?;
+                    let chromium = page_tests(no_install)?;
+                    bench("page", cargo().env("PAGE", page).env("CHROMIUM", chromium))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn cargo() -> Command {
+    Command::new("cargo")
+}
+
+/// The same packages together each time, so that no dependency is built twice.
+fn bench(name: &str, cargo: &mut Command) -> anyhow::Result<()> {
+    step(name, 60 * MINUTE, cargo.args(["bench", "--quiet", "--workspace", "--bench", name]))
+}
+
+fn race(seconds: u32, no_install: bool) -> anyhow::Result<()> {
+    prerequisites::ensure(prerequisites::NODE, no_install)?;
+    let nchan = prerequisites::ensure(prerequisites::NCHAN, no_install);
+    if let Err(missing) = &nchan {
+        eprintln!("without nchan: {missing:#}");
+    }
+    let peers = root().join("trials/peers");
+    let mut npm = Command::new("npm");
+    npm.args(["ci", "--no-audit", "--no-fund", "--silent"]).current_dir(peers.join("node"));
+    step("npm packages of the peers", 10 * MINUTE, &mut npm)?;
+    let mut build = cargo();
+    build.args(["build", "--release", "--workspace"]);
+    for name in ["gateway", "race", "crowd", "floor"] {
+        build.args(["--bin", name]);
+    }
+    step("compiling for release", 60 * MINUTE, &mut build)?;
+    let binaries = target().join("release");
+    let folder = target().join("race");
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder)?;
+    }
+    let mut race = Command::new(binaries.join("race"));
+    race.arg("--binaries").arg(&binaries).arg("--peers").arg(&peers).arg("--folder").arg(&folder);
+    race.arg("--seconds").arg(seconds.to_string()).args(nchan.is_err().then_some("--no-nchan"));
+    step("the race", 60 * MINUTE, &mut race)
+}
