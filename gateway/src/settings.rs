@@ -35,7 +35,8 @@ pub struct GatewaySettings {
     #[arg(long, value_name = "REGION=NUMBER", value_delimiter = ',', default_values = ["us=2", "uk=2", "eu=1", "au=1"])]
     pub consumers: Vec<Consumers>,
 
-    /// What changes is collected for so many milliseconds and sent as one frame; 0: at every step.
+    /// The frames of a region are at least so many milliseconds apart, and what changes meanwhile is one
+    /// frame; 0: a frame for every step.
     #[arg(long, value_name = "MS", default_value_t = 100, value_parser = clap::value_parser!(u64).range(..=60_000))]
     pub tick: u64,
 

@@ -408,3 +408,23 @@ async fn long_polling_gets_the_same_board() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_is_gone_gives_its_place_back() {
+    let scene = Scene::set(&["--max-connections=10"]).await;
+    // A thousand connections may come beside the clients' own.
+    for n in 0..1_050 {
+        let end = Instant::now() + DEADLINE;
+        loop {
+            match Client::connect(&scene.gateway.address, &json!({ "token": TOKEN, "regions": [] })).await {
+                Ok(_) => break,
+                // Those before it may not be gone yet.
+                Err(ClientError::Refused(reason)) if reason.starts_with("too_many_connections") => {
+                    assert!(Instant::now() < end, "client {n}: {reason}");
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                Err(error) => panic!("client {n}: {error}"),
+            }
+        }
+    }
+}

@@ -9,7 +9,8 @@ use clap::Parser;
 use kafka::{Embedded, plan};
 use odds::Region;
 use trials::race::{
-    Author, Bare, Crowd, Frames, Ground, Kind, Recorder, Replaying, Run, Server, Size, Writing, micros, quantile, watch,
+    Author, Bare, Crowd, Finding, Frames, Goal, Ground, Kind, Recorder, Replaying, Run, Server, Size, Table, Writing,
+    micros, quantile, watch,
 };
 
 const REGION: Region = Region::Uk;
@@ -85,7 +86,8 @@ async fn main() -> anyhow::Result<()> {
     };
     let author = Author::start(&cluster, REGION).await?;
     let window = Duration::from_secs(settings.seconds);
-    let mut race = Race { ground, author: Some(author), window, nchan: !settings.no_nchan };
+    let mut race =
+        Race { ground, author: Some(author), window, nchan: !settings.no_nchan, table: Table::default(), alone: None };
     let all = [Leg::Updates, Leg::Frames, Leg::Idle, Leg::Growth, Leg::Crowd, Leg::Direct];
     let legs = if settings.legs.is_empty() { &all[..] } else { &settings.legs };
     for leg in legs {
@@ -98,7 +100,9 @@ async fn main() -> anyhow::Result<()> {
             Leg::Direct => race.direct().await?,
         }
     }
-    Ok(())
+    let (met, goals) = race.table.met();
+    println!("\n{}\n{met} of {goals} goals met", race.table.markdown());
+    race.table.write(&settings.folder)
 }
 
 struct Race {
@@ -107,6 +111,9 @@ struct Race {
     author: Option<Author>,
     window: Duration,
     nchan: bool,
+    table: Table,
+    /// What the gateway takes of a core for nobody, once it is known.
+    alone: Option<f64>,
 }
 
 impl Race {
@@ -145,11 +152,42 @@ impl Race {
                     runs.entry(*kind).or_default().add(run);
                 }
             }
+            let alone = self.alone().await?;
             let ours = runs[&kinds[0]].clone();
+            let sending = ours.per_million_frames_beyond(alone);
             for (kind, run) in &runs {
-                let ratio = ours.per_million_frames() / run.per_million_frames();
-                println!("{:>14}: {}; Toteboard takes {ratio:.2} x its CPU a frame", kind.to_string(), run.shown());
+                let theirs = run.per_million_frames();
+                let (ratio, all) = (sending / theirs, ours.per_million_frames() / theirs);
+                println!(
+                    "{:>14}: {}; Toteboard takes {ratio:.2} x its CPU to send a frame",
+                    kind.to_string(),
+                    run.shown()
+                );
+                let goal = match (kind, changes) {
+                    (Kind::Gateway(_), _) => continue,
+                    (Kind::Nchan, _) if (changes, name) == SMALL => Goal::AtMost(1.0),
+                    (Kind::Nchan, _) => Goal::AtMost(1.3),
+                    _ if (changes, name) == SMALL => Goal::AtMost(1.5),
+                    _ => Goal::None,
+                };
+                self.table.add(Finding {
+                    what: format!("CPU seconds to send a million frames of {name}, {} clients", SIZE.clients),
+                    ours: format!("{sending:.1}"),
+                    beside: format!("{kind}: {theirs:.1} ({all:.2} x with reading Kafka and keeping the board)"),
+                    ratio,
+                    goal,
+                });
             }
+            let one = |(kind, run): (&Kind, &Run)| match kind {
+                Kind::Gateway(_) => (kind.to_string(), sending),
+                _ => (kind.to_string(), run.per_million_frames()),
+            };
+            let title = if (changes, name) == SMALL {
+                "CPU seconds to send a million frames of 1 KB"
+            } else {
+                "CPU seconds to send a million frames of 8 KB"
+            };
+            self.table.draw(title, runs.iter().map(one).collect());
         }
         Ok(())
     }
@@ -158,64 +196,94 @@ impl Race {
         println!("\nconnections that get nothing");
         let mut kinds = vec![Kind::Gateway(TICK), Kind::Node, Kind::Floor];
         kinds.extend(self.nchan.then_some(Kind::Nchan));
+        let mut bars = Vec::new();
         for kind in kinds {
             self.author()?.publish_all().await?;
             let server = Server::start(kind, &self.ground).await?;
-            let goal = server.goal(false);
+            let target = server.target(false);
             let size = |clients| Size { clients, watching: 0, mirroring: 0 };
             // The first ones pay for what is made once.
-            let mut first = Crowd::start(&self.ground.binaries, &goal, size(500))?;
+            let mut first = Crowd::start(&self.ground.binaries, &target, size(500))?;
             first.joined().await?;
             tokio::time::sleep(Duration::from_secs(2)).await;
             let before = server.memory()?;
-            let mut more = Crowd::start(&self.ground.binaries, &goal, size(2_000))?;
+            let mut more = Crowd::start(&self.ground.binaries, &target, size(2_000))?;
             more.joined().await?;
             tokio::time::sleep(Duration::from_secs(2)).await;
             let each = (server.memory()? - before) / 2_000.0;
             println!("{:>14}: {:.1} KB a connection", kind.to_string(), each / 1024.0);
+            bars.push((kind.to_string(), each / 1024.0));
             first.leave().await?;
             more.leave().await?;
         }
+        let others: Vec<String> = bars[1..].iter().map(|(name, each)| format!("{name}: {each:.1} KB")).collect();
+        self.table.add(Finding {
+            what: "memory of a connection that gets nothing, beside 20 KB".into(),
+            ours: format!("{:.1} KB", bars[0].1),
+            beside: others.join(", "),
+            ratio: bars[0].1 / 20.0,
+            goal: Goal::AtMost(1.0),
+        });
+        self.table.draw("KB of memory for a connection that gets nothing", bars);
         Ok(())
     }
 
     async fn growth(&mut self) -> anyhow::Result<()> {
         println!("\nfrom few clients to many, 200 updates a second");
+        let alone = self.alone().await?;
+        println!("  nobody: {:.1} % of a core to read Kafka and keep the board", alone * 100.0);
         let mut recorded = Frames::default();
-        let mut fixed = 0.0;
-        for clients in [0, 100, 1_000, CROWD, 2 * CROWD] {
-            let size = Size { clients, watching: clients.min(50), mirroring: clients.min(2) };
-            let mut before = None;
-            for kind in [Kind::Gateway(TICK), Kind::Floor] {
-                if clients == 0 && kind == Kind::Floor {
-                    continue;
-                }
-                let run = self.run(kind, size, CHANGES, &mut recorded).await?;
-                if clients == 0 {
-                    fixed = run.cpu / run.seconds;
-                    println!("  nobody: {:.1} % of a core to read Kafka and keep the board", fixed * 100.0);
-                    continue;
-                }
-                let own = if kind == Kind::Floor { 0.0 } else { fixed * run.seconds };
-                println!(
-                    "{:>8} {:>10}: {}; without what it takes for nobody {:.1} s a million frames",
-                    clients,
-                    kind.to_string(),
-                    run.shown(),
-                    (run.cpu - own) / run.frames * 1e6
-                );
-                match before.replace(run.clone()) {
-                    None => {}
-                    Some(ours) => println!(
-                        "         p99 {:.0} ms, the tick and 1.5 x the floor's are {:.0} ms; {:.2} x its CPU a frame",
-                        ours.latency(0.99),
-                        f64::from(TICK) + 1.5 * run.latency(0.99),
-                        ours.per_million_frames() / run.per_million_frames()
-                    ),
-                }
+        let mut thousand = None;
+        for clients in [SIZE.clients, 100, CROWD, 2 * CROWD] {
+            let size = Size { clients, ..SIZE };
+            let ours = self.run(Kind::Gateway(TICK), size, CHANGES, &mut recorded).await?;
+            let floor = self.run(Kind::Floor, size, CHANGES, &mut recorded).await?;
+            let sending = ours.per_million_frames_beyond(alone);
+            println!("{clients:>8}  Toteboard: {}; {sending:.1} CPU s to send a million frames", ours.shown());
+            println!("{clients:>8}      floor: {}", floor.shown());
+            let flat = *thousand.get_or_insert(sending);
+            self.table.add(Finding {
+                what: format!("CPU seconds to send a million frames to {clients} clients"),
+                ours: format!("{sending:.1}"),
+                beside: format!("to {} clients: {flat:.1}; floor: {:.1}", SIZE.clients, floor.per_million_frames()),
+                ratio: sending / flat,
+                goal: Goal::None,
+            });
+            if clients == CROWD {
+                let limit = f64::from(TICK) + 1.5 * floor.latency(0.99);
+                self.table.add(Finding {
+                    what: format!("p99 from Kafka to {clients} clients, beside the tick and 1.5 x the floor's"),
+                    ours: format!("{:.0} ms", ours.latency(0.99)),
+                    beside: format!("{limit:.0} ms"),
+                    ratio: ours.latency(0.99) / limit,
+                    goal: Goal::AtMost(1.0),
+                });
+            }
+            if let Some(late) = ours.latest_tick.filter(|_| clients == 2 * CROWD) {
+                self.table.add(Finding {
+                    what: format!("the latest tick with {clients} clients, beside a tick"),
+                    ours: format!("{late:.0} ms late"),
+                    beside: format!("{TICK} ms"),
+                    ratio: late / f64::from(TICK),
+                    goal: Goal::AtMost(1.0),
+                });
             }
         }
         Ok(())
+    }
+
+    /// What the gateway takes of a core without a client: to read Kafka and to keep the board.
+    async fn alone(&mut self) -> anyhow::Result<f64> {
+        if let Some(alone) = self.alone {
+            return Ok(alone);
+        }
+        let nobody = Size { clients: 0, watching: 0, mirroring: 0 };
+        let mut all = Run::default();
+        for _ in 0..ROUNDS {
+            let mut nothing = Frames::default();
+            all.add(self.run(Kind::Gateway(TICK), nobody, CHANGES, &mut nothing).await?);
+        }
+        Ok(*self.alone.insert(all.cpu / all.seconds))
     }
 
     async fn crowd(&mut self) -> anyhow::Result<()> {
@@ -229,7 +297,7 @@ impl Race {
             tokio::time::sleep(Duration::from_secs(2)).await;
             let size = Size { clients: CROWD, watching: 0, mirroring: 0 };
             let (cpu, begun) = (server.cpu_seconds()?, micros());
-            let mut crowd = Crowd::start(&self.ground.binaries, &server.goal(true), size)?;
+            let mut crowd = Crowd::start(&self.ground.binaries, &server.target(true), size)?;
             let mut took = crowd.joined().await?.took;
             let wall = (micros() - begun) as f64 / 1e6;
             took.sort_unstable();
@@ -245,8 +313,27 @@ impl Race {
                 server.cpu_seconds()? - cpu,
             );
             match ours {
-                None => ours = Some(at(1.0)),
-                Some(ours) => println!("                Toteboard takes {:.2} x as long", ours / at(1.0)),
+                None => ours = Some((at(1.0), late)),
+                Some((ours, late)) => {
+                    println!("                Toteboard takes {:.2} x as long", ours / at(1.0));
+                    self.table.add(Finding {
+                        what: format!("seconds until {CROWD} who come at once have a board of a quarter of a megabyte"),
+                        ours: format!("{ours:.1}"),
+                        beside: format!("{kind}: {:.1}", at(1.0)),
+                        ratio: ours / at(1.0),
+                        goal: Goal::AtMost(0.5),
+                    });
+                    let late = late.unwrap_or(f64::NAN);
+                    self.table.add(Finding {
+                        what: "the latest tick meanwhile, beside two ticks".into(),
+                        ours: format!("{late:.0} ms late"),
+                        beside: format!("{} ms", 2 * TICK),
+                        ratio: late / f64::from(2 * TICK),
+                        goal: Goal::AtMost(1.0),
+                    });
+                    let bars = vec![("Toteboard".into(), ours), (kind.to_string(), at(1.0))];
+                    self.table.draw("seconds until 5,000 who come at once have their board", bars);
+                }
             }
             crowd.leave().await?;
             self.author = Some(writing.stop().await?);
@@ -269,7 +356,14 @@ impl Race {
         line("all records", &records);
         line("and the marker", &markers);
         line("Toteboard", &run.latencies);
-        println!("                p99 is {:.2} x the bare consumer's", run.latency(0.99) / quantile(&records, 0.99));
+        let (ours, bare) = (run.latency(0.99), quantile(&records, 0.99));
+        self.table.add(Finding {
+            what: "p99 from Kafka to 100 clients without a tick".into(),
+            ours: format!("{ours:.1} ms"),
+            beside: format!("a bare consumer: {bare:.1} ms"),
+            ratio: ours / bare,
+            goal: Goal::AtMost(2.0),
+        });
         Ok(())
     }
 
@@ -283,7 +377,7 @@ impl Race {
         self.author()?.publish_all().await?;
         let server = Server::start(kind, &self.ground).await?;
         let before = server.memory()?;
-        let mut crowd = Crowd::start(&self.ground.binaries, &server.goal(true), size)?;
+        let mut crowd = Crowd::start(&self.ground.binaries, &server.target(true), size)?;
         crowd.joined().await?;
         let Some(publisher) = server.publisher().await? else {
             let recorder = match kind {

@@ -18,7 +18,7 @@ const EXACT_WITHIN: Duration = Duration::from_secs(20);
 
 /// Where the clients go, and what they say there.
 #[derive(Clone, Debug)]
-pub struct Goal {
+pub struct Target {
     pub address: String,
     pub path: String,
     /// What Socket.IO is told; nothing where there is just a websocket.
@@ -76,11 +76,11 @@ pub struct Crowd {
 
 impl Crowd {
     /// All of them set out at once.
-    pub fn start(binaries: &Path, goal: &Goal, size: Size) -> anyhow::Result<Self> {
+    pub fn start(binaries: &Path, target: &Target, size: Size) -> anyhow::Result<Self> {
         let mut command = Command::new(binaries.join("crowd"));
-        command.arg(format!("--address={}", goal.address)).arg(format!("--path={}", goal.path));
-        command.args(goal.auth.iter().map(|auth| format!("--auth={auth}")));
-        command.args(goal.board.then_some("--board"));
+        command.arg(format!("--address={}", target.address)).arg(format!("--path={}", target.path));
+        command.args(target.auth.iter().map(|auth| format!("--auth={auth}")));
+        command.args(target.board.then_some("--board"));
         command.arg(format!("--clients={}", size.clients)).arg(format!("--watching={}", size.watching));
         command.arg(format!("--mirroring={}", size.mirroring));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);

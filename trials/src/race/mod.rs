@@ -6,14 +6,16 @@ mod cost;
 mod crowd;
 mod frames;
 mod replay;
+mod report;
 mod run;
 mod server;
 
 pub use author::{Author, Times, Writing, newest_step};
 pub use bare::Bare;
-pub use crowd::{Crowd, Goal, Joined, Order, Report, Size};
+pub use crowd::{Crowd, Joined, Order, Report, Size};
 pub use frames::FrameReader;
 pub use replay::{Frames, Recorder, Replaying};
+pub use report::{Finding, Goal, Table};
 pub use run::{Run, quantile, watch};
 pub use server::{Ground, Kind, Server};
 

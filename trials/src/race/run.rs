@@ -126,6 +126,11 @@ impl Run {
         self.cpu / self.frames * 1e6
     }
 
+    /// The same without what it takes of a core in any case.
+    pub fn per_million_frames_beyond(&self, alone: f64) -> f64 {
+        (self.cpu - alone * self.seconds) / self.frames * 1e6
+    }
+
     /// In milliseconds.
     pub fn latency(&self, part: f64) -> f64 {
         quantile(&self.latencies, part)

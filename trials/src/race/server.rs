@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use super::{
-    Goal,
     cost::{cpu_seconds, memory},
+    crowd::Target,
 };
 use crate::{Part, free_address, token};
 
@@ -197,14 +197,14 @@ impl Server {
     }
 
     /// Where a crowd goes: to the region's board, or just to be connected.
-    pub fn goal(&self, follows: bool) -> Goal {
+    pub fn target(&self, follows: bool) -> Target {
         let regions = if follows { &[self.region][..] } else { &[] };
         let socket_io = matches!(self.kind, Kind::Gateway(_) | Kind::Node | Kind::NodeBatched(_));
         let path = match self.kind {
             Kind::Nchan => "/subscribe",
             _ => "/socket.io/?EIO=4&transport=websocket",
         };
-        Goal {
+        Target {
             address: self.address.clone(),
             path: path.into(),
             auth: socket_io.then(|| self.auth(regions).to_string()),
