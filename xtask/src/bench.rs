@@ -1,7 +1,8 @@
 //! What things cost. All of it is compiled for release, once.
 
-use std::process::Command;
+use std::{path::Path, process::Command};
 
+use anyhow::Context;
 use clap::{Args, ValueEnum};
 
 use crate::{
@@ -10,6 +11,10 @@ use crate::{
     steps::{MINUTE, step},
     target,
 };
+
+/// Around the table in BENCHMARKS.md.
+const BEGIN: &str = "<!-- the race -->";
+const END: &str = "<!-- the end of the race -->";
 
 #[derive(Debug, Args)]
 pub(crate) struct Bench {
@@ -20,6 +25,10 @@ pub(crate) struct Bench {
     /// For how many seconds each server is measured, each time.
     #[arg(long, value_name = "SECONDS", default_value_t = 15)]
     seconds: u32,
+
+    /// Put what the race came to into BENCHMARKS.md.
+    #[arg(long)]
+    write: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -43,7 +52,7 @@ impl Bench {
         let what = if self.what.is_empty() { all } else { &self.what };
         for what in what {
             match what {
-                What::Race => race(self.seconds, no_install)?,
+                What::Race => race(self.seconds, self.write, no_install)?,
                 What::Board => bench("board", &mut cargo())?,
                 What::PollPlan => bench("poll_plan", &mut cargo())?,
                 What::Slow => bench("slow", &mut cargo())?,
@@ -67,7 +76,7 @@ fn bench(name: &str, cargo: &mut Command) -> anyhow::Result<()> {
     step(name, 60 * MINUTE, cargo.args(["bench", "--quiet", "--workspace", "--bench", name]))
 }
 
-fn race(seconds: u32, no_install: bool) -> anyhow::Result<()> {
+fn race(seconds: u32, write: bool, no_install: bool) -> anyhow::Result<()> {
     prerequisites::ensure(prerequisites::NODE, no_install)?;
     let nchan = prerequisites::ensure(prerequisites::NCHAN, no_install);
     if let Err(missing) = &nchan {
@@ -91,5 +100,18 @@ fn race(seconds: u32, no_install: bool) -> anyhow::Result<()> {
     let mut race = Command::new(binaries.join("race"));
     race.arg("--binaries").arg(&binaries).arg("--peers").arg(&peers).arg("--folder").arg(&folder);
     race.arg("--seconds").arg(seconds.to_string()).args(nchan.is_err().then_some("--no-nchan"));
-    step("the race", 60 * MINUTE, &mut race)
+    step("the race", 60 * MINUTE, &mut race)?;
+    if write { publish(&folder) } else { Ok(()) }
+}
+
+/// The table between its marks, and the picture.
+fn publish(folder: &Path) -> anyhow::Result<()> {
+    let page = root().join("BENCHMARKS.md");
+    let text = std::fs::read_to_string(&page)?;
+    let table = std::fs::read_to_string(folder.join("table.md"))?;
+    let (before, rest) = text.split_once(BEGIN).context("BENCHMARKS.md has no place for the table")?;
+    let (_, after) = rest.split_once(END).context("BENCHMARKS.md has no end of the table")?;
+    std::fs::write(page, format!("{before}{BEGIN}\n\n{table}\n{END}{after}"))?;
+    std::fs::copy(folder.join("chart.svg"), root().join("docs/benchmarks.svg"))?;
+    Ok(())
 }

@@ -14,6 +14,7 @@ const { values } = parseArgs({
     brokers: { type: "string" },
     region: { type: "string" },
     port: { type: "string" },
+    "fetch-wait": { type: "string" },
     batch: { type: "string" },
   },
 });
@@ -38,8 +39,7 @@ const consumer = kafka.consumer({
   groupId: `node-${process.pid}`,
   sessionTimeout: 6_000,
   heartbeatInterval: 500,
-  // The cluster's long poll does not wake for data.
-  maxWaitTimeInMs: 5,
+  maxWaitTimeInMs: Number(values["fetch-wait"] ?? 5_000),
 });
 const joined = new Promise((resolve) => consumer.on(consumer.events.GROUP_JOIN, resolve));
 await consumer.connect();

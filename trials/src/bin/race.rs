@@ -16,6 +16,10 @@ use trials::race::{
 const REGION: Region = Region::Uk;
 const TICK: u32 = 100;
 const ROUNDS: usize = 2;
+/// How many milliseconds the cluster lets consumers wait: its poll doesn't wake for data, so who asks more
+/// often learns sooner and works more. All ask as often; most often where latency is what is compared.
+const FETCH_WAIT: u32 = 25;
+const SHORT_FETCH_WAIT: u32 = 5;
 /// Of 1,000 clients.
 const SIZE: Size = Size { clients: 1_000, watching: 50, mirroring: 5 };
 /// In a step, of which there are twenty a second: two hundred updates a second.
@@ -82,6 +86,7 @@ async fn main() -> anyhow::Result<()> {
         peers: settings.peers.clone(),
         folder: settings.folder.clone(),
         kafka: cluster.settings(),
+        fetch_wait: FETCH_WAIT,
         region: REGION,
     };
     let author = Author::start(&cluster, REGION).await?;
@@ -135,7 +140,28 @@ impl Race {
                 kind.to_string(),
                 run.shown()
             );
+            let goal = match kind {
+                Kind::Gateway(_) => continue,
+                Kind::Node => Goal::AtLeast(20.0),
+                _ => Goal::AtLeast(1.5),
+            };
+            self.table.add(Finding {
+                what: format!("updates delivered a CPU second, {} clients, 200 updates a second", SIZE.clients),
+                ours: format!("{:.0}", ours.per_cpu_second()),
+                beside: format!("{kind}: {:.0}", run.per_cpu_second()),
+                ratio,
+                goal,
+            });
+            self.table.add(Finding {
+                what: "bytes an update".into(),
+                ours: format!("{:.0}", ours.bytes / ours.updates),
+                beside: format!("{kind}: {:.0}", run.bytes / run.updates),
+                ratio: (ours.bytes / ours.updates) / (run.bytes / run.updates),
+                goal: Goal::None,
+            });
         }
+        let bars = runs.iter().map(|(kind, run)| (kind.to_string(), 1e6 / run.per_cpu_second())).collect();
+        self.table.draw("CPU seconds of the server for a million updates delivered", bars);
         Ok(())
     }
 
@@ -242,13 +268,16 @@ impl Race {
             println!("{clients:>8}  Toteboard: {}; {sending:.1} CPU s to send a million frames", ours.shown());
             println!("{clients:>8}      floor: {}", floor.shown());
             let flat = *thousand.get_or_insert(sending);
-            self.table.add(Finding {
-                what: format!("CPU seconds to send a million frames to {clients} clients"),
-                ours: format!("{sending:.1}"),
-                beside: format!("to {} clients: {flat:.1}; floor: {:.1}", SIZE.clients, floor.per_million_frames()),
-                ratio: sending / flat,
-                goal: Goal::None,
-            });
+            // A hundred are lost in what reading Kafka takes now and then.
+            if clients > SIZE.clients {
+                self.table.add(Finding {
+                    what: format!("CPU seconds to send a million frames to {clients} clients"),
+                    ours: format!("{sending:.1}"),
+                    beside: format!("to {} clients: {flat:.1}; floor: {:.1}", SIZE.clients, floor.per_million_frames()),
+                    ratio: sending / flat,
+                    goal: Goal::AtMost(1.25),
+                });
+            }
             if clients == CROWD {
                 let limit = f64::from(TICK) + 1.5 * floor.latency(0.99);
                 self.table.add(Finding {
@@ -343,6 +372,7 @@ impl Race {
 
     async fn direct(&mut self) -> anyhow::Result<()> {
         println!("\nfrom Kafka to 100 clients without a tick, beside a bare consumer of the topic");
+        self.ground.fetch_wait = SHORT_FETCH_WAIT;
         self.author()?.publish_all().await?;
         let times = self.author()?.times.clone();
         let bare = Bare::start(&self.ground)?;
@@ -396,7 +426,13 @@ impl Race {
             if let Some(recorder) = recorder {
                 *recorded = recorder.stop();
             }
-            return Ok(watched.run(&times, changes, before));
+            let mut run = watched.run(&times, changes, before);
+            if kind == Kind::Node {
+                // Each frame is one update. What the newest step is says little where two partitions are read in
+                // turns, and nothing once the log is lost from under a reader.
+                run.updates = run.frames;
+            }
+            return Ok(run);
         };
         let replaying = Replaying::start(publisher, recorded.clone());
         let watched = watch(&server, &mut crowd, self.window).await?;

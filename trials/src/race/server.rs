@@ -59,6 +59,8 @@ pub struct Ground {
     /// Logs, accounts and the like.
     pub folder: PathBuf,
     pub kafka: KafkaSettings,
+    /// How many milliseconds Kafka may let them wait for records.
+    pub fetch_wait: u32,
     pub region: Region,
 }
 
@@ -118,6 +120,7 @@ impl Server {
             command.push(format!("--brokers={}", ground.kafka.brokers));
             command.push(format!("--region={}", ground.region));
             command.push(format!("--port={}", port(&address)));
+            command.push(format!("--fetch-wait={}", ground.fetch_wait));
             command.extend(batch.map(|millis| format!("--batch={millis}")));
             command
         };
@@ -138,6 +141,7 @@ impl Server {
                     "--log=warn".into(),
                 ];
                 command.extend(ground.kafka.properties.iter().map(|property| format!("--kafka={property}")));
+                command.push(format!("--kafka=consumer.fetch.wait.max.ms={}", ground.fetch_wait));
                 command
             }
             Kind::Node => node(None),
@@ -155,7 +159,9 @@ impl Server {
             }
         };
         let log = ground.folder.join(format!("{}.log", port(&address)));
-        let part = Part::start(&kind.to_string(), command, BTreeMap::new(), log)?;
+        // As in the images: see docs/operating.md.
+        let environment = BTreeMap::from([("MALLOC_ARENA_MAX".to_owned(), "1".to_owned())]);
+        let part = Part::start(&kind.to_string(), command, environment, log)?;
         let region = ground.region;
         let mut this = Self { kind, part, region, address, second, token: None };
         this.is_ready().await?;
