@@ -150,7 +150,8 @@ impl Outcome {
 impl<'de> Deserialize<'de> for Outcomes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let json = <&RawValue>::deserialize(deserializer)?.get();
-        if is_canonical(json) {
+        // The page reads few, and counts its own bytes.
+        if !cfg!(target_arch = "wasm32") && is_canonical(json) {
             return Ok(Self(json.into()));
         }
         serde_json::from_str(json).map(Self::new).map_err(de::Error::custom)
