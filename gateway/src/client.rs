@@ -94,11 +94,7 @@ impl Client {
     /// Sends what others are sent, too: straight to the network if it has all that was said before, else by
     /// the socket's own queue. Gives its number on the account.
     pub(crate) fn send(&self, packet: &Packet) -> u64 {
-        let passed = match self.socket.transport_type() {
-            TransportType::Websocket => self.link.pass(packet.frame()),
-            TransportType::Polling => None,
-        };
-        passed.unwrap_or_else(|| self.tell(packet.event(), packet.payload()))
+        self.link.pass(packet.frame()).unwrap_or_else(|| self.tell(packet.event(), packet.payload()))
     }
 
     /// Sends one event by the socket's queue. Gives its number on the account.
@@ -108,6 +104,9 @@ impl Client {
             // Not sent, so nothing is to be waited for.
             self.link.took(1);
             debug!(socket = %self.socket.id, %error, event, "a client was not reached");
+        }
+        if self.socket.transport_type() == TransportType::Websocket {
+            self.link.opens();
         }
         number
     }

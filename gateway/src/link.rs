@@ -39,6 +39,8 @@ pub(crate) struct Link {
     callers: Callers,
     sid: OnceLock<Sid>,
     cut: AtomicBool,
+    /// Its websocket, if it has one, is what carries all from now on: nothing waits for a long poll.
+    open: AtomicBool,
     /// Whoever reads from it owns it.
     connection: OnceLock<Weak<Connection>>,
 }
@@ -52,6 +54,7 @@ impl Link {
             callers,
             sid: OnceLock::new(),
             cut: AtomicBool::new(false),
+            open: AtomicBool::new(false),
             connection: OnceLock::new(),
         }
     }
@@ -67,13 +70,18 @@ impl Link {
         self.said.fetch_add(1, Ordering::AcqRel) + 1
     }
 
+    /// Frames may be passed from now on.
+    pub(crate) fn opens(&self) {
+        self.open.store(true, Ordering::Release);
+    }
+
     /// Hands a whole websocket frame with one event straight to the network, if that has all that was said
     /// before. Gives its number.
     pub(crate) fn pass(&self, frame: &Bytes) -> Option<u64> {
-        let connection = self.connection.get()?.upgrade()?;
-        if !self.has_taken(self.said.load(Ordering::Acquire)) {
+        if !self.open.load(Ordering::Acquire) || !self.has_taken(self.said.load(Ordering::Acquire)) {
             return None;
         }
+        let connection = self.connection.get()?.upgrade()?;
         let mut number = None;
         connection.pass(frame, || number = Some(self.say()));
         number

@@ -7,6 +7,7 @@
 //! cursor to the room's. Nothing is ever queued for it.
 
 use std::{
+    cell::LazyCell,
     collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
     time::Duration,
@@ -24,6 +25,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::{
     client::Client,
+    link::Link,
     metrics::RegionMetrics,
     pace::Pace,
     packet::Packet,
@@ -105,6 +107,8 @@ impl RegionHandle {
 #[derive(Debug)]
 struct Member {
     client: Arc<Client>,
+    /// The client's, at hand: of most members a tick needs nothing else.
+    link: Arc<Link>,
     room: Arc<Filter>,
     stand: Stand,
     /// What it was sent last.
@@ -402,6 +406,7 @@ impl RegionTask {
                 });
                 room.members.insert(sid);
                 let member = Member {
+                    link: client.link.clone(),
                     client,
                     room: filter,
                     stand: Stand::Behind(from),
@@ -510,7 +515,7 @@ impl RegionTask {
         for sid in &room.members {
             let member = &self.members[sid];
             match member.stand {
-                Stand::Following if packet.is_some() && member.takes(bytes) => ready.push(member.client.clone()),
+                Stand::Following if packet.is_some() && member.takes(bytes) => ready.push((*sid, member.link.clone())),
                 Stand::Following => slow.push(*sid),
                 Stand::Behind(_) | Stand::Partly(..) => turn.push(*sid),
             }
@@ -526,10 +531,13 @@ impl RegionTask {
     }
 
     /// Sends to each of these members, and notes it.
-    async fn send(&mut self, clients: Vec<Arc<Client>>, packet: &Arc<Packet>) {
-        let (reached, bytes) = (clients.len() as u64, packet.bytes());
-        for (sid, number) in sent_to(clients, packet).await {
-            self.members.get_mut(&sid).expect("members leave by this task only").sent(number, bytes);
+    async fn send(&mut self, to: Vec<(Sid, Arc<Link>)>, packet: &Arc<Packet>) {
+        let (reached, bytes, at) = (to.len() as u64, packet.bytes(), Instant::now());
+        let payload = LazyCell::new(|| packet.payload());
+        for (sid, number) in pass(to, packet).await {
+            let member = self.members.get_mut(&sid).expect("members leave by this task only");
+            let number = number.unwrap_or_else(|| member.client.tell(packet.event(), *payload));
+            member.last = Sent { number, bytes, at };
         }
         self.metrics.frames.inc_by(reached);
         self.metrics.bytes.inc_by(reached * bytes as u64);
@@ -606,15 +614,16 @@ impl RegionTask {
     async fn hand_out(&mut self, frames: &Arc<Frames>, part: usize, sids: &[Sid]) {
         let packet = &frames.parts[part];
         let done = part + 1 == frames.parts.len();
+        let payload = LazyCell::new(|| packet.payload());
         let mut others = Vec::new();
         for sid in sids {
             let member = self.members.get_mut(sid).expect("it was just served");
             // What it asked for comes after the answer that it comes, by the same queue.
             if std::mem::take(&mut member.asked) {
-                let number = member.client.tell(packet.event(), packet.payload());
+                let number = member.client.tell(packet.event(), *payload);
                 member.sent(number, packet.bytes());
             } else {
-                others.push(member.client.clone());
+                others.push((*sid, member.link.clone()));
             }
             member.not_before = member.client.gap.map(|gap| Instant::now() + gap);
             let at_end = self.rooms[&member.room].cursor == Some(frames.cursor);
@@ -715,7 +724,7 @@ impl Member {
 
     /// The network has what it was sent last.
     fn can_take(&self) -> bool {
-        self.client.link.has_taken(self.last.number)
+        self.link.has_taken(self.last.number)
     }
 
     /// It can take so much now.
@@ -726,7 +735,7 @@ impl Member {
     /// The network has what it was sent last; and if not, it is called when that changes.
     fn is_called(&mut self, region: Region) -> bool {
         if !self.can_take() {
-            self.client.link.call(region);
+            self.link.call(region);
             // What was taken before the call was noted calls nobody.
             if !self.can_take() {
                 self.blocked = true;
@@ -745,26 +754,25 @@ impl Member {
     }
 }
 
-/// So many are sent to in one go; more are shared out among the threads.
+/// So many are passed a frame in one go; more are shared out among the threads.
 const AT_ONCE: usize = 256;
 
-/// Sends an event to many. Gives its number on each account.
-async fn sent_to(clients: Vec<Arc<Client>>, packet: &Arc<Packet>) -> Vec<(Sid, u64)> {
-    let send = |clients: &[Arc<Client>], packet: &Packet| -> Vec<(Sid, u64)> {
-        clients.iter().map(|client| (client.sid(), client.send(packet))).collect()
+/// Passes a frame to many, as far as nothing is in its way. Gives its number on each account that it was
+/// passed to.
+async fn pass(mut to: Vec<(Sid, Arc<Link>)>, packet: &Arc<Packet>) -> Vec<(Sid, Option<u64>)> {
+    let pass = |share: Vec<(Sid, Arc<Link>)>, packet: &Packet| -> Vec<(Sid, Option<u64>)> {
+        share.into_iter().map(|(sid, link)| (sid, link.pass(packet.frame()))).collect()
     };
-    if clients.len() <= AT_ONCE {
-        return send(&clients, packet);
+    let mut shares = Vec::new();
+    while to.len() > AT_ONCE {
+        let (share, packet) = (to.split_off(to.len() - AT_ONCE), packet.clone());
+        shares.push(tokio::spawn(async move { pass(share, &packet) }));
     }
-    let shares = clients.chunks(AT_ONCE).map(|share| {
-        let (share, packet) = (share.to_vec(), packet.clone());
-        tokio::spawn(async move { send(&share, &packet) })
-    });
-    let mut sent = Vec::with_capacity(clients.len());
-    for share in shares.collect::<Vec<_>>() {
-        sent.extend(share.await.expect("sending does not panic"));
+    let mut passed = pass(to, packet);
+    for share in shares {
+        passed.extend(share.await.expect("passing does not panic"));
     }
-    sent
+    passed
 }
 
 fn feed_packet(feed: &Feed) -> Packet {

@@ -7,13 +7,12 @@ use rdkafka::{
     Message, Offset, TopicPartitionList,
     consumer::{Consumer, StreamConsumer},
     error::KafkaError,
-    producer::{FutureProducer, FutureRecord},
-    util::Timeout,
+    producer::BaseRecord,
 };
 use serde::{Deserialize, Serialize};
 use tracing::{debug, warn};
 
-use crate::{CONTROL, KafkaSettings, Role, client_log, closing::Closing};
+use crate::{CONTROL, KafkaSettings, Role, client_log, closing::Closing, sender::Sender};
 
 /// How long a message may wait for Kafka.
 const SAID_WITHIN: Duration = Duration::from_secs(5);
@@ -31,7 +30,7 @@ pub enum ControlMessage {
 }
 
 #[derive(Clone)]
-pub struct ControlWriter(FutureProducer<client_log::Plain>);
+pub struct ControlWriter(Sender);
 
 impl ControlWriter {
     pub fn new(settings: &KafkaSettings) -> Result<Self, KafkaError> {
@@ -42,15 +41,14 @@ impl ControlWriter {
             ("message.timeout.ms", timeout.as_str()),
             ("allow.auto.create.topics", "false"),
         ];
-        Ok(Self(settings.client(Role::Producer, &defaults).create_with_context(client_log::Plain)?))
+        Ok(Self(Sender::new(&settings.client(Role::Producer, &defaults))?))
     }
 
     /// Returns when Kafka has it.
     pub async fn say(&self, message: &ControlMessage) -> Result<(), KafkaError> {
         let text = serde_json::to_string(message).expect("plain values");
-        let record = FutureRecord::<str, str>::to(CONTROL).partition(0).payload(&text);
-        let said = self.0.send(record, Timeout::After(SAID_WITHIN)).await;
-        said.map(|_| ()).map_err(|(error, _)| error)
+        let record = BaseRecord::<str, str>::to(CONTROL).partition(0).payload(&text);
+        self.0.send(record, SAID_WITHIN).await.map(drop)
     }
 }
 

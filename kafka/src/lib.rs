@@ -10,6 +10,7 @@ mod plan;
 mod publisher;
 mod record;
 mod region_log;
+mod sender;
 mod settings;
 
 pub use control::{ControlMessage, ControlReader, ControlWriter};

@@ -4,17 +4,13 @@ use std::time::{Duration, Instant};
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use odds::{Outgoing, Region};
-use rdkafka::{
-    error::KafkaError,
-    producer::{FutureProducer, FutureRecord, Producer, PurgeConfig},
-    util::Timeout,
-};
+use rdkafka::{error::KafkaError, producer::BaseRecord};
 use tracing::debug;
 
-use crate::{KafkaSettings, Role, client_log, to_headers, topic_of};
+use crate::{KafkaSettings, Role, sender::Sender, to_headers, topic_of};
 
-/// How long librdkafka tries before a record counts as lost.
-const GIVE_UP_AFTER: &str = "30000";
+/// How long a record is tried before it counts as lost.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(30);
 
 /// The largest record; an event that is larger is left out.
 pub const MAX_RECORD_BYTES: usize = 900_000;
@@ -22,7 +18,7 @@ pub const MAX_RECORD_BYTES: usize = 900_000;
 #[derive(Clone)]
 pub struct Publisher {
     topic: &'static str,
-    producer: FutureProducer<client_log::Plain>,
+    producer: Sender,
 }
 
 /// What became of the records of a step.
@@ -36,20 +32,17 @@ pub struct Delivered {
 
 impl Publisher {
     pub fn new(settings: &KafkaSettings, region: Region) -> Result<Self, KafkaError> {
-        let producer = settings
-            .client(
-                Role::Producer,
-                &[
-                    ("enable.idempotence", "true"),
-                    ("acks", "all"),
-                    ("compression.type", "lz4"),
-                    ("linger.ms", "5"),
-                    ("message.timeout.ms", GIVE_UP_AFTER),
-                    ("message.max.bytes", "1000000"),
-                    ("allow.auto.create.topics", "false"),
-                ],
-            )
-            .create_with_context(client_log::Plain)?;
+        let timeout = GIVE_UP_AFTER.as_millis().to_string();
+        let defaults = [
+            ("enable.idempotence", "true"),
+            ("acks", "all"),
+            ("compression.type", "lz4"),
+            ("linger.ms", "5"),
+            ("message.timeout.ms", timeout.as_str()),
+            ("message.max.bytes", "1000000"),
+            ("allow.auto.create.topics", "false"),
+        ];
+        let producer = Sender::new(&settings.client(Role::Producer, &defaults))?;
         Ok(Self { topic: topic_of(region), producer })
     }
 
@@ -61,26 +54,20 @@ impl Publisher {
             let value = record.value.as_deref();
             delivered.bytes += value.map_or(0, str::len);
             let sent = Instant::now();
-            let mut message = FutureRecord::<str, str>::to(self.topic)
+            let mut message = BaseRecord::<str, str>::to(self.topic)
                 .partition(record.partition as i32)
                 .key(&record.key)
                 .headers(to_headers(record));
             message.payload = value;
             // A full queue is waited for, as long as a record is tried.
-            let report = self.producer.send(message, Timeout::After(Duration::from_secs(30)));
+            let report = self.producer.send(message, GIVE_UP_AFTER);
             waiting.push(async move { (record, sent, report.await) });
         }
         while let Some((record, sent, report)) = waiting.next().await {
-            let report = report.map_err(|(error, _)| error)?;
+            let place = report?;
             let latency = sent.elapsed();
-            debug!(
-                topic = self.topic,
-                partition = report.partition,
-                offset = report.offset,
-                key = record.key,
-                ?latency,
-                "delivered"
-            );
+            let (partition, offset) = (place.partition, place.offset);
+            debug!(topic = self.topic, partition, offset, key = record.key, ?latency, "delivered");
             delivered.records += 1;
             delivered.latencies.push(latency);
         }
@@ -89,7 +76,7 @@ impl Publisher {
 
     /// Throws away what is not sent. What is on its way to a broker may still arrive.
     pub fn purge(&self) {
-        self.producer.purge(PurgeConfig::default().queue().inflight());
+        self.producer.purge();
     }
 
     /// Waits until all is sent, or the time is over.
