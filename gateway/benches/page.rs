@@ -6,14 +6,12 @@
 #[path = "../tests/it/author.rs"]
 #[expect(dead_code, reason = "a benchmark looks at the page only")]
 mod author;
+mod beside;
 
-use std::{
-    path::Path,
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::{path::Path, time::Duration};
 
 use author::Author;
+use beside::Gateway;
 use kafka::{Embedded, plan};
 use odds::{Details, EventId, Image, Market, Outcome, Outcomes, Quotes, Region};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -24,16 +22,6 @@ const EVENTS: u32 = 300;
 const BOOKMAKERS: u32 = 12;
 const STEPS_A_SECOND: u64 = 20;
 const CHANGES_A_STEP: usize = 10;
-
-struct Gateway(Child);
-
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 fn main() {
     #[expect(clippy::disallowed_methods, reason = "what xtask built, not a setting")]
@@ -47,16 +35,8 @@ fn main() {
         author.step(images.iter().map(|(id, image)| (id.clone(), Some(image.clone()))).collect()).await;
 
         let folder = tempfile::tempdir().unwrap();
-        let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-        let kafka = cluster.settings();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_gateway"));
-        command
-            .args([format!("--listen={address}"), format!("--brokers={}", kafka.brokers), "--instance=bench".into()])
-            .args(kafka.properties.iter().map(|property| format!("--kafka={property}")))
-            .arg(format!("--store=sqlite:{}", folder.path().join("accounts.db").display()))
-            .args(["--registration=open", "--log=warn", &format!("--page={page}")])
-            .stdout(Stdio::null());
-        let gateway = Gateway(command.spawn().unwrap());
+        let flags = ["--registration=open".to_owned(), format!("--page={page}")];
+        let gateway = Gateway::start(&cluster, folder, &flags);
 
         let stop = CancellationToken::new();
         let stopped = stop.clone();
@@ -75,7 +55,7 @@ fn main() {
         });
         let look = Path::new(env!("CARGO_MANIFEST_DIR")).join("../web/e2e/frames.mjs");
         let mut node = tokio::process::Command::new("node");
-        let status = node.arg(look).arg(format!("http://{address}")).status().await.unwrap();
+        let status = node.arg(look).arg(format!("http://{}", gateway.address)).status().await.unwrap();
         stop.cancel();
         writing.await.unwrap();
         drop(gateway);

@@ -6,6 +6,7 @@
 #[path = "../tests/it/author.rs"]
 #[expect(dead_code, reason = "a benchmark looks at the end only")]
 mod author;
+mod beside;
 #[path = "../tests/it/guest.rs"]
 #[expect(dead_code, reason = "a benchmark asks for nothing by HTTP")]
 mod guest;
@@ -14,7 +15,6 @@ use std::{
     fs,
     net::SocketAddr,
     pin::Pin,
-    process::{Child, Command, Stdio},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -24,12 +24,12 @@ use std::{
 };
 
 use author::{Author, History, draw_changes};
+use beside::{Gateway, free_address};
 use client::{Client, Said};
 use kafka::{Embedded, plan};
 use odds::{Filter, Live, Region, Timestamp};
 use rand::{SeedableRng, rngs::StdRng};
 use serde_json::json;
-use tempfile::TempDir;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpSocket, TcpStream},
@@ -56,13 +56,13 @@ fn main() {
     let minutes: f64 = 2.0;
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(async {
         let cluster = Embedded::start(&plan()).unwrap();
-        let gateway = Gateway::start(&cluster).await;
+        let server = Server::start(&cluster).await;
         let mut author = Author::start(&cluster.settings(), REGION).await;
         let mut random = StdRng::seed_from_u64(1);
         for _ in 0..60 {
             author.step(draw_changes(&mut random, EVENTS)).await;
         }
-        gateway.is_ready().await;
+        server.is_ready().await;
 
         let history = author.history.clone();
         let stop = CancellationToken::new();
@@ -74,8 +74,8 @@ fn main() {
                 author.step(moves).await;
             }
         });
-        sign_ins(&gateway).await;
-        slow(&gateway, history, minutes, async move || {
+        sign_ins(&server).await;
+        slow(&server, history, minutes, async move || {
             stop.cancel();
             writing.await.unwrap();
         })
@@ -83,36 +83,30 @@ fn main() {
     });
 }
 
-struct Gateway {
-    child: Child,
-    _folder: TempDir,
-    address: String,
+struct Server {
+    gateway: Gateway,
     admin: String,
 }
 
-impl Gateway {
+impl Server {
     async fn start(cluster: &Embedded) -> Self {
         let folder = tempfile::tempdir().unwrap();
         guest::store_with_guest(folder.path()).await;
-        let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-        let (address, admin) = (free(), free());
-        let kafka = cluster.settings();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_gateway"));
-        command
-            .args([format!("--listen={address}"), format!("--brokers={}", kafka.brokers), "--instance=bench".into()])
-            .args(kafka.properties.iter().map(|property| format!("--kafka={property}")))
-            .arg(format!("--store=sqlite:{}", folder.path().join("accounts.db").display()))
-            .args(["--max-connections-per-address=100000", "--max-connections-per-user=100000", "--log=warn"])
-            .arg("--attempts-per-minute=1000000")
-            .arg(format!("--admin={admin}"))
-            .stdout(Stdio::null());
-        Self { child: command.spawn().unwrap(), _folder: folder, address, admin }
+        let admin = free_address();
+        let flags = [
+            "--max-connections-per-address=100000",
+            "--max-connections-per-user=100000",
+            "--attempts-per-minute=1000000",
+            &format!("--admin={admin}"),
+        ];
+        Self { gateway: Gateway::start(cluster, folder, &flags.map(str::to_owned)), admin }
     }
 
     async fn is_ready(&self) {
         loop {
             tokio::time::sleep(Duration::from_millis(100)).await;
-            if self.get(&self.address, "/readyz").await.is_some_and(|answer| answer.starts_with("HTTP/1.1 200")) {
+            if self.get(&self.gateway.address, "/readyz").await.is_some_and(|answer| answer.starts_with("HTTP/1.1 200"))
+            {
                 return;
             }
         }
@@ -138,16 +132,8 @@ impl Gateway {
 
     /// Bytes of memory in use.
     fn resident(&self) -> i64 {
-        let statm = fs::read_to_string(format!("/proc/{}/statm", self.child.id())).unwrap();
+        let statm = fs::read_to_string(format!("/proc/{}/statm", self.gateway.child.id())).unwrap();
         statm.split(' ').nth(1).unwrap().parse::<i64>().unwrap() * 4_096
-    }
-}
-
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -160,12 +146,12 @@ async fn ask(address: &str, request: &str) -> Option<String> {
 }
 
 /// Two hundred sign-ins in flight all the time, for some seconds: each costs a hash of a password.
-async fn sign_ins(gateway: &Gateway) {
-    let before = gateway.latest_tick().await;
+async fn sign_ins(server: &Server) {
+    let before = server.latest_tick().await;
     let end = Instant::now() + Duration::from_secs(10);
     let mut flood = JoinSet::new();
     for n in 0..SIGN_INS {
-        let address = gateway.address.clone();
+        let address = server.gateway.address.clone();
         flood.spawn(async move {
             let mut answered = 0;
             while Instant::now() < end {
@@ -181,7 +167,7 @@ async fn sign_ins(gateway: &Gateway) {
     let answered: usize = flood.join_all().await.into_iter().sum();
     println!(
         "sign-ins: {SIGN_INS} in flight for 10 s, {answered} answered; ticks at most {} ms late, {before} ms before",
-        gateway.latest_tick().await
+        server.latest_tick().await
     );
 }
 
@@ -199,9 +185,9 @@ struct Load {
     calm: CancellationToken,
 }
 
-async fn slow(gateway: &Gateway, history: History, minutes: f64, end_writing: impl AsyncFnOnce()) {
+async fn slow(server: &Server, history: History, minutes: f64, end_writing: impl AsyncFnOnce()) {
     let load = Arc::new(Load {
-        address: gateway.address.clone(),
+        address: server.gateway.address.clone(),
         history,
         measure: Arc::default(),
         latencies: Mutex::default(),
@@ -217,7 +203,7 @@ async fn slow(gateway: &Gateway, history: History, minutes: f64, end_writing: im
     }
     tokio::time::sleep(Duration::from_secs(10)).await;
     let alone = p99(&load, Duration::from_secs_f64(minutes * 30.0)).await;
-    let before = gateway.resident();
+    let before = server.resident();
     for n in 0..2 * SLOW {
         let load = load.clone();
         match n % 2 {
@@ -226,7 +212,7 @@ async fn slow(gateway: &Gateway, history: History, minutes: f64, end_writing: im
         };
     }
     let beside = p99(&load, Duration::from_secs_f64(minutes * 60.0)).await;
-    let grown = gateway.resident() - before;
+    let grown = server.resident() - before;
     end_writing().await;
     load.calm.cancel();
     let mut exact = 0;

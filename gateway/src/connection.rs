@@ -24,6 +24,10 @@ use tokio::{
     net::TcpStream,
     sync::OwnedSemaphorePermit,
 };
+use tungstenite::protocol::frame::{
+    FrameHeader,
+    coding::{Data, OpCode},
+};
 
 use crate::link::Link;
 
@@ -249,8 +253,8 @@ impl Counter {
                     header[*have] = first;
                     *have += 1;
                     bytes = &bytes[1..];
-                    if let Some(left) = length(&header[..*have]) {
-                        let is_text = header[0] & 0x0f == 1;
+                    if let Ok(Some((header, left))) = FrameHeader::parse(&mut io::Cursor::new(&header[..*have])) {
+                        let is_text = header.opcode == OpCode::Data(Data::Text);
                         self.state = match left {
                             0 => State::FRAME,
                             _ => State::Payload { left, begin: [0; 2], have: 0, is_text },
@@ -276,33 +280,15 @@ impl Counter {
     }
 }
 
-/// The payload's length, if the header is whole.
-fn length(header: &[u8]) -> Option<u64> {
-    match header.get(1)? {
-        126 => Some(u64::from(u16::from_be_bytes(header.get(2..4)?.try_into().ok()?))),
-        127 => Some(u64::from_be_bytes(header.get(2..10)?.try_into().ok()?)),
-        short => Some(u64::from(*short)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use tungstenite::protocol::frame::Frame;
+
     use super::*;
 
     fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
-        let mut frame = vec![0x80 | opcode];
-        match payload.len() {
-            short @ 0..126 => frame.push(short as u8),
-            middle @ 126..65_536 => {
-                frame.push(126);
-                frame.extend((middle as u16).to_be_bytes());
-            }
-            long => {
-                frame.push(127);
-                frame.extend((long as u64).to_be_bytes());
-            }
-        }
-        frame.extend(payload);
+        let mut frame = Vec::new();
+        Frame::message(payload.to_vec(), OpCode::from(opcode), true).format(&mut frame).unwrap();
         frame
     }
 

@@ -4,6 +4,10 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
+use tungstenite::protocol::frame::{
+    FrameHeader,
+    coding::{Data, OpCode},
+};
 
 #[derive(Debug)]
 pub(crate) struct Packet {
@@ -13,29 +17,15 @@ pub(crate) struct Packet {
     payload: Range<usize>,
 }
 
-/// A whole text message, and the longest header.
-const TEXT: u8 = 0x81;
-const LONGEST_HEADER: usize = 10;
-
 impl Packet {
     /// Of an event with this JSON.
     pub(crate) fn new(event: &'static str, json: &str) -> Self {
         // Engine.IO's message, Socket.IO's event.
         let begin = format!(r#"42["{event}","#);
         let length = begin.len() + json.len() + 1;
-        let mut frame = Vec::with_capacity(LONGEST_HEADER + length);
-        frame.push(TEXT);
-        match (u8::try_from(length), u16::try_from(length)) {
-            (Ok(short @ 0..126), _) => frame.push(short),
-            (_, Ok(middle)) => {
-                frame.push(126);
-                frame.extend(middle.to_be_bytes());
-            }
-            _ => {
-                frame.push(127);
-                frame.extend((length as u64).to_be_bytes());
-            }
-        }
+        let header = FrameHeader { opcode: OpCode::Data(Data::Text), ..FrameHeader::default() };
+        let mut frame = Vec::with_capacity(header.len(length as u64) + length);
+        header.format(length as u64, &mut frame).expect("memory takes all");
         frame.extend(begin.as_bytes());
         let payload = frame.len()..frame.len() + json.len();
         frame.extend(json.as_bytes());

@@ -647,14 +647,20 @@ impl RegionTask {
     }
 
     async fn tell_feed(&mut self, log: &RegionLog, always: bool) {
-        let feed = self.feed(log);
-        let news = self.told.borrow().state != feed.state || self.told.borrow().source != feed.source;
+        let at = (self.clock)();
+        let (state, reason) = state(log, at);
+        let source = log.reader().marker().map_or("", |marker| &marker.source);
+        let news = {
+            let told = self.told.borrow();
+            told.state != state || told.source != source
+        };
         if !always && !news {
             return;
         }
         if news {
-            info!(region = %self.region, state = feed.state.key(), reason = feed.reason, "feed");
+            info!(region = %self.region, state = state.key(), reason, "feed");
         }
+        let feed = self.feed(log, at);
         let packet = Arc::new(feed_packet(&feed));
         self.told.send_replace(feed);
         let mut turn = Vec::new();
@@ -672,21 +678,14 @@ impl RegionTask {
         self.serve_if_settled(log, &mut turn).await;
     }
 
-    fn feed(&self, log: &RegionLog) -> Feed {
-        let at = (self.clock)();
-        let down = |reason: &str| (FeedState::Down, Some(reason.to_owned()));
+    fn feed(&self, log: &RegionLog, at: Timestamp) -> Feed {
+        let (state, reason) = state(log, at);
         let marker = log.reader().marker();
-        let (state, reason) = match marker {
-            _ if log.reader().phase() != Phase::Live => down("the board is being read"),
-            None => down("nothing published yet"),
-            Some(marker) if marker.next_by < at => (FeedState::Stale, Some("the producer is silent".to_owned())),
-            Some(marker) => (marker.state, marker.reason.clone()),
-        };
         Feed {
             region: self.region,
             at,
             state,
-            reason,
+            reason: reason.map(str::to_owned),
             source: marker.map(|marker| marker.source.clone()).unwrap_or_default(),
             sports: marker.map(|marker| marker.sports.clone()).unwrap_or_default(),
             bookmakers: marker.map(|marker| marker.bookmakers.clone()).unwrap_or_default(),
@@ -773,6 +772,16 @@ async fn pass(mut to: Vec<(Sid, Arc<Link>)>, packet: &Arc<Packet>) -> Vec<(Sid, 
         passed.extend(share.await.expect("passing does not panic"));
     }
     passed
+}
+
+/// How a region stands, and why.
+fn state(log: &RegionLog, at: Timestamp) -> (FeedState, Option<&str>) {
+    match log.reader().marker() {
+        _ if log.reader().phase() != Phase::Live => (FeedState::Down, Some("the board is being read")),
+        None => (FeedState::Down, Some("nothing published yet")),
+        Some(marker) if marker.next_by < at => (FeedState::Stale, Some("the producer is silent")),
+        Some(marker) => (marker.state, marker.reason.as_deref()),
+    }
 }
 
 fn feed_packet(feed: &Feed) -> Packet {

@@ -13,13 +13,14 @@ use std::{
     time::Duration,
 };
 
+use futures::{FutureExt, StreamExt};
 use odds::{BadRecord, Board, Progress, Reader, Record, Region};
 use rdkafka::{
     ClientContext, Offset, TopicPartitionList,
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, Consumer, ConsumerContext},
     error::{KafkaError, RDKafkaErrorCode},
-    message::Message,
+    message::{BorrowedMessage, Message},
     topic_partition_list::TopicPartitionListElem,
     types::RDKafkaRespErr,
 };
@@ -29,8 +30,11 @@ use tracing::{debug, error, info, warn};
 
 use crate::{KafkaSettings, Role, client_log, closing::Closing, from_message, topic_of};
 
-/// How many records may be on their way from the consumers to the board.
-const IN_FLIGHT: usize = 1_024;
+/// Records travel from the consumers to the board in lots: those that are there together wake the board's
+/// owner once.
+const LOT: usize = 64;
+/// How many lots may be on their way.
+const IN_FLIGHT: usize = 16;
 
 /// How long Kafka may take to say where partitions end.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
@@ -71,7 +75,9 @@ pub enum Happening {
 pub struct RegionLog {
     region: Region,
     reader: Reader,
-    arrivals: mpsc::Receiver<Result<Arrival, ReadError>>,
+    arrivals: mpsc::Receiver<Lot>,
+    /// What is left of the last lot.
+    lot: std::vec::IntoIter<Result<Arrival, ReadError>>,
     shared: Arc<Shared>,
     generation: watch::Sender<u64>,
     /// Asks where partitions end.
@@ -89,6 +95,8 @@ struct Arrival {
     offset: i64,
     record: Result<Record, BadRecord>,
 }
+
+type Lot = Vec<Result<Arrival, ReadError>>;
 
 /// What the consumers need to know of the reader.
 #[derive(Debug)]
@@ -149,6 +157,7 @@ impl RegionLog {
             region,
             reader,
             arrivals,
+            lot: Lot::new().into_iter(),
             shared,
             generation,
             probe,
@@ -197,8 +206,12 @@ impl RegionLog {
                 self.loaded = true;
                 return Ok(Happening::Loaded);
             }
-            let arrival = self.arrivals.recv().await.ok_or(ReadError::Ended(topic_of(self.region)))??;
-            if let Some(happening) = self.take(arrival) {
+            let Some(arrival) = self.lot.next() else {
+                let lot = self.arrivals.recv().await.ok_or(ReadError::Ended(topic_of(self.region)))?;
+                self.lot = lot.into_iter();
+                continue;
+            };
+            if let Some(happening) = self.take(arrival?) {
                 return Ok(happening);
             }
         }
@@ -395,7 +408,7 @@ struct Task {
     grouped: Option<(String, String)>,
     shared: Arc<Shared>,
     generation: watch::Receiver<u64>,
-    arrivals: mpsc::Sender<Result<Arrival, ReadError>>,
+    arrivals: mpsc::Sender<Lot>,
 }
 
 impl Task {
@@ -414,23 +427,35 @@ impl Task {
                 }
                 _ = commits.tick(), if self.grouped.is_some() => self.store_offsets(),
                 message = self.consumer.recv() => {
-                    let arrival = match message {
-                        Ok(message) => Ok(Arrival {
-                            generation,
-                            partition: message.partition() as u32,
-                            offset: message.offset(),
-                            record: from_message(&message),
-                        }),
-                        Err(error) => match self.serious(&error) {
-                            None => continue,
-                            Some(error) => Err(error),
-                        },
-                    };
-                    if self.arrivals.send(arrival).await.is_err() {
+                    let mut lot: Lot = self.arrival(generation, message).into_iter().collect();
+                    let mut more = self.consumer.stream();
+                    while lot.len() < LOT
+                        && let Some(Some(message)) = more.next().now_or_never()
+                    {
+                        lot.extend(self.arrival(generation, message));
+                    }
+                    drop(more);
+                    if !lot.is_empty() && self.arrivals.send(lot).await.is_err() {
                         break;
                     }
                 }
             }
+        }
+    }
+
+    fn arrival(
+        &self,
+        generation: u64,
+        message: Result<BorrowedMessage<'_>, KafkaError>,
+    ) -> Option<Result<Arrival, ReadError>> {
+        match message {
+            Ok(message) => Some(Ok(Arrival {
+                generation,
+                partition: message.partition() as u32,
+                offset: message.offset(),
+                record: from_message(&message),
+            })),
+            Err(error) => self.serious(&error).map(Err),
         }
     }
 

@@ -10,7 +10,7 @@ mod world;
 
 use std::hint::black_box;
 
-use odds::{Filter, Image, Region};
+use odds::{Board, Cursor, Filter, Image, Region};
 use world::{board, image, step};
 
 const SMALL: usize = 50;
@@ -62,31 +62,30 @@ fn record(version: usize) -> String {
 
 /// What changed since a cursor, as the text of a frame.
 fn since(events: usize, times: u64) {
-    let mut board = board(events);
-    let all = Filter::default();
-    let cursor = board.cursor(&all).unwrap();
-    for event in 0..CHANGED {
-        let (id, image) = image(event, 1);
-        board.set(&id, &image);
-    }
-    board.remember(step(2));
+    let (board, cursor) = moved(events);
     for _ in 0..times {
-        black_box(board.since(Region::Us, &cursor, &all).unwrap());
+        black_box(board.since(Region::Us, &cursor, &Filter::default()).unwrap());
     }
 }
 
 /// The yardstick: the same frame written by serde_json.
 fn write(times: u64) {
-    let mut board = board(LARGE);
-    let all = Filter::default();
-    let cursor = board.cursor(&all).unwrap();
+    let (board, cursor) = moved(LARGE);
+    let text = board.since(Region::Us, &cursor, &Filter::default()).unwrap().json;
+    let frame: serde_json::Value = serde_json::from_str(&text).unwrap();
+    for _ in 0..times {
+        black_box(serde_json::to_string(&frame).unwrap());
+    }
+}
+
+/// A board of which some events moved since this cursor.
+fn moved(events: usize) -> (Board, Cursor) {
+    let mut board = board(events);
+    let cursor = board.cursor(&Filter::default()).unwrap();
     for event in 0..CHANGED {
         let (id, image) = image(event, 1);
         board.set(&id, &image);
     }
     board.remember(step(2));
-    let frame: serde_json::Value = serde_json::from_str(&board.since(Region::Us, &cursor, &all).unwrap().json).unwrap();
-    for _ in 0..times {
-        black_box(serde_json::to_string(&frame).unwrap());
-    }
+    (board, cursor)
 }

@@ -19,6 +19,10 @@ use tokio::{
     task::{JoinSet, LocalSet},
     time::timeout,
 };
+use tokio_tungstenite::tungstenite::protocol::frame::{
+    Frame,
+    coding::{Data, OpCode},
+};
 use trials::race::{FrameReader, Joined, Order, Report, micros, newest_step};
 
 const READ_BUFFER: usize = 256 * 1024;
@@ -280,7 +284,7 @@ impl Client {
         {
             let auth = self.auth.clone();
             match protocol.hear(&String::from_utf8_lossy(kept), || auth.to_string()) {
-                Heard::Wants(packet) => self.out.extend(masked(packet.as_bytes())),
+                Heard::Wants(packet) => self.out.extend(masked(packet)),
                 Heard::Welcome => self.welcome = true,
                 Heard::Refused { reason, .. } => self.refused = Some(reason),
                 _ => {}
@@ -315,17 +319,11 @@ fn is_last_part(beginning: &[u8]) -> bool {
     number(r#""part":"#) == number(r#""parts":"#)
 }
 
-/// A short text frame as clients send it. The mask is to be there, not to hide anything.
-fn masked(payload: &[u8]) -> Vec<u8> {
-    let mut frame = vec![0x81];
-    match u8::try_from(payload.len()).ok().filter(|length| *length < 126) {
-        Some(length) => frame.push(0x80 | length),
-        None => {
-            frame.push(0x80 | 126);
-            frame.extend(u16::try_from(payload.len()).expect("we say little").to_be_bytes());
-        }
-    }
-    frame.extend([0; 4]);
-    frame.extend(payload);
-    frame
+/// A text frame as clients send it. The mask is to be there, not to hide anything.
+fn masked(text: String) -> Vec<u8> {
+    let mut frame = Frame::message(text, OpCode::Data(Data::Text), true);
+    frame.header_mut().mask = Some([0; 4]);
+    let mut bytes = Vec::with_capacity(frame.len());
+    frame.format(&mut bytes).expect("memory takes all");
+    bytes
 }

@@ -18,7 +18,13 @@ use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     task::LocalSet,
 };
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::{
+    handshake::derive_accept_key,
+    protocol::frame::{
+        Frame,
+        coding::{Data, OpCode},
+    },
+};
 
 const BACKLOG: u32 = 16_384;
 /// Who is further behind is cut off.
@@ -118,27 +124,17 @@ async fn cast(listener: &TcpListener, clients: &Clients) -> anyhow::Result<()> {
         while let Ok(length) = from.read_u32().await {
             let mut payload = vec![0; length as usize];
             from.read_exact(&mut payload).await?;
-            let frame = framed(&payload);
+            let frame = framed(payload)?;
             clients.borrow_mut().retain(|client| client.say(&frame));
         }
     }
 }
 
-fn framed(payload: &[u8]) -> Vec<u8> {
-    let mut frame = vec![0x81];
-    match payload.len() {
-        short @ 0..126 => frame.push(short as u8),
-        middle @ 126..65_536 => {
-            frame.push(126);
-            frame.extend((middle as u16).to_be_bytes());
-        }
-        long => {
-            frame.push(127);
-            frame.extend((long as u64).to_be_bytes());
-        }
-    }
-    frame.extend(payload);
-    frame
+fn framed(payload: Vec<u8>) -> anyhow::Result<Vec<u8>> {
+    let frame = Frame::message(payload, OpCode::Data(Data::Text), true);
+    let mut bytes = Vec::with_capacity(frame.len());
+    frame.format(&mut bytes)?;
+    Ok(bytes)
 }
 
 impl Client {

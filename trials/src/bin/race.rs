@@ -16,10 +16,11 @@ use trials::race::{
 const REGION: Region = Region::Uk;
 const TICK: u32 = 100;
 const ROUNDS: usize = 2;
-/// How many milliseconds the cluster lets consumers wait: its poll doesn't wake for data, so who asks more
-/// often learns sooner and works more. All ask as often; most often where latency is what is compared.
-const FETCH_WAIT: u32 = 25;
-const SHORT_FETCH_WAIT: u32 = 5;
+/// How many milliseconds consumers let the cluster wait for news: what the gateway asks for. This cluster's
+/// poll doesn't wake for news as a broker's does, so where latency is compared, all ask more often.
+const FETCH_WAIT: u32 = 100;
+const SHORTER_FETCH_WAIT: u32 = 25;
+const SHORTEST_FETCH_WAIT: u32 = 5;
 /// Of 1,000 clients.
 const SIZE: Size = Size { clients: 1_000, watching: 50, mirroring: 5 };
 /// In a step, of which there are twenty a second: two hundred updates a second.
@@ -123,6 +124,7 @@ struct Race {
 
 impl Race {
     async fn updates(&mut self) -> anyhow::Result<()> {
+        self.ask_every(FETCH_WAIT);
         println!("\n{} clients, 200 updates a second, a tick of {TICK} ms", SIZE.clients);
         let kinds = [Kind::Gateway(TICK), Kind::Node, Kind::NodeBatched(TICK)];
         let mut runs: BTreeMap<Kind, Run> = BTreeMap::new();
@@ -166,6 +168,7 @@ impl Race {
     }
 
     async fn frames(&mut self) -> anyhow::Result<()> {
+        self.ask_every(FETCH_WAIT);
         for (changes, name) in [SMALL, LARGE] {
             println!("\n{} clients, ten frames of about {name} a second", SIZE.clients);
             let mut kinds = vec![Kind::Gateway(TICK), Kind::Floor];
@@ -256,6 +259,7 @@ impl Race {
 
     async fn growth(&mut self) -> anyhow::Result<()> {
         println!("\nfrom few clients to many, 200 updates a second");
+        self.ask_every(SHORTER_FETCH_WAIT);
         let alone = self.alone().await?;
         println!("  nobody: {:.1} % of a core to read Kafka and keep the board", alone * 100.0);
         let mut recorded = Frames::default();
@@ -301,6 +305,13 @@ impl Race {
         Ok(())
     }
 
+    fn ask_every(&mut self, fetch_wait: u32) {
+        if self.ground.fetch_wait != fetch_wait {
+            self.ground.fetch_wait = fetch_wait;
+            self.alone = None;
+        }
+    }
+
     /// What the gateway takes of a core without a client: to read Kafka and to keep the board.
     async fn alone(&mut self) -> anyhow::Result<f64> {
         if let Some(alone) = self.alone {
@@ -316,6 +327,7 @@ impl Race {
     }
 
     async fn crowd(&mut self) -> anyhow::Result<()> {
+        self.ask_every(SHORTER_FETCH_WAIT);
         println!("\n{CROWD} who come at once, while the board goes on changing");
         let mut ours = None;
         for kind in [Kind::Gateway(TICK), Kind::NodeBatched(TICK)] {
@@ -372,7 +384,7 @@ impl Race {
 
     async fn direct(&mut self) -> anyhow::Result<()> {
         println!("\nfrom Kafka to 100 clients without a tick, beside a bare consumer of the topic");
-        self.ground.fetch_wait = SHORT_FETCH_WAIT;
+        self.ask_every(SHORTEST_FETCH_WAIT);
         self.author()?.publish_all().await?;
         let times = self.author()?.times.clone();
         let bare = Bare::start(&self.ground)?;

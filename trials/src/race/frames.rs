@@ -1,7 +1,12 @@
 //! What a server says over a websocket, read with as little work as can be: thousands of these share
 //! the machine with what is measured.
 
-const TEXT: u8 = 1;
+use std::io::Cursor;
+
+use tokio_tungstenite::tungstenite::protocol::frame::{
+    FrameHeader,
+    coding::{Data, OpCode},
+};
 
 /// Cuts a stream of bytes into text frames. Frames of servers are not masked; those in parts are not
 /// expected.
@@ -9,6 +14,7 @@ const TEXT: u8 = 1;
 pub struct FrameReader {
     header: [u8; 10],
     have: usize,
+    is_text: bool,
     left: u64,
     length: usize,
     /// The beginning of the payload.
@@ -19,7 +25,7 @@ pub struct FrameReader {
 impl FrameReader {
     /// Keeps so much of each payload.
     pub fn keeping(keep: usize) -> Self {
-        Self { header: [0; 10], have: 0, left: 0, length: 0, kept: Vec::new(), keep }
+        Self { header: [0; 10], have: 0, is_text: false, left: 0, length: 0, kept: Vec::new(), keep }
     }
 
     /// Takes the next bytes. Tells of each text frame that ends in them: its payload's beginning, and
@@ -30,7 +36,9 @@ impl FrameReader {
                 self.header[self.have] = first;
                 self.have += 1;
                 bytes = &bytes[1..];
-                let Some(length) = length(&self.header[..self.have]) else { continue };
+                let header = FrameHeader::parse(&mut Cursor::new(&self.header[..self.have]));
+                let Ok(Some((header, length))) = header else { continue };
+                self.is_text = header.opcode == OpCode::Data(Data::Text);
                 self.left = length;
                 self.length = usize::try_from(length).unwrap_or(usize::MAX);
                 self.kept.clear();
@@ -45,20 +53,12 @@ impl FrameReader {
                 self.left -= now as u64;
             }
             if self.left == 0 {
-                if self.header[0] & 0x0f == TEXT {
+                if self.is_text {
                     told(&self.kept, self.length);
                 }
                 self.have = 0;
             }
         }
-    }
-}
-
-fn length(header: &[u8]) -> Option<u64> {
-    match header.get(1)? {
-        126 => Some(u64::from(u16::from_be_bytes(header.get(2..4)?.try_into().ok()?))),
-        127 => Some(u64::from_be_bytes(header.get(2..10)?.try_into().ok()?)),
-        short => Some(u64::from(*short)),
     }
 }
 
