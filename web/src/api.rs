@@ -91,8 +91,8 @@ fn refused(wait: Option<String>, text: &str) -> Failure {
     }
 }
 
-fn json(body: &impl Serialize) -> Option<String> {
-    Some(serde_json::to_string(body).expect("plain values"))
+pub(crate) fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("plain values")
 }
 
 fn read<T: DeserializeOwned>(text: &str) -> Result<T, Failure> {
@@ -129,7 +129,7 @@ struct Credentials<'a> {
 
 pub(crate) async fn sign_in(name: &str, password: &str, is_new: bool) -> Result<Me, Failure> {
     let path = if is_new { "/api/register" } else { "/api/login" };
-    read(&ask("POST", path, json(&Credentials { name: Some(name), password: Some(password) })).await?)
+    read(&ask("POST", path, Some(json(&Credentials { name: Some(name), password: Some(password) }))).await?)
 }
 
 pub(crate) async fn sign_out(everywhere: bool) -> Result<(), Failure> {
@@ -143,11 +143,11 @@ pub(crate) async fn change_password(current: &str, new: &str) -> Result<(), Fail
         new_password: &'a str,
     }
     let change = Change { current_password: current, new_password: new };
-    ask("PUT", "/api/password", json(&change)).await.map(drop)
+    ask("PUT", "/api/password", Some(json(&change))).await.map(drop)
 }
 
 pub(crate) async fn delete_account(password: &str) -> Result<(), Failure> {
-    ask("DELETE", "/api/me", json(&Credentials { name: None, password: Some(password) })).await.map(drop)
+    ask("DELETE", "/api/me", Some(json(&Credentials { name: None, password: Some(password) }))).await.map(drop)
 }
 
 #[derive(Serialize, Deserialize)]
@@ -160,7 +160,7 @@ pub(crate) async fn subscriptions() -> Result<Vec<Region>, Failure> {
 }
 
 pub(crate) async fn subscribe(regions: Vec<Region>) -> Result<(), Failure> {
-    ask("PUT", "/api/subscriptions", json(&Subscriptions { regions })).await.map(drop)
+    ask("PUT", "/api/subscriptions", Some(json(&Subscriptions { regions }))).await.map(drop)
 }
 
 /// The payload of a snapshot, under the filter that this is a query of.
@@ -173,7 +173,7 @@ pub(crate) async fn tokens() -> Result<Vec<Token>, Failure> {
 }
 
 pub(crate) async fn make_token(name: &str) -> Result<Token, Failure> {
-    read(&ask("POST", "/api/tokens", json(&Credentials { name: Some(name), password: None })).await?)
+    read(&ask("POST", "/api/tokens", Some(json(&Credentials { name: Some(name), password: None }))).await?)
 }
 
 pub(crate) async fn revoke_token(id: &str) -> Result<(), Failure> {

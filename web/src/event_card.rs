@@ -91,7 +91,9 @@ fn Title(stream: Stream, event: Event, is_open: Memo<bool>) -> impl IntoView {
     let started = move || details.with(|(details, _)| details.commence_time <= stream.now.get());
     let margin = Memo::new(move |_| {
         let market = stream.query.with(|query| query.market.clone());
-        event.with(|view| view.main_line(&market).and_then(Line::margin)).map(|margin| (margin < 0.0, percent(margin)))
+        let margin = event.with(|view| view.main_line(&market).and_then(Line::margin));
+        // What is shown as nothing is no arbitrage.
+        margin.map(|margin| (margin <= -0.0005, percent(margin)))
     });
     let toggle = {
         let id = id.clone();

@@ -91,10 +91,6 @@ struct Bye {
     code: String,
 }
 
-fn written(value: &impl Serialize) -> String {
-    serde_json::to_string(value).expect("plain values")
-}
-
 impl Stream {
     pub(crate) fn start() -> Self {
         let query = browser::read_query();
@@ -169,7 +165,7 @@ impl Stream {
         if self.is_over() {
             return;
         }
-        let text = written(&Subscriptions::new(&regions));
+        let text = api::json(&Subscriptions::new(&regions));
         self.inner().borrow_mut().live.take("subscriptions", &text);
         self.regions.set(regions.clone());
         let query = self.query.with_untracked(http_query);
@@ -195,7 +191,7 @@ impl Stream {
         let inner = self.inner();
         let auth = move || {
             let inner = inner.borrow();
-            written(&Hello { v: 1, resume: inner.live.cursors(), filter: &inner.filter })
+            api::json(&Hello { v: 1, resume: inner.live.cursors(), filter: &inner.filter })
         };
         let client = Client::connect(url, auth, move |happening| self.happened(happening));
         self.inner().borrow_mut().client = Some(client);

@@ -29,6 +29,12 @@ pub(crate) fn quietly(name: &str, limit: Duration, command: &mut Command) -> any
 }
 
 fn run(limit: Duration, command: &mut Command) -> anyhow::Result<ExitStatus> {
+    // What cargo says of us to us. Whatever looks at it when it is built (ring, and so all that needs it)
+    // would be compiled once for us and once for whoever types `cargo build`.
+    let of_us = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(of_us)) {
+        command.env_remove(name);
+    }
     let mut child = command.spawn()?;
     let end = Instant::now() + limit;
     loop {

@@ -161,6 +161,13 @@ impl Race {
                 ratio: (ours.bytes / ours.updates) / (run.bytes / run.updates),
                 goal: Goal::None,
             });
+            self.table.add(Finding {
+                what: "memory for each of them, beyond what the server has without clients".into(),
+                ours: format!("{:.1} KB", ours.memory_each()),
+                beside: format!("{kind}: {:.1} KB", run.memory_each()),
+                ratio: ours.memory_each() / run.memory_each(),
+                goal: Goal::None,
+            });
         }
         let bars = runs.iter().map(|(kind, run)| (kind.to_string(), 1e6 / run.per_cpu_second())).collect();
         self.table.draw("CPU seconds of the server for a million updates delivered", bars);
@@ -340,7 +347,7 @@ impl Race {
             let (cpu, begun) = (server.cpu_seconds()?, micros());
             let mut crowd = Crowd::start(&self.ground.binaries, &server.target(true), size)?;
             let mut took = crowd.joined().await?.took;
-            let wall = (micros() - begun) as f64 / 1e6;
+            let rate = CROWD as f64 * 1e6 / (micros() - begun) as f64;
             took.sort_unstable();
             let at = |part: f64| took[((took.len() - 1) as f64 * part) as usize] as f64 / 1e6;
             let late = server.latest_tick().await?;
@@ -350,12 +357,12 @@ impl Race {
                 kind.to_string(),
                 at(0.5),
                 at(1.0),
-                CROWD as f64 / wall,
+                rate,
                 server.cpu_seconds()? - cpu,
             );
             match ours {
-                None => ours = Some((at(1.0), late)),
-                Some((ours, late)) => {
+                None => ours = Some((at(1.0), late, rate)),
+                Some((ours, late, our_rate)) => {
                     println!("                Toteboard takes {:.2} x as long", ours / at(1.0));
                     self.table.add(Finding {
                         what: format!("seconds until {CROWD} who come at once have a board of a quarter of a megabyte"),
@@ -363,6 +370,13 @@ impl Race {
                         beside: format!("{kind}: {:.1}", at(1.0)),
                         ratio: ours / at(1.0),
                         goal: Goal::AtMost(0.5),
+                    });
+                    self.table.add(Finding {
+                        what: "handshakes a second, each with its board".into(),
+                        ours: format!("{our_rate:.0}"),
+                        beside: format!("{kind}: {rate:.0}"),
+                        ratio: our_rate / rate,
+                        goal: Goal::None,
                     });
                     let late = late.unwrap_or(f64::NAN);
                     self.table.add(Finding {

@@ -131,6 +131,11 @@ impl Run {
         (self.cpu - alone * self.seconds) / self.frames * 1e6
     }
 
+    /// In kilobytes.
+    pub fn memory_each(&self) -> f64 {
+        self.memory / 1024.0 / self.clients.max(1) as f64
+    }
+
     /// In milliseconds.
     pub fn latency(&self, part: f64) -> f64 {
         quantile(&self.latencies, part)
@@ -149,7 +154,7 @@ impl Run {
             self.latency(0.5),
             self.latency(0.99),
             self.latency(1.0),
-            self.memory / 1024.0 / self.clients.max(1) as f64,
+            self.memory_each(),
             self.cpu / self.seconds,
             self.crowd_cpu / self.seconds,
         )
