@@ -20,7 +20,7 @@ use socketioxide::{
 use tokio::sync::Mutex;
 use tracing::debug;
 
-use crate::{link::Link, packet::Packet};
+use crate::link::Link;
 
 pub(crate) struct Client {
     pub(crate) socket: SocketRef,
@@ -89,12 +89,6 @@ pub(crate) struct Bye {
 impl Client {
     pub(crate) fn sid(&self) -> Sid {
         self.socket.id
-    }
-
-    /// Sends what others are sent, too: straight to the network if it has all that was said before, else by
-    /// the socket's own queue. Gives its number on the account.
-    pub(crate) fn send(&self, packet: &Packet) -> u64 {
-        self.link.pass(packet.frame()).unwrap_or_else(|| self.tell(packet.event(), packet.payload()))
     }
 
     /// Sends one event by the socket's queue. Gives its number on the account.

@@ -7,7 +7,6 @@
 //! cursor to the room's. Nothing is ever queued for it.
 
 use std::{
-    cell::LazyCell,
     collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
     time::Duration,
@@ -18,6 +17,7 @@ use odds::{Cursor, Feed, FeedState, Filter, Phase, Progress, Region, Timestamp};
 use socketioxide::socket::Sid;
 use tokio::{
     sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
     time::Instant,
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
@@ -510,37 +510,33 @@ impl RegionTask {
     ) {
         let room = &self.rooms[filter];
         let bytes = packet.map_or(0, |packet| packet.bytes());
-        let mut ready = Vec::new();
-        let mut slow = Vec::new();
+        let mut sending = packet.map(|packet| Sending::new(packet, room.members.len()));
         for sid in &room.members {
-            let member = &self.members[sid];
-            match member.stand {
-                Stand::Following if packet.is_some() && member.takes(bytes) => ready.push((*sid, member.link.clone())),
-                Stand::Following => slow.push(*sid),
-                Stand::Behind(_) | Stand::Partly(..) => turn.push(*sid),
+            let member = self.members.get_mut(sid).expect("a room's members are there");
+            match (&member.stand, &mut sending) {
+                (Stand::Following, Some(sending)) if member.takes(bytes) => sending.send(*sid, member),
+                (Stand::Following, _) => {
+                    self.metrics.set_aside.inc();
+                    member.stand = Stand::Behind(from);
+                    turn.push(*sid);
+                }
+                (Stand::Behind(_) | Stand::Partly(..), _) => turn.push(*sid),
             }
         }
-        for sid in slow {
-            self.metrics.set_aside.inc();
-            self.fall_behind(sid, from);
-            turn.push(sid);
-        }
-        if let Some(packet) = packet {
-            self.send(ready, packet).await;
+        if let Some(sending) = sending {
+            self.finish(sending).await;
         }
     }
 
-    /// Sends to each of these members, and notes it.
-    async fn send(&mut self, to: Vec<(Sid, Arc<Link>)>, packet: &Arc<Packet>) {
-        let (reached, bytes, at) = (to.len() as u64, packet.bytes(), Instant::now());
-        let payload = LazyCell::new(|| packet.payload());
-        for (sid, number) in pass(to, packet).await {
+    /// Waits until all have it, and notes that.
+    async fn finish(&mut self, sending: Sending) {
+        let (packet, at, reached) = (sending.packet.clone(), sending.at, sending.reached);
+        for (sid, number) in sending.end().await {
             let member = self.members.get_mut(&sid).expect("members leave by this task only");
-            let number = number.unwrap_or_else(|| member.client.tell(packet.event(), *payload));
-            member.last = Sent { number, bytes, at };
+            member.note(number, &packet, at);
         }
         self.metrics.frames.inc_by(reached);
-        self.metrics.bytes.inc_by(reached * bytes as u64);
+        self.metrics.bytes.inc_by(reached * packet.bytes() as u64);
     }
 
     /// What is made now ends where the rooms are, unless the board has moved on: then the tick, which
@@ -569,8 +565,7 @@ impl RegionTask {
             }
             if member.owes_feed {
                 let feed = feed.get_or_insert_with(|| feed_packet(&self.told.borrow()));
-                let number = member.client.send(feed);
-                member.sent(number, feed.bytes());
+                member.send(feed, Instant::now());
                 member.owes_feed = false;
             }
             if !live || matches!(member.stand, Stand::Following) {
@@ -612,18 +607,14 @@ impl RegionTask {
 
     /// Sends one part to these members, and notes where they are then.
     async fn hand_out(&mut self, frames: &Arc<Frames>, part: usize, sids: &[Sid]) {
-        let packet = &frames.parts[part];
         let done = part + 1 == frames.parts.len();
-        let payload = LazyCell::new(|| packet.payload());
-        let mut others = Vec::new();
+        let mut sending = Sending::new(&frames.parts[part], sids.len());
         for sid in sids {
             let member = self.members.get_mut(sid).expect("it was just served");
             // What it asked for comes after the answer that it comes, by the same queue.
-            if std::mem::take(&mut member.asked) {
-                let number = member.client.tell(packet.event(), *payload);
-                member.sent(number, packet.bytes());
-            } else {
-                others.push((*sid, member.link.clone()));
+            match std::mem::take(&mut member.asked) {
+                true => sending.tell(member),
+                false => sending.send(*sid, member),
             }
             member.not_before = member.client.gap.map(|gap| Instant::now() + gap);
             let at_end = self.rooms[&member.room].cursor == Some(frames.cursor);
@@ -637,10 +628,7 @@ impl RegionTask {
                 self.dozing.insert(*sid);
             }
         }
-        let asked = (sids.len() - others.len()) as u64;
-        self.metrics.frames.inc_by(asked);
-        self.metrics.bytes.inc_by(asked * packet.bytes() as u64);
-        self.send(others, packet).await;
+        self.finish(sending).await;
         if frames.kind == odds::FrameKind::Snapshot {
             self.metrics.snapshots.inc_by(sids.len() as u64);
         }
@@ -717,8 +705,25 @@ impl RegionTask {
 }
 
 impl Member {
-    fn sent(&mut self, number: u64, bytes: usize) {
-        self.last = Sent { number, bytes, at: Instant::now() };
+    /// Sends it what others are sent, too.
+    fn send(&mut self, packet: &Packet, at: Instant) {
+        let number = self.link.pass(packet.frame());
+        self.note(number, packet, at);
+    }
+
+    /// It was passed this, and has this number on its account; or it could not be passed it, and gets it by
+    /// the socket's queue.
+    fn note(&mut self, number: Option<u64>, packet: &Packet, at: Instant) {
+        match number {
+            Some(number) => self.last = Sent { number, bytes: packet.bytes(), at },
+            None => self.tell(packet, at),
+        }
+    }
+
+    /// Sends by the socket's queue: after all that it was answered.
+    fn tell(&mut self, packet: &Packet, at: Instant) {
+        let number = self.client.tell(packet.event(), packet.payload());
+        self.last = Sent { number, bytes: packet.bytes(), at };
     }
 
     /// The network has what it was sent last.
@@ -753,25 +758,66 @@ impl Member {
     }
 }
 
-/// So many are passed a frame in one go; more are shared out among the threads.
-const AT_ONCE: usize = 256;
+/// A frame on its way to many. A few are passed it by the region's task itself; a crowd is shared out among
+/// the threads.
+struct Sending {
+    packet: Arc<Packet>,
+    at: Instant,
+    is_crowd: bool,
+    reached: u64,
+    share: Vec<(Sid, Arc<Link>)>,
+    shares: Vec<JoinHandle<Passed>>,
+}
 
-/// Passes a frame to many, as far as nothing is in its way. Gives its number on each account that it was
-/// passed to.
-async fn pass(mut to: Vec<(Sid, Arc<Link>)>, packet: &Arc<Packet>) -> Vec<(Sid, Option<u64>)> {
-    let pass = |share: Vec<(Sid, Arc<Link>)>, packet: &Packet| -> Vec<(Sid, Option<u64>)> {
-        share.into_iter().map(|(sid, link)| (sid, link.pass(packet.frame()))).collect()
-    };
-    let mut shares = Vec::new();
-    while to.len() > AT_ONCE {
-        let (share, packet) = (to.split_off(to.len() - AT_ONCE), packet.clone());
-        shares.push(tokio::spawn(async move { pass(share, &packet) }));
+/// The numbers on the accounts of those that it was passed to; nothing where something was in the way.
+type Passed = Vec<(Sid, Option<u64>)>;
+
+/// No more than these are a few: some ten milliseconds' work.
+const FEW: usize = 1_024;
+const SHARE: usize = 256;
+
+impl Sending {
+    /// To no more than so many.
+    fn new(packet: &Arc<Packet>, most: usize) -> Self {
+        Self {
+            packet: packet.clone(),
+            at: Instant::now(),
+            is_crowd: most > FEW,
+            reached: 0,
+            share: Vec::new(),
+            shares: Vec::new(),
+        }
     }
-    let mut passed = pass(to, packet);
-    for share in shares {
-        passed.extend(share.await.expect("passing does not panic"));
+
+    fn send(&mut self, sid: Sid, member: &mut Member) {
+        self.reached += 1;
+        if !self.is_crowd {
+            return member.send(&self.packet, self.at);
+        }
+        self.share.push((sid, member.link.clone()));
+        if self.share.len() == SHARE {
+            let (share, packet) = (std::mem::replace(&mut self.share, Vec::with_capacity(SHARE)), self.packet.clone());
+            self.shares.push(tokio::spawn(async move { pass(share, &packet) }));
+        }
     }
-    passed
+
+    fn tell(&mut self, member: &mut Member) {
+        self.reached += 1;
+        member.tell(&self.packet, self.at);
+    }
+
+    /// Waits until the crowd is passed it.
+    async fn end(self) -> Passed {
+        let mut passed = pass(self.share, &self.packet);
+        for share in self.shares {
+            passed.extend(share.await.expect("passing does not panic"));
+        }
+        passed
+    }
+}
+
+fn pass(share: Vec<(Sid, Arc<Link>)>, packet: &Packet) -> Passed {
+    share.into_iter().map(|(sid, link)| (sid, link.pass(packet.frame()))).collect()
 }
 
 /// How a region stands, and why.
