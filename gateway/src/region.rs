@@ -17,7 +17,6 @@ use odds::{Cursor, Feed, FeedState, Filter, Phase, Progress, Region, Timestamp};
 use socketioxide::socket::Sid;
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    task::JoinHandle,
     time::Instant,
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
@@ -25,12 +24,12 @@ use tracing::{debug, error, info, warn};
 
 use crate::{
     client::Client,
-    link::Link,
+    member::{Member, Stand},
     metrics::RegionMetrics,
-    pace::Pace,
     packet::Packet,
     readiness::Readiness,
     room::{Frames, Room},
+    sending::Sending,
 };
 
 /// How many requests may wait for a region's task.
@@ -103,46 +102,6 @@ impl RegionHandle {
     }
 }
 
-/// A client in this region.
-#[derive(Debug)]
-struct Member {
-    client: Arc<Client>,
-    /// The client's, at hand: of most members a tick needs nothing else.
-    link: Arc<Link>,
-    room: Arc<Filter>,
-    stand: Stand,
-    /// What it was sent last.
-    last: Sent,
-    /// It was found not to have taken that.
-    blocked: bool,
-    pace: Pace,
-    /// The number of the event that this was last judged by.
-    judged: u64,
-    joined: Instant,
-    /// Nothing is sent before, by its own wish.
-    not_before: Option<Instant>,
-    owes_feed: bool,
-    /// It asked, and is answered even if there is nothing new.
-    asked: bool,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Sent {
-    /// The event's number on its account.
-    number: u64,
-    bytes: usize,
-    at: Instant,
-}
-
-#[derive(Clone, Debug)]
-enum Stand {
-    /// At its room's cursor, and in its room.
-    Following,
-    Behind(Option<Cursor>),
-    /// In the middle of a snapshot: this many parts are sent.
-    Partly(Arc<Frames>, usize),
-}
-
 /// The other end of a [`RegionHandle`].
 #[derive(Debug)]
 pub(crate) struct Inbox {
@@ -179,7 +138,7 @@ pub(crate) struct Setting {
 }
 
 /// Members who are sent the same part of the same frames, by where those are and which part it is.
-type Together = HashMap<(usize, usize), (Arc<Frames>, Vec<Sid>)>;
+type Together = HashMap<(usize, usize), (Arc<Filter>, Arc<Frames>, Vec<Sid>)>;
 
 pub(crate) struct RegionTask {
     region: Region,
@@ -190,8 +149,9 @@ pub(crate) struct RegionTask {
     control: ControlWriter,
     called: mpsc::UnboundedReceiver<Sid>,
     requests: mpsc::Receiver<Request>,
-    members: HashMap<Sid, Member>,
     rooms: HashMap<Arc<Filter>, Room>,
+    /// Which room a member is in.
+    seats: HashMap<Sid, Arc<Filter>>,
     /// Members who wait for time to pass.
     dozing: HashSet<Sid>,
     due: Option<Instant>,
@@ -222,8 +182,8 @@ impl RegionTask {
             control,
             called,
             requests,
-            members: HashMap::new(),
             rooms: HashMap::new(),
+            seats: HashMap::new(),
             dozing: HashSet::new(),
             due: None,
             ticked: None,
@@ -363,14 +323,12 @@ impl RegionTask {
 
     async fn lose_board(&mut self, log: &RegionLog) {
         self.due = None;
-        let rooms: Vec<Arc<Filter>> = self.rooms.keys().cloned().collect();
-        for filter in rooms {
-            let room = self.rooms.get_mut(&filter).expect("it was just listed");
+        for room in self.rooms.values_mut() {
             let from = room.cursor;
             room.move_to(None);
-            let following = |sid: &Sid| matches!(self.members[sid].stand, Stand::Following);
-            let members: Vec<Sid> = room.members.iter().copied().filter(following).collect();
-            members.into_iter().for_each(|sid| self.fall_behind(sid, from));
+            for member in room.members.values_mut().filter(|member| member.is_following()) {
+                member.stand = Stand::Behind(from);
+            }
         }
         self.printed.clear();
         self.tell_feed(log, true).await;
@@ -404,22 +362,8 @@ impl RegionTask {
                     let board = (log.reader().phase() == Phase::Live).then(|| log.board());
                     Room::new(filter.clone(), board)
                 });
-                room.members.insert(sid);
-                let member = Member {
-                    link: client.link.clone(),
-                    client,
-                    room: filter,
-                    stand: Stand::Behind(from),
-                    last: Sent { number: 0, bytes: 0, at: Instant::now() },
-                    blocked: false,
-                    pace: Pace::new(Instant::now()),
-                    judged: 0,
-                    joined: Instant::now(),
-                    not_before: None,
-                    owes_feed: true,
-                    asked: true,
-                };
-                self.members.insert(sid, member);
+                room.members.insert(sid, Member::new(client, from, Instant::now()));
+                self.seats.insert(sid, filter);
                 turn.push(sid);
             }
             Request::Leave { sid, left } => {
@@ -427,9 +371,9 @@ impl RegionTask {
                 let _ = left.send(());
             }
             Request::Resync { sid, from } => {
-                if self.members.contains_key(&sid) {
-                    self.fall_behind(sid, from);
-                    let member = self.members.get_mut(&sid).expect("it was just found");
+                let room = self.seats.get(&sid).and_then(|filter| self.rooms.get_mut(filter));
+                if let Some(member) = room.and_then(|room| room.members.get_mut(&sid)) {
+                    member.stand = Stand::Behind(from);
                     member.asked = true;
                     member.joined = Instant::now();
                     turn.push(sid);
@@ -439,24 +383,18 @@ impl RegionTask {
                 let _ = answer.send(self.print(log, filter));
             }
         }
-        self.metrics.members.set(self.members.len() as i64);
+        self.metrics.members.set(self.seats.len() as i64);
         self.metrics.rooms.set(self.rooms.len() as i64);
     }
 
     fn leave(&mut self, sid: Sid) {
-        let Some(member) = self.members.remove(&sid) else { return };
+        let Some(filter) = self.seats.remove(&sid) else { return };
         self.dozing.remove(&sid);
-        let room = self.rooms.get_mut(&member.room).expect("a member's room is there");
+        let room = self.rooms.get_mut(&filter).expect("a member's room is there");
         room.members.remove(&sid);
         if room.members.is_empty() {
-            self.rooms.remove(&member.room);
+            self.rooms.remove(&filter);
         }
-    }
-
-    /// Takes a member out of what its room is sent, from wherever it is to this cursor.
-    fn fall_behind(&mut self, sid: Sid, from: Option<Cursor>) {
-        let member = self.members.get_mut(&sid).expect("only members fall behind");
-        member.stand = Stand::Behind(from);
     }
 
     async fn send_tick(&mut self, log: &RegionLog, turn: &mut Vec<Sid>) {
@@ -476,7 +414,7 @@ impl RegionTask {
             let had_none = room.cursor.is_none();
             let Some((from, frames)) = room.advance(self.region, log.board()) else {
                 if had_none {
-                    turn.extend(room.members.iter().copied());
+                    turn.extend(room.members.keys().copied());
                 }
                 continue;
             };
@@ -490,7 +428,8 @@ impl RegionTask {
         }
         self.serve(log, turn).await;
         self.tell_feed(log, false).await;
-        let behind = self.members.values().filter(|member| !matches!(member.stand, Stand::Following)).count();
+        let members = self.rooms.values().flat_map(|room| room.members.values());
+        let behind = members.filter(|member| !member.is_following()).count();
         self.metrics.behind.set(behind as i64);
         let changes = log.board().revision().count();
         self.metrics.updates.inc_by(changes.saturating_sub(self.counted));
@@ -508,11 +447,10 @@ impl RegionTask {
         packet: Option<&Arc<Packet>>,
         turn: &mut Vec<Sid>,
     ) {
-        let room = &self.rooms[filter];
+        let room = self.rooms.get_mut(filter).expect("only what is there is cast to");
         let bytes = packet.map_or(0, |packet| packet.bytes());
         let mut sending = packet.map(|packet| Sending::new(packet, room.members.len()));
-        for sid in &room.members {
-            let member = self.members.get_mut(sid).expect("a room's members are there");
+        for (sid, member) in &mut room.members {
             match (&member.stand, &mut sending) {
                 (Stand::Following, Some(sending)) if member.takes(bytes) => sending.send(*sid, member),
                 (Stand::Following, _) => {
@@ -524,16 +462,16 @@ impl RegionTask {
             }
         }
         if let Some(sending) = sending {
-            self.finish(sending).await;
+            self.finish(filter, sending).await;
         }
     }
 
-    /// Waits until all have it, and notes that.
-    async fn finish(&mut self, sending: Sending) {
+    /// Waits until all of a room have it, and notes that.
+    async fn finish(&mut self, filter: &Arc<Filter>, sending: Sending) {
         let (packet, at, reached) = (sending.packet.clone(), sending.at, sending.reached);
+        let room = self.rooms.get_mut(filter).expect("rooms end by this task only");
         for (sid, number) in sending.end().await {
-            let member = self.members.get_mut(&sid).expect("members leave by this task only");
-            member.note(number, &packet, at);
+            room.members.get_mut(&sid).expect("members leave by this task only").note(number, &packet, at);
         }
         self.metrics.frames.inc_by(reached);
         self.metrics.bytes.inc_by(reached * packet.bytes() as u64);
@@ -559,7 +497,9 @@ impl RegionTask {
         turn.sort_unstable();
         turn.dedup();
         for sid in turn.drain(..) {
-            let Some(member) = self.members.get_mut(&sid) else { continue };
+            let Some(filter) = self.seats.get(&sid) else { continue };
+            let room = self.rooms.get_mut(filter).expect("a member's room is there");
+            let member = room.members.get_mut(&sid).expect("who has a seat is in the room");
             if !member.is_called(self.region) {
                 continue;
             }
@@ -568,14 +508,13 @@ impl RegionTask {
                 member.send(feed, Instant::now());
                 member.owes_feed = false;
             }
-            if !live || matches!(member.stand, Stand::Following) {
+            if !live || member.is_following() {
                 continue;
             }
             if member.not_before.is_some_and(|at| at > Instant::now()) {
                 self.dozing.insert(sid);
                 continue;
             }
-            let room = self.rooms.get_mut(&member.room).expect("a member's room is there");
             let (frames, part) = match &member.stand {
                 Stand::Following => continue,
                 Stand::Partly(frames, sent) => (frames.clone(), *sent),
@@ -592,32 +531,34 @@ impl RegionTask {
                     if *from == room.cursor && !member.asked {
                         continue;
                     }
-                    let frames = room.frames(self.region, log.board(), *from, member.pace.at_once());
+                    let (from, at_once) = (*from, member.pace.at_once());
+                    let frames = room.frames(self.region, log.board(), from, at_once);
                     let Some(frames) = frames else { continue };
                     (frames, 0)
                 }
             };
             let key = (Arc::as_ptr(&frames).addr(), part);
-            together.entry(key).or_insert_with(|| (frames, Vec::new())).1.push(sid);
+            together.entry(key).or_insert_with(|| (filter.clone(), frames, Vec::new())).2.push(sid);
         }
-        for ((_, part), (frames, sids)) in together {
-            self.hand_out(&frames, part, &sids).await;
+        for ((_, part), (filter, frames, sids)) in together {
+            self.hand_out(&filter, &frames, part, &sids).await;
         }
     }
 
-    /// Sends one part to these members, and notes where they are then.
-    async fn hand_out(&mut self, frames: &Arc<Frames>, part: usize, sids: &[Sid]) {
+    /// Sends one part to these members of a room, and notes where they are then.
+    async fn hand_out(&mut self, filter: &Arc<Filter>, frames: &Arc<Frames>, part: usize, sids: &[Sid]) {
         let done = part + 1 == frames.parts.len();
         let mut sending = Sending::new(&frames.parts[part], sids.len());
+        let room = self.rooms.get_mut(filter).expect("it was just served");
+        let at_end = room.cursor == Some(frames.cursor);
         for sid in sids {
-            let member = self.members.get_mut(sid).expect("it was just served");
+            let member = room.members.get_mut(sid).expect("it was just served");
             // What it asked for comes after the answer that it comes, by the same queue.
             match std::mem::take(&mut member.asked) {
                 true => sending.tell(member),
                 false => sending.send(*sid, member),
             }
             member.not_before = member.client.gap.map(|gap| Instant::now() + gap);
-            let at_end = self.rooms[&member.room].cursor == Some(frames.cursor);
             member.stand = match (done, member.client.gap) {
                 (false, _) => Stand::Partly(frames.clone(), part + 1),
                 (true, None) if at_end => Stand::Following,
@@ -628,7 +569,7 @@ impl RegionTask {
                 self.dozing.insert(*sid);
             }
         }
-        self.finish(sending).await;
+        self.finish(filter, sending).await;
         if frames.kind == odds::FrameKind::Snapshot {
             self.metrics.snapshots.inc_by(sids.len() as u64);
         }
@@ -654,11 +595,10 @@ impl RegionTask {
         let mut turn = Vec::new();
         let filters: Vec<Arc<Filter>> = self.rooms.keys().cloned().collect();
         for filter in filters {
-            let room = &self.rooms[&filter];
+            let room = self.rooms.get_mut(&filter).expect("it was just listed");
             let at = room.cursor;
-            for sid in &room.members {
-                let member = self.members.get_mut(sid).expect("a room's members are there");
-                let reached = matches!(member.stand, Stand::Following) && member.takes(packet.bytes());
+            for member in room.members.values_mut() {
+                let reached = member.is_following() && member.takes(packet.bytes());
                 member.owes_feed |= !reached;
             }
             self.cast(&filter, at, Some(&packet), &mut turn).await;
@@ -702,122 +642,6 @@ impl RegionTask {
         self.printed.push((filter, printed.clone()));
         Some(printed)
     }
-}
-
-impl Member {
-    /// Sends it what others are sent, too.
-    fn send(&mut self, packet: &Packet, at: Instant) {
-        let number = self.link.pass(packet.frame());
-        self.note(number, packet, at);
-    }
-
-    /// It was passed this, and has this number on its account; or it could not be passed it, and gets it by
-    /// the socket's queue.
-    fn note(&mut self, number: Option<u64>, packet: &Packet, at: Instant) {
-        match number {
-            Some(number) => self.last = Sent { number, bytes: packet.bytes(), at },
-            None => self.tell(packet, at),
-        }
-    }
-
-    /// Sends by the socket's queue: after all that it was answered.
-    fn tell(&mut self, packet: &Packet, at: Instant) {
-        let number = self.client.tell(packet.event(), packet.payload());
-        self.last = Sent { number, bytes: packet.bytes(), at };
-    }
-
-    /// The network has what it was sent last.
-    fn can_take(&self) -> bool {
-        self.link.has_taken(self.last.number)
-    }
-
-    /// It can take so much now.
-    fn takes(&self, bytes: usize) -> bool {
-        self.can_take() && bytes <= self.pace.at_once()
-    }
-
-    /// The network has what it was sent last; and if not, it is called when that changes.
-    fn is_called(&mut self, region: Region) -> bool {
-        if !self.can_take() {
-            self.link.call(region);
-            // What was taken before the call was noted calls nobody.
-            if !self.can_take() {
-                self.blocked = true;
-                return false;
-            }
-        }
-        if self.judged != self.last.number {
-            self.judged = self.last.number;
-            let Sent { bytes, at, .. } = self.last;
-            match std::mem::take(&mut self.blocked) {
-                true => self.pace.kept_waiting(bytes, at, Instant::now()),
-                false => self.pace.took(bytes, at, Instant::now()),
-            }
-        }
-        true
-    }
-}
-
-/// A frame on its way to many. A few are passed it by the region's task itself; a crowd is shared out among
-/// the threads.
-struct Sending {
-    packet: Arc<Packet>,
-    at: Instant,
-    is_crowd: bool,
-    reached: u64,
-    share: Vec<(Sid, Arc<Link>)>,
-    shares: Vec<JoinHandle<Passed>>,
-}
-
-/// The numbers on the accounts of those that it was passed to; nothing where something was in the way.
-type Passed = Vec<(Sid, Option<u64>)>;
-
-/// No more than these are a few: some ten milliseconds' work.
-const FEW: usize = 1_024;
-const SHARE: usize = 256;
-
-impl Sending {
-    /// To no more than so many.
-    fn new(packet: &Arc<Packet>, most: usize) -> Self {
-        Self {
-            packet: packet.clone(),
-            at: Instant::now(),
-            is_crowd: most > FEW,
-            reached: 0,
-            share: Vec::new(),
-            shares: Vec::new(),
-        }
-    }
-
-    fn send(&mut self, sid: Sid, member: &mut Member) {
-        self.reached += 1;
-        if !self.is_crowd {
-            return member.send(&self.packet, self.at);
-        }
-        self.share.push((sid, member.link.clone()));
-        if self.share.len() == SHARE {
-            let (share, packet) = (std::mem::replace(&mut self.share, Vec::with_capacity(SHARE)), self.packet.clone());
-            self.shares.push(tokio::spawn(async move { pass(share, &packet) }));
-        }
-    }
-
-    fn tell(&mut self, member: &mut Member) {
-        self.reached += 1;
-        member.tell(&self.packet, self.at);
-    }
-
-    /// Waits until the crowd is passed it.
-    async fn end(self) -> Passed {
-        let mut passed = pass(self.share, &self.packet);
-        for share in self.shares {
-            passed.extend(share.await.expect("passing does not panic"));
-        }
-        passed
-    }
-}
-
-fn pass(share: Vec<(Sid, Arc<Link>)>, packet: &Packet) -> Passed {
-    share.into_iter().map(|(sid, link)| (sid, link.pass(packet.frame()))).collect()
 }
 
 /// How a region stands, and why.

@@ -1,15 +1,12 @@
 //! A room: everybody in a region with the same filter. It is at one cursor, and keeps the frames
 //! that lead there, each made once for all who need it.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use odds::{Board, Cursor, Filter, Frame, FrameKind, PART_BYTES, Region};
 use socketioxide::socket::Sid;
 
-use crate::packet::Packet;
+use crate::{member::Member, packet::Packet};
 
 /// What leads a client to the room's cursor: an `odds` or a snapshot in one or more parts.
 #[derive(Debug)]
@@ -36,7 +33,7 @@ pub(crate) struct Room {
     pub(crate) filter: Arc<Filter>,
     /// Where everybody is who follows; nothing while there is no verified board.
     pub(crate) cursor: Option<Cursor>,
-    pub(crate) members: HashSet<Sid>,
+    pub(crate) members: HashMap<Sid, Member>,
     /// By where they start from; nothing where only a snapshot helps.
     odds: HashMap<Cursor, Option<Arc<Frames>>>,
     /// By the size of their parts.
@@ -47,7 +44,7 @@ impl Room {
     pub(crate) fn new(filter: Arc<Filter>, board: Option<&Board>) -> Self {
         let cursor = board.and_then(|board| board.cursor(&filter));
         let (odds, snapshots) = (HashMap::new(), HashMap::new());
-        Self { filter, cursor, members: HashSet::new(), odds, snapshots }
+        Self { filter, cursor, members: HashMap::new(), odds, snapshots }
     }
 
     /// Moves to where the board is, if that looks different under the filter, or if the room's

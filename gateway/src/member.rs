@@ -1,0 +1,127 @@
+//! A client in a region: where it stands, and what it can take.
+
+use std::sync::Arc;
+
+use odds::{Cursor, Region};
+use tokio::time::Instant;
+
+use crate::{client::Client, link::Link, pace::Pace, packet::Packet, room::Frames};
+
+/// A client in this region.
+#[derive(Debug)]
+pub(crate) struct Member {
+    pub(crate) client: Arc<Client>,
+    /// The client's, at hand: of most members a tick needs nothing else.
+    link: Arc<Link>,
+    pub(crate) stand: Stand,
+    /// What it was sent last.
+    last: Sent,
+    /// It was found not to have taken that.
+    blocked: bool,
+    pub(crate) pace: Pace,
+    /// The number of the event that this was last judged by.
+    judged: u64,
+    pub(crate) joined: Instant,
+    /// Nothing is sent before, by its own wish.
+    pub(crate) not_before: Option<Instant>,
+    pub(crate) owes_feed: bool,
+    /// It asked, and is answered even if there is nothing new.
+    pub(crate) asked: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    /// The event's number on its account.
+    number: u64,
+    bytes: usize,
+    at: Instant,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Stand {
+    /// At its room's cursor, and in its room.
+    Following,
+    Behind(Option<Cursor>),
+    /// In the middle of a snapshot: this many parts are sent.
+    Partly(Arc<Frames>, usize),
+}
+
+impl Member {
+    /// Asks for what leads from there.
+    pub(crate) fn new(client: Arc<Client>, from: Option<Cursor>, now: Instant) -> Self {
+        Self {
+            link: client.link.clone(),
+            client,
+            stand: Stand::Behind(from),
+            last: Sent { number: 0, bytes: 0, at: now },
+            blocked: false,
+            pace: Pace::new(now),
+            judged: 0,
+            joined: now,
+            not_before: None,
+            owes_feed: true,
+            asked: true,
+        }
+    }
+
+    /// Its account, for whoever sends in its stead.
+    pub(crate) fn link(&self) -> Arc<Link> {
+        self.link.clone()
+    }
+
+    pub(crate) fn is_following(&self) -> bool {
+        matches!(self.stand, Stand::Following)
+    }
+
+    /// Sends it what others are sent, too.
+    pub(crate) fn send(&mut self, packet: &Packet, at: Instant) {
+        let number = self.link.pass(packet.frame());
+        self.note(number, packet, at);
+    }
+
+    /// It was passed this, and has this number on its account; or it could not be passed it, and gets it by
+    /// the socket's queue.
+    pub(crate) fn note(&mut self, number: Option<u64>, packet: &Packet, at: Instant) {
+        match number {
+            Some(number) => self.last = Sent { number, bytes: packet.bytes(), at },
+            None => self.tell(packet, at),
+        }
+    }
+
+    /// Sends by the socket's queue: after all that it was answered.
+    pub(crate) fn tell(&mut self, packet: &Packet, at: Instant) {
+        let number = self.client.tell(packet.event(), packet.payload());
+        self.last = Sent { number, bytes: packet.bytes(), at };
+    }
+
+    /// The network has what it was sent last.
+    fn can_take(&self) -> bool {
+        self.link.has_taken(self.last.number)
+    }
+
+    /// It can take so much now.
+    pub(crate) fn takes(&self, bytes: usize) -> bool {
+        self.can_take() && bytes <= self.pace.at_once()
+    }
+
+    /// The network has what it was sent last; and if not, it is called when that changes.
+    pub(crate) fn is_called(&mut self, region: Region) -> bool {
+        if !self.can_take() {
+            self.link.call(region);
+            // What was taken before the call was noted calls nobody.
+            if !self.can_take() {
+                self.blocked = true;
+                return false;
+            }
+        }
+        if self.judged != self.last.number {
+            self.judged = self.last.number;
+            let Sent { bytes, at, .. } = self.last;
+            match std::mem::take(&mut self.blocked) {
+                true => self.pace.kept_waiting(bytes, at, Instant::now()),
+                false => self.pace.took(bytes, at, Instant::now()),
+            }
+        }
+        true
+    }
+}
