@@ -282,13 +282,13 @@ impl Counter {
 
 #[cfg(test)]
 mod tests {
-    use tungstenite::protocol::frame::Frame;
-
     use super::*;
 
     fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
+        let header = FrameHeader { opcode: OpCode::from(opcode), ..FrameHeader::default() };
         let mut frame = Vec::new();
-        Frame::message(payload.to_vec(), OpCode::from(opcode), true).format(&mut frame).unwrap();
+        header.format(payload.len() as u64, &mut frame).unwrap();
+        frame.extend(payload);
         frame
     }
 
