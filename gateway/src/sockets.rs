@@ -192,7 +192,7 @@ impl Hub {
         for region in before.difference(&wants.regions) {
             self.region(*region).leave(client.sid()).await;
         }
-        client.tell("subscriptions", &Subscriptions::new(&wants.regions));
+        tell_regions(client, wants);
         let new: Vec<Region> = wants.regions.difference(&before).copied().collect();
         for region in new {
             self.join(client, wants, region, None).await;
@@ -378,6 +378,12 @@ fn resync(socket: SocketRef, State(hub): State<Arc<Hub>>, TryData(data): TryData
     ready(())
 }
 
+/// With the revision of the account that they are of, unless they are the client's own.
+fn tell_regions(client: &Client, wants: &Wants) {
+    let revision = (!wants.own).then(|| client.revision.load(Ordering::Acquire));
+    client.tell("subscriptions", &Subscriptions::new(revision, &wants.regions));
+}
+
 /// Answers, if the client wants to know.
 fn answer(ack: AckSender, done: Result<Value, Failure>) {
     let answer = done.unwrap_or_else(|failure| json!({ "error": failure }));
@@ -434,6 +440,8 @@ impl Hub {
                 let mut orders = client.orders.lock().expect("nobody panics while holding it");
                 let Some(order) = orders.queue.pop_front() else {
                     orders.at_work = false;
+                    // Most never ask again.
+                    orders.queue.shrink_to_fit();
                     return;
                 };
                 order
@@ -458,7 +466,7 @@ impl Hub {
                     client.revision.store(user.revision, Ordering::Release);
                     wants.own = own.is_some();
                     wants.regions = own.unwrap_or(user.regions);
-                    client.tell("subscriptions", &Subscriptions::new(&wants.regions));
+                    tell_regions(&client, &wants);
                     for region in &wants.regions {
                         self.join(&client, &wants, *region, resume.get(region).copied()).await;
                     }

@@ -26,6 +26,8 @@ pub struct Live {
     pub regions: Vec<Region>,
     pub boards: BTreeMap<Region, Mirror>,
     pub feeds: BTreeMap<Region, Feed>,
+    /// Of the user's regions.
+    revision: Option<u64>,
     /// Asked for, and not answered yet.
     asked: Vec<Region>,
     touched: Touched,
@@ -62,6 +64,11 @@ impl Live {
     }
 
     fn subscribed(&mut self, subscriptions: Subscriptions) -> News {
+        // An answer by HTTP and an event may overtake each other.
+        if subscriptions.revision.is_some_and(|told| self.revision.is_some_and(|known| told < known)) {
+            return News::Nothing;
+        }
+        self.revision = subscriptions.revision;
         keep(&mut self.boards, &subscriptions.regions);
         keep(&mut self.feeds, &subscriptions.regions);
         self.asked.retain(|region| subscriptions.regions.contains(region));
@@ -105,9 +112,10 @@ impl Live {
         std::mem::take(&mut self.touched)
     }
 
-    /// A new connection answers nothing that the last was asked.
+    /// A new connection answers nothing that the last was asked, and says anew what is subscribed.
     pub fn disconnected(&mut self) {
         self.asked.clear();
+        self.revision = None;
     }
 
     /// Where each mirror is, to go on from after a break.
@@ -180,6 +188,18 @@ mod tests {
         live.take("subscriptions", r#"{"v":1,"regions":["uk"]}"#);
         assert!(live.boards.is_empty());
         assert_eq!(live.regions, [Region::Uk]);
+    }
+
+    #[test]
+    fn older_subscriptions_are_left_aside() {
+        let mut live = Live::default();
+        let of = |revision, region| format!(r#"{{"v":1,"revision":{revision},"regions":["{region}"]}}"#);
+        assert_eq!(live.take("subscriptions", &of(4, "uk")), News::Regions);
+        assert_eq!(live.take("subscriptions", &of(3, "us")), News::Nothing);
+        assert_eq!(live.regions, [Region::Uk]);
+        // Somebody's backup is what the next connection finds.
+        live.disconnected();
+        assert_eq!(live.take("subscriptions", &of(3, "us")), News::Regions);
     }
 
     #[test]

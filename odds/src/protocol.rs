@@ -15,12 +15,16 @@ pub const PROTOCOL_VERSION: u32 = 1;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subscriptions {
     pub v: u32,
+    /// Of the user's account: what is of a lower one is older. Absent: the connection has regions of
+    /// its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u64>,
     pub regions: Vec<Region>,
 }
 
 impl Subscriptions {
-    pub fn new<'a>(regions: impl IntoIterator<Item = &'a Region>) -> Self {
-        Self { v: PROTOCOL_VERSION, regions: regions.into_iter().copied().collect() }
+    pub fn new<'a>(revision: Option<u64>, regions: impl IntoIterator<Item = &'a Region>) -> Self {
+        Self { v: PROTOCOL_VERSION, revision, regions: regions.into_iter().copied().collect() }
     }
 }
 

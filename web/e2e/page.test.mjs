@@ -101,16 +101,37 @@ test("a change in one browser moves the other, and another tab", async () => {
   await close(laptop);
 });
 
-test("two quick choices are both kept", async () => {
+test("two quick choices are both kept, whatever is answered late", async () => {
   const page = await open();
+  // What was so before them is told after them.
+  let tell;
+  const told = new Promise((resolve) => (tell = resolve));
+  await page.route("**/api/subscriptions", async (route) => {
+    if (route.request().method() !== "GET") return route.continue();
+    const response = await route.fetch();
+    await told;
+    await route.fulfill({ response });
+  });
   await register(page, "fred");
-  await page.evaluate(() => ["eu", "au"].forEach((key) => document.querySelector(`input[value=${key}]`).click()));
-  await page.waitForFunction(
-    async () => (await (await fetch("/api/subscriptions")).json()).regions.join() === "eu,au",
-    null,
-    WITHIN,
-  );
-  for (const key of ["EU", "AU"]) assert.ok(await region(page, key).isChecked(), key);
+  const both = page.waitForResponse((answer) => (answer.request().postData() ?? "").includes('"eu","au"'), WITHIN);
+  await page.evaluate(() => {
+    const boxes = ["eu", "au"].map((key) => document.querySelector(`input[value=${key}]`));
+    boxes.forEach((box) => box.click());
+    window.taken = [];
+    const { get, set } = Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, "checked");
+    const watched = {
+      get,
+      set(checked) {
+        if (!checked) window.taken.push(this.value);
+        set.call(this, checked);
+      },
+    };
+    boxes.forEach((box) => Object.defineProperty(box, "checked", watched));
+  });
+  assert.deepEqual((await (await both).json()).regions, ["eu", "au"]);
+  tell();
+  await prices(page).first().waitFor(WITHIN);
+  assert.deepEqual(await page.evaluate(() => window.taken), [], "no choice is taken back for a moment");
   await page.reload();
   await prices(page).first().waitFor(WITHIN);
   for (const key of ["EU", "AU"]) assert.ok(await region(page, key).isChecked(), key);

@@ -150,17 +150,18 @@ pub(crate) async fn delete_account(password: &str) -> Result<(), Failure> {
     ask("DELETE", "/api/me", Some(json(&Credentials { name: None, password: Some(password) }))).await.map(drop)
 }
 
-#[derive(Serialize, Deserialize)]
-struct Subscriptions {
-    regions: Vec<Region>,
+/// The payload of `subscriptions`.
+pub(crate) async fn subscriptions() -> Result<String, Failure> {
+    ask("GET", "/api/subscriptions", None).await
 }
 
-pub(crate) async fn subscriptions() -> Result<Vec<Region>, Failure> {
-    get("/api/subscriptions").await.map(|Subscriptions { regions }| regions)
-}
-
-pub(crate) async fn subscribe(regions: Vec<Region>) -> Result<(), Failure> {
-    ask("PUT", "/api/subscriptions", Some(json(&Subscriptions { regions }))).await.map(drop)
+/// The payload of `subscriptions` after it.
+pub(crate) async fn subscribe(regions: &[Region]) -> Result<String, Failure> {
+    #[derive(Serialize)]
+    struct Wanted<'a> {
+        regions: &'a [Region],
+    }
+    ask("PUT", "/api/subscriptions", Some(json(&Wanted { regions }))).await
 }
 
 /// The payload of a snapshot, under the filter that this is a query of.

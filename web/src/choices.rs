@@ -40,36 +40,19 @@ pub(crate) fn Regions(stream: Stream) -> impl IntoView {
     }
 }
 
-/// Which regions are chosen. What was chosen here is shown at once, and is true once the gateway
-/// says so.
+/// Which regions are chosen. What was chosen here is shown at once, until the gateway says what is
+/// so.
 #[derive(Clone, Copy)]
 struct Choice {
     stream: Stream,
+    /// While the gateway is asked for it.
     wanted: RwSignal<Option<Vec<Region>>>,
     trouble: RwSignal<String>,
-    /// The gateway is being asked.
-    asking: StoredValue<bool>,
-    /// It said something since it was asked last.
-    heard: StoredValue<bool>,
 }
 
 impl Choice {
     fn new(stream: Stream) -> Self {
-        let this = Self {
-            stream,
-            wanted: RwSignal::new(None),
-            trouble: RwSignal::new(String::new()),
-            asking: StoredValue::new(false),
-            heard: StoredValue::new(false),
-        };
-        Effect::new(move || {
-            stream.regions.track();
-            this.heard.set_value(true);
-            if !this.asking.get_value() {
-                this.wanted.set(None);
-            }
-        });
-        this
+        Self { stream, wanted: RwSignal::new(None), trouble: RwSignal::new(String::new()) }
     }
 
     fn shown(self) -> Vec<Region> {
@@ -82,30 +65,29 @@ impl Choice {
         if chosen {
             regions.push(region);
         }
+        let is_asking = self.wanted.with_untracked(Option::is_some);
         self.wanted.set(Some(regions));
-        if !self.asking.get_value() {
-            self.asking.set_value(true);
+        if !is_asking {
             spawn_local(self.ask());
         }
     }
 
     /// One question after the other, until the last choice is the one that was asked for.
     async fn ask(self) {
-        let mut asked = None;
-        while let Some(regions) = self.wanted.try_get_untracked().flatten().filter(|it| asked.as_ref() != Some(it)) {
-            self.heard.try_set_value(false);
-            let answer = api::subscribe(regions.clone()).await;
-            asked = Some(regions);
-            if let Err(failure) = answer {
-                self.trouble.try_set(format!("The regions stay as they were. {failure}"));
-                self.heard.try_set_value(true);
-                break;
+        while let Some(regions) = self.wanted.try_get_untracked().flatten() {
+            let trouble = match api::subscribe(&regions).await {
+                _ if self.stream.is_over() => return,
+                Ok(subscriptions) => {
+                    self.stream.heard("subscriptions", &subscriptions);
+                    String::new()
+                }
+                Err(failure) => format!("The regions stay as they were. {failure}"),
+            };
+            let is_done = |wanted: &Option<_>| !trouble.is_empty() || wanted.as_ref() == Some(&regions);
+            if self.wanted.try_with_untracked(is_done) == Some(true) {
+                self.wanted.try_set(None);
             }
-            self.trouble.try_set(String::new());
-        }
-        self.asking.try_set_value(false);
-        if self.heard.try_get_value() == Some(true) {
-            self.wanted.try_set(None);
+            self.trouble.try_set(trouble);
         }
     }
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use leptos::{leptos_dom::helpers::IntervalHandle, prelude::*, task::spawn_local};
-use odds::{Cursor, EventId, Feed, Live, News, Region, Subscriptions, Timestamp, Touched};
+use odds::{Cursor, EventId, Feed, Live, News, Region, Timestamp, Touched};
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -155,19 +155,18 @@ impl Stream {
     }
 
     /// Somebody signed out; what was still on its way comes to nothing.
-    fn is_over(self) -> bool {
+    pub(crate) fn is_over(self) -> bool {
         self.inner.is_disposed()
     }
 
     /// Boards by HTTP come compressed; the stream goes on from their cursors.
     async fn first_boards(self) {
-        let Ok(regions) = api::subscriptions().await else { return };
+        let Ok(subscriptions) = api::subscriptions().await else { return };
         if self.is_over() {
             return;
         }
-        let text = api::json(&Subscriptions::new(&regions));
-        self.inner().borrow_mut().live.take("subscriptions", &text);
-        self.regions.set(regions.clone());
+        self.heard("subscriptions", &subscriptions);
+        let regions = self.regions.get_untracked();
         let query = self.query.with_untracked(http_query);
         let boards = regions.iter().map(|region| api::board(*region, &query));
         let boards = futures::future::join_all(boards).await;
@@ -235,7 +234,8 @@ impl Stream {
         }
     }
 
-    fn heard(self, name: &str, payload: &str) {
+    /// An event, or an answer by HTTP that says the same.
+    pub(crate) fn heard(self, name: &str, payload: &str) {
         let inner = self.inner();
         let news = inner.borrow_mut().live.take(name, payload);
         match news {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use accounts::Changed;
 use axum::{Json, extract::State};
-use odds::{Region, read_regions};
-use serde::{Deserialize, Serialize};
+use odds::{Subscriptions, read_regions};
+use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -21,16 +21,15 @@ pub(super) fn router() -> OpenApiRouter<Arc<Hub>> {
     OpenApiRouter::new().routes(routes!(subscriptions, subscribe))
 }
 
-#[derive(Serialize, ToSchema)]
-struct Subscriptions {
-    #[schema(value_type = Vec<RegionKey>)]
-    regions: Vec<&'static str>,
-}
-
-impl Subscriptions {
-    fn of<'a>(regions: impl IntoIterator<Item = &'a Region>) -> Json<Self> {
-        Json(Self { regions: regions.into_iter().map(|region| region.key()).collect() })
-    }
+/// As the event `subscriptions` tells them.
+#[derive(ToSchema)]
+#[schema(as = Subscriptions)]
+#[expect(dead_code, reason = "only described: `odds::Subscriptions` is what is told")]
+struct Told {
+    v: u32,
+    /// What is of a lower one is older.
+    revision: u64,
+    regions: Vec<RegionKey>,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -55,17 +54,17 @@ pub(super) enum RegionKey {
 /// The regions that are subscribed.
 #[utoipa::path(
     get, path = "/api/subscriptions", tag = "subscriptions", security(("session" = []), ("token" = [])),
-    responses((status = OK, body = Subscriptions), Refusals),
+    responses((status = OK, body = Told), Refusals),
 )]
 async fn subscriptions(Caller { user }: Caller) -> Json<Subscriptions> {
-    Subscriptions::of(&user.regions)
+    Json(Subscriptions::new(Some(user.revision), &user.regions))
 }
 
 /// Subscribes these regions and no others. All connections of the user follow at once.
 #[utoipa::path(
     put, path = "/api/subscriptions", tag = "subscriptions", request_body = Wanted,
     security(("session" = []), ("token" = [])),
-    responses((status = OK, body = Subscriptions), Refusals),
+    responses((status = OK, body = Told), Refusals),
 )]
 async fn subscribe(
     State(hub): State<Arc<Hub>>,
@@ -76,5 +75,5 @@ async fn subscribe(
     let regions = read_regions(&wanted.regions).map_err(invalid)?;
     let user = hub.accounts.set_regions(&user.id, &regions).await?;
     hub.account_changed(Changed::from(&user));
-    Ok(Subscriptions::of(&user.regions))
+    Ok(Json(Subscriptions::new(Some(user.revision), &user.regions)))
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use accounts::{Identity, SessionKey, StoreUrl};
 use gateway::UserCommand;
-use odds::{Region, Timestamp};
+use odds::{News, Region, Timestamp};
 use serde_json::{Value, json};
 
 use crate::{
@@ -91,7 +91,8 @@ async fn subscriptions_move_every_socket_everywhere() {
     let (_stage, one, other) = two_gateways().await;
     let mut anna = Browser::new(&one.address);
     anna.register("anna").await;
-    assert_eq!(regions(&anna.get("/api/subscriptions").await), json!([]));
+    let before = anna.get("/api/subscriptions").await;
+    assert_eq!(regions(&before), json!([]));
     let mut here = anna.socket(None).await.unwrap();
     let mut there = anna_at(&other, &anna).await;
     let mut own = anna.socket_with(None, json!({ "regions": ["au"] })).await.unwrap();
@@ -107,6 +108,11 @@ async fn subscriptions_move_every_socket_everywhere() {
         socket.comes_to(&["uk", "eu"]).await;
     }
     println!("both gateways followed after {:?}", began.elapsed());
+    // An answer that comes later than what came after it takes nothing back.
+    for socket in [&mut here, &mut there] {
+        assert_eq!(socket.live.take("subscriptions", &before.json().to_string()), News::Nothing);
+        assert_eq!(socket.live.take("subscriptions", &put.json().to_string()), News::Regions);
+    }
     // By an event of a socket, the same.
     there.client.ask("subscribe", &json!({ "regions": ["us"] })).await.unwrap();
     for socket in [&mut here, &mut there] {

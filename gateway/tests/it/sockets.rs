@@ -1,7 +1,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use client::{Client, ClientError, Said};
-use odds::{EventId, FeedState, Filter, Live, News, Region};
+use odds::{EventId, FeedState, Filter, Live, News, Region, Timestamp};
 use rand::{SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 use tokio::{
@@ -235,6 +235,22 @@ async fn how_fresh_it_is_is_told_at_once() {
     scene.step().await;
     while guest.event("feed").await["state"] != "stale" {}
     assert!(began.elapsed() < Duration::from_secs(5), "long before the next regular one");
+}
+
+/// Also while nothing changes: prices grow old by the gateway's clock.
+#[tokio::test(flavor = "multi_thread")]
+async fn everybody_is_told_the_time_again_and_again() {
+    let scene = Scene::set(&[]).await;
+    let told = |feed: &Value| serde_json::from_value::<Timestamp>(feed["at"].clone()).unwrap();
+    let mut guest = scene.join(uk()).await;
+    let mut first = guest.event("feed").await;
+    while first["state"] != "live" {
+        first = guest.event("feed").await;
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let later = scene.join(uk()).await.event("feed").await;
+    assert!(told(&later).millis_since(told(&first)) >= 1_500, "who comes later is told how late it is");
+    assert!(told(&guest.event("feed").await) > told(&later));
 }
 
 /// A client that reads nothing is not queued for: when it reads again, there are a few frames and
