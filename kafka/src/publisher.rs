@@ -37,7 +37,8 @@ impl Publisher {
             ("enable.idempotence", "true"),
             ("acks", "all"),
             ("compression.type", "lz4"),
-            ("linger.ms", "5"),
+            // A step's records are handed over at once; its marker waits for all of them.
+            ("linger.ms", "1"),
             ("message.timeout.ms", timeout.as_str()),
             ("message.max.bytes", "1000000"),
             ("allow.auto.create.topics", "false"),

@@ -10,15 +10,14 @@ use std::{
 };
 
 use rdkafka::{
-    ClientConfig, ClientContext, Message,
-    config::RDKafkaLogLevel,
+    ClientConfig, Message,
     error::{KafkaError, RDKafkaErrorCode},
     message::DeliveryResult,
     producer::{BaseProducer, BaseRecord, Producer, ProducerContext, PurgeConfig},
 };
 use tokio::{sync::oneshot, time::Instant};
 
-use crate::client_log;
+use crate::client_log::Plain;
 
 /// How long the thread waits at a time; so long it may stay when all else is gone.
 const AT_A_TIME: Duration = Duration::from_secs(2);
@@ -29,7 +28,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 #[derive(Clone)]
 pub(crate) struct Sender(Arc<Owner>);
 
-struct Owner(Arc<BaseProducer<Reports>>);
+struct Owner(Arc<BaseProducer<Plain>>);
 
 /// Where a record is.
 #[derive(Clone, Copy, Debug)]
@@ -40,11 +39,9 @@ pub(crate) struct Place {
 
 type Report = Box<oneshot::Sender<Result<Place, KafkaError>>>;
 
-struct Reports;
-
 impl Sender {
     pub(crate) fn new(config: &ClientConfig) -> Result<Self, KafkaError> {
-        let producer: Arc<BaseProducer<Reports>> = Arc::new(config.create_with_context(Reports)?);
+        let producer: Arc<BaseProducer<Plain>> = Arc::new(config.create_with_context(Plain)?);
         let watched = Arc::downgrade(&producer);
         std::thread::Builder::new()
             .name("kafka-reports".into())
@@ -73,7 +70,7 @@ impl Sender {
 
     /// Throws away what is not sent. What is on its way to a broker may still arrive.
     pub(crate) fn purge(&self) {
-        self.producer().purge(PurgeConfig::default().queue().inflight());
+        self.0.purge();
     }
 
     /// Waits until all is sent, or the time is over.
@@ -81,34 +78,30 @@ impl Sender {
         self.producer().flush(within)
     }
 
-    fn producer(&self) -> &BaseProducer<Reports> {
+    fn producer(&self) -> &BaseProducer<Plain> {
         &self.0.0
+    }
+}
+
+impl Owner {
+    fn purge(&self) {
+        self.0.purge(PurgeConfig::default().queue().inflight());
     }
 }
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.0.purge(PurgeConfig::default().queue().inflight());
+        self.purge();
     }
 }
 
-fn report(producer: &Weak<BaseProducer<Reports>>) {
+fn report(producer: &Weak<BaseProducer<Plain>>) {
     while let Some(producer) = producer.upgrade() {
         producer.poll(AT_A_TIME);
     }
 }
 
-impl ClientContext for Reports {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        client_log::log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        client_log::failed(&error, reason);
-    }
-}
-
-impl ProducerContext for Reports {
+impl ProducerContext for Plain {
     type DeliveryOpaque = Report;
 
     fn delivery(&self, result: &DeliveryResult<'_>, report: Report) {
