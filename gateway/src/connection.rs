@@ -80,7 +80,8 @@ impl Connection {
             return false;
         }
         before();
-        let written = match self.stream.try_write(frame) {
+        // Not by the runtime, whose own account of what is ready is far away in memory: who waits asks it.
+        let written = match SockRef::from(&self.stream).send(frame) {
             Ok(written) => written,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
             // Whoever reads finds out.

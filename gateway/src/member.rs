@@ -25,6 +25,8 @@ pub(crate) struct Member {
     /// Nothing is sent before, by its own wish.
     pub(crate) not_before: Option<Instant>,
     pub(crate) owes_feed: bool,
+    /// When it came, or was told the feed because that was long ago.
+    pub(crate) reminded: Instant,
     /// It asked, and is answered even if there is nothing new.
     pub(crate) asked: bool,
 }
@@ -60,13 +62,14 @@ impl Member {
             joined: now,
             not_before: None,
             owes_feed: true,
+            reminded: now,
             asked: true,
         }
     }
 
     /// Its account, for whoever sends in its stead.
-    pub(crate) fn link(&self) -> Arc<Link> {
-        self.link.clone()
+    pub(crate) fn link(&self) -> &Arc<Link> {
+        &self.link
     }
 
     pub(crate) fn is_following(&self) -> bool {

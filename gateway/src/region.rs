@@ -7,7 +7,7 @@
 //! cursor to the room's. Nothing is ever queued for it.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -16,8 +16,9 @@ use kafka::{ControlMessage, ControlWriter, Happening, KafkaSettings, ReadError, 
 use odds::{Cursor, Feed, FeedState, Filter, Phase, Progress, Region, Timestamp};
 use socketioxide::socket::Sid;
 use tokio::{
+    runtime::Handle,
     sync::{mpsc, oneshot, watch},
-    time::Instant,
+    time::{Instant, MissedTickBehavior},
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{debug, error, info, warn};
@@ -34,10 +35,13 @@ use crate::{
 
 /// How many requests may wait for a region's task.
 const REQUESTS: usize = 1_024;
-/// Freshness is told at least this often.
+/// A member is told at least this often how fresh the region is: each in its own time, so that no tick
+/// waits until a crowd is told.
 const FEED_INTERVAL: Duration = Duration::from_secs(10);
-/// Members who wait for time to pass, and everything that a clock decides, are looked at this often.
+/// Members who wait for time to pass are looked at this often,
 const LOOK_AROUND: Duration = Duration::from_millis(50);
+/// and all else that a clock decides.
+const LOOK_AT_CLOCK: Duration = Duration::from_millis(250);
 /// How long a cursor from a step that is yet to come here is waited for.
 const AHEAD_FOR: Duration = Duration::from_secs(5);
 const KAFKA_RETRY: Duration = Duration::from_secs(2);
@@ -135,6 +139,8 @@ pub(crate) struct Setting {
     pub(crate) control: ControlWriter,
     /// Sockets that the network has taken something from.
     pub(crate) called: mpsc::UnboundedReceiver<Sid>,
+    /// Who helps with a crowd.
+    pub(crate) threads: Handle,
 }
 
 /// Members who are sent the same part of the same frames, by where those are and which part it is.
@@ -148,12 +154,15 @@ pub(crate) struct RegionTask {
     readiness: Arc<Readiness>,
     control: ControlWriter,
     called: mpsc::UnboundedReceiver<Sid>,
+    threads: Handle,
     requests: mpsc::Receiver<Request>,
     rooms: HashMap<Arc<Filter>, Room>,
     /// Which room a member is in.
     seats: HashMap<Sid, Arc<Filter>>,
     /// Members who wait for time to pass.
     dozing: HashSet<Sid>,
+    /// When members were told the feed last, whoever is the next to be told again first.
+    reminders: VecDeque<(Instant, Sid)>,
     due: Option<Instant>,
     /// When the last tick was due.
     ticked: Option<Instant>,
@@ -171,7 +180,7 @@ pub(crate) struct RegionTask {
 
 impl RegionTask {
     pub(crate) fn new(setting: Setting, inbox: Inbox) -> Self {
-        let Setting { region, clock, tick, metrics, readiness, control, called } = setting;
+        let Setting { region, clock, tick, metrics, readiness, control, called, threads } = setting;
         let Inbox { requests, told } = inbox;
         Self {
             region,
@@ -181,10 +190,12 @@ impl RegionTask {
             readiness,
             control,
             called,
+            threads,
             requests,
             rooms: HashMap::new(),
             seats: HashMap::new(),
             dozing: HashSet::new(),
+            reminders: VecDeque::new(),
             due: None,
             ticked: None,
             told,
@@ -216,9 +227,11 @@ impl RegionTask {
                 }
             }
         };
-        let mut feed = tokio::time::interval(FEED_INTERVAL);
         let mut around = tokio::time::interval(LOOK_AROUND);
-        around.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut by_clock = tokio::time::interval(LOOK_AT_CLOCK);
+        for look in [&mut around, &mut by_clock] {
+            look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        }
         let _lag = watch_lag(&log, self.metrics.clone());
         let mut turn = Vec::new();
         loop {
@@ -244,12 +257,15 @@ impl RegionTask {
                     turn.extend(self.dozing.drain());
                     self.send_tick(&log, &mut turn).await;
                 }
-                _ = feed.tick() => self.tell_feed(&log, true).await,
-                _ = around.tick() => {
-                    self.tell_feed(&log, false).await;
-                    self.readiness.looks(self.region, log.is_loaded(), log.owns_all());
+                _ = around.tick(), if !self.dozing.is_empty() => {
                     turn.extend(self.dozing.drain());
                     self.serve_if_settled(&log, &mut turn).await;
+                }
+                _ = by_clock.tick() => {
+                    let at = (self.clock)();
+                    self.tell_feed(&log, at).await;
+                    self.remind(&log, at).await;
+                    self.readiness.looks(self.region, log.is_loaded(), log.owns_all());
                     self.judge(&mut log).await;
                 }
             }
@@ -331,7 +347,7 @@ impl RegionTask {
             }
         }
         self.printed.clear();
-        self.tell_feed(log, true).await;
+        self.tell_feed(log, (self.clock)()).await;
     }
 
     /// Reads again what did not fit, and what nothing proves: that is wrong in the end.
@@ -362,8 +378,10 @@ impl RegionTask {
                     let board = (log.reader().phase() == Phase::Live).then(|| log.board());
                     Room::new(filter.clone(), board)
                 });
-                room.members.insert(sid, Member::new(client, from, Instant::now()));
+                let now = Instant::now();
+                room.members.insert(sid, Member::new(client, from, now));
                 self.seats.insert(sid, filter);
+                self.reminders.push_back((now, sid));
                 turn.push(sid);
             }
             Request::Leave { sid, left } => {
@@ -391,7 +409,7 @@ impl RegionTask {
         let Some(filter) = self.seats.remove(&sid) else { return };
         self.dozing.remove(&sid);
         let room = self.rooms.get_mut(&filter).expect("a member's room is there");
-        room.members.remove(&sid);
+        room.members.swap_remove(&sid);
         if room.members.is_empty() {
             self.rooms.remove(&filter);
         }
@@ -427,7 +445,7 @@ impl RegionTask {
             }
         }
         self.serve(log, turn).await;
-        self.tell_feed(log, false).await;
+        self.tell_feed(log, (self.clock)()).await;
         let members = self.rooms.values().flat_map(|room| room.members.values());
         let behind = members.filter(|member| !member.is_following()).count();
         self.metrics.behind.set(behind as i64);
@@ -449,16 +467,19 @@ impl RegionTask {
     ) {
         let room = self.rooms.get_mut(filter).expect("only what is there is cast to");
         let bytes = packet.map_or(0, |packet| packet.bytes());
-        let mut sending = packet.map(|packet| Sending::new(packet, room.members.len()));
-        for (sid, member) in &mut room.members {
-            match (&member.stand, &mut sending) {
-                (Stand::Following, Some(sending)) if member.takes(bytes) => sending.send(*sid, member),
-                (Stand::Following, _) => {
-                    self.metrics.set_aside.inc();
-                    member.stand = Stand::Behind(from);
-                    turn.push(*sid);
+        let mut sending = packet.map(|packet| Sending::new(packet, room.members.len(), &self.threads));
+        for handful in room.handfuls() {
+            handful.values().for_each(|member| member.link().bring_near());
+            for (sid, member) in handful {
+                match (&member.stand, &mut sending) {
+                    (Stand::Following, Some(sending)) if member.takes(bytes) => sending.send(*sid, member),
+                    (Stand::Following, _) => {
+                        self.metrics.set_aside.inc();
+                        member.stand = Stand::Behind(from);
+                        turn.push(*sid);
+                    }
+                    (Stand::Behind(_) | Stand::Partly(..), _) => turn.push(*sid),
                 }
-                (Stand::Behind(_) | Stand::Partly(..), _) => turn.push(*sid),
             }
         }
         if let Some(sending) = sending {
@@ -548,7 +569,7 @@ impl RegionTask {
     /// Sends one part to these members of a room, and notes where they are then.
     async fn hand_out(&mut self, filter: &Arc<Filter>, frames: &Arc<Frames>, part: usize, sids: &[Sid]) {
         let done = part + 1 == frames.parts.len();
-        let mut sending = Sending::new(&frames.parts[part], sids.len());
+        let mut sending = Sending::new(&frames.parts[part], sids.len(), &self.threads);
         let room = self.rooms.get_mut(filter).expect("it was just served");
         let at_end = room.cursor == Some(frames.cursor);
         for sid in sids {
@@ -575,20 +596,18 @@ impl RegionTask {
         }
     }
 
-    async fn tell_feed(&mut self, log: &RegionLog, always: bool) {
-        let at = (self.clock)();
+    /// Tells everybody at once if the region stands otherwise than they were told.
+    async fn tell_feed(&mut self, log: &RegionLog, at: Timestamp) {
         let (state, reason) = state(log, at);
         let source = log.reader().marker().map_or("", |marker| &marker.source);
-        let news = {
+        let is_known = {
             let told = self.told.borrow();
-            told.state != state || told.source != source
+            told.state == state && told.reason.as_deref() == reason && told.source == source
         };
-        if !always && !news {
+        if is_known {
             return;
         }
-        if news {
-            info!(region = %self.region, state = state.key(), reason, "feed");
-        }
+        info!(region = %self.region, state = state.key(), reason, "feed");
         let feed = self.feed(log, at);
         let packet = Arc::new(feed_packet(&feed));
         self.told.send_replace(feed);
@@ -602,6 +621,27 @@ impl RegionTask {
                 member.owes_feed |= !reached;
             }
             self.cast(&filter, at, Some(&packet), &mut turn).await;
+        }
+        self.serve_if_settled(log, &mut turn).await;
+    }
+
+    /// Tells those who were told long ago.
+    async fn remind(&mut self, log: &RegionLog, at: Timestamp) {
+        self.told.send_replace(self.feed(log, at));
+        let (now, mut turn) = (Instant::now(), Vec::new());
+        while let Some((last, sid)) = self.reminders.front().copied() {
+            if now + LOOK_AT_CLOCK < last + FEED_INTERVAL {
+                break;
+            }
+            self.reminders.pop_front();
+            let room = self.seats.get(&sid).and_then(|filter| self.rooms.get_mut(filter));
+            // Who left and came back has a reminder of that time.
+            if let Some(member) = room.and_then(|room| room.members.get_mut(&sid)).filter(|it| it.reminded == last) {
+                member.owes_feed = true;
+                member.reminded = now;
+                self.reminders.push_back((now, sid));
+                turn.push(sid);
+            }
         }
         self.serve_if_settled(log, &mut turn).await;
     }

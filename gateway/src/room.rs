@@ -3,10 +3,11 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use indexmap::{IndexMap, map::Slice};
 use odds::{Board, Cursor, Filter, Frame, FrameKind, PART_BYTES, Region};
 use socketioxide::socket::Sid;
 
-use crate::{member::Member, packet::Packet};
+use crate::{member::Member, packet::Packet, sending::HANDFUL};
 
 /// What leads a client to the room's cursor: an `odds` or a snapshot in one or more parts.
 #[derive(Debug)]
@@ -33,7 +34,8 @@ pub(crate) struct Room {
     pub(crate) filter: Arc<Filter>,
     /// Where everybody is who follows; nothing while there is no verified board.
     pub(crate) cursor: Option<Cursor>,
-    pub(crate) members: HashMap<Sid, Member>,
+    /// In the order they came: what belongs to neighbours is near in memory then, here and in the kernel.
+    pub(crate) members: IndexMap<Sid, Member>,
     /// By where they start from; nothing where only a snapshot helps.
     odds: HashMap<Cursor, Option<Arc<Frames>>>,
     /// By the size of their parts.
@@ -44,7 +46,18 @@ impl Room {
     pub(crate) fn new(filter: Arc<Filter>, board: Option<&Board>) -> Self {
         let cursor = board.and_then(|board| board.cursor(&filter));
         let (odds, snapshots) = (HashMap::new(), HashMap::new());
-        Self { filter, cursor, members: HashMap::new(), odds, snapshots }
+        Self { filter, cursor, members: IndexMap::new(), odds, snapshots }
+    }
+
+    /// Its members, a handful at a time.
+    pub(crate) fn handfuls(&mut self) -> impl Iterator<Item = &mut Slice<Sid, Member>> {
+        let mut rest = self.members.as_mut_slice();
+        std::iter::from_fn(move || {
+            let here = rest.len().min(HANDFUL);
+            let (handful, others) = std::mem::take(&mut rest).split_at_mut(here);
+            rest = others;
+            (here > 0).then_some(handful)
+        })
     }
 
     /// Moves to where the board is, if that looks different under the filter, or if the room's

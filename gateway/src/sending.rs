@@ -1,17 +1,18 @@
 //! A frame on its way to many. A few are passed it by the region's task itself; a crowd is shared out among
-//! the threads.
+//! the threads of all.
 
 use std::sync::Arc;
 
 use socketioxide::socket::Sid;
-use tokio::{task::JoinHandle, time::Instant};
+use tokio::{runtime::Handle, task::JoinHandle, time::Instant};
 
 use crate::{link::Link, member::Member, packet::Packet};
 
 pub(crate) struct Sending {
     pub(crate) packet: Arc<Packet>,
     pub(crate) at: Instant,
-    is_crowd: bool,
+    /// Those who help, if it is a crowd.
+    threads: Option<Handle>,
     /// So far.
     pub(crate) reached: u64,
     share: Vec<(Sid, Arc<Link>)>,
@@ -24,14 +25,16 @@ pub(crate) type Passed = Vec<(Sid, Option<u64>)>;
 /// No more than these are a few: some ten milliseconds' work.
 const FEW: usize = 1_024;
 const SHARE: usize = 256;
+/// For so many the processor waits for memory once, not for each between two calls of the kernel.
+pub(crate) const HANDFUL: usize = 32;
 
 impl Sending {
     /// To no more than so many.
-    pub(crate) fn new(packet: &Arc<Packet>, most: usize) -> Self {
+    pub(crate) fn new(packet: &Arc<Packet>, most: usize, threads: &Handle) -> Self {
         Self {
             packet: packet.clone(),
             at: Instant::now(),
-            is_crowd: most > FEW,
+            threads: (most > FEW).then(|| threads.clone()),
             reached: 0,
             share: Vec::new(),
             shares: Vec::new(),
@@ -40,13 +43,11 @@ impl Sending {
 
     pub(crate) fn send(&mut self, sid: Sid, member: &mut Member) {
         self.reached += 1;
-        if !self.is_crowd {
-            return member.send(&self.packet, self.at);
-        }
-        self.share.push((sid, member.link()));
+        let Some(threads) = &self.threads else { return member.send(&self.packet, self.at) };
+        self.share.push((sid, member.link().clone()));
         if self.share.len() == SHARE {
             let (share, packet) = (std::mem::replace(&mut self.share, Vec::with_capacity(SHARE)), self.packet.clone());
-            self.shares.push(tokio::spawn(async move { pass(share, &packet) }));
+            self.shares.push(threads.spawn(async move { pass(&share, &packet) }));
         }
     }
 
@@ -57,7 +58,7 @@ impl Sending {
 
     /// Waits until the crowd is passed it.
     pub(crate) async fn end(self) -> Passed {
-        let mut passed = pass(self.share, &self.packet);
+        let mut passed = pass(&self.share, &self.packet);
         for share in self.shares {
             passed.extend(share.await.expect("passing does not panic"));
         }
@@ -65,6 +66,11 @@ impl Sending {
     }
 }
 
-fn pass(share: Vec<(Sid, Arc<Link>)>, packet: &Packet) -> Passed {
-    share.into_iter().map(|(sid, link)| (sid, link.pass(packet.frame()))).collect()
+fn pass(share: &[(Sid, Arc<Link>)], packet: &Packet) -> Passed {
+    let mut passed = Passed::with_capacity(share.len());
+    for handful in share.chunks(HANDFUL) {
+        handful.iter().for_each(|(_, link)| link.bring_near());
+        passed.extend(handful.iter().map(|(sid, link)| (*sid, link.pass(packet.frame()))));
+    }
+    passed
 }

@@ -14,6 +14,7 @@ use process::Lifecycle;
 use socketioxide::SocketIo;
 use tokio::{
     net::{TcpListener, TcpSocket},
+    runtime::Handle,
     sync::mpsc,
 };
 use tokio_util::sync::CancellationToken;
@@ -135,6 +136,7 @@ impl Gateway {
                 readiness: readiness.clone(),
                 control: control.clone(),
                 called,
+                threads: Handle::current(),
             };
             let group = match settings.alone {
                 true => format!("gateway-{region}"),
@@ -142,8 +144,8 @@ impl Gateway {
             };
             let consumers = settings.consumers(region);
             let reading = Reading::Group { group, instance: instance.clone(), consumers };
-            lifecycle
-                .run("a region", RegionTask::new(setting, inbox).run(kafka.clone(), reading, lifecycle.stopping()));
+            let task = RegionTask::new(setting, inbox).run(kafka.clone(), reading, lifecycle.stopping());
+            lifecycle.run_apart(format!("region {region}"), task)?;
         }
 
         let reader = ControlReader::new(&kafka)?;

@@ -149,12 +149,11 @@ fn session_of(uri: &Uri) -> Option<Sid> {
 }
 
 fn slim<R>(request: &mut Request<R>) {
-    let mut headers = HeaderMap::with_capacity(KEPT_HEADERS.len());
-    for name in KEPT_HEADERS {
-        for value in request.headers().get_all(&name) {
-            let copy = HeaderValue::from_bytes(value.as_bytes()).expect("it was a header's value before");
-            headers.append(&name, copy);
-        }
+    let kept = || KEPT_HEADERS.iter().flat_map(|name| request.headers().get_all(name).iter().map(move |it| (name, it)));
+    let mut headers = HeaderMap::with_capacity(kept().count());
+    for (name, value) in kept() {
+        let copy = HeaderValue::from_bytes(value.as_bytes()).expect("it was a header's value before");
+        headers.append(name, copy);
     }
     *request.headers_mut() = headers;
     *request.uri_mut() = request.uri().to_string().parse().expect("it was an address before");

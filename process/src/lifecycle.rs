@@ -5,7 +5,12 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use tokio::{signal::unix, sync::Mutex};
+use anyhow::Context;
+use tokio::{
+    runtime,
+    signal::unix,
+    sync::{Mutex, oneshot},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
 
@@ -48,14 +53,14 @@ impl Lifecycle {
 
     /// Runs a task that lives as long as the process. If it fails, or ends before it is to stop,
     /// everything stops.
-    pub fn run(&self, name: &'static str, task: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
-        let this = self.clone();
+    pub fn run(&self, name: impl Into<String>, task: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
+        let (this, name) = (self.clone(), name.into());
         let task = tokio::spawn(task);
         self.tasks.spawn(async move {
             let failure = match task.await {
                 Ok(Ok(())) if this.stopping.is_cancelled() => return,
                 Ok(Ok(())) => anyhow::anyhow!("{name} ended by itself"),
-                Ok(Err(error)) => error.context(name),
+                Ok(Err(error)) => error.context(name.clone()),
                 Err(panic) => anyhow::anyhow!("{name} broke: {panic}"),
             };
             let mut first = this.failure.lock().await;
@@ -65,6 +70,24 @@ impl Lifecycle {
             }
             this.stopping.cancel();
         });
+    }
+
+    /// The same, on a thread of its own: what wakes it wakes one thread and nobody else, and what keeps
+    /// it busy keeps up nobody else. It has timers, but what it reads and writes is not its thread's.
+    pub fn run_apart(
+        &self,
+        name: impl Into<String>,
+        task: impl Future<Output = anyhow::Result<()>> + Send + 'static,
+    ) -> std::io::Result<()> {
+        let runtime = runtime::Builder::new_current_thread().enable_time().build()?;
+        let (end, ended) = oneshot::channel();
+        let name = name.into();
+        std::thread::Builder::new().name(name.clone()).spawn(move || {
+            // Nobody listens any more when the process has waited for long enough.
+            let _ = end.send(runtime.block_on(task));
+        })?;
+        self.run(name, async move { ended.await.context("its thread broke")? });
+        Ok(())
     }
 
     /// Waits for SIGTERM, SIGINT, a call of [`Self::stop`] or a failure; then lets every task end.
@@ -103,6 +126,20 @@ mod tests {
         lifecycle.run("the short one", async { anyhow::bail!("no luck") });
         let error = format!("{:#}", lifecycle.wait().await.unwrap_err());
         assert_eq!(error, "the short one: no luck");
+    }
+
+    #[tokio::test]
+    async fn a_thread_that_breaks_stops_the_others_too() {
+        for (broken, says) in [(false, "apart: no luck"), (true, "apart: its thread broke: channel closed")] {
+            let lifecycle = Lifecycle::new();
+            let task = async move {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                assert!(!broken, "no luck at all");
+                anyhow::bail!("no luck")
+            };
+            lifecycle.run_apart("apart", task).unwrap();
+            assert_eq!(format!("{:#}", lifecycle.wait().await.unwrap_err()), says);
+        }
     }
 
     #[tokio::test]
