@@ -47,8 +47,8 @@ pub async fn watch(server: &Server, crowd: &mut Crowd, window: Duration) -> anyh
 }
 
 impl Watched {
-    /// Each step having so many changes, and the server having had so much memory without clients.
-    pub fn run(self, times: &Times, changes: usize, memory: f64) -> Run {
+    /// Each step having so many changes.
+    pub fn run(self, times: &Times, changes: usize) -> Run {
         let mut latencies = Vec::new();
         let mut steps = 0;
         for seen in &self.report.seen {
@@ -65,7 +65,6 @@ impl Watched {
         latencies.sort_unstable();
         let each = steps as f64 * changes as f64 / self.report.seen.len().max(1) as f64;
         Run {
-            clients: self.clients,
             seconds: self.seconds,
             cpu: self.cpu,
             crowd_cpu: self.crowd_cpu,
@@ -73,7 +72,7 @@ impl Watched {
             bytes: self.report.bytes as f64,
             updates: each * self.clients as f64,
             latencies,
-            memory: self.memory - memory,
+            memory: self.memory,
             latest_tick: self.latest_tick,
             lost: self.report.lost,
         }
@@ -83,7 +82,6 @@ impl Watched {
 /// What was seen of one server while it was measured, once or several times.
 #[derive(Clone, Debug, Default)]
 pub struct Run {
-    pub clients: usize,
     pub seconds: f64,
     pub cpu: f64,
     pub crowd_cpu: f64,
@@ -93,7 +91,7 @@ pub struct Run {
     pub updates: f64,
     /// From Kafka to clients that watch, in microseconds, sorted.
     pub latencies: Vec<u64>,
-    /// More than without clients.
+    /// At the end, all of it.
     pub memory: f64,
     /// How late a tick was at most, in milliseconds, where there are ticks that are counted.
     pub latest_tick: Option<f64>,
@@ -102,7 +100,6 @@ pub struct Run {
 
 impl Run {
     pub fn add(&mut self, other: Self) {
-        self.clients = other.clients;
         self.seconds += other.seconds;
         self.cpu += other.cpu;
         self.crowd_cpu += other.crowd_cpu;
@@ -131,9 +128,8 @@ impl Run {
         (self.cpu - alone * self.seconds) / self.frames * 1e6
     }
 
-    /// In kilobytes.
-    pub fn memory_each(&self) -> f64 {
-        self.memory / 1024.0 / self.clients.max(1) as f64
+    pub fn megabytes(&self) -> f64 {
+        self.memory / 1024.0 / 1024.0
     }
 
     /// In milliseconds.
@@ -146,7 +142,7 @@ impl Run {
         let late = self.latest_tick.map(|late| format!(", ticks at most {late:.0} ms late")).unwrap_or_default();
         format!(
             "{:.0} updates a CPU second, {:.1} CPU s a million frames of {:.0} bytes, {:.0} bytes an update; \
-             p50 {:.0} ms, p99 {:.0}, longest {:.0}{late}; {:.1} KB a client; {:.2} cores and {:.2} of the clients{lost}",
+             p50 {:.0} ms, p99 {:.0}, longest {:.0}{late}; {:.0} MB; {:.2} cores and {:.2} of the clients{lost}",
             self.per_cpu_second(),
             self.per_million_frames(),
             self.bytes / self.frames,
@@ -154,7 +150,7 @@ impl Run {
             self.latency(0.5),
             self.latency(0.99),
             self.latency(1.0),
-            self.memory_each(),
+            self.megabytes(),
             self.cpu / self.seconds,
             self.crowd_cpu / self.seconds,
         )
@@ -180,7 +176,7 @@ mod tests {
         let report = Report { frames: 3, bytes: 300, seen, lost: 0 };
         let watched =
             Watched { clients: 10, seconds: 1.0, cpu: 0.5, crowd_cpu: 0.0, memory: 0.0, latest_tick: None, report };
-        let run = watched.run(&times, 5, 0.0);
+        let run = watched.run(&times, 5);
         assert_eq!(run.latencies.len(), 3, "of steps 2, 3 and 4");
         assert!(run.latency(1.0) >= 9.0 && run.latency(0.0) >= 7.0);
         assert_eq!(run.updates, 3.0 * 5.0 * 10.0);
