@@ -49,6 +49,28 @@ const region = (page, key) => page.getByRole("checkbox", { name: new RegExp(`^${
 const prices = (page) => page.locator(".row .cell:not(:empty)");
 const shown = async (page) => (await prices(page).allInnerTexts()).join();
 
+/** Keeps back what the page asks first of the regions, until the function that this returns is called. */
+async function withhold(page) {
+  let tell;
+  const told = new Promise((resolve) => (tell = resolve));
+  await page.route("**/api/subscriptions", async (route) => {
+    if (route.request().method() !== "GET") return route.continue();
+    const response = await route.fetch();
+    await told;
+    await route.fulfill({ response });
+  });
+  return tell;
+}
+
+/** Where the top of the page can be pressed. */
+const places = (page) =>
+  page.locator(".top h1 a, .top input, .top nav > *, #search").evaluateAll((all) =>
+    all.map((one) => {
+      const { x, y, width, height } = one.getBoundingClientRect();
+      return [one.value || one.innerText, x, y, width, height].join(" ");
+    }),
+  );
+
 async function close(page) {
   assert.deepEqual(page.wrong, []);
   await page.context().close();
@@ -101,17 +123,29 @@ test("a change in one browser moves the other, and another tab", async () => {
   await close(laptop);
 });
 
+for (const width of [390, 1280]) {
+  test(`nothing moves under a finger that is about to press, ${width} pixels wide`, async () => {
+    const page = await open(await chromium.newContext({ viewport: { width, height: 800 } }));
+    const tell = await withhold(page);
+    await register(page, `gina.${width}`);
+    const first = await places(page);
+    assert.ok(first.length > 6, first.join());
+    await page.locator(".state", { hasText: "Connecting" }).waitFor(WITHIN);
+    tell();
+    await page.locator(".state[data-state=live]").waitFor(WITHIN);
+    assert.deepEqual(await places(page), first, "connected");
+    await region(page, "US").check({ force: true });
+    await page.getByText("Simulated odds").waitFor(WITHIN);
+    await prices(page).first().waitFor(WITHIN);
+    assert.deepEqual(await places(page), first, "with a region");
+    await close(page);
+  });
+}
+
 test("two quick choices are both kept, whatever is answered late", async () => {
   const page = await open();
   // What was so before them is told after them.
-  let tell;
-  const told = new Promise((resolve) => (tell = resolve));
-  await page.route("**/api/subscriptions", async (route) => {
-    if (route.request().method() !== "GET") return route.continue();
-    const response = await route.fetch();
-    await told;
-    await route.fulfill({ response });
-  });
+  const tell = await withhold(page);
   await register(page, "fred");
   const both = page.waitForResponse((answer) => (answer.request().postData() ?? "").includes('"eu","au"'), WITHIN);
   await page.evaluate(() => {
@@ -241,9 +275,11 @@ test("a page outlives its gateway", async () => {
   await register(page, "erik");
   await region(page, "UK").check({ force: true });
   await prices(page).first().waitFor(WITHIN);
+  const first = await places(page);
   toteboard = await toteboard.restart(async () => {
     // Reconnecting; or offline, where the machine has no network but its own.
     await page.locator(".state:not([data-state=live])").waitFor(WITHIN);
+    assert.deepEqual(await places(page), first, "nothing moves");
     // What was shown stays to be seen.
     assert.ok((await prices(page).count()) > 0);
   });

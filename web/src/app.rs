@@ -99,7 +99,6 @@ fn SignedIn(who: RwSignal<Who>, me: Me) -> impl IntoView {
             asked.clear();
         }
     });
-    let simulated = move || stream.feeds.with(|feeds| feeds.values().any(|it| it.source == "simulator"));
     let sign_out = move |_| {
         spawn_local(async move {
             // Whatever came of it: here, nobody is signed in any more.
@@ -107,13 +106,8 @@ fn SignedIn(who: RwSignal<Who>, me: Me) -> impl IntoView {
             who.set(Who::Nobody { notice: None });
         });
     };
-    let banner = || {
-        view! { <aside class="banner" aria-label="About these odds">"Simulated odds. Nobody offers these prices."</aside> }
-            .into_any()
-    };
     let at_settings = move || page.get() == SETTINGS;
     view! {
-        {when(simulated, banner)}
         <header class="top">
             {when(
                 move || !at_settings(),

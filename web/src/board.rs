@@ -15,8 +15,14 @@ use crate::{
 #[component]
 pub(crate) fn BoardPage(stream: Stream) -> impl IntoView {
     let columns = move || stream.columns.with(Vec::len).to_string();
+    let simulated = move || stream.feeds.with(|feeds| feeds.values().any(|it| it.source == "simulator"));
+    let banner = || {
+        view! { <aside class="banner" aria-label="About these odds">"Simulated odds. Nobody offers these prices."</aside> }
+            .into_any()
+    };
     view! {
         <Toolbar stream/>
+        {when(simulated, banner)}
         <Feeds stream/>
         <main id="board" tabindex="-1">
             <Empty stream/>
