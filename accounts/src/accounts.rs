@@ -8,6 +8,7 @@ use std::{
 };
 
 use odds::{Region, Timestamp};
+use prometheus_client::metrics::counter::Counter;
 use tracing::{info, warn};
 
 use crate::{
@@ -147,6 +148,12 @@ impl Accounts {
             familiar: Mutex::default(),
             settings,
         }
+    }
+
+    /// Counts how often a password is hashed.
+    pub fn counting(mut self, hashed: Counter) -> Self {
+        self.passwords = self.passwords.counting(hashed);
+        self
     }
 
     pub fn store(&self) -> Arc<dyn Store> {

@@ -10,6 +10,7 @@ use std::{
 };
 
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version, password_hash::phc};
+use prometheus_client::metrics::counter::Counter;
 use tokio::{sync::Semaphore, time::timeout};
 use zxcvbn::{Score, zxcvbn};
 
@@ -120,11 +121,18 @@ pub(crate) enum Verdict {
 /// to the stream.
 #[derive(Clone)]
 pub(crate) struct Passwords {
-    argon: Argon2<'static>,
+    hasher: Hasher,
     /// Of no password. To compare with where there is no user, in the same time.
     nobody: PasswordHash,
     places: Arc<Semaphore>,
     waiting: Arc<AtomicUsize>,
+}
+
+#[derive(Clone)]
+struct Hasher {
+    argon: Argon2<'static>,
+    /// How often a password was hashed, to be kept or to be compared.
+    hashed: Counter,
 }
 
 struct Waiting<'a>(&'a AtomicUsize);
@@ -143,26 +151,32 @@ impl Passwords {
 
     fn with(params: Params, at_once: usize) -> Self {
         let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-        let nobody = hash(&argon, &secret::random_text::<16>());
-        Self { argon, nobody, places: Arc::new(Semaphore::new(at_once)), waiting: Arc::default() }
+        let hasher = Hasher { argon, hashed: Counter::default() };
+        let nobody = hasher.hash(&secret::random_text::<16>());
+        Self { hasher, nobody, places: Arc::new(Semaphore::new(at_once)), waiting: Arc::default() }
+    }
+
+    pub(crate) fn counting(mut self, hashed: Counter) -> Self {
+        self.hasher.hashed = hashed;
+        self
     }
 
     pub(crate) async fn hash(&self, password: &Password) -> Result<PasswordHash, Busy> {
-        let (argon, password) = (self.argon.clone(), password.clone());
-        self.work(move || hash(&argon, &password.0)).await
+        let (hasher, password) = (self.hasher.clone(), password.clone());
+        self.work(move || hasher.hash(&password.0)).await
     }
 
     /// Compares with the hash of a user, or of nobody: both take the same time.
     pub(crate) async fn verify(&self, password: &str, hash: Option<&PasswordHash>) -> Result<Verdict, Busy> {
         let known = hash.is_some();
-        let (argon, password) = (self.argon.clone(), password.to_owned());
+        let (hasher, password) = (self.hasher.clone(), password.to_owned());
         let against = hash.unwrap_or(&self.nobody).clone();
         self.work(move || {
-            let right = matches(&argon, &password, &against);
+            let right = hasher.matches(&password, &against);
             match right && known {
                 false => Verdict::Wrong,
-                true if is_current(&argon, &against) => Verdict::Right,
-                true => Verdict::RightRehashed(self::hash(&argon, &password)),
+                true if hasher.is_current(&against) => Verdict::Right,
+                true => Verdict::RightRehashed(hasher.hash(&password)),
             }
         })
         .await
@@ -191,21 +205,27 @@ impl fmt::Debug for Passwords {
     }
 }
 
-fn hash(argon: &Argon2<'_>, password: &str) -> PasswordHash {
-    PasswordHash(argon.hash_password(password.as_bytes()).expect("any text can be hashed").to_string())
-}
+impl Hasher {
+    fn hash(&self, password: &str) -> PasswordHash {
+        self.hashed.inc();
+        PasswordHash(self.argon.hash_password(password.as_bytes()).expect("any text can be hashed").to_string())
+    }
 
-fn matches(argon: &Argon2<'_>, password: &str, hash: &PasswordHash) -> bool {
-    // A hash that can't be read is nobody's password.
-    phc::PasswordHash::new(&hash.0).is_ok_and(|hash| argon.verify_password(password.as_bytes(), &hash).is_ok())
-}
+    fn matches(&self, password: &str, hash: &PasswordHash) -> bool {
+        // One that can't be read is nobody's password.
+        let Ok(hash) = phc::PasswordHash::new(&hash.0) else { return false };
+        self.hashed.inc();
+        self.argon.verify_password(password.as_bytes(), &hash).is_ok()
+    }
 
-fn is_current(argon: &Argon2<'_>, hash: &PasswordHash) -> bool {
-    let Ok(hash) = phc::PasswordHash::new(&hash.0) else { return false };
-    let Ok(params) = Params::try_from(&hash) else { return false };
-    let (now, then) = (argon.params(), params);
-    hash.algorithm == Algorithm::Argon2id.ident()
-        && (now.m_cost(), now.t_cost(), now.p_cost()) == (then.m_cost(), then.t_cost(), then.p_cost())
+    /// Whether it was made as one would be made today.
+    fn is_current(&self, hash: &PasswordHash) -> bool {
+        let Ok(hash) = phc::PasswordHash::new(&hash.0) else { return false };
+        let Ok(then) = Params::try_from(&hash) else { return false };
+        let now = self.argon.params();
+        hash.algorithm == Algorithm::Argon2id.ident()
+            && (now.m_cost(), now.t_cost(), now.p_cost()) == (then.m_cost(), then.t_cost(), then.p_cost())
+    }
 }
 
 #[cfg(test)]
@@ -258,6 +278,20 @@ mod tests {
         };
         assert_eq!(passwords.verify("correct horse", Some(&new)).await, Ok(Verdict::Right));
         assert_eq!(passwords.verify("wrong horse", Some(&old)).await, Ok(Verdict::Wrong));
+    }
+
+    #[tokio::test]
+    async fn nobody_costs_as_much_as_somebody() {
+        let hashed = Counter::default();
+        let passwords = Passwords::new().counting(hashed.clone());
+        let hash = passwords.hash(&Password("correct horse".into())).await.unwrap();
+        for (password, hash) in [("wrong horse", Some(&hash)), ("correct horse", Some(&hash)), ("correct horse", None)]
+        {
+            let before = hashed.get();
+            passwords.verify(password, hash).await.unwrap();
+            assert_eq!(hashed.get() - before, 1, "{password}, {hash:?}");
+        }
+        assert!(passwords.hasher.is_current(&passwords.nobody), "and each takes as long");
     }
 
     #[tokio::test]

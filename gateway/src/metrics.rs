@@ -37,6 +37,7 @@ impl MetricConstructor<Histogram> for Seconds {
 pub struct Metrics {
     pub(crate) connections: Gauge,
     pub(crate) refused: Counter,
+    pub(crate) passwords_hashed: Counter,
     rooms: Family<OfRegion, Gauge>,
     members: Family<OfRegion, Gauge>,
     behind: Family<OfRegion, Gauge>,
@@ -86,6 +87,7 @@ impl Default for Metrics {
         Self {
             connections: Gauge::default(),
             refused: Counter::default(),
+            passwords_hashed: Counter::default(),
             rooms: Family::default(),
             members: Family::default(),
             behind: Family::default(),
@@ -111,6 +113,8 @@ impl Metrics {
         let to = registry.sub_registry_with_prefix("toteboard_gateway");
         to.register("connections", "Clients connected", self.connections.clone());
         to.register("connections_refused", "Clients turned away", self.refused.clone());
+        let help = "Passwords hashed, to be kept or to be compared";
+        to.register("passwords_hashed", help, self.passwords_hashed.clone());
         to.register("rooms", "Rooms: regions and filters in use", self.rooms.clone());
         to.register("members", "Clients in the rooms of a region", self.members.clone());
         to.register("members_behind", "Clients that are not at their room's cursor", self.behind.clone());

@@ -92,7 +92,8 @@ impl Gateway {
         if browsers.are_none() {
             warn!("no --public-origin: browsers can't sign in here, only programs with tokens");
         }
-        let accounts = Accounts::new(store.clone(), settings.accounts.account_settings(), clock);
+        let accounts = Accounts::new(store.clone(), settings.accounts.account_settings(), clock)
+            .counting(metrics.passwords_hashed.clone());
         let instance = settings.instance()?;
         let readiness = Arc::new(Readiness::new(instance.clone()));
         let control = ControlWriter::new(&kafka)?;
