@@ -13,7 +13,7 @@ use std::{
 };
 
 use kafka::{ControlMessage, ControlWriter, Happening, KafkaSettings, ReadError, Reading, RegionLog};
-use odds::{Cursor, Feed, FeedState, Filter, Phase, Progress, Region, Timestamp};
+use odds::{Cursor, Feed, FeedState, Filter, Phase, Progress, Region, SportFreshness, SportKey, Timestamp};
 use socketioxide::socket::Sid;
 use tokio::{
     runtime::Handle,
@@ -38,6 +38,8 @@ const REQUESTS: usize = 1_024;
 /// A member is told at least this often how fresh the region is: each in its own time, so that no tick
 /// waits until a crowd is told.
 const FEED_INTERVAL: Duration = Duration::from_secs(10);
+/// And no more often than this, however short-lived its prices are.
+const SHORTEST_FEED_INTERVAL: Duration = Duration::from_secs(1);
 /// Members who wait for time to pass are looked at this often,
 const LOOK_AROUND: Duration = Duration::from_millis(50);
 /// and all else that a clock decides.
@@ -596,18 +598,22 @@ impl RegionTask {
         }
     }
 
-    /// Tells everybody at once if the region stands otherwise than they were told.
+    /// Tells everybody at once if the region stands otherwise than they were told, or if prices are good
+    /// that were not.
     async fn tell_feed(&mut self, log: &RegionLog, at: Timestamp) {
         let (state, reason) = state(log, at);
-        let source = log.reader().marker().map_or("", |marker| &marker.source);
-        let is_known = {
+        let marker = log.reader().marker();
+        let source = marker.map_or("", |marker| &marker.source);
+        let (is_otherwise, is_fresher) = {
             let told = self.told.borrow();
-            told.state == state && told.reason.as_deref() == reason && told.source == source
+            let is_otherwise = told.state != state || told.reason.as_deref() != reason || told.source != source;
+            (is_otherwise, marker.is_some_and(|marker| is_fresher(&told, &marker.sports, at)))
         };
-        if is_known {
+        if is_otherwise {
+            info!(region = %self.region, state = state.key(), reason, "feed");
+        } else if !is_fresher {
             return;
         }
-        info!(region = %self.region, state = state.key(), reason, "feed");
         let feed = self.feed(log, at);
         let packet = Arc::new(feed_packet(&feed));
         self.told.send_replace(feed);
@@ -627,10 +633,12 @@ impl RegionTask {
 
     /// Tells those who were told long ago.
     async fn remind(&mut self, log: &RegionLog, at: Timestamp) {
-        self.told.send_replace(self.feed(log, at));
+        let feed = self.feed(log, at);
+        let interval = remind_after(&feed);
+        self.told.send_replace(feed);
         let (now, mut turn) = (Instant::now(), Vec::new());
         while let Some((last, sid)) = self.reminders.front().copied() {
-            if now + LOOK_AT_CLOCK < last + FEED_INTERVAL {
+            if now + LOOK_AT_CLOCK < last + interval {
                 break;
             }
             self.reminders.pop_front();
@@ -682,6 +690,20 @@ impl RegionTask {
         self.printed.push((filter, printed.clone()));
         Some(printed)
     }
+}
+
+/// Whether a sport's prices are good that were not, or were unheard of, when this was told.
+fn is_fresher(told: &Feed, sports: &BTreeMap<SportKey, SportFreshness>, at: Timestamp) -> bool {
+    let was_good = |key| told.sports.get(key).is_some_and(|it| it.stale_after >= told.at);
+    sports.iter().any(|(key, it)| it.stale_after >= at && !was_good(key))
+}
+
+/// How long members may be left with this: nobody is to take prices for old that were polled again.
+fn remind_after(told: &Feed) -> Duration {
+    let good = told.sports.values().filter(|it| it.stale_after >= told.at);
+    let shortest = good.map(|it| it.stale_after.millis_since(it.polled_at)).min();
+    let half = shortest.map_or(FEED_INTERVAL, |millis| Duration::from_millis(millis.max(0) as u64) / 2);
+    half.clamp(SHORTEST_FEED_INTERVAL, FEED_INTERVAL)
 }
 
 /// How a region stands, and why.

@@ -47,6 +47,8 @@ pub struct Author {
     state: State,
     pub history: History,
     pub feed: FeedState,
+    /// How many milliseconds prices stay good.
+    pub good_for: i64,
 }
 
 impl Author {
@@ -57,8 +59,15 @@ impl Author {
         }
         let publisher = Publisher::new(kafka, region).unwrap();
         let (writer, _) = Writer::begin(log.reader(), process::now(), 0, false);
-        let mut this =
-            Self { log, publisher, writer, state: State::new(), history: History::default(), feed: FeedState::Live };
+        let mut this = Self {
+            log,
+            publisher,
+            writer,
+            state: State::new(),
+            history: History::default(),
+            feed: FeedState::Live,
+            good_for: 60_000,
+        };
         this.new_term().await;
         this
     }
@@ -84,7 +93,7 @@ impl Author {
         let mut sports: BTreeSet<SportKey> = wanted.values().map(|image| image.details.sport_key.clone()).collect();
         sports.extend(self.state.values().map(|image| image.details.sport_key.clone()));
         let now = process::now();
-        let fresh = SportFreshness { polled_at: now, stale_after: now.plus_millis(60_000) };
+        let fresh = SportFreshness { polled_at: now, stale_after: now.plus_millis(self.good_for) };
         let freshness = sports.iter().map(|sport| (sport.clone(), fresh)).collect();
         let mut pending = Pending::default();
         for sport in sports {

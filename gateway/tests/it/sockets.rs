@@ -1,7 +1,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use client::{Client, ClientError, Said};
-use odds::{EventId, FeedState, Filter, Live, News, Region, Timestamp};
+use odds::{EventId, Feed, FeedState, Filter, Live, News, Region, Timestamp};
 use rand::{SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 use tokio::{
@@ -45,6 +45,10 @@ impl Scene {
     }
 }
 
+fn told_at(feed: &Value) -> Timestamp {
+    serde_json::from_value(feed["at"].clone()).unwrap()
+}
+
 /// A client that books what it is told.
 struct Guest {
     client: Client,
@@ -68,6 +72,16 @@ impl Guest {
                 && name == wanted
             {
                 return serde_json::from_str(&payload).unwrap();
+            }
+        }
+    }
+
+    /// Until its region is live; gives the feed that says so.
+    async fn comes_to_be_live(&mut self) -> Value {
+        loop {
+            let feed = self.event("feed").await;
+            if feed["state"] == "live" {
+                return feed;
             }
         }
     }
@@ -202,7 +216,7 @@ async fn a_resync_is_answered_from_the_cursor_or_with_everything() {
 #[tokio::test(flavor = "multi_thread")]
 async fn fewer_frames_for_who_asks_and_the_same_board() {
     let mut scene = Scene::set(&[]).await;
-    let mut calm = scene.join(json!({ "token": TOKEN, "regions": ["uk"], "max_rate": 2 })).await;
+    let mut calm = scene.join(json!({ "token": TOKEN, "regions": ["uk"], "max_rate": 0.5 })).await;
     let mut quick = scene.join(uk()).await;
     calm.comes_to_show(&scene, &Filter::default()).await;
     quick.comes_to_show(&scene, &Filter::default()).await;
@@ -217,7 +231,7 @@ async fn fewer_frames_for_who_asks_and_the_same_board() {
             *frames += u32::from(matches!(guest.next().await.1, News::Board(_)));
         }
     }
-    let most = began.elapsed().as_secs_f64() * 2.0 + 2.0;
+    let most = began.elapsed().as_secs_f64() * 0.5 + 2.0;
     assert!(f64::from(frames[0]) <= most && frames[0] * 3 < frames[1], "{frames:?}, at most {most}");
 }
 
@@ -225,11 +239,7 @@ async fn fewer_frames_for_who_asks_and_the_same_board() {
 async fn how_fresh_it_is_is_told_at_once() {
     let mut scene = Scene::set(&[]).await;
     let mut guest = scene.join(uk()).await;
-    let mut feed = guest.event("feed").await;
-    while feed["state"] != "live" {
-        feed = guest.event("feed").await;
-    }
-    assert_eq!(feed["source"], "test");
+    assert_eq!(guest.comes_to_be_live().await["source"], "test");
     scene.author.feed = FeedState::Stale;
     let began = Instant::now();
     scene.step().await;
@@ -241,16 +251,47 @@ async fn how_fresh_it_is_is_told_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn everybody_is_told_the_time_again_and_again() {
     let scene = Scene::set(&[]).await;
-    let told = |feed: &Value| serde_json::from_value::<Timestamp>(feed["at"].clone()).unwrap();
     let mut guest = scene.join(uk()).await;
-    let mut first = guest.event("feed").await;
-    while first["state"] != "live" {
-        first = guest.event("feed").await;
-    }
+    let first = guest.comes_to_be_live().await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     let later = scene.join(uk()).await.event("feed").await;
-    assert!(told(&later).millis_since(told(&first)) >= 1_500, "who comes later is told how late it is");
-    assert!(told(&guest.event("feed").await) > told(&later));
+    assert!(told_at(&later).millis_since(told_at(&first)) >= 1_500, "who comes later is told how late it is");
+    assert!(told_at(&guest.event("feed").await) > told_at(&later));
+}
+
+/// So that nobody takes prices for old that are polled again and again.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_time_is_told_more_often_where_prices_are_short_lived() {
+    let mut scene = Scene::set(&[]).await;
+    scene.author.good_for = 8_000;
+    scene.step().await;
+    let mut guest = scene.join(uk()).await;
+    let first = guest.comes_to_be_live().await;
+    let next = guest.event("feed").await;
+    assert!(told_at(&next).millis_since(told_at(&first)) < 9_000, "{first} {next}");
+}
+
+/// Until then they are shown as old.
+#[tokio::test(flavor = "multi_thread")]
+async fn that_a_sport_is_fresh_again_is_told_at_once() {
+    let mut scene = Scene::set(&[]).await;
+    let is_good = |feed: &Value| {
+        let feed: Feed = serde_json::from_value(feed.clone()).unwrap();
+        feed.sports.values().all(|sport| sport.stale_after >= feed.at)
+    };
+    scene.author.good_for = 100;
+    scene.step().await;
+    let mut guest = scene.join(uk()).await;
+    let mut first = guest.comes_to_be_live().await;
+    while is_good(&first) {
+        guest = scene.join(uk()).await;
+        first = guest.event("feed").await;
+    }
+    scene.author.good_for = 60_000;
+    scene.step().await;
+    let next = guest.event("feed").await;
+    assert!(is_good(&next), "{next}");
+    assert!(told_at(&next).millis_since(told_at(&first)) < 9_000, "before the next regular one: {first} {next}");
 }
 
 /// A client that reads nothing is not queued for: when it reads again, there are a few frames and
