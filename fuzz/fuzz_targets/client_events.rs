@@ -7,6 +7,7 @@ use odds::{Live, event_of};
 
 fuzz_target!(|data: &str| {
     let mut live = Live::default();
+    live.take("subscriptions", r#"{"v":1,"regions":["us","uk","eu","au"]}"#);
     for packet in data.lines() {
         if let Some((name, payload)) = event_of(packet) {
             live.take(&name, &payload);

@@ -53,11 +53,7 @@ impl Live {
             "subscriptions" => serde_json::from_str(payload).map(|subscriptions| self.subscribed(subscriptions)),
             "snapshot" => serde_json::from_str(payload).map(|snapshot| self.snapshot(snapshot)),
             "odds" => serde_json::from_str(payload).map(|odds| self.odds(odds)),
-            "feed" => serde_json::from_str(payload).map(|feed: Feed| {
-                let region = feed.region;
-                self.feeds.insert(region, feed);
-                News::Feed(region)
-            }),
+            "feed" => serde_json::from_str(payload).map(|feed| self.feed(feed)),
             _ => Ok(News::Nothing),
         };
         news.unwrap_or(News::Nothing)
@@ -77,9 +73,23 @@ impl Live {
         News::Regions
     }
 
+    /// What comes of other regions was on its way when they were left.
+    fn follows(&self, region: Region) -> bool {
+        self.regions.contains(&region)
+    }
+
+    fn feed(&mut self, feed: Feed) -> News {
+        let region = feed.region;
+        if !self.follows(region) {
+            return News::Nothing;
+        }
+        self.feeds.insert(region, feed);
+        News::Feed(region)
+    }
+
     fn snapshot(&mut self, snapshot: SnapshotPayload) -> News {
         let region = snapshot.region;
-        if !self.boards.entry(region).or_default().snapshot(snapshot) {
+        if !self.follows(region) || !self.boards.entry(region).or_default().snapshot(snapshot) {
             return News::Nothing;
         }
         self.asked.retain(|asked| *asked != region);
@@ -89,6 +99,9 @@ impl Live {
 
     fn odds(&mut self, odds: OddsPayload) -> News {
         let region = odds.region;
+        if !self.follows(region) {
+            return News::Nothing;
+        }
         let board = self.boards.entry(region).or_default();
         match board.odds(odds) {
             // What doesn't fit until the answer comes is part of the answer.
@@ -156,12 +169,25 @@ mod tests {
         "1.2-5-99aa06d3014798d86001c324468d497d",
     ];
 
+    /// One that follows the US, and has its first board.
+    fn begun() -> Live {
+        let mut live = Live::default();
+        live.take("subscriptions", r#"{"v":1,"regions":["us"]}"#);
+        assert_eq!(live.take("snapshot", &snapshot()), News::Board(Region::Us));
+        live
+    }
+
+    fn snapshot() -> String {
+        format!(r#"{{"region":"us","cursor":"{}","events":[]}}"#, CURSORS[0])
+    }
+
+    fn odds(prev: &str, cursor: &str) -> String {
+        format!(r#"{{"region":"us","prev":"{prev}","cursor":"{cursor}","events":[]}}"#)
+    }
+
     #[test]
     fn a_gap_asks_for_what_is_missing() {
-        let mut live = Live::default();
-        let snapshot = format!(r#"{{"region":"us","cursor":"{}","events":[]}}"#, CURSORS[0]);
-        assert_eq!(live.take("snapshot", &snapshot), News::Board(Region::Us));
-        let odds = |prev, cursor| format!(r#"{{"region":"us","prev":"{prev}","cursor":"{cursor}","events":[]}}"#);
+        let mut live = begun();
         assert_eq!(live.take("odds", &odds(CURSORS[0], CURSORS[1])), News::Board(Region::Us));
         let at = CURSORS[1].parse().unwrap();
         assert_eq!(live.take("odds", &odds(CURSORS[0], CURSORS[2])), News::Resync(Region::Us, Some(at)));
@@ -171,8 +197,7 @@ mod tests {
 
     #[test]
     fn what_changed_is_told_once() {
-        let mut live = Live::default();
-        live.take("snapshot", &format!(r#"{{"region":"us","cursor":"{}","events":[]}}"#, CURSORS[0]));
+        let mut live = begun();
         assert_eq!(live.touched(), Touched::All);
         let gone = r#"{"id":"a","removed":true}"#;
         let odds = format!(r#"{{"region":"us","prev":"{}","cursor":"{}","events":[{gone}]}}"#, CURSORS[0], CURSORS[1]);
@@ -183,11 +208,13 @@ mod tests {
 
     #[test]
     fn regions_that_are_left_are_forgotten() {
-        let mut live = Live::default();
-        live.take("snapshot", &format!(r#"{{"region":"us","cursor":"{}","events":[]}}"#, CURSORS[0]));
+        let mut live = begun();
         live.take("subscriptions", r#"{"v":1,"regions":["uk"]}"#);
-        assert!(live.boards.is_empty());
         assert_eq!(live.regions, [Region::Uk]);
+        // Some of it may still be on its way.
+        assert_eq!(live.take("odds", &odds(CURSORS[0], CURSORS[1])), News::Nothing);
+        assert_eq!(live.take("snapshot", &snapshot()), News::Nothing);
+        assert!(live.boards.is_empty());
     }
 
     #[test]

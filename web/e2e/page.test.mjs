@@ -48,6 +48,8 @@ async function register(page, name) {
 const region = (page, key) => page.getByRole("checkbox", { name: new RegExp(`^${key}`, "i") });
 const prices = (page) => page.locator(".row .cell:not(:empty)");
 const shown = async (page) => (await prices(page).allInnerTexts()).join();
+/** In the page: whether it shows other prices than these. */
+const differs = (before) => [...document.querySelectorAll(".row .cell:not(:empty)")].map((cell) => cell.innerText).join() !== before;
 
 /** Keeps back what the page asks first of the regions, until the function that this returns is called. */
 async function withhold(page) {
@@ -96,8 +98,7 @@ test("somebody registers with the keyboard, chooses a region and sees prices mov
   await page.getByText("Simulated odds").waitFor();
   assert.ok(!(await page.locator(".empty").isVisible()), "nothing stands between what is chosen and the board");
   const first = await shown(page);
-  const differ = (first) => [...document.querySelectorAll(".row .cell:not(:empty)")].map((cell) => cell.innerText).join() !== first;
-  await page.waitForFunction(differ, first, WITHIN);
+  await page.waitForFunction(differs, first, WITHIN);
   // It survives a reload.
   await page.reload();
   await prices(page).first().waitFor(WITHIN);
@@ -270,6 +271,29 @@ test("another password ends the other browser's session", async () => {
   await close(laptop);
 });
 
+test("a frame that is lost is asked for again", async () => {
+  const page = await open();
+  let [lost, asked, answered] = [0, 0, 0];
+  await page.routeWebSocket("**/socket.io/**", (socket) => {
+    const server = socket.connectToServer();
+    socket.onMessage((message) => {
+      if (message.includes('"resync"')) asked++;
+      server.send(message);
+    });
+    server.onMessage((message) => {
+      if (lost === 0 && message.startsWith('42["odds"') && !message.includes('"events":[]')) return lost++;
+      if (asked > 0 && message.startsWith('42["odds"')) answered++;
+      socket.send(message);
+    });
+  });
+  await signIn(page, "demo", toteboard.password);
+  await prices(page).first().waitFor(WITHIN);
+  for (let waits = 0; waits < 400 && answered === 0; waits++) await page.waitForTimeout(100);
+  await page.waitForFunction(differs, await shown(page), WITHIN);
+  assert.deepEqual([lost, asked, answered > 0], [1, 1, true]);
+  await close(page);
+});
+
 test("a page outlives its gateway", async () => {
   const page = await open();
   await register(page, "erik");
@@ -285,7 +309,6 @@ test("a page outlives its gateway", async () => {
   });
   await page.locator(".state[data-state=live]").waitFor(WITHIN);
   const before = await shown(page);
-  const differ = (before) => [...document.querySelectorAll(".row .cell:not(:empty)")].map((cell) => cell.innerText).join() !== before;
-  await page.waitForFunction(differ, before, WITHIN);
+  await page.waitForFunction(differs, before, WITHIN);
   await close(page);
 });

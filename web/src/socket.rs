@@ -27,7 +27,7 @@ struct Inner {
     protocol: Protocol,
     /// Says what goes into `auth` each time it connects: today's cursors.
     auth: Box<dyn Fn() -> String>,
-    tell: Box<dyn Fn(Happening)>,
+    tell: Rc<dyn Fn(Happening)>,
     open: Option<Open>,
     silence: Option<TimeoutHandle>,
     stopped: bool,
@@ -52,7 +52,7 @@ impl Client {
             url,
             protocol: Protocol::default(),
             auth: Box::new(auth),
-            tell: Box::new(tell),
+            tell: Rc::new(tell),
             open: None,
             silence: None,
             stopped: false,
@@ -115,8 +115,9 @@ impl Client {
     }
 
     fn tell(&self, happening: Happening) {
-        // Whoever is told may send: nothing is borrowed mutably here.
-        (self.0.borrow().tell)(happening);
+        // Whoever is told may send, and more: nothing is borrowed meanwhile.
+        let tell = self.0.borrow().tell.clone();
+        tell(happening);
     }
 
     /// Waits for the next packet; a server that is silent for too long is gone.

@@ -231,6 +231,7 @@ mod tests {
 
     fn view(boards: &[(&str, &str)], fresh: &Freshness) -> EventView {
         let mut live = Live::default();
+        live.take("subscriptions", r#"{"v":1,"regions":["us","uk","eu","au"]}"#);
         for (region, quotes) in boards {
             let event = format!(
                 r#"{{"id":"e1","sport_key":"soccer_epl","sport_title":"EPL","commence_time":"2026-01-01T15:00:00Z",
