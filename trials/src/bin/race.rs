@@ -291,6 +291,19 @@ impl Race {
                 }
             }
         }
+        // By what more of them take, so that what a server has without clients is left out.
+        let memory_each = |kind| {
+            let [few, many] = [SIZE.clients, 2 * CROWD].map(|clients| (clients as f64, runs[&(clients, kind)].memory));
+            (many.1 - few.1) / (many.0 - few.0) / 1024.0
+        };
+        let [ours, floor] = kinds.map(memory_each);
+        self.table.add(Finding {
+            what: format!("memory of a connection that gets all, of {}", 2 * CROWD),
+            ours: format!("{ours:.1} KB"),
+            beside: format!("floor: {floor:.1} KB"),
+            ratio: ours / floor,
+            goal: Goal::None,
+        });
         let flat = runs[&(SIZE.clients, kinds[0])].per_million_frames_beyond(alone);
         for clients in sizes {
             let [ours, floor] = kinds.map(|kind| &runs[&(clients, kind)]);
