@@ -11,7 +11,7 @@ use std::{
 use anyhow::Context;
 use clap::Parser;
 use client::{Heard, Protocol};
-use odds::{Board, Digest, Live, Timestamp};
+use odds::{Board, Digest, Live, Region, Timestamp};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,
@@ -90,7 +90,7 @@ async fn run(settings: Rc<Settings>) -> anyhow::Result<()> {
     let notes = Rc::new(Notes {
         spread: settings.clients / settings.watching.max(1),
         watching: (0..settings.watching).map(|_| RefCell::default()).collect(),
-        mirrors: (0..settings.mirroring).map(|_| RefCell::default()).collect(),
+        mirrors: (0..settings.mirroring).map(|_| RefCell::new(mirror())).collect(),
         ..Notes::default()
     });
     let door = Rc::new(Semaphore::new(AT_THE_DOOR));
@@ -133,6 +133,13 @@ async fn run(settings: Rc<Settings>) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// One that follows all regions: not every server says which of them it sends.
+fn mirror() -> Live {
+    let mut live = Live::default();
+    live.regions = Region::ALL.to_vec();
+    live
 }
 
 fn tell(what: &impl serde::Serialize) -> anyhow::Result<()> {
