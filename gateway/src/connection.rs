@@ -26,7 +26,7 @@ use tokio::{
 };
 use tungstenite::protocol::frame::{
     FrameHeader,
-    coding::{Data, OpCode},
+    coding::{Control, Data, OpCode},
 };
 
 use crate::link::Link;
@@ -73,7 +73,8 @@ impl Connection {
         self.reader.wake();
     }
 
-    /// Takes a whole websocket frame with one event, if nothing is half written. Calls before it writes.
+    /// Takes a whole websocket frame with one event, if nothing is half written and it is not being closed.
+    /// Calls before it writes.
     pub(crate) fn pass(&self, frame: &Bytes, before: impl FnOnce()) -> bool {
         let mut out = self.out();
         if out.passed.is_some() || !out.counter.is_between_frames() {
@@ -215,6 +216,8 @@ enum State {
     Header { bytes: [u8; 10], have: usize },
     /// In a frame's payload.
     Payload { left: u64, begin: [u8; 2], have: usize, is_text: bool },
+    /// In or after the frame that closes it: no other may follow.
+    Over,
 }
 
 const END_OF_ANSWER: &[u8; 4] = b"\r\n\r\n";
@@ -257,6 +260,7 @@ impl Counter {
                     if let Ok(Some((header, left))) = FrameHeader::parse(&mut io::Cursor::new(&header[..*have])) {
                         let is_text = header.opcode == OpCode::Data(Data::Text);
                         self.state = match left {
+                            _ if header.opcode == OpCode::Control(Control::Close) => State::Over,
                             0 => State::FRAME,
                             _ => State::Payload { left, begin: [0; 2], have: 0, is_text },
                         };
@@ -275,6 +279,7 @@ impl Counter {
                         self.state = State::FRAME;
                     }
                 }
+                State::Over => break,
             }
         }
         events
@@ -306,6 +311,18 @@ mod tests {
             let mut counter = Counter::default();
             let events: u64 = all.chunks(size).map(|chunk| counter.count(chunk)).sum();
             assert_eq!(events, 3, "in pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_passed_after_the_frame_that_closes() {
+        for payload in [&b""[..], &[0x03, 0xe8]] {
+            let mut counter = Counter::default();
+            counter.count(b"HTTP/1.1 101 x\r\n\r\n");
+            counter.count(&frame(9, b"ping"));
+            assert!(counter.is_between_frames());
+            counter.count(&frame(8, payload));
+            assert!(!counter.is_between_frames());
         }
     }
 
