@@ -7,6 +7,9 @@ use serde::Deserialize;
 
 use crate::{Cursor, EventId, Feed, Mirror, OddsPayload, OutOfStep, Region, SnapshotPayload, Subscriptions};
 
+/// A region's feed comes at least every ten seconds: an answer that takes longer than this many is lost.
+const FEEDS_BEFORE_ASKING_AGAIN: u32 = 3;
+
 /// What an event of the protocol came to.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum News {
@@ -28,8 +31,8 @@ pub struct Live {
     pub feeds: BTreeMap<Region, Feed>,
     /// Of the user's regions.
     revision: Option<u64>,
-    /// Asked for, and not answered yet.
-    asked: Vec<Region>,
+    /// Regions asked for and not answered yet, with how often their feed came since.
+    asked: BTreeMap<Region, u32>,
     touched: Touched,
 }
 
@@ -67,7 +70,7 @@ impl Live {
         self.revision = subscriptions.revision;
         keep(&mut self.boards, &subscriptions.regions);
         keep(&mut self.feeds, &subscriptions.regions);
-        self.asked.retain(|region| subscriptions.regions.contains(region));
+        keep(&mut self.asked, &subscriptions.regions);
         self.regions = subscriptions.regions;
         self.touched = Touched::All;
         News::Regions
@@ -84,17 +87,45 @@ impl Live {
             return News::Nothing;
         }
         self.feeds.insert(region, feed);
+        // An answer, or the request, can be lost with a long-polling response.
+        if let Some(feeds) = self.asked.get_mut(&region) {
+            *feeds += 1;
+            if *feeds == FEEDS_BEFORE_ASKING_AGAIN {
+                return self.resync(region);
+            }
+        }
         News::Feed(region)
     }
 
     fn snapshot(&mut self, snapshot: SnapshotPayload) -> News {
         let region = snapshot.region;
-        if !self.follows(region) || !self.boards.entry(region).or_default().snapshot(snapshot) {
+        if !self.follows(region) {
             return News::Nothing;
         }
-        self.asked.retain(|asked| *asked != region);
-        self.touched = Touched::All;
-        News::Board(region)
+        if snapshot.part.is_none_or(|part| part == 1) {
+            self.asked.remove(&region);
+        }
+        match self.boards.entry(region).or_default().snapshot(snapshot) {
+            Ok(false) => News::Nothing,
+            Ok(true) => {
+                self.touched = Touched::All;
+                News::Board(region)
+            }
+            Err(OutOfStep) => self.out_of_step(region),
+        }
+    }
+
+    /// What doesn't fit while an answer is awaited was sent before it.
+    fn out_of_step(&mut self, region: Region) -> News {
+        match self.asked.contains_key(&region) {
+            true => News::Nothing,
+            false => self.resync(region),
+        }
+    }
+
+    fn resync(&mut self, region: Region) -> News {
+        self.asked.insert(region, 0);
+        News::Resync(region, self.boards.get(&region).and_then(Mirror::cursor))
     }
 
     fn odds(&mut self, odds: OddsPayload) -> News {
@@ -102,16 +133,10 @@ impl Live {
         if !self.follows(region) {
             return News::Nothing;
         }
-        let board = self.boards.entry(region).or_default();
-        match board.odds(odds) {
-            // What doesn't fit until the answer comes is part of the answer.
-            Err(OutOfStep) if self.asked.contains(&region) => News::Nothing,
-            Err(OutOfStep) => {
-                self.asked.push(region);
-                News::Resync(region, board.cursor())
-            }
+        match self.boards.entry(region).or_default().odds(odds) {
+            Err(OutOfStep) => self.out_of_step(region),
             Ok(events) => {
-                self.asked.retain(|asked| *asked != region);
+                self.asked.remove(&region);
                 if let Touched::Some(touched) = &mut self.touched {
                     touched.extend(events);
                 }
@@ -125,9 +150,11 @@ impl Live {
         std::mem::take(&mut self.touched)
     }
 
-    /// A new connection answers nothing that the last was asked, and says anew what is subscribed.
+    /// A new connection answers nothing that the last was asked, sends no rest of its snapshots, and says
+    /// anew what is subscribed.
     pub fn disconnected(&mut self) {
         self.asked.clear();
+        self.boards.values_mut().for_each(Mirror::drop_incoming);
         self.revision = None;
     }
 
@@ -193,6 +220,40 @@ mod tests {
         assert_eq!(live.take("odds", &odds(CURSORS[0], CURSORS[2])), News::Resync(Region::Us, Some(at)));
         assert_eq!(live.take("odds", &odds(CURSORS[0], CURSORS[2])), News::Nothing, "it is asked for once");
         assert_eq!(live.cursors().get(&Region::Us), Some(&at));
+    }
+
+    fn part(number: u32) -> String {
+        format!(r#"{{"region":"us","cursor":"{}","events":[],"part":{number},"parts":4}}"#, CURSORS[1])
+    }
+
+    #[test]
+    fn a_missing_part_asks_for_what_is_missing() {
+        let mut live = begun();
+        let resync = News::Resync(Region::Us, Some(CURSORS[0].parse().unwrap()));
+        assert_eq!(live.take("snapshot", &part(1)), News::Nothing);
+        assert_eq!(live.take("snapshot", &part(3)), resync);
+        assert_eq!(live.take("snapshot", &part(4)), News::Nothing, "it is asked for once");
+        // A hole in the answer is one more.
+        assert_eq!(live.take("snapshot", &part(1)), News::Nothing);
+        assert_eq!(live.take("snapshot", &part(4)), resync);
+        for number in 1..4 {
+            assert_eq!(live.take("snapshot", &part(number)), News::Nothing);
+        }
+        assert_eq!(live.take("snapshot", &part(4)), News::Board(Region::Us));
+    }
+
+    #[test]
+    fn an_answer_that_is_lost_is_asked_for_again() {
+        let mut live = begun();
+        let feed =
+            r#"{"region":"us","at":"2026-01-01T00:00:00Z","state":"live","source":"x","sports":{},"bookmakers":{}}"#;
+        let resync = News::Resync(Region::Us, Some(CURSORS[0].parse().unwrap()));
+        assert_eq!(live.take("odds", &odds(CURSORS[1], CURSORS[2])), resync);
+        let mut news = (0..2 * FEEDS_BEFORE_ASKING_AGAIN).map(|_| live.take("feed", feed));
+        let asks = news.by_ref().filter(|news| *news == resync).count();
+        assert_eq!(asks, 2);
+        assert_eq!(live.take("odds", &odds(CURSORS[0], CURSORS[1])), News::Board(Region::Us));
+        assert!((0..9).all(|_| live.take("feed", feed) == News::Feed(Region::Us)));
     }
 
     #[test]

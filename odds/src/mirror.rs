@@ -1,7 +1,7 @@
 //! The client's side: a copy of one region's board, kept by `snapshot` and `odds` alone. The page
 //! uses it, and every test that claims that a client has exactly the board.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use crate::{Change, Cursor, Details, EventId, Image, Market, OddsPayload, Quotes, SnapshotPayload, Timestamp};
 
@@ -9,6 +9,16 @@ use crate::{Change, Cursor, Details, EventId, Image, Market, OddsPayload, Quotes
 pub struct Mirror {
     /// Nothing before the first snapshot is complete.
     cursor: Option<Cursor>,
+    events: BTreeMap<EventId, MirrorEvent>,
+    incoming: Option<Incoming>,
+}
+
+/// A snapshot of which some parts have arrived. It replaces the board when it is complete.
+#[derive(Clone, Debug)]
+struct Incoming {
+    cursor: Cursor,
+    last_part: u32,
+    parts: u32,
     events: BTreeMap<EventId, MirrorEvent>,
 }
 
@@ -31,20 +41,30 @@ impl Mirror {
         &self.events
     }
 
-    /// Takes a snapshot or a part of one. Whether it is whole now: until then it shows what came.
-    pub fn snapshot(&mut self, payload: SnapshotPayload) -> bool {
-        let part = payload.part.unwrap_or(1);
-        let parts = payload.parts.unwrap_or(1);
-        if part == 1 {
-            self.events.clear();
-            self.cursor = None;
+    /// Takes a snapshot or a part of one. Returns whether the board is now that of the snapshot: until the
+    /// last part is there, the mirror keeps the board that it had.
+    pub fn snapshot(&mut self, payload: SnapshotPayload) -> Result<bool, OutOfStep> {
+        let SnapshotPayload { cursor, events, part, parts, .. } = payload;
+        let (part, parts) = (part.unwrap_or(1), parts.unwrap_or(1));
+        let mut incoming = match self.incoming.take() {
+            _ if part == 1 => Incoming { cursor, last_part: 0, parts, events: BTreeMap::new() },
+            Some(incoming) if incoming.continues_with(cursor, part, parts) => incoming,
+            _ => return Err(OutOfStep),
+        };
+        incoming.last_part = part;
+        events.into_iter().for_each(|change| apply(&mut incoming.events, change));
+        if part < parts {
+            self.incoming = Some(incoming);
+            return Ok(false);
         }
-        payload.events.into_iter().for_each(|change| self.apply(change));
-        let whole = part >= parts;
-        if whole {
-            self.cursor = Some(payload.cursor);
-        }
-        whole
+        self.cursor = Some(cursor);
+        self.events = incoming.events;
+        Ok(true)
+    }
+
+    /// The rest of a snapshot that was on its way will not come: its connection is gone.
+    pub fn drop_incoming(&mut self) {
+        self.incoming = None;
     }
 
     /// Goes on to the payload's cursor. Gives the events that are not what they were.
@@ -59,38 +79,44 @@ impl Mirror {
                 Change::Removed { id } | Change::Changed { id, .. } => id.clone(),
             })
             .collect();
-        payload.events.into_iter().for_each(|change| self.apply(change));
+        payload.events.into_iter().for_each(|change| apply(&mut self.events, change));
         self.cursor = Some(payload.cursor);
+        // What fits comes instead of the rest of a snapshot.
+        self.incoming = None;
         Ok(changed)
     }
+}
 
-    fn apply(&mut self, change: Change) {
-        match change {
-            Change::Removed { id } => {
-                self.events.remove(&id);
-            }
-            Change::Changed { id, details, quotes } => {
-                let event = match (self.events.entry(id), details) {
-                    (std::collections::btree_map::Entry::Occupied(entry), details) => {
-                        let event = entry.into_mut();
-                        if let Some(details) = details {
-                            event.details = details;
-                        }
-                        event
+impl Incoming {
+    fn continues_with(&self, cursor: Cursor, part: u32, parts: u32) -> bool {
+        self.cursor == cursor && self.parts == parts && self.last_part.checked_add(1) == Some(part)
+    }
+}
+
+fn apply(events: &mut BTreeMap<EventId, MirrorEvent>, change: Change) {
+    match change {
+        Change::Removed { id } => {
+            events.remove(&id);
+        }
+        Change::Changed { id, details, quotes } => {
+            let event = match (events.entry(id), details) {
+                (Entry::Occupied(entry), details) => {
+                    let event = entry.into_mut();
+                    if let Some(details) = details {
+                        event.details = details;
                     }
-                    (std::collections::btree_map::Entry::Vacant(entry), Some(details)) => {
-                        entry.insert(MirrorEvent { details, quotes: Quotes::new() })
-                    }
-                    // Prices of an event that was never described: nothing to show them under.
-                    (std::collections::btree_map::Entry::Vacant(_), None) => return,
-                };
-                for quote in quotes {
-                    let key = (quote.bookmaker, quote.market);
-                    if quote.outcomes.is_empty() {
-                        event.quotes.remove(&key);
-                    } else {
-                        event.quotes.insert(key, Market { last_update: quote.last_update, outcomes: quote.outcomes });
-                    }
+                    event
+                }
+                (Entry::Vacant(entry), Some(details)) => entry.insert(MirrorEvent { details, quotes: Quotes::new() }),
+                // Prices of an event that was never described: nothing to show them under.
+                (Entry::Vacant(_), None) => return,
+            };
+            for quote in quotes {
+                let key = (quote.bookmaker, quote.market);
+                if quote.outcomes.is_empty() {
+                    event.quotes.remove(&key);
+                } else {
+                    event.quotes.insert(key, Market { last_update: quote.last_update, outcomes: quote.outcomes });
                 }
             }
         }

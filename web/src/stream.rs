@@ -259,6 +259,8 @@ impl Stream {
                 if let Some(client) = &inner.borrow().client {
                     client.emit("resync", &Resync { region, cursor });
                 }
+                // It may be a feed that showed that an answer is lost.
+                self.feeds.set(inner.borrow().live.feeds.clone());
             }
         }
     }

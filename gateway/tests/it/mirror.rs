@@ -291,7 +291,7 @@ async fn play(lasts: Duration) {
             assert_eq!(answer.status, 200);
             let payload: SnapshotPayload = serde_json::from_slice(&answer.body).unwrap();
             let mut mirror = Mirror::default();
-            mirror.snapshot(payload);
+            assert!(mirror.snapshot(payload).unwrap());
             let newest = histories[&region].newest(&Filter::from_value(&filter).unwrap());
             assert_eq!(*mirror.events(), newest, "{region}{query}");
         }

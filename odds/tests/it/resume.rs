@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use odds::{
     Board, BookmakerKey, Decimal, Details, EventId, Filter, Frame, FrameKind, Image, Market, MarketKey, Mirror,
-    MirrorEvent, Outcome, Outcomes, Quotes, Region, SportKey, StepId, Term, Timestamp,
+    MirrorEvent, OutOfStep, Outcome, Outcomes, Quotes, Region, SnapshotPayload, SportKey, StepId, Term, Timestamp,
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
@@ -182,24 +182,68 @@ fn a_frame_says_only_what_changed() {
     assert!(value["events"][0].get("sport_key").is_none(), "details that stand are not repeated: {json}");
 }
 
-#[test]
-fn a_large_snapshot_comes_in_parts_of_one_state() {
-    let mut random = StdRng::seed_from_u64(2);
+fn large_board(random: &mut StdRng, step: u64) -> Board {
     let mut board = Board::default();
     for event in 0..5_000 {
-        board.set(&key("e", event), &draw_image(&mut random));
+        board.set(&key("e", event), &draw_image(random));
     }
-    board.remember(StepId::new(Term::new(1, 0), 1));
+    board.remember(StepId::new(Term::new(1, 0), step));
+    board
+}
+
+fn parts_of(board: &Board) -> Vec<SnapshotPayload> {
     let frames = board.snapshot(REGION, &Filter::default()).unwrap();
-    assert!(frames.len() > 1 && frames.iter().all(|frame| frame.json.len() < 1_100_000));
+    assert!(frames.len() > 3 && frames.iter().all(|frame| frame.json.len() < 1_100_000));
+    frames.iter().map(|frame| serde_json::from_str(&frame.json).unwrap()).collect()
+}
+
+#[test]
+fn a_large_snapshot_comes_in_parts_and_is_shown_when_it_is_complete() {
+    let mut random = StdRng::seed_from_u64(2);
+    let boards = [1, 2].map(|step| large_board(&mut random, step));
     let mut mirror = Mirror::default();
-    let (last, parts) = frames.split_last().unwrap();
-    for part in parts {
-        assert!(!mirror.snapshot(serde_json::from_str(&part.json).unwrap()));
-        assert_eq!(mirror.cursor(), None);
+    let mut shown = (None, BTreeMap::new());
+    for board in &boards {
+        let mut parts = parts_of(board);
+        let last = parts.pop().unwrap();
+        for part in parts {
+            assert_eq!(mirror.snapshot(part), Ok(false));
+            assert_eq!((mirror.cursor(), mirror.events()), (shown.0, &shown.1), "the board before stays");
+        }
+        assert_eq!(mirror.snapshot(last), Ok(true));
+        assert_eq!(*mirror.events(), filtered(board, &Filter::default()));
+        shown = (mirror.cursor(), mirror.events().clone());
     }
-    assert!(mirror.snapshot(serde_json::from_str(&last.json).unwrap()));
-    assert_eq!(*mirror.events(), filtered(&board, &Filter::default()));
+}
+
+#[test]
+fn a_missing_part_is_noticed_and_the_board_before_stays() {
+    let mut random = StdRng::seed_from_u64(3);
+    let [before, after] = [1, 2].map(|step| large_board(&mut random, step));
+    for lost in 0..parts_of(&after).len() {
+        let mut mirror = Mirror::default();
+        parts_of(&before).into_iter().for_each(|part| assert!(mirror.snapshot(part).is_ok()));
+        let cursor = mirror.cursor();
+        for (n, part) in parts_of(&after).into_iter().enumerate().filter(|(n, _)| *n != lost) {
+            assert_eq!(mirror.snapshot(part), if n < lost { Ok(false) } else { Err(OutOfStep) }, "{lost} is lost, {n}");
+        }
+        assert_eq!(mirror.cursor(), cursor);
+        assert_eq!(*mirror.events(), filtered(&before, &Filter::default()));
+    }
+}
+
+#[test]
+fn parts_of_two_snapshots_do_not_mix() {
+    let mut random = StdRng::seed_from_u64(4);
+    let [one, two] = [1, 2].map(|step| parts_of(&large_board(&mut random, step)));
+    let mut mirror = Mirror::default();
+    assert_eq!(mirror.snapshot(one[0].clone()), Ok(false));
+    assert_eq!(mirror.snapshot(two[1].clone()), Err(OutOfStep));
+    assert_eq!(mirror.snapshot(one[1].clone()), Err(OutOfStep), "what came before is dropped");
+    assert_eq!(mirror.snapshot(one[0].clone()), Ok(false));
+    mirror.drop_incoming();
+    assert_eq!(mirror.snapshot(one[1].clone()), Err(OutOfStep));
+    assert_eq!(mirror.cursor(), None);
 }
 
 #[test]
