@@ -1,6 +1,7 @@
 //! What a client says of itself when it connects.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeSet, HashMap},
     time::Duration,
 };
@@ -34,27 +35,30 @@ fn bad(field: &'static str, reason: impl Into<String>) -> BadHello {
 }
 
 impl Hello {
-    /// Reads `auth`. What it doesn't know it skips; a cursor that is none leads to a snapshot.
+    /// Reads `auth`. Unknown fields are skipped; an invalid cursor leads to a snapshot. Every field but the
+    /// token may be JSON text: some client libraries can only send texts.
     pub fn read(auth: &Value) -> Result<Self, BadHello> {
         if auth.is_null() {
             return Ok(Self::default());
         }
         let auth = auth.as_object().ok_or_else(|| bad("auth", "expected an object"))?;
         let given = |field: &str| auth.get(field).filter(|value| !value.is_null());
-        if let Some(v) = given("v")
+        let decoded = |field: &str| given(field).map(decoded);
+        if let Some(v) = decoded("v")
             && v.as_u64() != Some(u64::from(PROTOCOL_VERSION))
         {
             return Err(bad("v", format!("this gateway speaks version {PROTOCOL_VERSION}")));
         }
         let token = given("token").map(|token| token.as_str().ok_or_else(|| bad("token", "expected a text")));
-        let regions = given("regions").map(read_regions).transpose().map_err(|reason| bad("regions", reason))?;
-        let resume =
-            given("resume").map(|resume| resume.as_object().ok_or_else(|| bad("resume", "expected an object")));
+        let regions =
+            decoded("regions").map(|it| read_regions(&it)).transpose().map_err(|reason| bad("regions", reason))?;
+        let resume = decoded("resume");
+        let resume = resume.as_deref().map(|it| it.as_object().ok_or_else(|| bad("resume", "expected an object")));
         let resume = resume.transpose()?.into_iter().flatten();
         let cursor = |(region, cursor): (&String, &Value)| Some((region.parse().ok()?, cursor.as_str()?.parse().ok()?));
-        let filter = given("filter").map(Filter::from_value).transpose();
+        let filter = decoded("filter").map(|it| Filter::from_value(&it)).transpose();
         let filter = filter.map_err(|error| bad("filter", error.to_string()))?.unwrap_or_default();
-        let rate = given("max_rate").map(|rate| {
+        let rate = decoded("max_rate").map(|rate| {
             let rate = rate.as_f64().filter(|rate| RATES.contains(rate));
             rate.ok_or_else(|| bad("max_rate", format!("expected a number from {} to {}", RATES.start(), RATES.end())))
         });
@@ -66,6 +70,12 @@ impl Hello {
             gap: rate.transpose()?.map(|rate| Duration::from_secs_f64(1.0 / rate)),
         })
     }
+}
+
+/// The value that a JSON text holds. Any other text stays what it is, and the field's own check names it.
+fn decoded(value: &Value) -> Cow<'_, Value> {
+    let text = value.as_str().and_then(|text| serde_json::from_str(text).ok());
+    text.map_or(Cow::Borrowed(value), Cow::Owned)
 }
 
 /// Reads a list of regions, or says which of them is none.
@@ -107,6 +117,22 @@ mod tests {
     }
 
     #[test]
+    fn every_field_may_be_json_text() {
+        let cursor = "1.2-3-99aa06d3014798d86001c324468d497f";
+        let plain = json!({
+            "v": 1, "token": "tb_x", "regions": ["uk", "us"], "max_rate": 4,
+            "resume": { "us": cursor }, "filter": { "sports": ["soccer_epl"] },
+        });
+        let texts = plain.as_object().unwrap().iter().map(|(name, value)| {
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            (name.clone(), Value::String(text))
+        });
+        assert_eq!(Hello::read(&Value::Object(texts.collect())), Hello::read(&plain));
+        // A token is never anything but a text.
+        assert_eq!(Hello::read(&json!({ "token": "7" })).unwrap().token.as_deref(), Some("7"));
+    }
+
+    #[test]
     fn the_wrong_field_is_named() {
         for (auth, field) in [
             (json!([]), "auth"),
@@ -118,6 +144,9 @@ mod tests {
             (json!({ "filter": { "sport": [] } }), "filter"),
             (json!({ "max_rate": 0 }), "max_rate"),
             (json!({ "max_rate": "fast" }), "max_rate"),
+            (json!({ "regions": "[\"xx\"]" }), "regions"),
+            (json!({ "resume": "[]" }), "resume"),
+            (json!({ "v": "2" }), "v"),
         ] {
             assert_eq!(Hello::read(&auth).unwrap_err().field, field, "{auth}");
         }
