@@ -13,14 +13,18 @@ use odds::{Cursor, Filter, Region};
 use serde::Serialize;
 use serde_json::Value;
 use socketioxide::{
-    TransportType,
     extract::{AckSender, SocketRef},
     socket::Sid,
 };
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, time::Instant};
 use tracing::debug;
 
 use crate::link::Link;
+
+/// How long a client that is sent away may take to accept its `bye`.
+const BYE_WITHIN: Duration = Duration::from_secs(5);
+/// How often the gateway checks whether it has.
+const BYE_CHECK: Duration = Duration::from_millis(20);
 
 pub(crate) struct Client {
     pub(crate) socket: SocketRef,
@@ -42,6 +46,8 @@ pub(crate) struct Orders {
     pub(crate) queue: VecDeque<Order>,
     /// Somebody is carrying them out.
     pub(crate) at_work: bool,
+    /// It asked too much and is being sent away: nothing more is accepted.
+    pub(crate) closed: bool,
 }
 
 pub(crate) enum Order {
@@ -91,7 +97,7 @@ impl Client {
         self.socket.id
     }
 
-    /// Sends one event by the socket's queue. Gives its number on the account.
+    /// Sends one event by the socket's queue. Returns its number.
     pub(crate) fn tell<T: Serialize + ?Sized>(&self, event: &str, data: &T) -> u64 {
         let number = self.link.say();
         if let Err(error) = self.socket.emit(event, data) {
@@ -99,10 +105,34 @@ impl Client {
             self.link.took(1);
             debug!(socket = %self.socket.id, %error, event, "a client was not reached");
         }
-        if self.socket.transport_type() == TransportType::Websocket {
-            self.link.opens();
-        }
         number
+    }
+
+    /// Sends it away: says why, and cuts the connection once that has left.
+    pub(crate) fn end(self: &Arc<Self>, bye: Bye) {
+        let client = self.clone();
+        tokio::spawn(async move {
+            let end = Instant::now() + BYE_WITHIN;
+            // A client that sends a lot before it reads has filled its queue with answers.
+            while Instant::now() < end && client.socket.connected() {
+                let number = client.link.say();
+                match client.socket.emit("bye", &bye) {
+                    Ok(()) => return client.cut_after(number).await,
+                    Err(_) => client.link.took(1),
+                }
+                tokio::time::sleep(BYE_CHECK).await;
+            }
+            client.link.cut();
+        });
+    }
+
+    /// Cuts the connection as soon as the network has accepted this event, or if it takes too long.
+    pub(crate) async fn cut_after(&self, number: u64) {
+        let end = Instant::now() + BYE_WITHIN;
+        while !self.link.has_taken(number) && !self.link.is_cut() && Instant::now() < end {
+            tokio::time::sleep(BYE_CHECK).await;
+        }
+        self.link.cut();
     }
 }
 

@@ -14,14 +14,16 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
-use futures::task::AtomicWaker;
+use futures::{future::poll_fn, task::AtomicWaker};
 use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
+    runtime::Handle,
     sync::OwnedSemaphorePermit,
 };
 use tungstenite::protocol::frame::{
@@ -30,6 +32,11 @@ use tungstenite::protocol::frame::{
 };
 
 use crate::link::Link;
+
+/// How long the client of a connection that was cut may take to read what it was sent last,
+const LINGER_FOR: Duration = Duration::from_secs(2);
+/// and how much of what it still sends is read and discarded meanwhile.
+const LINGER_BYTES: usize = 1 << 20;
 
 /// What others may know of, and do to, a TCP connection.
 pub(crate) struct Connection {
@@ -153,6 +160,40 @@ impl Wire {
     }
 }
 
+impl Drop for Wire {
+    fn drop(&mut self) {
+        // The runtime may be ending, too.
+        if self.0.cut.load(Ordering::Acquire)
+            && let Ok(runtime) = Handle::try_current()
+        {
+            runtime.spawn(linger(self.0.clone()));
+        }
+    }
+}
+
+/// Gives the client of a connection that was cut the time to read what the kernel has for it. Closing a
+/// connection while something from the client is unread makes the kernel reset it, and a reset throws away
+/// what the client has not read yet, such as the reason why it was sent away.
+async fn linger(connection: Arc<Connection>) {
+    let lingering = async {
+        poll_fn(|cx| connection.poll_passed(&mut connection.out(), cx)).await?;
+        SockRef::from(&connection.stream).shutdown(Shutdown::Write)?;
+        let (mut buffer, mut discarded) = ([0; 4_096], 0);
+        while discarded < LINGER_BYTES {
+            connection.stream.readable().await?;
+            match connection.stream.try_read(&mut buffer) {
+                Ok(0) => break,
+                Ok(read) => discarded += read,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+        io::Result::Ok(())
+    };
+    // A client that is gone, or sends on and on, is closed all the same.
+    let _ = tokio::time::timeout(LINGER_FOR, lingering).await;
+}
+
 impl AsyncRead for Wire {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let connection = &*self.0;
@@ -182,8 +223,12 @@ impl AsyncWrite for Wire {
         connection.writer.register(cx.waker());
         ready!(connection.poll_passed(&mut out, cx))?;
         let written = ready!(connection.poll_some(buf, cx))?;
-        if connection.link.get().is_some() {
-            connection.took(out.counter.count(&buf[..written]));
+        if let Some(link) = connection.link.get() {
+            let events = out.counter.count(&buf[..written]);
+            if events > 0 {
+                link.is_carried_by(&self.0);
+                link.took(events);
+            }
         }
         Poll::Ready(Ok(written))
     }

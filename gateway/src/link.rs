@@ -1,15 +1,15 @@
-//! How much of what was said to a socket the network has taken.
+//! How much of what was sent to a session the network has accepted.
 //!
-//! Socket.IO's own queue says nothing before it is full, and a full one kills the socket at the next
-//! ping. So what is handed to a socket is counted, and what leaves for the network is counted at the
-//! very end, where the kernel takes it. Whoever sends looks at both: a client with something still
-//! unwritten is not sent more, it waits, and is called when it can take the next frame.
+//! Socket.IO's own queue says nothing before it is full, and a full one kills the socket at the next ping. So
+//! every event that is handed to a session is counted, and every event that leaves is counted at the very end,
+//! where the kernel accepts it. Whoever sends compares the two: a client with something still unwritten is not
+//! sent more, and the region is called when the client can take the next frame.
 
 use std::{
     fmt,
     hint::black_box,
     sync::{
-        Arc, OnceLock, Weak,
+        Arc, Mutex, OnceLock, Weak,
         atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
 };
@@ -17,7 +17,7 @@ use std::{
 use bytes::Bytes;
 use odds::Region;
 use socketioxide::socket::Sid;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::connection::Connection;
 
@@ -31,7 +31,7 @@ impl Callers {
     }
 }
 
-/// One socket's account, whatever carries it.
+/// The count of one session, whatever transports carry it.
 pub(crate) struct Link {
     said: AtomicU64,
     taken: AtomicU64,
@@ -40,10 +40,13 @@ pub(crate) struct Link {
     callers: Callers,
     sid: OnceLock<Sid>,
     cut: AtomicBool,
-    /// Its websocket, if it has one, is what carries all from now on: nothing waits for a long poll.
-    open: AtomicBool,
-    /// Whoever reads from it owns it.
-    connection: OnceLock<Weak<Connection>>,
+    was_cut: Notify,
+    /// The websocket that carries all events from now on. A session that began by long polling has none
+    /// until the first event leaves by its websocket: while a websocket is only being probed, events still
+    /// leave by polling.
+    carrier: OnceLock<Weak<Connection>>,
+    /// Every websocket that was opened for this session: usually one.
+    websockets: Mutex<Vec<Weak<Connection>>>,
 }
 
 impl Link {
@@ -55,57 +58,53 @@ impl Link {
             callers,
             sid: OnceLock::new(),
             cut: AtomicBool::new(false),
-            open: AtomicBool::new(false),
-            connection: OnceLock::new(),
+            was_cut: Notify::new(),
+            carrier: OnceLock::new(),
+            websockets: Mutex::default(),
         }
     }
 
-    /// The socket that this account is of.
+    /// The session that this is the count of.
     pub(crate) fn is_of(&self, sid: Sid) {
-        // A socket has one account from its first request on.
+        // A session keeps its id.
         let _ = self.sid.set(sid);
     }
 
-    /// Counts an event that is about to be handed to the socket. Gives its number.
+    /// Counts an event that is about to be handed to the socket. Returns its number.
     pub(crate) fn say(&self) -> u64 {
         self.said.fetch_add(1, Ordering::AcqRel) + 1
     }
 
-    /// Frames may be passed from now on.
-    pub(crate) fn opens(&self) {
-        self.open.store(true, Ordering::Release);
-    }
-
-    /// Hands a whole websocket frame with one event straight to the network, if that has all that was said
-    /// before. Gives its number.
+    /// Hands a whole websocket frame with one event straight to the network, if that has accepted all that
+    /// was sent before. Returns its number.
     pub(crate) fn pass(&self, frame: &Bytes) -> Option<u64> {
-        if !self.open.load(Ordering::Acquire) || !self.has_taken(self.said.load(Ordering::Acquire)) {
+        let carrier = self.carrier.get()?;
+        if !self.has_taken(self.said.load(Ordering::Acquire)) {
             return None;
         }
-        let connection = self.connection.get()?.upgrade()?;
         let mut number = None;
-        connection.pass(frame, || number = Some(self.say()));
+        carrier.upgrade()?.pass(frame, || number = Some(self.say()));
         number
     }
 
-    /// Has the memory brought near that [`Self::pass`] works with. Whoever passes a frame to many does this
-    /// for a handful first, and waits for all of them once.
+    /// Loads the memory that [`Self::pass`] works with into the cache. Whoever passes a frame to many does
+    /// this for a handful first, and waits for all of them once.
     pub(crate) fn bring_near(&self) {
-        let connections = self.connection.get().map_or(0, Weak::strong_count);
+        let connections = self.carrier.get().map_or(0, Weak::strong_count);
         black_box((self.taken.load(Ordering::Relaxed), connections));
     }
 
-    /// Whether the network has the event of this number.
+    /// Whether the network has accepted the event of this number.
     pub(crate) fn has_taken(&self, number: u64) -> bool {
         self.taken.load(Ordering::Acquire) >= number
     }
 
-    /// Has the region called as soon as the network takes something.
+    /// Has the region called as soon as the network accepts something.
     pub(crate) fn call(&self, region: Region) {
         self.waiting.fetch_or(bit(region), Ordering::AcqRel);
     }
 
-    /// The network took so many events more.
+    /// The network accepted so many more events.
     pub(crate) fn took(&self, events: u64) {
         self.taken.fetch_add(events, Ordering::AcqRel);
         let waiting = self.waiting.swap(0, Ordering::AcqRel);
@@ -119,24 +118,52 @@ impl Link {
         }
     }
 
-    /// The websocket that now carries it.
-    pub(crate) fn carried_by(self: &Arc<Self>, connection: &Weak<Connection>) {
-        let Some(carrier) = connection.upgrade() else { return };
-        if carrier.carries(self) && self.connection.set(connection.clone()).is_ok() && self.is_cut() {
-            carrier.cut();
+    /// A websocket was opened for this session. It may be a probe that never carries an event.
+    pub(crate) fn opened(self: &Arc<Self>, websocket: &Weak<Connection>) {
+        let Some(connection) = websocket.upgrade() else { return };
+        if !connection.carries(self) {
+            return;
+        }
+        {
+            let mut websockets = self.websockets.lock().expect("nobody panics while holding it");
+            websockets.retain(|it| it.strong_count() > 0);
+            websockets.push(websocket.clone());
+        }
+        if self.is_cut() {
+            connection.cut();
         }
     }
 
-    /// Ends the socket, even one that takes nothing any more.
+    /// An event leaves by this websocket, so Engine.IO has made it the session's transport.
+    pub(crate) fn is_carried_by(&self, websocket: &Arc<Connection>) {
+        if self.carrier.get().is_none() {
+            let _ = self.carrier.set(Arc::downgrade(websocket));
+        }
+    }
+
+    /// Ends the session, even one whose client accepts nothing any more.
     pub(crate) fn cut(&self) {
         self.cut.store(true, Ordering::Release);
-        if let Some(connection) = self.connection.get().and_then(Weak::upgrade) {
-            connection.cut();
+        self.was_cut.notify_waiters();
+        for websocket in &*self.websockets.lock().expect("nobody panics while holding it") {
+            if let Some(connection) = websocket.upgrade() {
+                connection.cut();
+            }
         }
     }
 
     pub(crate) fn is_cut(&self) -> bool {
         self.cut.load(Ordering::Acquire)
+    }
+
+    /// Waits until the session is cut.
+    pub(crate) async fn until_cut(&self) {
+        let mut was_cut = std::pin::pin!(self.was_cut.notified());
+        // Registers before the flag is read, so that a cut in between is not missed.
+        was_cut.as_mut().enable();
+        if !self.is_cut() {
+            was_cut.await;
+        }
     }
 }
 

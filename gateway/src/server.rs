@@ -109,7 +109,6 @@ impl Gateway {
                 per_user: settings.max_connections_per_user,
             },
             filters: Filters::new(settings.max_filters),
-            transport: transport.clone(),
             readiness: readiness.clone(),
             metrics: metrics.clone(),
             accounts,
@@ -122,6 +121,8 @@ impl Gateway {
             .max_buffer_size(SOCKET_QUEUE)
             .ws_read_buffer_size(READ_BUFFER)
             .max_payload(settings.max_payload)
+            .ws_max_message_size(settings.max_payload as usize)
+            .ws_max_frame_size(settings.max_payload as usize)
             .connect_timeout(HELLO_WITHIN)
             .ping_interval(Duration::from_secs(settings.ping_interval))
             .ping_timeout(Duration::from_secs(settings.ping_timeout))

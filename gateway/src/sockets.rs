@@ -32,12 +32,11 @@ use crate::{
     browsers::Browsers,
     client::{Bye, Client, Order, Wants},
     filters::{Filters, TooManyFilters},
-    link::Link,
     listener::Peer,
     metrics::Metrics,
     readiness::Readiness,
     region::{RegionHandle, Request},
-    transport::Transport,
+    transport::Session,
 };
 
 /// After which clients come back that are sent away because the gateway stops.
@@ -50,15 +49,12 @@ const RETRY_AFTER_MS: u64 = 5_000;
 const LOOKED_UP_AT_ONCE: usize = 500;
 /// How often expired sessions are forgotten.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(600);
-/// Between the farewell and the first cut.
-const FAREWELL: Duration = Duration::from_millis(200);
 
 /// What all sockets share.
 pub(crate) struct Hub {
     pub(crate) regions: [RegionHandle; Region::ALL.len()],
     pub(crate) limits: Limits,
     pub(crate) filters: Filters,
-    pub(crate) transport: Transport,
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) metrics: Metrics,
     pub(crate) accounts: Accounts,
@@ -172,18 +168,22 @@ impl Hub {
         }
         info!(clients = clients.len(), "sending clients away");
         clients.shuffle(&mut rand::rng());
-        for client in &clients {
+        let said = clients.iter().map(|client| {
             let retry_after_ms = Some(rand::rng().random_range(0..COME_BACK_WITHIN_MS));
-            let bye = Bye { code: "stopping", message: "this gateway stops", retry_after_ms };
-            client.tell("bye", &bye);
-        }
-        tokio::time::sleep(FAREWELL).await;
+            client.tell("bye", &Bye { code: "stopping", message: "this gateway stops", retry_after_ms })
+        });
+        let said: Vec<u64> = said.collect();
         let pause = over / clients.len() as u32;
-        for client in clients {
+        let mut late = Vec::new();
+        for (client, bye) in clients.into_iter().zip(said) {
             // Ending the transport, not the socket, makes the official clients connect again.
-            client.link.cut();
+            match client.link.has_taken(bye) {
+                true => client.link.cut(),
+                false => late.push((client, bye)),
+            }
             tokio::time::sleep(pause).await;
         }
+        futures::future::join_all(late.iter().map(|(client, bye)| client.cut_after(*bye))).await;
     }
 
     /// Makes these the client's regions, and tells it.
@@ -305,11 +305,8 @@ fn connected(socket: SocketRef, State(hub): State<Arc<Hub>>) -> Ready<()> {
     socket.extensions.insert(_place);
     let parts = socket.req_parts();
     let peer = parts.extensions.get::<Peer>().expect("the listener says who it is");
-    let link = parts.extensions.get::<Arc<Link>>().expect("every session has an account").clone();
+    let link = parts.extensions.get::<Arc<Session>>().expect("every session has one").link.clone();
     link.is_of(socket.id);
-    if socket.transport_type() == socketioxide::TransportType::Polling {
-        hub.transport.remember(socket.id, link.clone());
-    }
     let client = Arc::new(Client {
         socket: socket.clone(),
         link,
@@ -340,7 +337,6 @@ fn connected(socket: SocketRef, State(hub): State<Arc<Hub>>) -> Ready<()> {
 
 #[expect(clippy::needless_pass_by_value, reason = "handlers are given what they ask for by value")]
 fn disconnected(socket: SocketRef, State(hub): State<Arc<Hub>>) -> Ready<()> {
-    hub.transport.forget(socket.id);
     socket.extensions.remove::<Arc<Place>>();
     let Some(client) = socket.extensions.remove::<Arc<Client>>() else { return ready(()) };
     debug!(socket = %socket.id, address = %client.address, "a client is gone");
@@ -418,11 +414,15 @@ impl Hub {
             if recheck && orders.queue.iter().any(|order| matches!(order, Order::Recheck)) {
                 return;
             }
+            if orders.closed && !matches!(order, Order::End) {
+                return;
+            }
             if orders.queue.len() >= MAX_ORDERS && !recheck && !matches!(order, Order::End) {
+                orders.closed = true;
+                orders.queue.clear();
                 drop(orders);
                 let message = "too many requests at once";
-                client.tell("bye", &Bye { code: "too_many_requests", message, retry_after_ms: Some(RETRY_AFTER_MS) });
-                return client.link.cut();
+                return client.end(Bye { code: "too_many_requests", message, retry_after_ms: Some(RETRY_AFTER_MS) });
             }
             orders.queue.push_back(order);
             if std::mem::replace(&mut orders.at_work, true) {
@@ -501,12 +501,7 @@ impl Hub {
     async fn send_away(&self, client: &Arc<Client>, wants: &mut Wants, bye: &Bye) {
         wants.over = true;
         self.leave_all(client, wants).await;
-        client.tell("bye", bye);
-        let client = client.clone();
-        tokio::spawn(async move {
-            tokio::time::sleep(FAREWELL).await;
-            client.link.cut();
-        });
+        client.end(*bye);
     }
 
     async fn leave_all(&self, client: &Client, wants: &mut Wants) {

@@ -1,5 +1,5 @@
-//! The layer around Socket.IO's own: gives every session its account, books what long polls carry
-//! away, and lets go of the request's memory.
+//! The layer around Socket.IO's own: gives every session its [`Link`], counts the events that long-polling
+//! responses carry away, notices responses that were lost, and releases the request's memory.
 //!
 //! A session keeps the head of its first request for as long as it lives. Header values and the
 //! address are slices of the buffer that hyper read them into, so they are copied, and those that
@@ -8,7 +8,9 @@
 use std::{
     collections::HashMap,
     convert::Infallible,
-    sync::{Arc, Mutex, MutexGuard},
+    future::ready,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, Weak},
     task::{Context, Poll},
 };
 
@@ -17,8 +19,10 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::BodyExt;
+use serde::Deserialize;
 use socketioxide::socket::Sid;
 use tower::{Layer, Service};
+use tracing::debug;
 
 use crate::{
     link::{Callers, Link},
@@ -45,11 +49,24 @@ pub(crate) const PATH: &str = "/socket.io/";
 /// Separates the packets in the body of a long poll.
 const RECORD_SEPARATOR: u8 = 0x1e;
 
-/// The accounts of sessions that began by long polling, by session.
+/// Finds the link of a session that began by long polling: later requests name the session only. A session is
+/// known from its handshake on, so that nothing it is sent goes uncounted, whatever it does first.
 #[derive(Clone, Debug)]
 pub(crate) struct Transport {
     callers: Callers,
-    polled: Arc<Mutex<HashMap<Sid, Arc<Link>>>>,
+    polled: Polled,
+}
+
+type Polled = Arc<Mutex<HashMap<Sid, Weak<Session>>>>;
+
+/// What a session's first request keeps alive, for as long as Engine.IO has the session.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) link: Arc<Link>,
+    sid: OnceLock<Sid>,
+    polled: Polled,
+    /// The `t` of the poll that was answered last. Clients choose another one for each poll.
+    last_poll: Mutex<Option<Box<str>>>,
 }
 
 impl Transport {
@@ -57,25 +74,51 @@ impl Transport {
         Self { callers, polled: Arc::default() }
     }
 
-    fn polled(&self) -> MutexGuard<'_, HashMap<Sid, Arc<Link>>> {
-        self.polled.lock().expect("nobody panics while holding it")
+    fn begin(&self) -> Arc<Session> {
+        Arc::new(Session {
+            link: Arc::new(Link::new(self.callers.clone())),
+            sid: OnceLock::new(),
+            polled: self.polled.clone(),
+            last_poll: Mutex::default(),
+        })
     }
 
-    /// Later requests of this session are booked on the same account.
-    pub(crate) fn remember(&self, sid: Sid, link: Arc<Link>) {
-        self.polled().insert(sid, link);
+    fn find(&self, sid: Sid) -> Option<Arc<Session>> {
+        lock(&self.polled).get(&sid).and_then(Weak::upgrade)
     }
+}
 
-    pub(crate) fn forget(&self, sid: Sid) {
-        self.polled().remove(&sid);
-    }
-
-    fn link(&self, sid: Option<Sid>) -> Option<Arc<Link>> {
-        match sid {
-            None => Some(Arc::new(Link::new(self.callers.clone()))),
-            Some(sid) => self.polled().get(&sid).cloned(),
+impl Session {
+    /// Its handshake was answered with this id.
+    fn is_named(self: &Arc<Self>, sid: Sid) {
+        self.link.is_of(sid);
+        if self.sid.set(sid).is_ok() {
+            lock(&self.polled).insert(sid, Arc::downgrade(self));
         }
     }
+
+    /// Whether this poll repeats the one that was answered last: its client, or a proxy before it, never got
+    /// that answer, and nothing can say what was in it.
+    fn repeats(&self, uri: &Uri) -> bool {
+        let poll = query(uri, "t");
+        poll.is_some() && poll == lock(&self.last_poll).as_deref()
+    }
+
+    fn answers(&self, poll: Option<Box<str>>) {
+        *lock(&self.last_poll) = poll;
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let Some(sid) = self.sid.get() {
+            lock(&self.polled).remove(sid);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("nobody panics while holding it")
 }
 
 impl<S> Layer<S> for Transport {
@@ -95,7 +138,7 @@ pub(crate) struct TransportService<S> {
 impl<S, R, B> Service<Request<R>> for TransportService<S>
 where
     S: Service<Request<R>, Response = Response<B>, Error = Infallible, Future: Send + 'static>,
-    B: http_body::Body<Data = Bytes, Error: Into<axum::BoxError>> + Send + 'static,
+    B: http_body::Body<Data = Bytes, Error: Into<axum::BoxError>> + Send + Unpin + 'static,
 {
     type Response = Response<Body>;
     type Error = Infallible;
@@ -110,42 +153,116 @@ where
             let answer = self.inner.call(request);
             return Box::pin(async move { Ok(answer.await?.map(Body::new)) });
         }
-        let sid = session_of(request.uri());
-        let link = self.transport.link(sid);
-        if link.as_ref().is_some_and(|link| link.is_cut()) {
-            return Box::pin(std::future::ready(Ok(unknown_session())));
-        }
+        let sid = match query(request.uri(), "sid").map(str::parse::<Sid>) {
+            None => None,
+            Some(Ok(sid)) => Some(sid),
+            Some(Err(_)) => return Box::pin(ready(Ok(unknown_session()))),
+        };
+        let session = match sid {
+            None => self.transport.begin(),
+            Some(sid) => match self.transport.find(sid) {
+                Some(session) if !session.link.is_cut() => session,
+                _ => return Box::pin(ready(Ok(unknown_session()))),
+            },
+        };
         let is_poll = request.method() == Method::GET && sid.is_some();
+        if is_poll && session.repeats(request.uri()) {
+            debug!(?sid, "a long-polling response was lost: the session ends");
+            session.link.cut();
+            return Box::pin(ready(Ok(unknown_session())));
+        }
+        let poll = query(request.uri(), "t").filter(|_| is_poll).map(Box::from);
         let peer = request.extensions().get::<Peer>().cloned();
         slim(&mut request);
-        if let Some(link) = &link {
-            request.extensions_mut().insert(link.clone());
-        }
+        request.extensions_mut().insert(session.clone());
         let answer = self.inner.call(request);
         Box::pin(async move {
-            let answer = answer.await?;
-            let Some(link) = link else { return Ok(answer.map(Body::new)) };
+            // A poll that waits ends with its session.
+            let answer = tokio::select! {
+                answer = answer => answer?,
+                () = session.link.until_cut(), if sid.is_some() => return Ok(unknown_session()),
+            };
             if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
                 if let Some(peer) = peer {
-                    link.carried_by(&peer.connection);
+                    session.link.opened(&peer.connection);
                 }
                 return Ok(answer.map(Body::new));
             }
-            if !is_poll {
+            if sid.is_none() {
+                return Ok(named(&session, answer).await);
+            }
+            if !is_poll || answer.status() != StatusCode::OK {
                 return Ok(answer.map(Body::new));
             }
-            Ok(answer.map(|body| {
-                Body::new(body.map_frame(move |frame| {
-                    link.took(frame.data_ref().map_or(0, |data| events_in(data)));
-                    frame
-                }))
-            }))
+            session.answers(poll);
+            Ok(answer.map(|body| Body::new(Carried { body, link: session.link.clone(), taken: false })))
         })
     }
 }
 
-fn session_of(uri: &Uri) -> Option<Sid> {
-    uri.query()?.split('&').find_map(|pair| pair.strip_prefix("sid="))?.parse().ok()
+/// Reads the session's id from the answer to its handshake.
+async fn named<B>(session: &Arc<Session>, answer: Response<B>) -> Response<Body>
+where
+    B: http_body::Body<Data = Bytes, Error: Into<axum::BoxError>> + Send + 'static,
+{
+    #[derive(Deserialize)]
+    struct Open {
+        sid: String,
+    }
+    let (head, body) = answer.into_parts();
+    let Ok(body) = body.collect().await else { return unknown_session() };
+    let body = body.to_bytes();
+    let open = body.strip_prefix(b"0").and_then(|json| serde_json::from_slice::<Open>(json).ok());
+    if let Some(sid) = open.and_then(|open| open.sid.parse().ok()) {
+        session.is_named(sid);
+    }
+    Response::from_parts(head, Body::from(body))
+}
+
+/// The body of a long-polling response: its events are counted when the connection takes them.
+struct Carried<B> {
+    body: B,
+    link: Arc<Link>,
+    taken: bool,
+}
+
+impl<B: http_body::Body<Data = Bytes> + Unpin> http_body::Body for Carried<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, B::Error>>> {
+        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if let Some(Ok(frame)) = &frame {
+            self.link.took(frame.data_ref().map_or(0, |data| events_in(data)));
+        }
+        self.taken = true;
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl<B> Drop for Carried<B> {
+    fn drop(&mut self) {
+        // Its connection went away first: what it carries is lost, and can't be sent again.
+        if !self.taken {
+            self.link.cut();
+        }
+    }
+}
+
+/// A parameter of the query, as it stands there.
+fn query<'a>(uri: &'a Uri, name: &str) -> Option<&'a str> {
+    uri.query()?.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
 }
 
 fn slim<R>(request: &mut Request<R>) {
@@ -183,10 +300,12 @@ mod tests {
     }
 
     #[test]
-    fn the_session_is_in_the_query() {
-        let sid = Sid::new();
-        let uri = format!("/socket.io/?EIO=4&transport=polling&sid={sid}&t=x").parse().unwrap();
-        assert_eq!(session_of(&uri), Some(sid));
-        assert_eq!(session_of(&"/socket.io/?EIO=4&sid=zz".parse().unwrap()), None);
+    fn a_parameter_is_found_by_its_whole_name() {
+        let uri = "/socket.io/?EIO=4&transport=polling&sid=a&t=x&e=".parse().unwrap();
+        assert_eq!(
+            ["EIO", "sid", "t", "e", "id"].map(|it| query(&uri, it)),
+            [Some("4"), Some("a"), Some("x"), Some(""), None]
+        );
+        assert_eq!(query(&"/socket.io/".parse().unwrap(), "sid"), None);
     }
 }

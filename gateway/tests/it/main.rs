@@ -11,6 +11,7 @@ mod guest;
 mod http;
 mod mirror;
 mod mongo;
+mod polling;
 mod sockets;
 mod stage;
 mod trouble;

@@ -1,0 +1,153 @@
+//! Clients that poll.
+
+use std::collections::BTreeMap;
+
+use odds::{EventId, Filter, Live, News, Region};
+use rand::{SeedableRng, rngs::StdRng};
+use serde_json::{Value, json};
+use tokio::time::{Duration, Instant};
+
+use crate::{
+    author::{Author, draw_changes},
+    guest::TOKEN,
+    http::{self, Answer},
+    stage::{DEADLINE, Running, Stage},
+};
+
+const REGION: Region = Region::Uk;
+
+struct Scene {
+    gateway: Running,
+    author: Author,
+    random: StdRng,
+    _stage: Stage,
+}
+
+impl Scene {
+    async fn set() -> Self {
+        let stage = Stage::set().await;
+        let author = Author::start(&stage.kafka(), REGION).await;
+        let gateway = stage.gateway("one", &[]).await;
+        let mut scene = Self { gateway, author, random: StdRng::seed_from_u64(7), _stage: stage };
+        for _ in 0..5 {
+            scene.step().await;
+        }
+        scene
+    }
+
+    async fn step(&mut self) {
+        self.author.step(draw_changes(&mut self.random, 8)).await;
+    }
+
+    fn is_shown_by(&self, live: &Live) -> bool {
+        let newest: BTreeMap<EventId, _> = self.author.history.newest(&Filter::default());
+        live.boards.get(&REGION).is_some_and(|board| *board.events() == newest)
+    }
+}
+
+/// One session by long polling.
+struct Poller {
+    address: String,
+    path: String,
+    polls: u32,
+    live: Live,
+    byes: Vec<String>,
+}
+
+impl Poller {
+    async fn connect(address: &str, regions: &[Region]) -> Self {
+        let path = "/socket.io/?EIO=4&transport=polling";
+        let open = http::get(address, path, &[]).await;
+        let sid = serde_json::from_slice::<Value>(&open.body[1..]).unwrap()["sid"].as_str().unwrap().to_owned();
+        let path = format!("{path}&sid={sid}");
+        let mut this = Self { address: address.to_owned(), path, polls: 0, live: Live::default(), byes: Vec::new() };
+        let answer = this.post(&format!("40{}", json!({ "token": TOKEN, "regions": regions }))).await;
+        assert_eq!(answer.status, 200);
+        this
+    }
+
+    async fn post(&mut self, body: &str) -> Answer {
+        let Self { address, path, .. } = self;
+        let length = body.len();
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: text/plain\r\n\
+             content-length: {length}\r\n\r\n{body}"
+        );
+        http::send(address, request.as_bytes()).await
+    }
+
+    /// The next poll, as a client makes it.
+    async fn poll(&mut self) -> u16 {
+        self.polls += 1;
+        self.poll_again().await
+    }
+
+    /// A poll with the `t` of the one before.
+    async fn poll_again(&mut self) -> u16 {
+        let path = format!("{}&t={}", self.path, self.polls);
+        let answer = http::get(&self.address, &path, &[]).await;
+        if answer.status == 200 {
+            let text = String::from_utf8(answer.body).unwrap();
+            for (name, payload) in text.split('\u{1e}').filter_map(|it| odds::event_of(it.strip_prefix("42")?)) {
+                if name == "bye" {
+                    self.byes.push(payload);
+                } else if let News::Resync(..) = self.live.take(&name, &payload) {
+                    panic!("out of step by {payload}");
+                }
+            }
+        }
+        answer.status
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn long_polling_gets_the_same_board() {
+    let mut scene = Scene::set().await;
+    let mut poller = Poller::connect(&scene.gateway.address, &[REGION]).await;
+    for round in 0..4 {
+        let end = Instant::now() + DEADLINE;
+        while !scene.is_shown_by(&poller.live) {
+            assert!(Instant::now() < end, "round {round}");
+            assert_eq!(poller.poll().await, 200);
+        }
+        // While nobody polls, many steps become one frame.
+        for _ in 0..30 {
+            scene.step().await;
+        }
+    }
+}
+
+/// A client or proxy repeats a request whose response it did not get. What was in that response is gone, so the
+/// session must not go on as if it had arrived.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_response_that_was_lost_ends_the_session() {
+    let mut scene = Scene::set().await;
+    let mut poller = Poller::connect(&scene.gateway.address, &[REGION]).await;
+    while !scene.is_shown_by(&poller.live) {
+        assert_eq!(poller.poll().await, 200);
+    }
+    scene.step().await;
+    assert_eq!(poller.poll_again().await, 400);
+    assert_eq!(poller.poll().await, 400, "it is over");
+    let mut again = Poller::connect(&scene.gateway.address, &[REGION]).await;
+    while !scene.is_shown_by(&again.live) {
+        assert_eq!(again.poll().await, 200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_polls_is_told_why_it_is_sent_away() {
+    let scene = Scene::set().await;
+    let mut poller = Poller::connect(&scene.gateway.address, &[REGION]).await;
+    while poller.live.regions.is_empty() {
+        assert_eq!(poller.poll().await, 200);
+    }
+    let requests = vec![r#"42["resync",{"region":"uk"}]"#; 400].join("\u{1e}");
+    assert_eq!(poller.post(&requests).await.status, 200);
+    let end = Instant::now() + DEADLINE;
+    while poller.poll().await == 200 {
+        assert!(Instant::now() < end, "it is not cut off");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(matches!(&poller.byes[..], [bye] if bye.contains("too_many_requests")), "{:?}", poller.byes);
+}
