@@ -222,12 +222,19 @@ impl RegionLog {
         if generation != *self.generation.borrow() {
             return None;
         }
+        let topic = topic_of(self.region);
         let progress = match record {
-            Ok(record) => self.reader.read(partition, offset, record),
+            Ok(record) => match self.reader.read(partition, offset, record) {
+                Progress::Implausible(step) => {
+                    self.unreadable += 1;
+                    warn!(topic, partition, offset, %step, "a record of an impossible term or step is skipped");
+                    Progress::Waiting
+                }
+                progress => progress,
+            },
             Err(reason) => {
                 if offset >= self.reader.position(partition) {
                     self.unreadable += 1;
-                    let topic = topic_of(self.region);
                     warn!(topic, partition, offset, %reason, "a record can't be read and is skipped");
                 }
                 self.reader.advance(partition, offset + 1);

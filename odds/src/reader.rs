@@ -6,6 +6,7 @@
 //! - what it reads waits until the marker of its step, or of a later one, has been read in
 //!   **every** partition;
 //! - from a term's fence on, a partition's records of lower terms are ignored;
+//! - so are records of terms and steps so high that no leader can have written them;
 //! - pairs of partition and event whose newest record there is not what the board shows are
 //!   remembered as loose ends, for a leader to write over;
 //! - the board's digest after a step must be the marker's.
@@ -19,6 +20,8 @@ use crate::{Board, EventId, Image, Marker, Record, RecordKind, StepId, Term};
 pub enum Progress {
     /// Nothing to be seen yet.
     Waiting,
+    /// The record is ignored: its term or step is too far above all that was read, so no leader wrote it.
+    Implausible(StepId),
     /// A new term's fence is complete: what stood before it is staged, and shown with its first step.
     Fenced,
     /// The board shows the step, and its digest fits, or can't be judged while loading.
@@ -71,6 +74,8 @@ struct Partition {
     /// The offset after the marker of the newest complete step.
     applied: i64,
     term: Term,
+    /// The highest step of the term that was read.
+    step: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -105,7 +110,7 @@ impl Reader {
     /// The same with a board of your own, empty.
     pub fn with_board(ends: &[i64], board: Board) -> Self {
         assert!(!ends.is_empty() && ends.len() <= Self::MAX_PARTITIONS, "{} partitions", ends.len());
-        let partition = |&end| Partition { position: 0, end, applied: 0, term: Term::default() };
+        let partition = |&end| Partition { position: 0, end, applied: 0, term: Term::default(), step: 0 };
         let mut reader = Self {
             partitions: ends.iter().map(partition).collect(),
             waiting: BTreeMap::new(),
@@ -186,11 +191,23 @@ impl Reader {
             return Progress::Waiting;
         }
         let Record { id, kind } = record;
-        let fenced = id.term < self.partitions[partition as usize].term;
+        let it = &mut self.partitions[partition as usize];
+        // Judged by what this partition holds, which is the same for every reader.
+        if !id.is_plausible_after(StepId::new(it.term, it.step)) {
+            match kind {
+                RecordKind::Image(event, image) => self.change(partition, offset, id, event, Some(image), true),
+                RecordKind::Removal(event) => self.change(partition, offset, id, event, None, true),
+                RecordKind::Marker(_) | RecordKind::Fence(_) => Progress::Waiting,
+            };
+            self.advance(partition, offset + 1);
+            return Progress::Implausible(id);
+        }
+        let fenced = id.term < it.term;
         let late = fenced || id <= self.applied;
         if !fenced {
             // Compaction may have dropped the fence, but no record of a term stands before it.
-            self.partitions[partition as usize].term = id.term;
+            it.step = if id.term == it.term { it.step.max(id.step) } else { id.step };
+            it.term = id.term;
         }
 
         let progress = match kind {
@@ -244,7 +261,7 @@ impl Reader {
             self.partitions[partition as usize].applied = after;
         }
         self.markers = self.markers.split_off(&id);
-        let later = self.waiting.split_off(&StepId::new(id.term, id.step + 1));
+        let later = self.waiting.split_off(&id.next());
         for (step, changes) in std::mem::replace(&mut self.waiting, later) {
             self.staged.extend(changes.into_iter().map(|change| (step, change)));
         }

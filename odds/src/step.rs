@@ -20,6 +20,15 @@ impl Term {
         Self { at, tie }
     }
 
+    /// How far a term may be above the greatest one read before it in its partition: a hundred years, counted
+    /// from 1970 where there is none. Nobody can lead above a term that is close to the greatest possible one.
+    pub const MAX_ADVANCE: u64 = 100 * 365 * 24 * 3_600 * 1_000;
+
+    /// Whether a record of this term may come after one of term `accepted`.
+    pub(crate) fn is_plausible_after(self, accepted: Self) -> bool {
+        self.at <= accepted.at.saturating_add(Self::MAX_ADVANCE)
+    }
+
     /// A term above `greatest` that begins now, also when the clock stands behind.
     #[must_use]
     pub fn after(greatest: Self, now: Timestamp, tie: u32) -> Self {
@@ -57,6 +66,22 @@ pub struct StepId {
 }
 
 impl StepId {
+    /// How far a step may be above the highest one read before it in its partition: compaction leaves gaps, but
+    /// none as long as a century of a thousand steps a second.
+    pub const MAX_ADVANCE: u64 = 1 << 42;
+
+    /// Whether a record of this step may come after one of step `accepted`.
+    pub(crate) fn is_plausible_after(self, accepted: Self) -> bool {
+        let before = if self.term == accepted.term { accepted.step } else { 0 };
+        self.term.is_plausible_after(accepted.term) && self.step <= before.saturating_add(Self::MAX_ADVANCE)
+    }
+
+    /// The one after it.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self { term: self.term, step: self.step.saturating_add(1) }
+    }
+
     pub const fn new(term: Term, step: u64) -> Self {
         Self { term, step }
     }
@@ -82,6 +107,22 @@ mod tests {
         assert!(Term::after(seen, Timestamp::from_millis(1_000), 0) > seen);
         assert!(Term::after(seen, Timestamp::from_millis(9_000), 0) > seen);
         assert_eq!(Term::after(seen, Timestamp::from_millis(9_000), 3), Term::new(9_000, 3));
+    }
+
+    #[test]
+    fn what_no_leader_can_have_written_is_not_plausible() {
+        let accepted = StepId::new(Term::new(1_790_000_000_000, 7), 40);
+        let later = |years: u64, step| StepId::new(Term::new(accepted.term.at + years * 31_536_000_000, 0), step);
+        assert!(accepted.is_plausible_after(StepId::default()));
+        assert!(accepted.next().is_plausible_after(accepted));
+        assert!(later(99, 0).is_plausible_after(accepted));
+        assert!(!later(101, 0).is_plausible_after(accepted));
+        assert!(!later(1, u64::MAX).is_plausible_after(accepted));
+        assert!(!StepId::new(accepted.term, u64::MAX).is_plausible_after(accepted));
+        assert!(!StepId::new(Term::new(u64::MAX, u32::MAX), 0).is_plausible_after(StepId::default()));
+        let last = StepId::new(Term::new(u64::MAX, 0), u64::MAX);
+        assert_eq!(last.next(), last, "nothing overflows");
+        assert!(last.is_plausible_after(last));
     }
 
     #[test]

@@ -133,7 +133,7 @@ impl Writer {
         }
         wanted.extend(pending.changes().map(|(event, image)| (event, image.cloned())));
 
-        let id = StepId::new(self.last.term, self.last.step + 1);
+        let id = self.last.next();
         let mut plan = Plan::default();
         for (event, image) in &mut wanted {
             let value = image.as_ref().map(|image| Arc::<str>::from(image.to_json(event)));

@@ -136,7 +136,7 @@ impl Observer {
             }
             Progress::Mismatched(_) if self.loads => self.reader = Reader::new(&log.ends()),
             Progress::Mismatched(step) => panic!("the board does not fit at {step}"),
-            Progress::Waiting | Progress::Fenced => {}
+            Progress::Waiting | Progress::Fenced | Progress::Implausible(_) => {}
         }
         true
     }

@@ -1,0 +1,104 @@
+//! Records that no leader wrote, of every kind and with the greatest numbers there are.
+
+use std::iter::once;
+
+use odds::{Outgoing, Standing, StepId, Term};
+
+use crate::history::{Leader, Log, Observer, Target, check, image};
+
+const PARTITIONS: usize = 2;
+const MARKER: &str = r#"{"digest":"99aa06d3014798d86001c324468d497f","at":"2026-01-01T00:00:00Z","next_by":"2026-01-01T00:00:00Z","state":"live","source":"forged"}"#;
+const FENCE: &str = r#"{"fence":true,"at":"2026-01-01T00:00:00Z"}"#;
+
+fn target(price: u16) -> Target {
+    (0..4).map(|event| (event, price)).collect()
+}
+
+fn step(leader: &mut Leader, log: &mut Log, price: u16) {
+    leader.observer.read_in_turn(log);
+    assert!(leader.plan(&target(price)), "it leads");
+    leader.send_all(log);
+}
+
+/// Of a known event, of an unknown one, and of the step itself.
+fn values(id: StepId) -> Vec<(String, Option<String>)> {
+    let image = |event: &str| Some(image(999).to_json(&event.parse().unwrap()));
+    let step = if id.is_fence() { FENCE } else { MARKER };
+    vec![
+        ("e1".into(), image("e1")),
+        ("e77".into(), image("e77")),
+        ("e2".into(), None),
+        ("~step".into(), Some(step.into())),
+    ]
+}
+
+#[test]
+fn impossible_terms_and_steps_stop_nobody() {
+    for (above, step_number) in [(u64::MAX, 0), (u64::MAX, 1), (u64::MAX, u64::MAX), (0, u64::MAX), (0, 1 << 50)] {
+        for partitions in [vec![0], vec![1], vec![0, 1]] {
+            let mut log = Log::new(PARTITIONS);
+            let mut leader = Leader::new(PARTITIONS);
+            leader.begin(&log, 1_790_000_000_000, 5);
+            leader.send_all(&mut log);
+            step(&mut leader, &mut log, 101);
+            let led = leader.observer.reader.greatest_term();
+            let term = if above == 0 { led } else { Term::new(above, u32::MAX) };
+            let id = StepId::new(term, step_number);
+            for (key, value) in values(id) {
+                for partition in &partitions {
+                    let value = value.as_deref().map(Into::into);
+                    log.append(&Outgoing { partition: *partition, id, key: key.clone(), value });
+                }
+            }
+            let mut bystander = Observer::from_the_start(PARTITIONS);
+            bystander.read_in_turn(&log);
+            leader.observer.read_in_turn(&log);
+            assert_eq!(leader.standing(), Standing::Ready, "{id} in {partitions:?}: the leader goes on");
+            step(&mut leader, &mut log, 102);
+            step(&mut leader, &mut log, 103);
+            leader.observer.read_in_turn(&log);
+            bystander.read_in_turn(&log);
+            check(&log, &target(103), &[&leader.observer, &bystander]);
+
+            // So does whoever is the next to lead.
+            let mut next = Leader::new(PARTITIONS);
+            next.begin(&log, 1_790_000_000_001, 6);
+            next.send_all(&mut log);
+            for price in [104, 105] {
+                step(&mut next, &mut log, price);
+            }
+            next.observer.read_in_turn(&log);
+            check(&log, &target(105), &[&next.observer]);
+        }
+    }
+}
+
+/// A term that a leader could have is believed until the true leader fences it off.
+#[test]
+fn a_forged_term_that_is_possible_is_fenced_off() {
+    let mut log = Log::new(PARTITIONS);
+    let mut leader = Leader::new(PARTITIONS);
+    leader.begin(&log, 1_790_000_000_000, 5);
+    leader.send_all(&mut log);
+    step(&mut leader, &mut log, 101);
+    leader.observer.read_in_turn(&log);
+    let mut highest = Term::new(1_790_000_000_000, 0);
+    for n in 0..50 {
+        highest = Term::after(highest, odds::Timestamp::from_millis(0), u32::MAX);
+        let id = StepId::new(highest, 7);
+        for (partition, (key, value)) in values(id).into_iter().enumerate() {
+            let partition = (partition % PARTITIONS) as u32;
+            log.append(&Outgoing { partition, id, key, value: value.as_deref().map(Into::into) });
+        }
+        leader.observer.read_in_turn(&log);
+        assert_eq!(leader.standing(), Standing::Deposed, "{n}");
+        leader.begin(&log, 1_790_000_000_000, 5);
+        highest = leader.observer.reader.greatest_term();
+        leader.send_all(&mut log);
+    }
+    for price in once(102).chain([103]) {
+        step(&mut leader, &mut log, price);
+    }
+    leader.observer.read_in_turn(&log);
+    check(&log, &target(103), &[&leader.observer]);
+}
