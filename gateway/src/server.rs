@@ -11,7 +11,7 @@ use anyhow::Context;
 use kafka::{ControlReader, ControlWriter, KafkaSettings, Reading};
 use odds::{Region, Timestamp};
 use process::Lifecycle;
-use socketioxide::SocketIo;
+use socketioxide::{ParserConfig, SocketIo};
 use tokio::{
     net::{TcpListener, TcpSocket},
     runtime::Handle,
@@ -31,11 +31,14 @@ use crate::{
     readiness::Readiness,
     region::{RegionHandle, RegionTask, Setting},
     sockets::{self, Hub, Limits},
-    transport::Transport,
+    transport::{self, Transport},
 };
 
 /// What waits in a socket's own queue: a frame and a feed of each region, a few answers, a ping.
 const SOCKET_QUEUE: usize = 32;
+/// What may be queued for a client fits into one poll: what the engine keeps back for the next poll is lost if that
+/// client upgrades to a websocket instead.
+const MAX_QUEUED: u64 = 64 << 20;
 /// Clients send little; reading needs no more.
 const READ_BUFFER: usize = 512;
 /// An engine without a socket is given up after this.
@@ -98,7 +101,8 @@ impl Gateway {
         let readiness = Arc::new(Readiness::new(instance.clone()));
         let control = ControlWriter::new(&kafka)?;
         let (callers, calls): (Vec<_>, Vec<_>) = Region::ALL.map(|_| mpsc::unbounded_channel()).into_iter().unzip();
-        let transport = Transport::new(Callers::new(callers.try_into().expect("one for each region")));
+        let callers = Callers::new(callers.try_into().expect("one for each region"));
+        let transport = Transport::new(callers, settings.max_payload as usize);
         let (handles, inboxes): (Vec<_>, Vec<_>) =
             Region::ALL.map(|region| RegionHandle::new(region, clock())).into_iter().unzip();
         let hub = Arc::new(Hub {
@@ -120,7 +124,9 @@ impl Gateway {
             .with_state(hub.clone())
             .max_buffer_size(SOCKET_QUEUE)
             .ws_read_buffer_size(READ_BUFFER)
-            .max_payload(settings.max_payload)
+            .req_path(transport::PATH)
+            .with_parser(ParserConfig::common().max_incoming_binaries(0))
+            .max_payload(MAX_QUEUED)
             .ws_max_message_size(settings.max_payload as usize)
             .ws_max_frame_size(settings.max_payload as usize)
             .connect_timeout(HELLO_WITHIN)

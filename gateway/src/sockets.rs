@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use accounts::{Accounts, AccountsError, Changed, Identity, StoreError, User, UserId};
+use accounts::{Accounts, AccountsError, Changed, Identity, StoreError, User, UserId, network};
 use kafka::{ControlMessage, ControlReader, ControlWriter};
 use odds::{BadHello, Cursor, Filter, Hello, Region, Subscriptions, read_regions};
 use rand::{RngExt, seq::SliceRandom};
@@ -21,7 +21,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use socketioxide::{
     SocketIo,
-    extract::{AckSender, SocketRef, State, TryData},
+    extract::{AckSender, Event, SocketRef, State, TryData},
     handler::ConnectHandler,
     socket::Sid,
 };
@@ -147,6 +147,7 @@ impl Hub {
     }
 
     fn place(self: &Arc<Self>, address: IpAddr) -> Result<Place, Refusal> {
+        let address = network(address);
         let mut clients = self.clients();
         if clients.admitted >= self.limits.connections {
             return Err(Refusal::TooManyConnections("this gateway is full"));
@@ -249,8 +250,15 @@ pub(crate) fn serve(io: &SocketIo) {
     io.ns("/", connected.with(admit));
 }
 
-async fn admit(socket: SocketRef, State(hub): State<Arc<Hub>>, TryData(auth): TryData<Value>) -> Result<(), Refusal> {
-    let admitted = admitted(&socket, &hub, &auth.unwrap_or_default()).await;
+async fn admit(
+    socket: SocketRef,
+    State(hub): State<Arc<Hub>>,
+    TryData(auth): TryData<Option<Value>>,
+) -> Result<(), Refusal> {
+    let admitted = match auth {
+        Ok(auth) => admitted(&socket, &hub, &auth.unwrap_or_default()).await,
+        Err(_) => Err(Refusal::BadAuth(BadHello::not_json())),
+    };
     if let Err(refusal) = &admitted {
         hub.metrics.refused.inc();
         debug!(socket = %socket.id, %refusal, "a client is turned away");
@@ -331,6 +339,7 @@ fn connected(socket: SocketRef, State(hub): State<Arc<Hub>>) -> Ready<()> {
     socket.on("subscribe", subscribe);
     socket.on("filter", refilter);
     socket.on("resync", resync);
+    socket.on_fallback(unknown_event);
     hub.order(&client, Order::Begin { own: hello.regions, resume: hello.resume });
     ready(())
 }
@@ -371,6 +380,12 @@ fn refilter(
 #[expect(clippy::needless_pass_by_value, reason = "handlers are given what they ask for by value")]
 fn resync(socket: SocketRef, State(hub): State<Arc<Hub>>, TryData(data): TryData<Value>, ack: AckSender) -> Ready<()> {
     hub.asked(&socket, Order::Resync { data: data.unwrap_or_default(), ack });
+    ready(())
+}
+
+fn unknown_event(Event(name): Event, ack: AckSender) -> Ready<()> {
+    let name: String = name.chars().take(64).collect();
+    answer(ack, Err(Failure { code: "unknown_event", message: format!("there is no event {name:?}") }));
     ready(())
 }
 

@@ -10,16 +10,21 @@ use std::{
     convert::Infallible,
     future::ready,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
+    time::Duration,
 };
 
 use axum::body::Body;
+use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
-use http_body_util::BodyExt;
-use serde::Deserialize;
+use http_body_util::{BodyExt, Limited};
+use serde_json::{Map, Value};
 use socketioxide::socket::Sid;
 use tower::{Layer, Service};
 use tracing::debug;
@@ -46,6 +51,9 @@ const KEPT_HEADERS: [header::HeaderName; 11] = [
 
 pub(crate) const PATH: &str = "/socket.io/";
 
+/// The body of a POST has to come within this.
+const BODY_WITHIN: Duration = Duration::from_secs(10);
+
 /// Separates the packets in the body of a long poll.
 const RECORD_SEPARATOR: u8 = 0x1e;
 
@@ -55,6 +63,8 @@ const RECORD_SEPARATOR: u8 = 0x1e;
 pub(crate) struct Transport {
     callers: Callers,
     polled: Polled,
+    /// Bytes of what a client may post.
+    max_body: usize,
 }
 
 type Polled = Arc<Mutex<HashMap<Sid, Weak<Session>>>>;
@@ -67,11 +77,21 @@ pub(crate) struct Session {
     polled: Polled,
     /// The `t` of the poll that was answered last. Clients choose another one for each poll.
     last_poll: Mutex<Option<Box<str>>>,
+    posting: AtomicBool,
+}
+
+/// A POST of a session that is not answered yet.
+struct Posting(Arc<Session>);
+
+impl Drop for Posting {
+    fn drop(&mut self) {
+        self.0.posting.store(false, Ordering::Release);
+    }
 }
 
 impl Transport {
-    pub(crate) fn new(callers: Callers) -> Self {
-        Self { callers, polled: Arc::default() }
+    pub(crate) fn new(callers: Callers, max_body: usize) -> Self {
+        Self { callers, polled: Arc::default(), max_body }
     }
 
     fn begin(&self) -> Arc<Session> {
@@ -80,11 +100,13 @@ impl Transport {
             sid: OnceLock::new(),
             polled: self.polled.clone(),
             last_poll: Mutex::default(),
+            posting: AtomicBool::new(false),
         })
     }
 
+    /// One that is not over.
     fn find(&self, sid: Sid) -> Option<Arc<Session>> {
-        lock(&self.polled).get(&sid).and_then(Weak::upgrade)
+        lock(&self.polled).get(&sid).and_then(Weak::upgrade).filter(|session| !session.link.is_cut())
     }
 }
 
@@ -102,6 +124,11 @@ impl Session {
     fn repeats(&self, uri: &Uri) -> bool {
         let poll = query(uri, "t");
         poll.is_some() && poll == lock(&self.last_poll).as_deref()
+    }
+
+    /// Begins a POST, unless there is one.
+    fn posts(self: &Arc<Self>) -> Option<Posting> {
+        (!self.posting.swap(true, Ordering::AcqRel)).then(|| Posting(self.clone()))
     }
 
     fn answers(&self, poll: Option<Box<str>>) {
@@ -137,7 +164,7 @@ pub(crate) struct TransportService<S> {
 
 impl<S, R, B> Service<Request<R>> for TransportService<S>
 where
-    S: Service<Request<R>, Response = Response<B>, Error = Infallible, Future: Send + 'static>,
+    S: Service<Request<Limited<R>>, Response = Response<B>, Error = Infallible, Future: Send + 'static>,
     B: http_body::Body<Data = Bytes, Error: Into<axum::BoxError>> + Send + Unpin + 'static,
 {
     type Response = Response<Body>;
@@ -148,75 +175,195 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request<R>) -> Self::Future {
+    fn call(&mut self, request: Request<R>) -> Self::Future {
         if !request.uri().path().starts_with(PATH) {
-            let answer = self.inner.call(request);
+            let answer = self.inner.call(request.map(|body| Limited::new(body, usize::MAX)));
             return Box::pin(async move { Ok(answer.await?.map(Body::new)) });
         }
-        let sid = match query(request.uri(), "sid").map(str::parse::<Sid>) {
-            None => None,
-            Some(Ok(sid)) => Some(sid),
-            Some(Err(_)) => return Box::pin(ready(Ok(unknown_session()))),
+        let begun = Exchange::begin(&self.transport, &request);
+        let exchange = match begun {
+            Ok(exchange) => exchange,
+            Err(refusal) => return Box::pin(ready(Ok(refusal.response()))),
         };
-        let session = match sid {
-            None => self.transport.begin(),
-            Some(sid) => match self.transport.find(sid) {
-                Some(session) if !session.link.is_cut() => session,
-                _ => return Box::pin(ready(Ok(unknown_session()))),
-            },
-        };
-        let is_poll = request.method() == Method::GET && sid.is_some();
-        if is_poll && session.repeats(request.uri()) {
-            debug!(?sid, "a long-polling response was lost: the session ends");
-            session.link.cut();
-            return Box::pin(ready(Ok(unknown_session())));
-        }
-        let poll = query(request.uri(), "t").filter(|_| is_poll).map(Box::from);
-        let peer = request.extensions().get::<Peer>().cloned();
+        let mut request = request.map(|body| Limited::new(body, self.transport.max_body));
         slim(&mut request);
-        request.extensions_mut().insert(session.clone());
+        request.extensions_mut().insert(exchange.session.clone());
         let answer = self.inner.call(request);
-        Box::pin(async move {
-            // A poll that waits ends with its session.
-            let answer = tokio::select! {
-                answer = answer => answer?,
-                () = session.link.until_cut(), if sid.is_some() => return Ok(unknown_session()),
-            };
-            if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-                if let Some(peer) = peer {
-                    session.link.opened(&peer.connection);
+        let max_body = self.transport.max_body;
+        Box::pin(async move { exchange.finish(answer, max_body).await })
+    }
+}
+
+/// Why a request is not passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    UnknownSession,
+    /// Of a websocket, by RFC 6455.
+    BadHandshake,
+    WebsocketVersion,
+    /// A second POST, or one without a packet: the session ends.
+    BadPost,
+    TooLarge,
+    TooSlow,
+}
+
+impl Refusal {
+    /// In the shape that Engine.IO gives its errors.
+    fn response(self) -> Response<Body> {
+        let (status, code, message) = match self {
+            Self::UnknownSession => (StatusCode::BAD_REQUEST, 1, "Session ID unknown"),
+            Self::BadHandshake => (StatusCode::BAD_REQUEST, 3, "Bad request: not a websocket handshake"),
+            Self::WebsocketVersion => (StatusCode::UPGRADE_REQUIRED, 3, "Bad request: the websocket version is 13"),
+            Self::BadPost => (StatusCode::BAD_REQUEST, 3, "Bad request: one POST at a time, with a packet"),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, 3, "Bad request: the body is larger than maxPayload"),
+            Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, 3, "Bad request: the body did not come in time"),
+        };
+        let body = format!(r#"{{"code":{code},"message":"{message}"}}"#);
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = status;
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if self == Self::WebsocketVersion {
+            response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        }
+        response
+    }
+}
+
+/// A request to Engine.IO and its answer.
+struct Exchange {
+    session: Arc<Session>,
+    kind: Kind,
+    peer: Option<Peer>,
+}
+
+enum Kind {
+    /// By polling or by websocket.
+    Handshake,
+    /// With the `t` of its query.
+    Poll(Option<Box<str>>),
+    Post {
+        _posting: Posting,
+    },
+    /// A websocket for a session that began by polling, or what Engine.IO refuses.
+    Other,
+}
+
+impl Exchange {
+    fn begin<R>(transport: &Transport, request: &Request<R>) -> Result<Self, Refusal> {
+        let uri = request.uri();
+        if query(uri, "transport") == Some("websocket") {
+            check_websocket(request.headers())?;
+        }
+        let peer = request.extensions().get::<Peer>().cloned();
+        let Some(sid) = query(uri, "sid") else {
+            return Ok(Self { session: transport.begin(), kind: Kind::Handshake, peer });
+        };
+        let session = sid.parse().ok().and_then(|sid| transport.find(sid)).ok_or(Refusal::UnknownSession)?;
+        let kind = match *request.method() {
+            _ if query(uri, "transport") != Some("polling") => Kind::Other,
+            Method::GET if session.repeats(uri) => {
+                debug!(sid, "a long-polling response was lost: the session ends");
+                session.link.cut();
+                return Err(Refusal::UnknownSession);
+            }
+            Method::GET => Kind::Poll(query(uri, "t").map(Box::from)),
+            Method::POST => {
+                let length =
+                    request.headers().get(header::CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse().ok());
+                let posting = session.posts();
+                let refusal = match (&posting, length) {
+                    (None, _) | (_, Some(0)) => Some(Refusal::BadPost),
+                    (_, Some(length)) if length > transport.max_body => Some(Refusal::TooLarge),
+                    _ => None,
+                };
+                match (refusal, posting) {
+                    (None, Some(posting)) => Kind::Post { _posting: posting },
+                    (refusal, _) => {
+                        session.link.cut();
+                        return Err(refusal.unwrap_or(Refusal::BadPost));
+                    }
                 }
-                return Ok(answer.map(Body::new));
             }
-            if sid.is_none() {
-                return Ok(named(&session, answer).await);
+            _ => Kind::Other,
+        };
+        Ok(Self { session, kind, peer })
+    }
+
+    async fn finish<B>(
+        self,
+        answer: impl Future<Output = Result<Response<B>, Infallible>>,
+        max_body: usize,
+    ) -> Result<Response<Body>, Infallible>
+    where
+        B: http_body::Body<Data = Bytes, Error: Into<axum::BoxError>> + Send + Unpin + 'static,
+    {
+        let Self { session, kind, peer } = self;
+        let patience = async {
+            match &kind {
+                Kind::Post { .. } => tokio::time::sleep(BODY_WITHIN).await,
+                _ => std::future::pending().await,
             }
-            if !is_poll || answer.status() != StatusCode::OK {
-                return Ok(answer.map(Body::new));
+        };
+        let answer = tokio::select! {
+            answer = answer => answer?,
+            // A poll that waits ends with its session.
+            () = session.link.until_cut() => return Ok(Refusal::UnknownSession.response()),
+            () = patience => {
+                session.link.cut();
+                return Ok(Refusal::TooSlow.response());
             }
-            session.answers(poll);
-            Ok(answer.map(|body| Body::new(Carried { body, link: session.link.clone(), taken: false })))
+        };
+        if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+            if let Some(peer) = peer {
+                session.link.opened(&peer.connection);
+            }
+            return Ok(answer.map(Body::new));
+        }
+        Ok(match kind {
+            Kind::Handshake => named(&session, answer, max_body).await,
+            Kind::Poll(t) if answer.status() == StatusCode::OK => {
+                session.answers(t);
+                answer.map(|body| Body::new(Carried { body, link: session.link.clone(), taken: false }))
+            }
+            Kind::Poll(_) | Kind::Post { .. } | Kind::Other => answer.map(Body::new),
         })
     }
 }
 
-/// Reads the session's id from the answer to its handshake.
-async fn named<B>(session: &Arc<Session>, answer: Response<B>) -> Response<Body>
+/// Whether this asks for a websocket as RFC 6455 has it: Engine.IO looks for a key only.
+fn check_websocket(headers: &HeaderMap) -> Result<(), Refusal> {
+    let has = |name: header::HeaderName, token: &str| {
+        let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+        values.flat_map(|value| value.split(',')).any(|it| it.trim().eq_ignore_ascii_case(token))
+    };
+    let key = headers.get(header::SEC_WEBSOCKET_KEY).and_then(|key| STANDARD.decode(key).ok());
+    if !has(header::CONNECTION, "upgrade") || !has(header::UPGRADE, "websocket") || key.is_none_or(|it| it.len() != 16)
+    {
+        return Err(Refusal::BadHandshake);
+    }
+    match has(header::SEC_WEBSOCKET_VERSION, "13") {
+        true => Ok(()),
+        false => Err(Refusal::WebsocketVersion),
+    }
+}
+
+/// Reads the session's id from the answer to its handshake, and says there how much may be posted: the engine's own
+/// limit is for what it sends.
+async fn named<B>(session: &Arc<Session>, answer: Response<B>, max_body: usize) -> Response<Body>
 where
     B: http_body::Body<Data = Bytes, Error: Into<axum::BoxError>> + Send + 'static,
 {
-    #[derive(Deserialize)]
-    struct Open {
-        sid: String,
-    }
-    let (head, body) = answer.into_parts();
-    let Ok(body) = body.collect().await else { return unknown_session() };
+    let (mut head, body) = answer.into_parts();
+    let Ok(body) = body.collect().await else { return Refusal::UnknownSession.response() };
     let body = body.to_bytes();
-    let open = body.strip_prefix(b"0").and_then(|json| serde_json::from_slice::<Open>(json).ok());
-    if let Some(sid) = open.and_then(|open| open.sid.parse().ok()) {
+    let open = body.strip_prefix(b"0").and_then(|json| serde_json::from_slice::<Map<String, Value>>(json).ok());
+    let Some(mut open) = open else { return Response::from_parts(head, Body::from(body)) };
+    if let Some(sid) = open.get("sid").and_then(|sid| sid.as_str()?.parse().ok()) {
         session.is_named(sid);
     }
-    Response::from_parts(head, Body::from(body))
+    open.insert("maxPayload".into(), max_body.into());
+    head.headers.remove(header::CONTENT_LENGTH);
+    Response::from_parts(head, Body::from(format!("0{}", Value::Object(open))))
 }
 
 /// The body of a long-polling response: its events are counted when the connection takes them.
@@ -278,14 +425,6 @@ fn slim<R>(request: &mut Request<R>) {
 
 fn events_in(payload: &[u8]) -> u64 {
     payload.split(|byte| *byte == RECORD_SEPARATOR).filter(|packet| packet.starts_with(b"42")).count() as u64
-}
-
-/// As Engine.IO says it to clients of a session that is over.
-fn unknown_session() -> Response<Body> {
-    let mut response = Response::new(Body::from(r#"{"code":1,"message":"Session ID unknown"}"#));
-    *response.status_mut() = StatusCode::BAD_REQUEST;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
 }
 
 #[cfg(test)]

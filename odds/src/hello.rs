@@ -34,6 +34,12 @@ fn bad(field: &'static str, reason: impl Into<String>) -> BadHello {
     BadHello { field, reason: reason.into() }
 }
 
+impl BadHello {
+    pub fn not_json() -> Self {
+        bad("auth", "expected JSON")
+    }
+}
+
 impl Hello {
     /// Reads `auth`. Unknown fields are skipped; an invalid cursor leads to a snapshot. Every field but the
     /// token may be JSON text: some client libraries can only send texts.
