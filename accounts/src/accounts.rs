@@ -1,10 +1,10 @@
 //! What people and programs do with accounts, whatever keeps them.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::BTreeSet,
     net::{IpAddr, Ipv6Addr},
-    sync::{Arc, Mutex},
-    time::Duration,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
 use odds::{Region, Timestamp};
@@ -15,21 +15,22 @@ use crate::{
     allowance::Allowance,
     password::{Busy, Password, PasswordHash, Passwords, Verdict},
     session::{SessionData, SessionKey},
-    store::{CreateTokenError, CreateUserError, Known, Store, StoreError},
+    store::{CreateTokenError, CreateUserError, Known, Place, Store, StoreError},
     token::{NewToken, Token, TokenId, TokenName, TokenText},
     user::{NewUser, User, UserId, UserName},
 };
 
 /// Tokens of one user.
 const MOST_TOKENS: usize = 50;
-/// How often the password of one account may be tried by strangers, in all and from then on.
-const TRIES_PER_ACCOUNT: u32 = 10;
+/// How often the password of one account may be tried from one network, or by one who is signed in.
+const TRIES: u32 = 10;
 const ANOTHER_TRY_AFTER: Duration = Duration::from_secs(60);
+/// And from all networks together where its user never signed in: a hundred, and a hundred an hour from then on.
+const TRIES_BY_STRANGERS: u32 = 100;
+const ANOTHER_TRY_BY_STRANGERS_AFTER: Duration = Duration::from_secs(36);
 /// Changes of one user.
 const CHANGES_AT_ONCE: u32 = 60;
 const ANOTHER_CHANGE_AFTER: Duration = Duration::from_secs(1);
-/// Where somebody signed in, strangers can't take the tries away.
-const FAMILIAR: usize = 100_000;
 /// When a token was used last is noted this often.
 const USE_NOTED_EVERY: Duration = Duration::from_secs(60);
 
@@ -111,8 +112,12 @@ impl Changed {
     }
 }
 
-/// Neighbours share an address in IPv6.
-fn network(address: IpAddr) -> IpAddr {
+fn allowed(taken: Result<(), Duration>) -> Result<(), AccountsError> {
+    taken.map_err(|retry_after| AccountsError::TooManyAttempts { retry_after })
+}
+
+/// What counts as one: in IPv6, neighbours share a network of 64 bits and take any address in it.
+pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
         v4 => v4,
@@ -125,13 +130,15 @@ pub struct Accounts {
     clock: fn() -> Timestamp,
     settings: AccountSettings,
     passwords: Passwords,
-    by_address: Allowance<IpAddr>,
-    /// By strangers.
-    by_account: Allowance<String>,
-    /// By who signed in from there before.
-    by_familiar: Allowance<(String, IpAddr)>,
+    /// Sign-ins, registrations and wrong tokens.
+    by_network: Allowance<IpAddr>,
+    /// Of a password, whoever tries.
+    by_network_and_name: Allowance<(String, IpAddr)>,
+    /// Of a password, from where its user never signed in.
+    by_strangers: Allowance<String>,
+    /// Of the own password, by one who is signed in.
+    by_user: Allowance<UserId>,
     changes: Allowance<UserId>,
-    familiar: Mutex<HashMap<(String, IpAddr), Timestamp>>,
 }
 
 impl Accounts {
@@ -141,11 +148,11 @@ impl Accounts {
             store,
             clock,
             passwords: Passwords::new(),
-            by_address: Allowance::new(per_minute, Duration::from_secs(60) / per_minute),
-            by_account: Allowance::new(TRIES_PER_ACCOUNT, ANOTHER_TRY_AFTER),
-            by_familiar: Allowance::new(TRIES_PER_ACCOUNT, ANOTHER_TRY_AFTER),
+            by_network: Allowance::new(per_minute, Duration::from_secs(60) / per_minute),
+            by_network_and_name: Allowance::new(TRIES, ANOTHER_TRY_AFTER),
+            by_strangers: Allowance::new(TRIES_BY_STRANGERS, ANOTHER_TRY_BY_STRANGERS_AFTER),
+            by_user: Allowance::new(TRIES, ANOTHER_TRY_AFTER),
             changes: Allowance::new(CHANGES_AT_ONCE, ANOTHER_CHANGE_AFTER),
-            familiar: Mutex::default(),
             settings,
         }
     }
@@ -174,7 +181,7 @@ impl Accounts {
         }
         self.try_from(address)?;
         let user = self.create(name, password, BTreeSet::new()).await?;
-        self.is_familiar_from_now_on(user.name.key(), address);
+        self.note_place(&user, address).await;
         Ok(user)
     }
 
@@ -195,68 +202,73 @@ impl Accounts {
     }
 
     fn try_from(&self, address: IpAddr) -> Result<(), AccountsError> {
-        let taken = self.by_address.take(network(address), self.now());
-        taken.map_err(|retry_after| AccountsError::TooManyAttempts { retry_after })
+        allowed(self.by_network.take(network(address), Instant::now()))
     }
 
     /// The answer takes the same time whether there is such a user or not.
     pub async fn sign_in(&self, name: &str, password: &str, address: IpAddr) -> Result<User, AccountsError> {
         self.try_from(address)?;
-        let (user, _) = self.prove(name, password, address).await?.ok_or(AccountsError::WrongCredentials)?;
+        let Ok(name) = name.parse::<UserName>() else {
+            self.passwords.verify(password, None).await?;
+            return Err(AccountsError::WrongCredentials);
+        };
+        let from = (name.key().to_owned(), network(address));
+        allowed(self.by_network_and_name.take(from.clone(), Instant::now()))?;
+        let (user, hash) = self.store.user_and_password(&name).await?.unzip();
+        // Asked for nobody, too: an answer that comes sooner would tell who has an account.
+        let nobody = UserId::named("");
+        let place = Place::of(user.as_ref().map_or(&nobody, |user| &user.id), from.1);
+        let is_stranger = !self.store.is_familiar(&place).await?;
+        if is_stranger {
+            allowed(self.by_strangers.take(from.0.clone(), Instant::now()))?;
+        }
+        let (user, _) = self.compare(password, user, hash).await?.ok_or(AccountsError::WrongCredentials)?;
         if user.disabled {
             return Err(AccountsError::Disabled);
         }
-        self.by_address.give_back(&network(address));
-        self.is_familiar_from_now_on(user.name.key(), address);
+        if is_stranger {
+            self.by_strangers.give_back(&from.0);
+        }
+        self.by_network.give_back(&from.1);
+        self.by_network_and_name.give_back(&from);
+        self.note_place(&user, address).await;
         Ok(user)
     }
 
-    /// Who has this name and this password.
-    async fn prove(
-        &self,
-        name: &str,
-        password: &str,
-        address: IpAddr,
-    ) -> Result<Option<(User, PasswordHash)>, AccountsError> {
-        let Ok(name) = name.parse::<UserName>() else {
-            self.passwords.verify(password, None).await?;
-            return Ok(None);
-        };
-        let familiar = (name.key().to_owned(), network(address));
-        let is_familiar = self.familiar.lock().expect("nobody panics while holding it").contains_key(&familiar);
-        let taken = match is_familiar {
-            true => self.by_familiar.take(familiar.clone(), self.now()),
-            false => self.by_account.take(familiar.0.clone(), self.now()),
-        };
-        taken.map_err(|retry_after| AccountsError::TooManyAttempts { retry_after })?;
-        let (user, hash) = self.store.user_and_password(&name).await?.unzip();
-        let verdict = self.passwords.verify(password, hash.as_ref()).await?;
-        let (Some(user), Some(mut hash)) = (user, hash) else { return Ok(None) };
-        match verdict {
-            Verdict::Wrong => return Ok(None),
-            Verdict::Right => {}
-            Verdict::RightRehashed(new) => {
-                self.store.rehash(&user.id, &hash, &new).await?;
-                hash = new;
-            }
-        }
-        match is_familiar {
-            true => self.by_familiar.give_back(&familiar),
-            false => self.by_account.give_back(&familiar.0),
-        }
-        Ok(Some((user, hash)))
+    /// Whether somebody who is signed in knows the password, too. What strangers tried doesn't count.
+    async fn prove(&self, user: &User, password: &str) -> Result<PasswordHash, AccountsError> {
+        allowed(self.by_user.take(user.id.clone(), Instant::now()))?;
+        let (user, hash) = self.store.user_and_password(&user.name).await?.unzip();
+        let (user, hash) = self.compare(password, user, hash).await?.ok_or(AccountsError::WrongPassword)?;
+        self.by_user.give_back(&user.id);
+        Ok(hash)
     }
 
-    fn is_familiar_from_now_on(&self, name: &str, address: IpAddr) {
-        let now = self.now();
-        let mut familiar = self.familiar.lock().expect("nobody panics while holding it");
-        if familiar.len() >= FAMILIAR {
-            let mut times: Vec<Timestamp> = familiar.values().copied().collect();
-            let (_, middle, _) = times.select_nth_unstable(FAMILIAR / 2);
-            let middle = *middle;
-            familiar.retain(|_, at| *at > middle);
+    /// The user, if this is the password.
+    async fn compare(
+        &self,
+        password: &str,
+        user: Option<User>,
+        hash: Option<PasswordHash>,
+    ) -> Result<Option<(User, PasswordHash)>, AccountsError> {
+        let verdict = self.passwords.verify(password, hash.as_ref()).await?;
+        let (Some(user), Some(hash)) = (user, hash) else { return Ok(None) };
+        match verdict {
+            Verdict::Wrong => Ok(None),
+            Verdict::Right => Ok(Some((user, hash))),
+            Verdict::RightRehashed(new) => {
+                self.store.rehash(&user.id, &hash, &new).await?;
+                Ok(Some((user, new)))
+            }
         }
-        familiar.insert((name.to_owned(), network(address)), now);
+    }
+
+    /// From there, strangers can't take the tries away.
+    async fn note_place(&self, user: &User, address: IpAddr) {
+        let place = Place::of(&user.id, network(address));
+        if let Err(error) = self.store.note_place(&user.id, &place, self.now()).await {
+            warn!(%error, user = %user.id, "where a user signed in is not remembered");
+        }
     }
 
     /// What a session that begins now says.
@@ -296,12 +308,9 @@ impl Accounts {
         Ok((Identity::Session { user: user.id.clone(), key: key.clone(), epoch: session.epoch }, user))
     }
 
-    /// Who comes with a token.
+    /// Who comes with a token. A valid one is never refused because of wrong ones from the same network.
     pub async fn by_token(&self, text: &str, address: IpAddr) -> Result<(Identity, User), AccountsError> {
         let now = self.now();
-        if let Some(retry_after) = self.by_address.wait(&network(address), now) {
-            return Err(AccountsError::TooManyAttempts { retry_after });
-        }
         let token = match text.parse::<TokenText>() {
             Ok(token) => self.store.token(&token.hash()).await?,
             Err(_) => None,
@@ -353,8 +362,7 @@ impl Accounts {
     }
 
     fn may_change(&self, user: &UserId) -> Result<(), AccountsError> {
-        let taken = self.changes.take(user.clone(), self.now());
-        taken.map_err(|retry_after| AccountsError::TooManyAttempts { retry_after })
+        allowed(self.changes.take(user.clone(), Instant::now()))
     }
 
     pub async fn set_regions(&self, user: &UserId, regions: &BTreeSet<Region>) -> Result<User, AccountsError> {
@@ -363,15 +371,9 @@ impl Accounts {
     }
 
     /// Ends all sessions of the user. Gives the user as it is now: a new session may begin.
-    pub async fn change_password(
-        &self,
-        user: &User,
-        current: &str,
-        new: &str,
-        address: IpAddr,
-    ) -> Result<User, AccountsError> {
+    pub async fn change_password(&self, user: &User, current: &str, new: &str) -> Result<User, AccountsError> {
         self.may_change(&user.id)?;
-        let (_, hash) = self.prove(user.name.as_str(), current, address).await?.ok_or(AccountsError::WrongPassword)?;
+        let hash = self.prove(user, current).await?;
         let new = Password::new(new, &user.name).map_err(|error| invalid("new_password")(&error))?;
         let new = self.passwords.hash(&new).await?;
         let changed = self.store.set_password(&user.id, Some(&hash), &new).await?;
@@ -393,9 +395,9 @@ impl Accounts {
         Ok(self.store.end_session(key).await?)
     }
 
-    pub async fn delete(&self, user: &User, password: &str, address: IpAddr) -> Result<Changed, AccountsError> {
+    pub async fn delete(&self, user: &User, password: &str) -> Result<Changed, AccountsError> {
         self.may_change(&user.id)?;
-        self.prove(user.name.as_str(), password, address).await?.ok_or(AccountsError::WrongPassword)?;
+        self.prove(user, password).await?;
         self.store.delete_user(&user.id).await?;
         info!(user = %user.id, "an account was deleted");
         Ok(Changed::gone(&user.id))

@@ -4,15 +4,14 @@ use std::{
     collections::HashMap,
     hash::Hash,
     sync::{Mutex, MutexGuard},
-    time::Duration,
+    time::{Duration, Instant},
 };
-
-use odds::Timestamp;
 
 /// When this many are remembered, those that are back at nothing are forgotten.
 const SWEEP_AT: usize = 1_024;
 
-/// Each key on its own. A key costs memory only until all of its tries are given back by time.
+/// Each key on its own. A key costs memory only until all of its tries are given back by time. Time is the
+/// monotonic clock's: setting the wall clock back locks nobody out.
 #[derive(Debug)]
 pub(crate) struct Allowance<K> {
     burst: u32,
@@ -23,7 +22,7 @@ pub(crate) struct Allowance<K> {
 #[derive(Debug)]
 struct Spent<K> {
     /// When all is given back.
-    until: HashMap<K, Timestamp>,
+    until: HashMap<K, Instant>,
     sweep_at: usize,
 }
 
@@ -36,29 +35,20 @@ impl<K: Eq + Hash> Allowance<K> {
         self.spent.lock().expect("nobody panics while holding it")
     }
 
-    fn every(&self) -> i64 {
-        self.every.as_millis() as i64
-    }
-
-    fn early(&self, until: Timestamp, now: Timestamp) -> Option<Duration> {
-        let early = until.millis_since(now) + self.every() - i64::from(self.burst) * self.every();
-        (early > 0).then(|| Duration::from_millis(early as u64))
-    }
-
-    /// How long to wait for the next try; nothing: it may be now.
-    pub(crate) fn wait(&self, key: &K, now: Timestamp) -> Option<Duration> {
-        let until = self.spent().until.get(key).copied()?;
-        self.early(until, now)
+    fn early(&self, until: Instant, now: Instant) -> Option<Duration> {
+        let spent = until.saturating_duration_since(now);
+        let early = (spent + self.every).saturating_sub(self.every * self.burst);
+        (!early.is_zero()).then_some(early)
     }
 
     /// Takes one try, or says how long to wait for it.
-    pub(crate) fn take(&self, key: K, now: Timestamp) -> Result<(), Duration> {
+    pub(crate) fn take(&self, key: K, now: Instant) -> Result<(), Duration> {
         let mut spent = self.spent();
         let until = spent.until.entry(key).or_insert(now);
         if let Some(wait) = self.early(*until, now) {
             return Err(wait);
         }
-        *until = (*until).max(now).plus_millis(self.every());
+        *until = (*until).max(now) + self.every;
         if spent.until.len() >= spent.sweep_at {
             spent.until.retain(|_, until| *until > now);
             spent.sweep_at = (spent.until.len() * 2).max(SWEEP_AT);
@@ -69,7 +59,7 @@ impl<K: Eq + Hash> Allowance<K> {
     /// The try that was taken does not count.
     pub(crate) fn give_back(&self, key: &K) {
         if let Some(until) = self.spent().until.get_mut(key) {
-            *until = until.plus_millis(-self.every());
+            *until = until.checked_sub(self.every).unwrap_or(*until);
         }
     }
 }
@@ -78,18 +68,19 @@ impl<K: Eq + Hash> Allowance<K> {
 mod tests {
     use super::*;
 
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_millis(seconds * 1_000)
+    fn clock() -> impl Fn(u64) -> Instant {
+        let start = Instant::now();
+        move |seconds| start + Duration::from_secs(seconds)
     }
 
     #[test]
     fn so_many_at_once_and_one_more_every_so_often() {
-        let allowance = Allowance::new(3, Duration::from_secs(10));
+        let (at, allowance) = (clock(), Allowance::new(3, Duration::from_secs(10)));
         for _ in 0..3 {
             allowance.take("a", at(0)).unwrap();
         }
         assert_eq!(allowance.take("a", at(0)), Err(Duration::from_secs(10)));
-        assert_eq!(allowance.wait(&"a", at(4)), Some(Duration::from_secs(6)));
+        assert_eq!(allowance.take("a", at(4)), Err(Duration::from_secs(6)));
         allowance.take("b", at(0)).unwrap();
         allowance.take("a", at(10)).unwrap();
         assert!(allowance.take("a", at(10)).is_err());
@@ -103,7 +94,7 @@ mod tests {
 
     #[test]
     fn what_is_given_back_by_time_is_forgotten() {
-        let allowance = Allowance::new(3, Duration::from_secs(10));
+        let (at, allowance) = (clock(), Allowance::new(3, Duration::from_secs(10)));
         for key in 0..100_000 {
             allowance.take(key, at(key)).unwrap();
         }

@@ -12,10 +12,12 @@ mod store;
 mod token;
 mod user;
 
-pub use accounts::{AccountSettings, Accounts, AccountsError, Changed, Identity};
+pub use accounts::{AccountSettings, Accounts, AccountsError, Changed, Identity, network};
 pub use password::{Busy, Password, PasswordHash, WeakPassword};
 pub use secret::SecretHash;
 pub use session::{SESSION_DATA, SessionData, SessionKey, Sessions, StoredSession};
-pub use store::{CreateTokenError, CreateUserError, InvalidStore, Known, Store, StoreError, StoreUrl};
+pub use store::{
+    CreateTokenError, CreateUserError, FAMILIAR_FOR, InvalidStore, Known, Place, Store, StoreError, StoreUrl,
+};
 pub use token::{InvalidTokenName, NewToken, Token, TokenId, TokenName, TokenText};
 pub use user::{InvalidUserName, NewUser, User, UserId, UserName};

@@ -1,4 +1,4 @@
-//! Accounts in MongoDB: three collections, single-document writes only. Needs no transactions, no
+//! Accounts in MongoDB: four collections, single-document writes only. Needs no transactions, no
 //! change streams, and no expiry by the server.
 
 use std::{
@@ -13,7 +13,7 @@ use mongodb::{
     Client, Collection, IndexModel,
     bson::{self, Document, doc},
     error::{ErrorKind, WriteFailure},
-    options::{ClientOptions, IndexOptions, ReturnDocument},
+    options::{Acknowledgment, ClientOptions, IndexOptions, ReturnDocument, WriteConcern},
 };
 use odds::{Region, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -28,7 +28,7 @@ use crate::{
     password::PasswordHash,
     secret::SecretHash,
     session::{SessionData, SessionKey, StoredSession},
-    store::{CreateTokenError, CreateUserError, Known, Store, StoreError},
+    store::{CreateTokenError, CreateUserError, FAMILIAR_FOR, Known, Place, Store, StoreError},
     token::{NewToken, Token, TokenId, TokenName},
     user::{NewUser, User, UserId, UserName},
 };
@@ -47,7 +47,8 @@ pub struct MongoStore {
     users: Collection<UserDocument>,
     sessions: Collection<SessionDocument>,
     tokens: Collection<TokenDocument>,
-    places: Semaphore,
+    places: Collection<PlaceDocument>,
+    open: Semaphore,
     /// The indexes are there.
     prepared: OnceCell<()>,
 }
@@ -85,6 +86,14 @@ struct TokenDocument {
     hash: String,
     created_at: bson::DateTime,
     used_at: Option<bson::DateTime>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct PlaceDocument {
+    #[serde(rename = "_id")]
+    place: String,
+    user: UserId,
+    at: bson::DateTime,
 }
 
 /// The key of a document, and no more of it.
@@ -162,13 +171,17 @@ impl MongoStore {
         options.app_name.get_or_insert_with(|| "toteboard".into());
         options.server_selection_timeout.get_or_insert(FOUND_WITHIN);
         options.connect_timeout.get_or_insert(FOUND_WITHIN);
+        // What is acknowledged survives the loss of a member and of its power.
+        let durable = || WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build();
+        options.write_concern.get_or_insert_with(durable);
         let database = options.default_database.clone().unwrap_or_else(|| DATABASE.into());
         let database = Client::with_options(options).map_err(StoreError::new)?.database(&database);
         Ok(Self {
             users: database.collection("users"),
             sessions: database.collection("sessions"),
             tokens: database.collection("tokens"),
-            places: Semaphore::new(OPEN),
+            places: database.collection("places"),
+            open: Semaphore::new(OPEN),
             prepared: OnceCell::new(),
         })
     }
@@ -178,7 +191,7 @@ impl MongoStore {
         &self,
         question: impl IntoFuture<Output = mongodb::error::Result<T>>,
     ) -> Result<mongodb::error::Result<T>, StoreError> {
-        let _place = self.places.try_acquire().map_err(|_| StoreError::new("too many questions are open"))?;
+        let _place = self.open.try_acquire().map_err(|_| StoreError::new("too many questions are open"))?;
         let asked = async {
             self.prepared.get_or_try_init(|| self.prepare()).await?;
             question.into_future().await
@@ -195,6 +208,7 @@ impl MongoStore {
         self.tokens.create_index(unique("hash")).await?;
         self.tokens.create_index(plain("user")).await?;
         self.sessions.create_index(plain("user")).await?;
+        self.places.create_index(plain("user")).await?;
         // A help only: expired sessions are refused and swept by ourselves.
         let options = IndexOptions::builder().expire_after(Duration::ZERO).build();
         let expiry = IndexModel::builder().keys(doc! { "expires_at": 1 }).options(options).build();
@@ -325,7 +339,8 @@ impl Store for MongoStore {
         self.get(self.tokens.delete_many(of_user.clone())).await?;
         self.forget_sessions(id).await?;
         let deleted = self.get(self.users.delete_one(doc! { "_id": id.as_str() })).await?;
-        self.get(self.tokens.delete_many(of_user)).await?;
+        self.get(self.tokens.delete_many(of_user.clone())).await?;
+        self.get(self.places.delete_many(of_user)).await?;
         self.forget_sessions(id).await?;
         Ok(deleted.deleted_count == 1)
     }
@@ -401,6 +416,20 @@ impl Store for MongoStore {
         }
     }
 
+    async fn note_place(&self, user: &UserId, place: &Place, at: Timestamp) -> Result<(), StoreError> {
+        let update = doc! { "$max": { "at": date(at) }, "$set": { "user": user.as_str() } };
+        let update = self.places.update_one(doc! { "_id": place.as_str() }, update).upsert(true);
+        match self.ask(update).await? {
+            // Two sign-ins from one place at once: one of them has noted it.
+            Err(error) if is_duplicate(&error) => Ok(()),
+            other => other.map(drop).map_err(StoreError::new),
+        }
+    }
+
+    async fn is_familiar(&self, place: &Place) -> Result<bool, StoreError> {
+        Ok(self.get(self.places.find_one(doc! { "_id": place.as_str() })).await?.is_some())
+    }
+
     async fn known(
         &self,
         users: &[UserId],
@@ -430,6 +459,8 @@ impl Store for MongoStore {
     }
 
     async fn sweep(&self, now: Timestamp) -> Result<u64, StoreError> {
+        let since = now.plus_millis(-(FAMILIAR_FOR.as_millis() as i64));
+        self.get(self.places.delete_many(doc! { "at": { "$lt": date(since) } })).await?;
         let expired = doc! { "expires_at": { "$lte": date(now) } };
         Ok(self.get(self.sessions.delete_many(expired)).await?.deleted_count)
     }

@@ -1,13 +1,16 @@
 //! Accounts in one SQLite file: what is written survives the process and the power.
 //!
-//! One thread owns the connection and does what is asked for one by one. The file may be open in
-//! several processes at once.
+//! Two threads own a connection each and do what is asked for one by one: one writes, the other reads, so that a
+//! read never waits for a slow disk or for another process that writes. The file may be open in several
+//! processes at once.
 
-use std::{collections::BTreeSet, path::Path, sync::mpsc, time::Duration};
+use std::{collections::BTreeSet, fs::OpenOptions, io, path::Path, sync::mpsc, time::Duration};
 
 use async_trait::async_trait;
 use odds::{Region, Timestamp};
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, named_params, params, types::Type};
+use rusqlite::{
+    Connection, ErrorCode, OptionalExtension, Row, Transaction, TransactionBehavior, named_params, params, types::Type,
+};
 use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
@@ -15,12 +18,12 @@ use crate::{
     password::PasswordHash,
     secret::SecretHash,
     session::{SessionData, SessionKey, StoredSession},
-    store::{CreateTokenError, CreateUserError, Known, Store, StoreError},
+    store::{CreateTokenError, CreateUserError, FAMILIAR_FOR, Known, Place, Store, StoreError},
     token::{NewToken, Token, TokenId, TokenName},
     user::{NewUser, User, UserId, UserName},
 };
 
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 const SCHEMA: &str = "
     CREATE TABLE users (
         id TEXT PRIMARY KEY,
@@ -52,6 +55,15 @@ const SCHEMA: &str = "
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX tokens_of ON tokens (user);
 ";
+/// What version 2 added.
+const PLACES: &str = "
+    CREATE TABLE places (
+        place TEXT PRIMARY KEY,
+        user TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+        at INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX places_of ON places (user);
+";
 /// How long another process may hold the file.
 const BUSY_FOR: Duration = Duration::from_secs(5);
 /// How long an answer is waited for.
@@ -65,8 +77,13 @@ type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 
 #[derive(Debug)]
 pub struct SqliteStore {
-    jobs: mpsc::SyncSender<Job>,
+    writer: Worker,
+    reader: Worker,
 }
+
+/// A thread with a connection.
+#[derive(Debug)]
+struct Worker(mpsc::SyncSender<Job>);
 
 impl SqliteStore {
     pub fn open(path: &Path) -> Result<Self, StoreError> {
@@ -74,26 +91,60 @@ impl SqliteStore {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             std::fs::create_dir_all(folder).map_err(|error| named(&error))?;
         }
+        claim(path).map_err(|error| named(&error))?;
         let mut connection = Connection::open(path).map_err(|error| named(&error))?;
         prepare(&mut connection).map_err(|error| named(&error))?;
+        let writer = Worker::start("accounts: write", connection)?;
+        let connection = Connection::open(path).map_err(|error| named(&error))?;
+        connection.busy_timeout(BUSY_FOR).map_err(|error| named(&error))?;
+        connection.pragma_update(None, "query_only", true).map_err(|error| named(&error))?;
+        let reader = Worker::start("accounts: read", connection)?;
+        Ok(Self { writer, reader })
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.reader.ask(|connection| work(connection)).await?.map_err(StoreError::new)
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.try_write(work).await?.map_err(StoreError::new)
+    }
+
+    /// In a transaction of its own. Only a commit tells whether something is stored: outside of one, a
+    /// statement that returns rows commits when it is reset, and rusqlite drops what went wrong then.
+    async fn try_write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<rusqlite::Result<T>, StoreError> {
+        let write = |connection: &mut Connection| {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let done = work(&transaction)?;
+            transaction.commit()?;
+            Ok(done)
+        };
+        self.writer.ask(write).await
+    }
+}
+
+impl Worker {
+    fn start(name: &str, mut connection: Connection) -> Result<Self, StoreError> {
         let (jobs, inbox) = mpsc::sync_channel::<Job>(WAITING);
         let work = move || {
             while let Ok(job) = inbox.recv() {
                 job(&mut connection);
             }
         };
-        std::thread::Builder::new().name("accounts".into()).spawn(work).map_err(StoreError::new)?;
-        Ok(Self { jobs })
+        std::thread::Builder::new().name(name.to_owned()).spawn(work).map_err(StoreError::new)?;
+        Ok(Self(jobs))
     }
 
     async fn ask<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        self.ask_for(work).await?.map_err(StoreError::new)
-    }
-
-    async fn ask_for<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Connection) -> T + Send + 'static,
     ) -> Result<T, StoreError> {
@@ -104,7 +155,7 @@ impl SqliteStore {
                 let _ = answer.send(work(connection));
             }
         });
-        self.jobs.try_send(job).map_err(|_| StoreError::new("too much to do"))?;
+        self.0.try_send(job).map_err(|_| StoreError::new("too much to do"))?;
         match timeout(ANSWER_WITHIN, answered).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(_)) => Err(StoreError::new("its thread is gone")),
@@ -113,19 +164,57 @@ impl SqliteStore {
     }
 }
 
+/// Makes a new file that only its owner can read. One that is there has to have something in it: a file that lost
+/// its content is not a store without accounts.
+fn claim(path: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match path.metadata()?.len() {
+            0 => Err(io::Error::other(
+                "the file is empty: restore it from a backup, or delete it to start without accounts",
+            )),
+            _ => not_for_everybody(path),
+        },
+        Err(error) => Err(error),
+    }
+}
+
+/// Files made by an earlier version could be read by everybody.
+fn not_for_everybody(path: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    for suffix in ["", "-wal", "-shm"] {
+        use std::os::unix::fs::PermissionsExt;
+        let mut file = path.as_os_str().to_owned();
+        file.push(suffix);
+        let Ok(metadata) = std::fs::metadata(&file) else { continue };
+        let mode = metadata.permissions().mode();
+        if mode & 0o007 != 0 {
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode & 0o770))?;
+        }
+    }
+    Ok(())
+}
+
 fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_FOR)?;
     connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
     match version {
-        0 => {
-            transaction.execute_batch(SCHEMA)?;
+        SCHEMA_VERSION => {}
+        0 | 1 => {
+            if version == 0 {
+                transaction.execute_batch(SCHEMA)?;
+            }
+            transaction.execute_batch(PLACES)?;
             transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
         }
-        SCHEMA_VERSION => {}
         newer => {
             let message = format!("its format {newer} is of a newer version of this program");
             return Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(1), Some(message)));
@@ -203,7 +292,7 @@ fn raise(connection: &Connection, id: UserId) -> rusqlite::Result<Option<Changed
 impl Store for SqliteStore {
     async fn create_user(&self, new: &NewUser) -> Result<User, CreateUserError> {
         let new = new.clone();
-        let created = self.ask_for(move |connection| {
+        let created = self.try_write(move |connection| {
             let insert = format!(
                 "INSERT INTO users (id, name, name_key, password, created_at, disabled, epoch, revision, regions)
                  VALUES (?1, ?2, ?3, ?4, ?5, 0, 1, 1, ?6) RETURNING {USER}"
@@ -226,7 +315,7 @@ impl Store for SqliteStore {
 
     async fn user(&self, id: &UserId) -> Result<Option<User>, StoreError> {
         let id = id.clone();
-        self.ask(move |connection| {
+        self.read(move |connection| {
             let select = format!("SELECT {USER} FROM users WHERE id = ?1");
             connection.prepare_cached(&select)?.query_row([id.as_str()], user).optional()
         })
@@ -235,7 +324,7 @@ impl Store for SqliteStore {
 
     async fn user_and_password(&self, name: &UserName) -> Result<Option<(User, PasswordHash)>, StoreError> {
         let name = name.clone();
-        self.ask(move |connection| {
+        self.read(move |connection| {
             let select = format!("SELECT {USER}, password FROM users WHERE name_key = ?1");
             let both = |row: &Row<'_>| Ok((user(row)?, PasswordHash::stored(&row.get::<_, String>("password")?)));
             connection.prepare_cached(&select)?.query_row([name.key()], both).optional()
@@ -244,7 +333,7 @@ impl Store for SqliteStore {
     }
 
     async fn users(&self) -> Result<Vec<User>, StoreError> {
-        self.ask(move |connection| {
+        self.read(move |connection| {
             let mut select = connection.prepare(&format!("SELECT {USER} FROM users ORDER BY name_key"))?;
             select.query_map([], user)?.collect()
         })
@@ -258,17 +347,15 @@ impl Store for SqliteStore {
         to: &PasswordHash,
     ) -> Result<Option<User>, StoreError> {
         let (id, from, to) = (id.clone(), from.cloned(), to.clone());
-        self.ask(move |connection| {
-            let transaction = connection.transaction()?;
+        self.write(move |connection| {
             if let Some(from) = from {
                 let is = "SELECT 1 FROM users WHERE id = ?1 AND password = ?2";
-                if !transaction.prepare_cached(is)?.exists([id.as_str(), from.as_str()])? {
+                if !connection.prepare_cached(is)?.exists([id.as_str(), from.as_str()])? {
                     return Ok(None);
                 }
             }
-            let changed = change(&transaction, &id, "epoch = epoch + 1, password = :value", &to.as_str())?;
-            end_sessions(&transaction, &id)?;
-            transaction.commit()?;
+            let changed = change(connection, &id, "epoch = epoch + 1, password = :value", &to.as_str())?;
+            end_sessions(connection, &id)?;
             Ok(changed)
         })
         .await
@@ -276,7 +363,7 @@ impl Store for SqliteStore {
 
     async fn rehash(&self, id: &UserId, from: &PasswordHash, to: &PasswordHash) -> Result<(), StoreError> {
         let (id, from, to) = (id.clone(), from.clone(), to.clone());
-        self.ask(move |connection| {
+        self.write(move |connection| {
             let update = "UPDATE users SET password = ?3 WHERE id = ?1 AND password = ?2";
             connection.execute(update, [id.as_str(), from.as_str(), to.as_str()]).map(drop)
         })
@@ -285,14 +372,12 @@ impl Store for SqliteStore {
 
     async fn set_disabled(&self, id: &UserId, disabled: bool) -> Result<Option<User>, StoreError> {
         let id = id.clone();
-        self.ask(move |connection| {
-            let transaction = connection.transaction()?;
+        self.write(move |connection| {
             let set = "epoch = epoch + :value, disabled = :value";
-            let changed = change(&transaction, &id, set, &disabled)?;
+            let changed = change(connection, &id, set, &disabled)?;
             if disabled {
-                end_sessions(&transaction, &id)?;
+                end_sessions(connection, &id)?;
             }
-            transaction.commit()?;
             Ok(changed)
         })
         .await
@@ -300,16 +385,14 @@ impl Store for SqliteStore {
 
     async fn set_regions(&self, id: &UserId, regions: &BTreeSet<Region>) -> Result<Option<User>, StoreError> {
         let (id, regions) = (id.clone(), regions_text(regions));
-        self.ask(move |connection| change(connection, &id, "regions = :value", &regions)).await
+        self.write(move |connection| change(connection, &id, "regions = :value", &regions)).await
     }
 
     async fn end_sessions(&self, id: &UserId) -> Result<Option<User>, StoreError> {
         let id = id.clone();
-        self.ask(move |connection| {
-            let transaction = connection.transaction()?;
-            let changed = change(&transaction, &id, "epoch = epoch + :value", &1)?;
-            end_sessions(&transaction, &id)?;
-            transaction.commit()?;
+        self.write(move |connection| {
+            let changed = change(connection, &id, "epoch = epoch + :value", &1)?;
+            end_sessions(connection, &id)?;
             Ok(changed)
         })
         .await
@@ -317,12 +400,13 @@ impl Store for SqliteStore {
 
     async fn delete_user(&self, id: &UserId) -> Result<bool, StoreError> {
         let id = id.clone();
-        self.ask(move |connection| Ok(connection.execute("DELETE FROM users WHERE id = ?1", [id.as_str()])? == 1)).await
+        self.write(move |connection| Ok(connection.execute("DELETE FROM users WHERE id = ?1", [id.as_str()])? == 1))
+            .await
     }
 
     async fn create_session(&self, session: &StoredSession) -> Result<(), StoreError> {
         let session = session.clone();
-        let created = self.ask_for(move |connection| {
+        let created = self.try_write(move |connection| {
             let insert = "INSERT INTO sessions (key, user, epoch, since, expires_at) VALUES (?1, ?2, ?3, ?4, ?5)";
             let data = &session.data;
             let (epoch, since) = (data.epoch as i64, millis(data.since));
@@ -338,7 +422,7 @@ impl Store for SqliteStore {
 
     async fn extend_session(&self, session: &StoredSession) -> Result<(), StoreError> {
         let session = session.clone();
-        self.ask(move |connection| {
+        self.write(move |connection| {
             let update = "UPDATE sessions SET expires_at = ?2 WHERE key = ?1";
             connection.execute(update, params![session.key.as_str(), millis(session.data.until)]).map(drop)
         })
@@ -347,7 +431,7 @@ impl Store for SqliteStore {
 
     async fn session(&self, key: &SessionKey, now: Timestamp) -> Result<Option<StoredSession>, StoreError> {
         let key = key.clone();
-        self.ask(move |connection| {
+        self.read(move |connection| {
             let select = "SELECT user, epoch, since, expires_at FROM sessions WHERE key = ?1 AND expires_at > ?2";
             let session = |row: &Row<'_>| {
                 let user = UserId::named(&row.get::<_, String>("user")?);
@@ -364,12 +448,10 @@ impl Store for SqliteStore {
 
     async fn end_session(&self, key: &SessionKey) -> Result<Option<Changed>, StoreError> {
         let key = key.clone();
-        self.ask(move |connection| {
-            let transaction = connection.transaction()?;
+        self.write(move |connection| {
             let delete = "DELETE FROM sessions WHERE key = ?1 RETURNING user";
-            let user = transaction.query_row(delete, [key.as_str()], |row| row.get(0)).optional()?;
-            let changed = user.map(|user: String| raise(&transaction, UserId::named(&user))).transpose()?.flatten();
-            transaction.commit()?;
+            let user = connection.query_row(delete, [key.as_str()], |row| row.get(0)).optional()?;
+            let changed = user.map(|user: String| raise(connection, UserId::named(&user))).transpose()?.flatten();
             Ok(changed)
         })
         .await
@@ -377,7 +459,7 @@ impl Store for SqliteStore {
 
     async fn create_token(&self, new: &NewToken, most: usize) -> Result<Token, CreateTokenError> {
         let new = new.clone();
-        let created = self.ask(move |connection| {
+        let created = self.write(move |connection| {
             let insert = "
                 INSERT INTO tokens (id, user, name, hash, created_at) SELECT ?1, ?2, ?3, ?4, ?5
                 WHERE (SELECT count(*) FROM tokens WHERE user = ?2) < ?6
@@ -397,7 +479,7 @@ impl Store for SqliteStore {
 
     async fn tokens_of(&self, user: &UserId) -> Result<Vec<Token>, StoreError> {
         let user = user.clone();
-        self.ask(move |connection| {
+        self.read(move |connection| {
             let mut select = connection.prepare("SELECT * FROM tokens WHERE user = ?1 ORDER BY created_at, id")?;
             select.query_map([user.as_str()], token)?.collect()
         })
@@ -406,7 +488,7 @@ impl Store for SqliteStore {
 
     async fn token(&self, hash: &SecretHash) -> Result<Option<Token>, StoreError> {
         let hash = hash.clone();
-        self.ask(move |connection| {
+        self.read(move |connection| {
             let mut select = connection.prepare_cached("SELECT * FROM tokens WHERE hash = ?1")?;
             select.query_row([hash.as_str()], token).optional()
         })
@@ -415,7 +497,7 @@ impl Store for SqliteStore {
 
     async fn note_use(&self, token: &TokenId, at: Timestamp) -> Result<(), StoreError> {
         let token = token.clone();
-        self.ask(move |connection| {
+        self.write(move |connection| {
             let update = "UPDATE tokens SET used_at = max(?2, coalesce(used_at, ?2)) WHERE id = ?1";
             connection.execute(update, params![token.as_str(), millis(at)]).map(drop)
         })
@@ -424,15 +506,35 @@ impl Store for SqliteStore {
 
     async fn revoke_token(&self, user: &UserId, token: &TokenId) -> Result<Option<Changed>, StoreError> {
         let (user, token) = (user.clone(), token.clone());
-        self.ask(move |connection| {
-            let transaction = connection.transaction()?;
+        self.write(move |connection| {
             let delete = "DELETE FROM tokens WHERE id = ?1 AND user = ?2";
-            let changed = match transaction.execute(delete, [token.as_str(), user.as_str()])? {
+            let changed = match connection.execute(delete, [token.as_str(), user.as_str()])? {
                 0 => None,
-                _ => raise(&transaction, user)?,
+                _ => raise(connection, user)?,
             };
-            transaction.commit()?;
             Ok(changed)
+        })
+        .await
+    }
+
+    async fn note_place(&self, user: &UserId, place: &Place, at: Timestamp) -> Result<(), StoreError> {
+        let (user, place) = (user.clone(), place.clone());
+        let noted = self.try_write(move |connection| {
+            let upsert = "INSERT INTO places (place, user, at) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (place) DO UPDATE SET at = max(at, excluded.at)";
+            connection.prepare_cached(upsert)?.execute(params![place.as_str(), user.as_str(), millis(at)])
+        });
+        match noted.await? {
+            // Its user was deleted meanwhile.
+            Err(error) if breaks_a_constraint(&error) => Ok(()),
+            other => other.map(drop).map_err(StoreError::new),
+        }
+    }
+
+    async fn is_familiar(&self, place: &Place) -> Result<bool, StoreError> {
+        let place = place.clone();
+        self.read(move |connection| {
+            connection.prepare_cached("SELECT 1 FROM places WHERE place = ?1")?.exists([place.as_str()])
         })
         .await
     }
@@ -445,7 +547,7 @@ impl Store for SqliteStore {
         now: Timestamp,
     ) -> Result<Known, StoreError> {
         let (users, sessions, tokens) = (users.to_vec(), sessions.to_vec(), tokens.to_vec());
-        self.ask(move |connection| {
+        self.read(move |connection| {
             let mut known = Known::default();
             let mut select = connection.prepare_cached("SELECT revision FROM users WHERE id = ?1")?;
             for user in users {
@@ -470,7 +572,9 @@ impl Store for SqliteStore {
     }
 
     async fn sweep(&self, now: Timestamp) -> Result<u64, StoreError> {
-        self.ask(move |connection| {
+        self.write(move |connection| {
+            let since = millis(now) - FAMILIAR_FOR.as_millis() as i64;
+            connection.execute("DELETE FROM places WHERE at < ?1", [since])?;
             let swept = connection.execute("DELETE FROM sessions WHERE expires_at <= ?1", [millis(now)])?;
             Ok(swept as u64)
         })

@@ -3,9 +3,11 @@
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     fmt,
+    net::IpAddr,
     path::PathBuf,
     str::FromStr,
     sync::Arc,
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -57,6 +59,23 @@ pub struct Known {
     pub tokens: HashSet<TokenId>,
 }
 
+/// For how long a place where a user signed in is remembered.
+pub const FAMILIAR_FOR: Duration = Duration::from_secs(180 * 24 * 3_600);
+
+/// A user and a network that the user signed in from. Who reads the store learns neither.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Place(SecretHash);
+
+impl Place {
+    pub fn of(user: &UserId, network: IpAddr) -> Self {
+        Self(SecretHash::of(format!("{user} {network}").as_bytes()))
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
 /// Users, sessions, tokens and subscriptions. Whatever changes an account raises its revision, in
 /// the same write or right after it. Methods of different gateways may run at the same time.
 #[async_trait]
@@ -97,6 +116,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     async fn note_use(&self, token: &TokenId, at: Timestamp) -> Result<(), StoreError>;
     async fn revoke_token(&self, user: &UserId, token: &TokenId) -> Result<Option<Changed>, StoreError>;
 
+    /// The user signed in from there. Forgotten when that is longer ago than [`FAMILIAR_FOR`].
+    async fn note_place(&self, user: &UserId, place: &Place, at: Timestamp) -> Result<(), StoreError>;
+    async fn is_familiar(&self, place: &Place) -> Result<bool, StoreError>;
+
     /// Which of these there are, and not expired.
     async fn known(
         &self,
@@ -105,7 +128,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         tokens: &[TokenId],
         now: Timestamp,
     ) -> Result<Known, StoreError>;
-    /// Forgets what is expired; gives how much.
+    /// Forgets what is expired. Returns how many sessions were.
     async fn sweep(&self, now: Timestamp) -> Result<u64, StoreError>;
 }
 

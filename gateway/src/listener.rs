@@ -138,10 +138,17 @@ fn behind(mut address: IpAddr, headers: &HeaderMap, proxies: &[TrustedProxy]) ->
     let said: Vec<&str> = said.flat_map(|value| value.split(',')).map(str::trim).collect();
     for before in said.iter().rev() {
         let is_proxy = proxies.iter().any(|proxy| proxy.is(address));
-        let Some(before) = before.parse::<IpAddr>().ok().filter(|_| is_proxy) else { break };
+        let Some(before) = address_in(before).filter(|_| is_proxy) else { break };
         address = before.to_canonical();
     }
     address
+}
+
+/// An address as proxies write it: some add the port, and put IPv6 into brackets.
+fn address_in(text: &str) -> Option<IpAddr> {
+    let text = text.trim_matches('"');
+    let bracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
+    text.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|it| it.ip())).or_else(bracketed)
 }
 
 fn prepare(stream: &TcpStream) -> std::io::Result<()> {
@@ -167,6 +174,10 @@ mod tests {
         assert_eq!(seen("10.1.1.1", "203.0.113.5"), "203.0.113.5");
         assert_eq!(seen("10.1.1.1", "6.6.6.6, 203.0.113.5, 192.0.2.1"), "203.0.113.5", "what a client says first");
         assert_eq!(seen("203.0.113.9", "6.6.6.6"), "203.0.113.9", "a stranger");
+        assert_eq!(seen("10.1.1.1", "203.0.113.5:4711"), "203.0.113.5");
+        assert_eq!(seen("10.1.1.1", "[2001:db8::1]:4711"), "2001:db8::1");
+        assert_eq!(seen("10.1.1.1", "[2001:db8::1]"), "2001:db8::1");
+        assert_eq!(seen("10.1.1.1", "2001:db8::1"), "2001:db8::1");
         assert_eq!(seen("10.1.1.1", "nonsense"), "10.1.1.1");
         assert_eq!(seen("10.1.1.1", ""), "10.1.1.1");
     }

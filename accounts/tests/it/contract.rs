@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use accounts::{
-    Changed, CreateTokenError, CreateUserError, NewToken, NewUser, Password, PasswordHash, SessionData, SessionKey,
-    Store, StoredSession, TokenId, TokenText, User, UserId, UserName,
+    Changed, CreateTokenError, CreateUserError, FAMILIAR_FOR, NewToken, NewUser, Password, PasswordHash, Place,
+    SessionData, SessionKey, Store, StoredSession, TokenId, TokenText, User, UserId, UserName,
 };
 use odds::{Region, Timestamp};
 
@@ -28,6 +28,7 @@ macro_rules! contract {
             of_tokens_there_are_only_so_many
             use_of_a_token_is_noted_and_goes_only_forward
             known_tells_what_there_is
+            places_are_remembered_for_a_while
             a_deleted_user_leaves_nothing
         );
     };
@@ -62,9 +63,13 @@ fn fresh_name() -> UserName {
 }
 
 pub async fn make(store: &AnyStore) -> User {
+    try_to_make(store).await.unwrap()
+}
+
+pub async fn try_to_make(store: &AnyStore) -> Result<User, CreateUserError> {
     let (id, name) = (UserId::random(), fresh_name());
     let new = NewUser { id, name, password: hash("first"), regions: BTreeSet::new(), created_at: at(1) };
-    store.create_user(&new).await.unwrap()
+    store.create_user(&new).await
 }
 
 fn session(user: &User, until: i64) -> StoredSession {
@@ -74,7 +79,7 @@ fn session(user: &User, until: i64) -> StoredSession {
     StoredSession { key, data }
 }
 
-fn token(user: &User, name: &str) -> (NewToken, TokenText) {
+pub fn token(user: &User, name: &str) -> (NewToken, TokenText) {
     let text = TokenText::random();
     let (id, user, hash) = (TokenId::random(), user.id.clone(), text.hash());
     (NewToken { id, user, name: name.parse().unwrap(), hash, created_at: at(7) }, text)
@@ -260,6 +265,28 @@ pub async fn known_tells_what_there_is(store: AnyStore) {
     assert!(store.sweep(at(100)).await.unwrap() >= 1);
     store.extend_session(&open).await.unwrap();
     assert_eq!(store.session(&open.key, at(50)).await.unwrap(), None, "it is swept away");
+}
+
+pub async fn places_are_remembered_for_a_while(store: AnyStore) {
+    let [anna, other] = [make(&store).await, make(&store).await];
+    let network: std::net::IpAddr = "192.0.2.7".parse().unwrap();
+    let place = Place::of(&anna.id, network);
+    assert!(!store.is_familiar(&place).await.unwrap());
+    let noted = at(10_000_000);
+    for at in [noted, at(1)] {
+        store.note_place(&anna.id, &place, at).await.unwrap();
+    }
+    assert!(store.is_familiar(&place).await.unwrap());
+    assert!(!store.is_familiar(&Place::of(&other.id, network)).await.unwrap());
+    let lasts = FAMILIAR_FOR.as_millis() as i64;
+    store.sweep(noted.plus_millis(lasts)).await.unwrap();
+    assert!(store.is_familiar(&place).await.unwrap());
+    store.sweep(noted.plus_millis(lasts + 1)).await.unwrap();
+    assert!(!store.is_familiar(&place).await.unwrap());
+
+    store.note_place(&anna.id, &place, noted).await.unwrap();
+    store.delete_user(&anna.id).await.unwrap();
+    assert!(!store.is_familiar(&place).await.unwrap(), "it goes with its user");
 }
 
 pub async fn a_deleted_user_leaves_nothing(store: AnyStore) {

@@ -50,18 +50,112 @@ async fn a_file_that_is_none_is_named() {
     assert!(error.to_string().contains("accounts.db"), "{error}");
 }
 
+/// Whatever emptied it, its accounts are not gone by the next start.
+#[tokio::test]
+async fn an_empty_file_is_not_a_store_without_accounts() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("accounts.db");
+    drop(StoreUrl::Sqlite(path.clone()).open().await.unwrap());
+    std::fs::write(&path, "").unwrap();
+    let error = StoreUrl::Sqlite(path.clone()).open().await.unwrap_err();
+    assert!(error.to_string().contains("accounts.db: the file is empty"), "{error}");
+    std::fs::remove_file(&path).unwrap();
+    assert!(StoreUrl::Sqlite(path).open().await.is_ok());
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn only_its_owner_can_read_the_file() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("accounts.db");
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let store = StoreUrl::Sqlite(path.clone()).open().await.unwrap();
+    crate::contract::make(&store).await;
+    for name in ["accounts.db", "accounts.db-wal", "accounts.db-shm"] {
+        assert_eq!(mode(&folder.path().join(name)), 0o600, "{name}");
+    }
+    drop(store);
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    drop(StoreUrl::Sqlite(path.clone()).open().await.unwrap());
+    assert_eq!(mode(&path), 0o640, "one that was made by an earlier version");
+}
+
+/// Another process holds the file to write for as long as a writer waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_writer_does_not_keep_others_from_reading() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("accounts.db");
+    let store = StoreUrl::Sqlite(path.clone()).open().await.unwrap();
+    let user = crate::contract::make(&store).await;
+    let holder = rusqlite::Connection::open(&path).unwrap();
+    holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let (writing, id) = (store.clone(), user.id.clone());
+    let write = tokio::spawn(async move { writing.set_regions(&id, &BTreeSet::new()).await });
+    tokio::task::yield_now().await;
+    for _ in 0..100 {
+        assert_eq!(store.user(&user.id).await.unwrap().as_ref(), Some(&user));
+    }
+    assert!(!write.is_finished(), "it waits for the file");
+    holder.execute_batch("COMMIT").unwrap();
+    assert!(write.await.unwrap().unwrap().is_some());
+}
+
 const WRITER: &str = "TOTEBOARD_TEST_WRITE_TO";
 
-/// Started by the test below as a process of its own: writes until it is killed, and says what.
+/// Started by the tests below as a process of its own: writes until it is killed or can't write any more, and says
+/// what was acknowledged.
 #[tokio::test]
 #[ignore = "the other half of another test"]
 #[expect(clippy::disallowed_methods, reason = "not a setting: how this process is told its part")]
 async fn writes_until_it_is_killed() {
     let Ok(path) = std::env::var(WRITER) else { return };
     let store = StoreUrl::Sqlite(path.into()).open().await.unwrap();
-    loop {
-        let user = crate::contract::make(&store).await;
+    let regions = BTreeSet::from([Region::Uk]);
+    for number in 0.. {
+        let Ok(user) = crate::contract::try_to_make(&store).await else { break };
         println!("made {}", user.name);
+        if store.set_regions(&user.id, &regions).await.is_ok() {
+            println!("subscribed {}", user.name);
+        }
+        let (token, _) = crate::contract::token(&user, &format!("token {number}"));
+        if store.create_token(&token, 10).await.is_ok() {
+            println!("token {}", user.name);
+        }
+    }
+}
+
+/// A limit on the size of files stands in for a disk that is full.
+#[cfg(unix)]
+#[tokio::test]
+async fn what_was_acknowledged_is_there_after_the_disk_was_full() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("accounts.db");
+    let limited = r#"trap '' XFSZ; ulimit -f 6000; exec "$0" "$@""#;
+    let output = Command::new("sh")
+        .args(["-c", limited])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "--nocapture", "sqlite::writes_until_it_is_killed"])
+        .env(WRITER, &path)
+        .output()
+        .unwrap();
+    let lines = String::from_utf8_lossy(&output.stdout).into_owned();
+    let acknowledged = |what: &str| -> Vec<String> {
+        lines.lines().filter_map(|line| Some(line.split_once(what)?.1.to_owned())).collect()
+    };
+    let (made, subscribed, tokens) = (acknowledged("made "), acknowledged("subscribed "), acknowledged("token "));
+    assert!(made.len() > 50, "{} were made: {}", made.len(), String::from_utf8_lossy(&output.stderr));
+    let store = StoreUrl::Sqlite(path).open().await.unwrap();
+    let user =
+        async |name: &String| store.user_and_password(&name.parse().unwrap()).await.unwrap().map(|(user, _)| user);
+    for name in &made {
+        assert!(user(name).await.is_some(), "{name} was made");
+    }
+    for name in &subscribed {
+        assert_eq!(user(name).await.unwrap().regions, [Region::Uk].into(), "{name} subscribed");
+    }
+    for name in &tokens {
+        assert_eq!(store.tokens_of(&user(name).await.unwrap().id).await.unwrap().len(), 1, "{name} has a token");
     }
 }
 

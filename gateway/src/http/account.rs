@@ -36,7 +36,7 @@ struct Credentials {
     #[schema(min_length = 3, max_length = 64, pattern = "^[A-Za-z0-9][A-Za-z0-9._+@-]*$")]
     name: String,
     /// At least 10 characters, and not one that is easy to guess.
-    #[schema(min_length = 10, max_length = 128)]
+    #[schema(min_length = 12, max_length = 128)]
     password: String,
 }
 
@@ -168,11 +168,10 @@ struct Deletion {
 )]
 async fn delete(
     State(hub): State<Arc<Hub>>,
-    Extension(peer): Extension<Peer>,
     Person { user, session }: Person,
     Body(given): Body<Deletion>,
 ) -> Result<StatusCode, ApiError> {
-    hub.account_changed(hub.accounts.delete(&user, &given.password, peer.address).await?);
+    hub.account_changed(hub.accounts.delete(&user, &given.password).await?);
     session.flush().await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -181,7 +180,7 @@ async fn delete(
 #[serde(deny_unknown_fields)]
 struct NewPassword {
     current_password: String,
-    #[schema(min_length = 10, max_length = 128)]
+    #[schema(min_length = 12, max_length = 128)]
     new_password: String,
 }
 
@@ -192,12 +191,11 @@ struct NewPassword {
 )]
 async fn password(
     State(hub): State<Arc<Hub>>,
-    Extension(peer): Extension<Peer>,
     Person { user, session }: Person,
     Body(given): Body<NewPassword>,
 ) -> Result<StatusCode, ApiError> {
     let (current, new) = (&given.current_password, &given.new_password);
-    let user = hub.accounts.change_password(&user, current, new, peer.address).await?;
+    let user = hub.accounts.change_password(&user, current, new).await?;
     begin_session(&hub, &session, &user).await?;
     hub.account_changed((&user).into());
     Ok(StatusCode::NO_CONTENT)

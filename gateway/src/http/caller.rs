@@ -10,6 +10,7 @@ use axum::{
 use http::header;
 use odds::Timestamp;
 use tower_sessions::{Expiry, Session};
+use tracing::warn;
 
 use super::error::ApiError;
 use crate::{listener::Peer, sockets::Hub};
@@ -72,8 +73,11 @@ async fn known(hub: &Hub, session: &Session) -> Result<(Identity, User), ApiErro
     let data: Option<SessionData> = session.get(SESSION_DATA).await?;
     let (Some(data), Some(id)) = (data, session.id()) else { return Err(UNAUTHENTICATED) };
     let (identity, user) = hub.accounts.by_session_data(&SessionKey::of(id), &data).await?;
-    if let Some(data) = hub.accounts.extend_session(&data) {
-        write(session, &data).await?;
+    if let Some(data) = hub.accounts.extend_session(&data)
+        && let Err(error) = write(session, &data).await
+    {
+        // It is as good as it was.
+        warn!(%error, "a session can't be extended");
     }
     Ok((identity, user))
 }

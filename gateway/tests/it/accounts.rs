@@ -66,8 +66,8 @@ async fn what_is_wrong_is_said_of_the_field() {
     for (path, body, field, says) in [
         ("/api/register", json!({ "name": "x", "password": PASSWORD }), "name", "3 to 64"),
         ("/api/register", json!({ "name": "ANNA", "password": PASSWORD }), "name", "somebody else"),
-        ("/api/register", json!({ "name": "bert", "password": "short" }), "password", "at least 10"),
-        ("/api/register", json!({ "name": "bert", "password": "password123" }), "password", "easy to guess"),
+        ("/api/register", json!({ "name": "bert", "password": "short" }), "password", "at least 12"),
+        ("/api/register", json!({ "name": "bert", "password": "password1234" }), "password", "easy to guess"),
         ("/api/register", json!({ "name": "bert" }), "body", "password"),
         ("/api/tokens", json!({ "name": "" }), "name", "1 to 64"),
     ] {
