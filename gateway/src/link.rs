@@ -134,6 +134,12 @@ impl Link {
         }
     }
 
+    /// Whether a websocket is open for it.
+    pub(crate) fn has_websocket(&self) -> bool {
+        let websockets = self.websockets.lock().expect("nobody panics while holding it");
+        websockets.iter().any(|it| it.strong_count() > 0)
+    }
+
     /// An event leaves by this websocket, so Engine.IO has made it the session's transport.
     pub(crate) fn is_carried_by(&self, websocket: &Arc<Connection>) {
         if self.carrier.get().is_none() {

@@ -201,6 +201,7 @@ enum Refusal {
     /// Of a websocket, by RFC 6455.
     BadHandshake,
     WebsocketVersion,
+    SecondWebsocket,
     /// A second POST, or one without a packet: the session ends.
     BadPost,
     TooLarge,
@@ -214,6 +215,7 @@ impl Refusal {
             Self::UnknownSession => (StatusCode::BAD_REQUEST, 1, "Session ID unknown"),
             Self::BadHandshake => (StatusCode::BAD_REQUEST, 3, "Bad request: not a websocket handshake"),
             Self::WebsocketVersion => (StatusCode::UPGRADE_REQUIRED, 3, "Bad request: the websocket version is 13"),
+            Self::SecondWebsocket => (StatusCode::BAD_REQUEST, 3, "Bad request: the session has a websocket"),
             Self::BadPost => (StatusCode::BAD_REQUEST, 3, "Bad request: one POST at a time, with a packet"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, 3, "Bad request: the body is larger than maxPayload"),
             Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, 3, "Bad request: the body did not come in time"),
@@ -260,6 +262,10 @@ impl Exchange {
         };
         let session = sid.parse().ok().and_then(|sid| transport.find(sid)).ok_or(Refusal::UnknownSession)?;
         let kind = match *request.method() {
+            // The engine would let it wait, and take over from the first.
+            _ if query(uri, "transport") == Some("websocket") && session.link.has_websocket() => {
+                return Err(Refusal::SecondWebsocket);
+            }
             _ if query(uri, "transport") != Some("polling") => Kind::Other,
             Method::GET if session.repeats(uri) => {
                 debug!(sid, "a long-polling response was lost: the session ends");

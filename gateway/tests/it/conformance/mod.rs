@@ -13,9 +13,12 @@
 //! at the end. Where the text leaves something open, a case fixes what this gateway does, and its comment
 //! tells what Node's server does if that is something else.
 //!
-//! Knowingly not as the text wants it, because it is decided inside socketioxide (`DIFFERENCES` in
-//! `socket.rs`): an event's name with JSON escapes closes the connection; what stands behind a payload is
-//! not noticed; a connection has the id of its session.
+//! Knowingly not as the text wants it, because it is decided inside socketioxide and engineioxide; a case fails when
+//! one of these is gone:
+//! - an event's name with JSON escapes closes the connection; what stands behind a payload is not noticed; what
+//!   is for a namespace that is not connected is ignored; a connection has the id of its session (`socket.rs`);
+//! - the first ping comes right after the handshake, not after the interval (`heartbeat.rs`);
+//! - a websocket that fails before the upgrade packet ends the session, which should go on polling (`upgrade.rs`).
 
 mod engine;
 mod heartbeat;
