@@ -1,5 +1,4 @@
-//! Whether clients should be sent here: every region's topic was read to its end once, and every
-//! partition is read by a consumer of this gateway.
+//! Whether clients should be sent here: every region's topic was read to its end once, and Kafka answers.
 
 use std::{
     sync::Mutex,
@@ -9,42 +8,38 @@ use std::{
 use odds::Region;
 use tracing::{error, info};
 
-/// Partitions are without a consumer for a moment at every rebalance; for longer, somebody else has them.
-const OWNED_WITHIN: Duration = Duration::from_secs(30);
+/// A gateway that can't reach Kafka for longer sends its clients to others. Brokers that change places
+/// take less.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Readiness {
-    instance: String,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     loaded: [bool; Region::ALL.len()],
-    lost_since: [Option<Instant>; Region::ALL.len()],
+    answered: [Option<Instant>; Region::ALL.len()],
     stopping: bool,
     told: Option<bool>,
 }
 
 impl Readiness {
-    pub(crate) fn new(instance: String) -> Self {
-        Self { instance, state: Mutex::default() }
-    }
-
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().expect("nobody panics while holding it")
     }
 
+    /// Kafka answered this region's task.
+    pub(crate) fn answered(&self, region: Region) {
+        self.state().answered[region as usize] = Some(Instant::now());
+    }
+
     /// How a region stands now.
-    pub(crate) fn looks(&self, region: Region, loaded: bool, owns_all: bool) {
+    pub(crate) fn looks(&self, region: Region, loaded: bool) {
         let mut state = self.state();
-        let at = region as usize;
-        state.loaded[at] |= loaded && owns_all;
-        match owns_all {
-            true => state.lost_since[at] = None,
-            false => drop(state.lost_since[at].get_or_insert_with(Instant::now)),
-        }
-        let reason = state.reason(&self.instance);
+        state.loaded[region as usize] |= loaded;
+        let reason = state.reason(Instant::now());
         let ready = reason.is_none();
         if state.told.is_some_and(|told| told != ready) || state.told.is_none() && ready {
             match &reason {
@@ -65,12 +60,12 @@ impl Readiness {
 
     /// Why it is not ready, if it is not.
     pub(crate) fn reason(&self) -> Option<String> {
-        self.state().reason(&self.instance)
+        self.state().reason(Instant::now())
     }
 }
 
 impl State {
-    fn reason(&self, instance: &str) -> Option<String> {
+    fn reason(&self, now: Instant) -> Option<String> {
         if self.stopping {
             return Some("the gateway is stopping".into());
         }
@@ -79,13 +74,31 @@ impl State {
             if !self.loaded[at] {
                 return Some(format!("the topic of {region} is being read"));
             }
-            if self.lost_since[at].is_some_and(|since| since.elapsed() > OWNED_WITHIN) {
-                return Some(format!(
-                    "not every partition of {region} has a consumer here: Kafka is away, or another gateway is in \
-                     the group gateway-{region}-{instance}, too; give each its own --instance"
-                ));
+            if self.answered[at].is_none_or(|last| now.duration_since(last) > ANSWERS_WITHIN) {
+                return Some(format!("Kafka does not answer: {region} is not read"));
             }
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ready_is_who_has_read_every_region_and_hears_from_kafka() {
+        let readiness = Readiness::default();
+        for region in Region::ALL {
+            let reason = readiness.reason().unwrap();
+            assert!(reason.contains(region.key()), "{reason}");
+            readiness.answered(region);
+            readiness.looks(region, true);
+        }
+        assert_eq!(readiness.reason(), None);
+        let reason = readiness.state().reason(Instant::now() + 2 * ANSWERS_WITHIN).unwrap();
+        assert!(reason.starts_with("Kafka does not answer"), "{reason}");
+        readiness.stop();
+        assert_eq!(readiness.reason().unwrap(), "the gateway is stopping");
     }
 }

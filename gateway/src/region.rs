@@ -234,7 +234,8 @@ impl RegionTask {
         for look in [&mut around, &mut by_clock] {
             look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
-        let _lag = watch_lag(&log, self.metrics.clone());
+        self.readiness.answered(self.region);
+        let _watch = watch(&log, self.metrics.clone(), self.readiness.clone());
         let mut turn = Vec::new();
         loop {
             tokio::select! {
@@ -267,7 +268,7 @@ impl RegionTask {
                     let at = (self.clock)();
                     self.tell_feed(&log, at).await;
                     self.remind(&log, at).await;
-                    self.readiness.looks(self.region, log.is_loaded(), log.owns_all());
+                    self.readiness.looks(self.region, log.is_loaded());
                     self.judge(&mut log).await;
                 }
             }
@@ -279,6 +280,7 @@ impl RegionTask {
             Ok(Happening::Loaded) => {
                 let (events, quotes) = (log.board().event_count(), log.board().quote_count());
                 info!(region = %self.region, events, quotes, "the topic is read");
+                self.readiness.looks(self.region, true);
                 self.due.get_or_insert_with(Instant::now);
             }
             Ok(Happening::Progress(Progress::Applied(step))) => {
@@ -720,11 +722,14 @@ fn feed_packet(feed: &Feed) -> Packet {
     Packet::new("feed", &serde_json::to_string(feed).expect("plain values"))
 }
 
-/// Notes every now and then how far reading is behind, until the guard is dropped.
-fn watch_lag(log: &RegionLog, metrics: RegionMetrics) -> AbortOnDropHandle<()> {
-    let gauge = log.lag_gauge();
+/// Notes from time to time whether Kafka answers and how far reading is behind, until the guard is dropped.
+fn watch(log: &RegionLog, metrics: RegionMetrics, readiness: Arc<Readiness>) -> AbortOnDropHandle<()> {
+    let (gauge, region) = (log.lag_gauge(), log.region());
     AbortOnDropHandle::new(tokio::spawn(async move {
         loop {
+            if gauge.reaches_kafka().await {
+                readiness.answered(region);
+            }
             match gauge.read().await {
                 Ok(lag) => metrics.say_lag(&lag),
                 Err(error) => debug!(%error, "the lag can't be told"),

@@ -98,7 +98,7 @@ impl Gateway {
         let accounts = Accounts::new(store.clone(), settings.accounts.account_settings(), clock)
             .counting(metrics.passwords_hashed.clone());
         let instance = settings.instance()?;
-        let readiness = Arc::new(Readiness::new(instance.clone()));
+        let readiness = Arc::new(Readiness::default());
         let control = ControlWriter::new(&kafka)?;
         let (callers, calls): (Vec<_>, Vec<_>) = Region::ALL.map(|_| mpsc::unbounded_channel()).into_iter().unzip();
         let callers = Callers::new(callers.try_into().expect("one for each region"));

@@ -4,7 +4,12 @@
 //! creates no topics by the admin protocol and keeps a few megabytes a partition; what it needs to
 //! be told is told here.
 
-use std::{sync::mpsc, thread};
+use std::{
+    net::{SocketAddr, TcpStream},
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
+    time::Duration,
+};
 
 use rdkafka::{
     error::{KafkaError, KafkaResult},
@@ -15,6 +20,8 @@ use rdkafka::{
 use crate::{KafkaSettings, TopicPlan};
 
 const BROKERS: i32 = 3;
+/// Until a request that is not answered is taken to have been slept through.
+const WAKE_AFTER: Duration = Duration::from_millis(20);
 
 type Work = Box<dyn FnOnce(&Cluster) + Send>;
 type Cluster = MockCluster<'static, DefaultProducerContext>;
@@ -87,6 +94,23 @@ impl Embedded {
         let (answer, answered) = mpsc::channel();
         let gone = || KafkaError::ClientCreation("the cluster's thread died".into());
         self.work.send(Box::new(move |cluster| drop(answer.send(what(cluster))))).map_err(|_| gone())?;
-        answered.recv().map_err(|_| gone())?
+        loop {
+            match answered.recv_timeout(WAKE_AFTER) {
+                Ok(answer) => return answer,
+                Err(RecvTimeoutError::Timeout) => self.wake(),
+                Err(RecvTimeoutError::Disconnected) => return Err(gone()),
+            }
+        }
+    }
+
+    /// The cluster may miss that there is a request for it, and then sleeps for up to a second: it reads the byte
+    /// that wakes it after it has looked for requests. A connection wakes it, too.
+    fn wake(&self) {
+        let brokers = self.brokers.split(',').filter_map(|broker| broker.parse::<SocketAddr>().ok());
+        for broker in brokers {
+            if TcpStream::connect_timeout(&broker, WAKE_AFTER).is_ok() {
+                return;
+            }
+        }
     }
 }

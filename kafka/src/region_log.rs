@@ -1,5 +1,9 @@
 //! A region's topic, read into a board: by one consumer that reads every partition, as producers
-//! do, or by the consumers of a group, as gateways do.
+//! do, or by the members of a group, as gateways do.
+//!
+//! Every partition is read at every moment. A consumer outside the group reads those that no member
+//! has: at the start, during a rebalance, and when another process holds them. So no group can keep
+//! a board from being read.
 //!
 //! Consumers are tasks that send what they get down one channel; whoever owns the [`RegionLog`]
 //! takes it from there, so the board has one owner and needs no lock. Where to read from is told by
@@ -8,7 +12,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicI64, Ordering},
     },
     time::Duration,
 };
@@ -47,7 +51,7 @@ const COMMIT_INTERVAL: &str = "1000";
 pub enum Reading {
     /// One consumer reads all of them.
     Alone,
-    /// Consumers of a group share them. Each keeps its place in the group for a while when the
+    /// Members of a group share them. Each keeps its place in the group for a while when the
     /// process restarts, known by the instance's name.
     Group { group: String, instance: String, consumers: usize },
 }
@@ -80,8 +84,8 @@ pub struct RegionLog {
     lot: std::vec::IntoIter<Result<Arrival, ReadError>>,
     shared: Arc<Shared>,
     generation: watch::Sender<u64>,
-    /// Asks where partitions end.
-    probe: Arc<Closing<Context>>,
+    /// Reads what no member has, and asks where partitions end.
+    outsider: Arc<Closing<Context>>,
     loaded: bool,
     unreadable: u64,
     _consumers: JoinSet<()>,
@@ -105,8 +109,8 @@ struct Shared {
     positions: Vec<AtomicI64>,
     /// What was applied and may be committed, by partition.
     applied: Vec<AtomicI64>,
-    /// Which consumer has which partition: a bit for each partition.
-    owned: AtomicU64,
+    /// Which partitions members of the group have: a bit for each.
+    held: watch::Sender<u64>,
 }
 
 impl RegionLog {
@@ -114,44 +118,40 @@ impl RegionLog {
     pub async fn start(settings: &KafkaSettings, region: Region, reading: &Reading) -> Result<Self, ReadError> {
         let topic = topic_of(region);
         let failed = |error| ReadError::Kafka { topic, error };
-        let probe = Arc::new(consumer(settings, None, 0, Context::default()).map_err(failed)?);
-        let reader = reader_of(&probe, topic).await?;
+        let outsider = Arc::new(consumer(settings, None, Context::default()).map_err(failed)?);
+        let reader = reader_of(&outsider, topic).await?;
         let partitions = reader.partition_count();
         let shared = Arc::new(Shared {
             positions: (0..partitions).map(|_| AtomicI64::new(0)).collect(),
             applied: (0..partitions).map(|_| AtomicI64::new(0)).collect(),
-            owned: AtomicU64::new(0),
+            held: watch::Sender::new(0),
         });
         let (send, arrivals) = mpsc::channel(IN_FLIGHT);
         let (generation, _) = watch::channel(0);
         let stop = CancellationToken::new();
         let mut consumers = JoinSet::new();
-        let count = match reading {
-            Reading::Alone => 1,
-            Reading::Group { consumers, .. } => *consumers,
-        };
-        for n in 0..count {
-            let context = Context { shared: Some(shared.clone()) };
-            let group = match reading {
-                Reading::Alone => None,
-                Reading::Group { group, instance, .. } => Some((group.as_str(), instance.as_str())),
-            };
-            let consumer = consumer(settings, group, n, context).map_err(failed)?;
-            if group.is_some() {
-                consumer.subscribe(&[topic]).map_err(failed)?;
-            } else {
-                shared.owned.store(u64::MAX >> (64 - partitions), Ordering::Relaxed);
-                consumer.assign(&shared.assignment(topic, 0..partitions)).map_err(failed)?;
-            }
+        let mut spawn = |consumer, member| {
             let task = Task {
                 topic,
                 consumer,
-                grouped: group.map(|(group, instance)| (group.to_owned(), instance.to_owned())),
+                member,
                 shared: shared.clone(),
+                held: shared.held.subscribe(),
                 generation: generation.subscribe(),
                 arrivals: send.clone(),
             };
             consumers.spawn(task.run(stop.clone()));
+        };
+        outsider.assign(&shared.assignment(topic, shared.not_held())).map_err(failed)?;
+        spawn(outsider.clone(), None);
+        if let Reading::Group { group, instance, consumers } = reading {
+            for n in 0..*consumers {
+                let member = Member { group: group.clone(), instance: instance.clone() };
+                let context = Context { shared: Some(shared.clone()) };
+                let consumer = consumer(settings, Some((&member, n)), context).map_err(failed)?;
+                consumer.subscribe(&[topic]).map_err(failed)?;
+                spawn(Arc::new(consumer), Some(member));
+            }
         }
         Ok(Self {
             region,
@@ -160,7 +160,7 @@ impl RegionLog {
             lot: Lot::new().into_iter(),
             shared,
             generation,
-            probe,
+            outsider,
             loaded: false,
             unreadable: 0,
             _consumers: consumers,
@@ -187,11 +187,6 @@ impl RegionLog {
     /// Whether every partition was read to the end that was noted at the start.
     pub fn is_loaded(&self) -> bool {
         self.loaded
-    }
-
-    /// Whether every partition has a consumer here.
-    pub fn owns_all(&self) -> bool {
-        self.shared.owned.load(Ordering::Relaxed).count_ones() as usize == self.reader.partition_count()
     }
 
     /// How many records could not be read.
@@ -253,13 +248,13 @@ impl RegionLog {
 
     /// Tells how far reading is behind, without keeping it from reading.
     pub fn lag_gauge(&self) -> LagGauge {
-        LagGauge { topic: topic_of(self.region), probe: self.probe.clone(), shared: self.shared.clone() }
+        LagGauge { topic: topic_of(self.region), consumer: self.outsider.clone(), shared: self.shared.clone() }
     }
 
     /// Drops the board and reads the topic from its beginning.
     pub async fn restart(&mut self) -> Result<(), ReadError> {
         info!(topic = topic_of(self.region), "reading the topic anew");
-        self.reader = reader_of(&self.probe, topic_of(self.region)).await?;
+        self.reader = reader_of(&self.outsider, topic_of(self.region)).await?;
         self.loaded = false;
         for position in &self.shared.positions {
             position.store(0, Ordering::Relaxed);
@@ -271,17 +266,24 @@ impl RegionLog {
 
 pub struct LagGauge {
     topic: &'static str,
-    probe: Arc<Closing<Context>>,
+    consumer: Arc<Closing<Context>>,
     shared: Arc<Shared>,
 }
 
 impl LagGauge {
+    /// Whether any broker answers. A partition may have no leader at the moment all the same.
+    pub async fn reaches_kafka(&self) -> bool {
+        let (topic, consumer) = (self.topic, self.consumer.clone());
+        let asked = tokio::task::spawn_blocking(move || consumer.fetch_metadata(Some(topic), METADATA_TIMEOUT).is_ok());
+        asked.await.unwrap_or(false)
+    }
+
     /// By partition: how many records there are that were not read.
     pub async fn read(&self) -> Result<Vec<i64>, ReadError> {
-        let (topic, probe, shared) = (self.topic, self.probe.clone(), self.shared.clone());
+        let (topic, consumer, shared) = (self.topic, self.consumer.clone(), self.shared.clone());
         let asked = tokio::task::spawn_blocking(move || {
             let lag = |(partition, position): (usize, &AtomicI64)| {
-                let (_, end) = probe.fetch_watermarks(topic, partition as i32, METADATA_TIMEOUT)?;
+                let (_, end) = consumer.fetch_watermarks(topic, partition as i32, METADATA_TIMEOUT)?;
                 Ok((end - position.load(Ordering::Relaxed)).max(0))
             };
             shared.positions.iter().enumerate().map(lag).collect::<Result<_, KafkaError>>()
@@ -291,6 +293,12 @@ impl LagGauge {
 }
 
 impl Shared {
+    /// The partitions that no member of the group has.
+    fn not_held(&self) -> Vec<usize> {
+        let held = *self.held.borrow();
+        (0..self.positions.len()).filter(|partition| held & (1 << partition) == 0).collect()
+    }
+
     /// These partitions, each from where the reader is.
     fn assignment(&self, topic: &str, partitions: impl IntoIterator<Item = usize>) -> TopicPartitionList {
         let mut list = TopicPartitionList::new();
@@ -305,9 +313,10 @@ impl Shared {
     }
 }
 
-/// Starts a partition where the reader is, whenever one is assigned.
+/// Starts a partition where the reader is, whenever a member is assigned one.
 #[derive(Default)]
 struct Context {
+    /// Of a member of a group.
     shared: Option<Arc<Shared>>,
 }
 
@@ -331,12 +340,11 @@ impl ConsumerContext for Context {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
                 let list =
                     shared.assignment(&topic, partitions.iter().copied().filter(|at| *at < shared.positions.len()));
-                shared.owned.fetch_or(bits, Ordering::Relaxed);
                 info!(topic, ?partitions, "partitions assigned");
-                consumer.incremental_assign(&list)
+                consumer.incremental_assign(&list).inspect(|()| shared.held.send_modify(|held| *held |= bits))
             }
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => {
-                shared.owned.fetch_and(!bits, Ordering::Relaxed);
+                shared.held.send_modify(|held| *held &= !bits);
                 info!(topic, ?partitions, "partitions revoked");
                 consumer.incremental_unassign(list)
             }
@@ -354,8 +362,7 @@ impl ConsumerContext for Context {
 
 fn consumer(
     settings: &KafkaSettings,
-    group: Option<(&str, &str)>,
-    n: usize,
+    member: Option<(&Member, usize)>,
     context: Context,
 ) -> Result<Closing<Context>, KafkaError> {
     let mut config = settings.client(
@@ -370,8 +377,8 @@ fn consumer(
             ("topic.metadata.refresh.interval.ms", "10000"),
         ],
     );
-    match group {
-        Some((group, instance)) => {
+    match member {
+        Some((Member { group, instance }, n)) => {
             config.set("group.id", group).set("group.instance.id", format!("{instance}-{n}"));
             config.set("enable.auto.commit", "true");
         }
@@ -407,15 +414,28 @@ async fn reader_of(consumer: &Arc<Closing<Context>>, topic: &'static str) -> Res
     Ok(reader)
 }
 
+/// Which group a consumer belongs to, and whose member it is there.
+struct Member {
+    group: String,
+    instance: String,
+}
+
 /// One consumer: passes on what it gets.
 struct Task {
     topic: &'static str,
-    consumer: Closing<Context>,
-    /// Group and instance.
-    grouped: Option<(String, String)>,
+    consumer: Arc<Closing<Context>>,
+    /// Nothing: it reads what no member has.
+    member: Option<Member>,
     shared: Arc<Shared>,
+    held: watch::Receiver<u64>,
     generation: watch::Receiver<u64>,
     arrivals: mpsc::Sender<Lot>,
+}
+
+impl Member {
+    fn fenced(&self) -> ReadError {
+        ReadError::Fenced { group: self.group.clone(), instance: self.instance.clone() }
+    }
 }
 
 impl Task {
@@ -432,7 +452,8 @@ impl Task {
                     generation = *self.generation.borrow_and_update();
                     self.start_over();
                 }
-                _ = commits.tick(), if self.grouped.is_some() => self.store_offsets(),
+                Ok(()) = self.held.changed(), if self.member.is_none() => self.start_over(),
+                _ = commits.tick(), if self.member.is_some() => self.store_offsets(),
                 message = self.consumer.recv() => {
                     let mut lot: Lot = self.arrival(generation, message).into_iter().collect();
                     let mut more = self.consumer.stream();
@@ -468,18 +489,16 @@ impl Task {
 
     /// Most errors pass, and librdkafka goes on by itself.
     fn serious(&self, error: &KafkaError) -> Option<ReadError> {
-        match (error.rdkafka_error_code(), &self.grouped) {
-            (Some(RDKafkaErrorCode::FencedInstanceId), Some((group, instance))) => {
-                Some(ReadError::Fenced { group: group.clone(), instance: instance.clone() })
-            }
-            (Some(RDKafkaErrorCode::Fatal), Some((group, instance)))
+        match (error.rdkafka_error_code(), &self.member) {
+            (Some(RDKafkaErrorCode::FencedInstanceId), Some(member)) => Some(member.fenced()),
+            (Some(RDKafkaErrorCode::Fatal), Some(member))
                 if self
                     .consumer
                     .client()
                     .fatal_error()
                     .is_some_and(|(code, _)| code == RDKafkaErrorCode::FencedInstanceId) =>
             {
-                Some(ReadError::Fenced { group: group.clone(), instance: instance.clone() })
+                Some(member.fenced())
             }
             (Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::Fatal), _) => {
                 Some(ReadError::Kafka { topic: self.topic, error: error.clone() })
@@ -491,18 +510,15 @@ impl Task {
         }
     }
 
-    /// Reads what is assigned to it from where the reader now is.
+    /// Reads its partitions from where the reader now is.
     fn start_over(&self) {
-        let assigned = match self.consumer.assignment() {
-            Ok(assigned) => assigned,
-            Err(error) => return error!(topic = self.topic, %error, "what is assigned can't be told"),
-        };
-        let partitions = assigned.elements().iter().map(|it| it.partition() as usize).collect::<Vec<_>>();
-        let list = self.shared.assignment(self.topic, partitions);
-        let done = if self.grouped.is_some() {
-            self.consumer.incremental_unassign(&assigned).and_then(|()| self.consumer.incremental_assign(&list))
-        } else {
-            self.consumer.assign(&list)
+        let done = match &self.member {
+            None => self.consumer.assign(&self.shared.assignment(self.topic, self.shared.not_held())),
+            Some(_) => self.consumer.assignment().and_then(|assigned| {
+                let partitions = assigned.elements().iter().map(|it| it.partition() as usize).collect::<Vec<_>>();
+                self.consumer.incremental_unassign(&assigned)?;
+                self.consumer.incremental_assign(&self.shared.assignment(self.topic, partitions))
+            }),
         };
         if let Err(error) = done {
             error!(topic = self.topic, %error, "reading can't start over");

@@ -74,17 +74,26 @@ impl Lifecycle {
 
     /// The same, on a thread of its own: what wakes it wakes one thread and nobody else, and what keeps
     /// it busy keeps up nobody else. It has timers, but what it reads and writes is not its thread's.
+    /// The task is dropped with the runtime that it was started from.
     pub fn run_apart(
         &self,
         name: impl Into<String>,
         task: impl Future<Output = anyhow::Result<()>> + Send + 'static,
     ) -> std::io::Result<()> {
         let runtime = runtime::Builder::new_current_thread().enable_time().build()?;
-        let (end, ended) = oneshot::channel();
+        let (mut end, ended) = oneshot::channel();
         let name = name.into();
         std::thread::Builder::new().name(name.clone()).spawn(move || {
-            // Nobody listens any more when the process has waited for long enough.
-            let _ = end.send(runtime.block_on(task));
+            let result = runtime.block_on(async {
+                tokio::select! {
+                    result = task => Some(result),
+                    () = end.closed() => None,
+                }
+            });
+            if let Some(result) = result {
+                // Nobody listens any more when the process has waited for long enough.
+                let _ = end.send(result);
+            }
         })?;
         self.run(name, async move { ended.await.context("its thread broke")? });
         Ok(())
@@ -140,6 +149,20 @@ mod tests {
             lifecycle.run_apart("apart", task).unwrap();
             assert_eq!(format!("{:#}", lifecycle.wait().await.unwrap_err()), says);
         }
+    }
+
+    #[test]
+    fn a_thread_ends_with_the_runtime_that_it_was_started_from() {
+        let runtime = runtime::Runtime::new().unwrap();
+        let (held, dropped) = std::sync::mpsc::channel::<()>();
+        let task = async move {
+            let _held = held;
+            std::future::pending().await
+        };
+        runtime.block_on(async { Lifecycle::new().run_apart("apart", task) }).unwrap();
+        drop(runtime);
+        let ended = dropped.recv_timeout(Duration::from_secs(10));
+        assert_eq!(ended, Err(std::sync::mpsc::RecvTimeoutError::Disconnected), "its task is still there");
     }
 
     #[tokio::test]

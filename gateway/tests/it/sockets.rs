@@ -411,20 +411,6 @@ async fn a_board_by_http_is_compressed_tagged_and_leads_on() {
     assert_eq!(http::get(&address, "/api/odds/us", &[BEARER]).await.status, 503, "nothing was ever published there");
 }
 
-/// Two gateways of one name share partitions, so each has half a board: both must say so.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_gateway_without_all_partitions_never_becomes_ready() {
-    let stage = Stage::set().await;
-    let mut author = Author::start(&stage.kafka(), REGION).await;
-    author.step(draw_changes(&mut StdRng::seed_from_u64(5), 8)).await;
-    // Without a name of their own in the group, the embedded cluster tells them apart.
-    let first = stage.gateway("same", &["--consumers=us=1,uk=1,eu=1,au=1"]).await;
-    let second = stage.starting("same", &["--consumers=us=1,uk=1,eu=1,au=1"]).await;
-    let answer = http::get(&second.address, "/readyz", &[]).await;
-    assert_eq!(answer.status, 503);
-    drop(first);
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_is_gone_gives_its_place_back() {
     let scene = Scene::set(&["--max-connections=10"]).await;

@@ -10,10 +10,12 @@ use process::Lifecycle;
 use prometheus_client::registry::Registry;
 use tempfile::TempDir;
 use tokio::{task::JoinHandle, time::Instant};
+use tracing_subscriber::EnvFilter;
 
 use crate::{guest, http};
 
 pub const DEADLINE: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(20);
 
 pub struct Stage {
     pub cluster: Embedded,
@@ -36,6 +38,7 @@ struct Settings {
 
 impl Stage {
     pub async fn set() -> Self {
+        log_to_the_test();
         let folder = tempfile::tempdir().unwrap();
         let store = guest::store_with_guest(folder.path()).await;
         Self { cluster: Embedded::start(&plan()).unwrap(), store, _folder: folder }
@@ -70,7 +73,15 @@ impl Stage {
 
 impl Running {
     pub async fn is_ready(&self) {
-        until("the gateway is ready", async || http::get(&self.address, "/readyz", &[]).await.status == 200).await;
+        let end = Instant::now() + DEADLINE;
+        loop {
+            let answer = http::get(&self.address, "/readyz", &[]).await;
+            if answer.status == 200 {
+                return;
+            }
+            assert!(Instant::now() < end, "not ready: {}", String::from_utf8_lossy(&answer.body));
+            tokio::time::sleep(POLL).await;
+        }
     }
 
     pub fn stop(&self) {
@@ -94,6 +105,13 @@ pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let end = Instant::now() + DEADLINE;
     while !holds().await {
         assert!(Instant::now() < end, "{what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(POLL).await;
     }
+}
+
+/// A test that fails shows what its gateways logged: threads inherit where a test's output goes.
+fn log_to_the_test() {
+    let filter = EnvFilter::new("info,kafka=debug,gateway=debug");
+    // Whichever test comes first sets it for all.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_test_writer().try_init();
 }

@@ -10,7 +10,10 @@ use producers::{
     simulator::{Simulator, SimulatorSettings},
 };
 use rand::{SeedableRng, rngs::StdRng};
-use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::{
+    consumer::{BaseConsumer, Consumer},
+    producer::{FutureProducer, FutureRecord},
+};
 use serde_json::json;
 use tokio::{net::TcpListener, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -50,6 +53,43 @@ async fn a_record_that_cant_be_read_is_skipped_and_counted() {
     assert!((counted - 2.0).abs() < f64::EPSILON, "{counted}");
     let wrong = gateway.metric("toteboard_gateway_digest_mismatches_total{region=\"uk\"}");
     assert!(wrong.abs() < f64::EPSILON, "what was skipped was on no board");
+}
+
+/// Another gateway of the same name, say, holds partitions in the group of this one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_reads_every_partition_whatever_its_group_gives_it() {
+    let stage = Stage::set().await;
+    let mut author = Author::start(&stage.kafka(), REGION).await;
+    let mut random = StdRng::seed_from_u64(2);
+    let group = [("group.id", "gateway-uk-one"), ("partition.assignment.strategy", "cooperative-sticky")];
+    let stranger: BaseConsumer = stage.kafka().client(Role::Consumer, &group).create().unwrap();
+    stranger.subscribe(&[topic_of(REGION)]).unwrap();
+    let held = || {
+        while stranger.poll(Duration::ZERO).is_some() {}
+        stranger.assignment().unwrap().count()
+    };
+    until("a stranger has both partitions", async || held() == 2).await;
+
+    let gateway = stage.gateway("one", &[]).await;
+    let mut client = Client::connect(&gateway.address, &json!({ "token": TOKEN, "regions": ["uk"] })).await.unwrap();
+    let mut live = Live::default();
+    // Steps go on while a partition moves from the stranger to the gateway.
+    until("the gateway is given a partition", async || {
+        author.step(draw_changes(&mut random, 8)).await;
+        held() == 1
+    })
+    .await;
+    drop(stranger);
+    author.step(draw_changes(&mut random, 8)).await;
+    let newest = author.history.newest(&Filter::default());
+    while live.boards.get(&REGION).is_none_or(|board| *board.events() != newest) {
+        let said = timeout(DEADLINE, client.next()).await.unwrap().unwrap();
+        if let Said::Event { name, payload } = said {
+            live.take(&name, &payload);
+        }
+    }
+    let wrong = gateway.metric("toteboard_gateway_digest_mismatches_total{region=\"uk\"}");
+    assert!(wrong.abs() < f64::EPSILON, "a record was missed");
 }
 
 /// Somebody else writes into the middle of a step: what readers have then is not what the leader
