@@ -21,6 +21,8 @@ use tracing::debug;
 
 use crate::link::Link;
 
+/// When a client may come back that asked too much.
+pub(crate) const RETRY_AFTER_MS: u64 = 5_000;
 /// How long a client that is sent away may take to accept its `bye`.
 const BYE_WITHIN: Duration = Duration::from_secs(5);
 /// How often the gateway checks whether it has.
@@ -97,15 +99,29 @@ impl Client {
         self.socket.id
     }
 
-    /// Sends one event by the socket's queue. Returns its number.
+    /// Sends one event by the socket's queue. Returns its number, or 0 if there is nothing to wait for.
     pub(crate) fn tell<T: Serialize + ?Sized>(&self, event: &str, data: &T) -> u64 {
+        if self.link.is_ending() {
+            return 0;
+        }
+        self.emit(event, data).unwrap_or_default()
+    }
+
+    fn emit<T: Serialize + ?Sized>(&self, event: &str, data: &T) -> Option<u64> {
         let number = self.link.say();
         if let Err(error) = self.socket.emit(event, data) {
             // Not sent, so nothing is to be waited for.
             self.link.took(1);
             debug!(socket = %self.socket.id, %error, event, "a client was not reached");
+            return None;
         }
-        number
+        Some(number)
+    }
+
+    /// Tells why it is sent away. It is sent nothing more. Returns whether its queue had a place for that.
+    pub(crate) fn say_bye(&self, bye: &Bye) -> bool {
+        self.link.begin_ending();
+        self.emit("bye", bye).is_some()
     }
 
     /// Sends it away: says why, and cuts the connection once that has left.
@@ -114,22 +130,33 @@ impl Client {
         tokio::spawn(async move {
             let end = Instant::now() + BYE_WITHIN;
             // A client that sends a lot before it reads has filled its queue with answers.
-            while Instant::now() < end && client.socket.connected() {
-                let number = client.link.say();
-                match client.socket.emit("bye", &bye) {
-                    Ok(()) => return client.cut_after(number).await,
-                    Err(_) => client.link.took(1),
-                }
+            while !client.say_bye(&bye) && client.socket.connected() && Instant::now() < end {
                 tokio::time::sleep(BYE_CHECK).await;
             }
-            client.link.cut();
+            client.cut_when_sent().await;
         });
     }
 
-    /// Cuts the connection as soon as the network has accepted this event, or if it takes too long.
-    pub(crate) async fn cut_after(&self, number: u64) {
+    /// Sends it away because it asks more than it takes answers. What it asked is not carried out.
+    pub(crate) fn asks_too_much(self: &Arc<Self>) {
+        {
+            let mut orders = self.orders.lock().expect("nobody panics while holding it");
+            orders.queue.retain(|order| matches!(order, Order::End));
+            if std::mem::replace(&mut orders.closed, true) {
+                return;
+            }
+        }
+        self.end(Bye {
+            code: "too_many_requests",
+            message: "more requests at once than are answered",
+            retry_after_ms: Some(RETRY_AFTER_MS),
+        });
+    }
+
+    /// Cuts the connection as soon as the network has accepted all that was sent, or if that takes too long.
+    pub(crate) async fn cut_when_sent(&self) {
         let end = Instant::now() + BYE_WITHIN;
-        while !self.link.has_taken(number) && !self.link.is_cut() && Instant::now() < end {
+        while !self.link.has_taken_all() && !self.link.is_cut() && Instant::now() < end {
             tokio::time::sleep(BYE_CHECK).await;
         }
         self.link.cut();

@@ -39,6 +39,8 @@ pub(crate) struct Link {
     waiting: AtomicU8,
     callers: Callers,
     sid: OnceLock<Sid>,
+    /// Its client is being sent away, and is sent nothing after the reason why.
+    ending: AtomicBool,
     cut: AtomicBool,
     was_cut: Notify,
     /// The websocket that carries all events from now on. A session that began by long polling has none
@@ -57,6 +59,7 @@ impl Link {
             waiting: AtomicU8::new(0),
             callers,
             sid: OnceLock::new(),
+            ending: AtomicBool::new(false),
             cut: AtomicBool::new(false),
             was_cut: Notify::new(),
             carrier: OnceLock::new(),
@@ -79,7 +82,7 @@ impl Link {
     /// was sent before. Returns its number.
     pub(crate) fn pass(&self, frame: &Bytes) -> Option<u64> {
         let carrier = self.carrier.get()?;
-        if !self.has_taken(self.said.load(Ordering::Acquire)) {
+        if !self.has_taken_all() || self.is_ending() {
             return None;
         }
         let mut number = None;
@@ -97,6 +100,10 @@ impl Link {
     /// Whether the network has accepted the event of this number.
     pub(crate) fn has_taken(&self, number: u64) -> bool {
         self.taken.load(Ordering::Acquire) >= number
+    }
+
+    pub(crate) fn has_taken_all(&self) -> bool {
+        self.has_taken(self.said.load(Ordering::Acquire))
     }
 
     /// Has the region called as soon as the network accepts something.
@@ -145,6 +152,15 @@ impl Link {
         if self.carrier.get().is_none() {
             let _ = self.carrier.set(Arc::downgrade(websocket));
         }
+    }
+
+    /// From now on, nothing but a farewell is sent.
+    pub(crate) fn begin_ending(&self) {
+        self.ending.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Acquire)
     }
 
     /// Ends the session, even one whose client accepts nothing any more.

@@ -34,8 +34,9 @@ use crate::{
     transport::{self, Transport},
 };
 
-/// What waits in a socket's own queue: a frame and a feed of each region, a few answers, a ping.
-const SOCKET_QUEUE: usize = 32;
+/// What waits in a socket's own queue: a frame and a feed of each region, answers, a ping. When it is full, the
+/// next ping ends the session, so there is room for more answers than may be asked for. It takes memory as it fills.
+const SOCKET_QUEUE: usize = 128;
 /// What may be queued for a client fits into one poll: what the engine keeps back for the next poll is lost if that
 /// client upgrades to a websocket instead.
 const MAX_QUEUED: u64 = 64 << 20;

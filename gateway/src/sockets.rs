@@ -30,7 +30,7 @@ use tracing::{debug, info, warn};
 
 use crate::{
     browsers::Browsers,
-    client::{Bye, Client, Order, Wants},
+    client::{Bye, Client, Order, RETRY_AFTER_MS, Wants},
     filters::{Filters, TooManyFilters},
     listener::Peer,
     metrics::Metrics,
@@ -43,8 +43,6 @@ use crate::{
 const COME_BACK_WITHIN_MS: u64 = 5_000;
 /// What a client may ask before it is answered.
 const MAX_ORDERS: usize = 64;
-/// When a client may come back that asked too much.
-const RETRY_AFTER_MS: u64 = 5_000;
 /// How many clients are compared with the store in one question.
 const LOOKED_UP_AT_ONCE: usize = 500;
 /// How often expired sessions are forgotten.
@@ -169,22 +167,21 @@ impl Hub {
         }
         info!(clients = clients.len(), "sending clients away");
         clients.shuffle(&mut rand::rng());
-        let said = clients.iter().map(|client| {
+        for client in &clients {
             let retry_after_ms = Some(rand::rng().random_range(0..COME_BACK_WITHIN_MS));
-            client.tell("bye", &Bye { code: "stopping", message: "this gateway stops", retry_after_ms })
-        });
-        let said: Vec<u64> = said.collect();
+            client.say_bye(&Bye { code: "stopping", message: "this gateway stops", retry_after_ms });
+        }
         let pause = over / clients.len() as u32;
         let mut late = Vec::new();
-        for (client, bye) in clients.into_iter().zip(said) {
+        for client in clients {
             // Ending the transport, not the socket, makes the official clients connect again.
-            match client.link.has_taken(bye) {
+            match client.link.has_taken_all() {
                 true => client.link.cut(),
-                false => late.push((client, bye)),
+                false => late.push(client),
             }
             tokio::time::sleep(pause).await;
         }
-        futures::future::join_all(late.iter().map(|(client, bye)| client.cut_after(*bye))).await;
+        futures::future::join_all(late.iter().map(|client| client.cut_when_sent())).await;
     }
 
     /// Makes these the client's regions, and tells it.
@@ -383,9 +380,12 @@ fn resync(socket: SocketRef, State(hub): State<Arc<Hub>>, TryData(data): TryData
     ready(())
 }
 
-fn unknown_event(Event(name): Event, ack: AckSender) -> Ready<()> {
-    let name: String = name.chars().take(64).collect();
-    answer(ack, Err(Failure { code: "unknown_event", message: format!("there is no event {name:?}") }));
+#[expect(clippy::needless_pass_by_value, reason = "handlers are given what they ask for by value")]
+fn unknown_event(socket: SocketRef, Event(name): Event, ack: AckSender) -> Ready<()> {
+    if let Some(client) = socket.extensions.get::<Arc<Client>>() {
+        let name: String = name.chars().take(64).collect();
+        answer(&client, ack, Err(Failure { code: "unknown_event", message: format!("there is no event {name:?}") }));
+    }
     ready(())
 }
 
@@ -395,11 +395,12 @@ fn tell_regions(client: &Client, wants: &Wants) {
     client.tell("subscriptions", &Subscriptions::new(revision, &wants.regions));
 }
 
-/// Answers, if the client wants to know.
-fn answer(ack: AckSender, done: Result<Value, Failure>) {
+/// Answers, if the client wants to know. One that takes no answers and asks on is sent away.
+fn answer(client: &Arc<Client>, ack: AckSender, done: Result<Value, Failure>) {
     let answer = done.unwrap_or_else(|failure| json!({ "error": failure }));
     if let Err(error) = ack.send(&answer) {
-        debug!(%error, "an answer did not reach its client");
+        debug!(socket = %client.sid(), %error, "an answer does not reach its client");
+        client.asks_too_much();
     }
 }
 
@@ -433,11 +434,8 @@ impl Hub {
                 return;
             }
             if orders.queue.len() >= MAX_ORDERS && !recheck && !matches!(order, Order::End) {
-                orders.closed = true;
-                orders.queue.clear();
                 drop(orders);
-                let message = "too many requests at once";
-                return client.end(Bye { code: "too_many_requests", message, retry_after_ms: Some(RETRY_AFTER_MS) });
+                return client.asks_too_much();
             }
             orders.queue.push_back(order);
             if std::mem::replace(&mut orders.at_work, true) {
@@ -494,7 +492,7 @@ impl Hub {
                 },
                 Order::Subscribe { data, ack } => {
                     let done = self.subscribes(&client, &mut wants, &data).await;
-                    answer(ack, done);
+                    answer(&client, ack, done);
                 }
                 Order::Filter { data, ack } => self.filters(&client, &mut wants, &data, ack).await,
                 Order::Resync { data, ack } => self.resyncs(&client, &wants, &data, ack).await,
@@ -652,13 +650,13 @@ impl Hub {
         });
         wants.filter = match filter {
             Ok(filter) => filter,
-            Err(failure) => return answer(ack, Err(failure)),
+            Err(failure) => return answer(client, ack, Err(failure)),
         };
         for region in &wants.regions {
             self.region(*region).leave(client.sid()).await;
         }
         // First the answer, then what the new filter lets through.
-        answer(ack, Ok(json!({ "ok": true })));
+        answer(client, ack, Ok(json!({ "ok": true })));
         for region in &wants.regions {
             self.join(client, wants, *region, None).await;
         }
@@ -669,16 +667,16 @@ impl Hub {
             Ok(region) => region,
             Err(error) => {
                 let message = format!("region: {error}");
-                return answer(ack, Err(Failure { code: "invalid_regions", message }));
+                return answer(client, ack, Err(Failure { code: "invalid_regions", message }));
             }
         };
         if !wants.regions.contains(&region) {
             let message = format!("{region} is not subscribed");
-            return answer(ack, Err(Failure { code: "not_subscribed", message }));
+            return answer(client, ack, Err(Failure { code: "not_subscribed", message }));
         }
         // A cursor that is none is answered with a snapshot.
         let from = data["cursor"].as_str().and_then(|cursor| cursor.parse().ok());
-        answer(ack, Ok(json!({ "ok": true })));
+        answer(client, ack, Ok(json!({ "ok": true })));
         self.region(region).ask(Request::Resync { sid: client.sid(), from }).await;
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use odds::{EventId, Filter, Live, News, Region};
 use rand::{SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
-use tokio::time::{Duration, Instant};
+use tokio::time::Instant;
 
 use crate::{
     author::{Author, draw_changes},
@@ -143,11 +143,14 @@ async fn a_client_that_polls_is_told_why_it_is_sent_away() {
         assert_eq!(poller.poll().await, 200);
     }
     let requests = vec![r#"42["resync",{"region":"uk"}]"#; 400].join("\u{1e}");
-    assert_eq!(poller.post(&requests).await.status, 200);
     let end = Instant::now() + DEADLINE;
-    while poller.poll().await == 200 {
+    // Again and again: on a quick machine, some are carried out as fast as they come.
+    loop {
+        poller.post(&requests).await;
+        if poller.poll().await != 200 {
+            break;
+        }
         assert!(Instant::now() < end, "it is not cut off");
-        tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert!(matches!(&poller.byes[..], [bye] if bye.contains("too_many_requests")), "{:?}", poller.byes);
 }

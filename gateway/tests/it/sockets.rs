@@ -45,6 +45,16 @@ impl Scene {
     }
 }
 
+impl Scene {
+    /// One for whom the kernel holds little while it doesn't read.
+    async fn join_stalling(&self, auth: Value) -> Guest {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4_096).unwrap();
+        let stream = socket.connect(self.gateway.address.parse().unwrap()).await.unwrap();
+        Guest { client: Client::connect_over(stream, "gateway", &auth).await.unwrap(), live: Live::default() }
+    }
+}
+
 fn told_at(feed: &Value) -> Timestamp {
     serde_json::from_value(feed["at"].clone()).unwrap()
 }
@@ -299,11 +309,7 @@ async fn that_a_sport_is_fresh_again_is_told_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stalled_client_gets_one_frame_for_all_it_missed() {
     let mut scene = Scene::set(&[]).await;
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.set_recv_buffer_size(4_096).unwrap();
-    let stream = socket.connect(scene.gateway.address.parse().unwrap()).await.unwrap();
-    let client = Client::connect_over(stream, "gateway", &uk()).await.unwrap();
-    let mut stalled = Guest { client, live: Live::default() };
+    let mut stalled = scene.join_stalling(uk()).await;
     let mut quick = scene.join(uk()).await;
     stalled.comes_to_show(&scene, &Filter::default()).await;
 
@@ -324,10 +330,10 @@ async fn a_stalled_client_gets_one_frame_for_all_it_missed() {
 
 /// The connection is full of what it asked when it is cut, and the reason arrives all the same.
 #[tokio::test(flavor = "multi_thread")]
-async fn who_asks_too_much_at_once_is_told_so_and_cut_off() {
+async fn who_asks_and_takes_no_answers_is_told_so_and_cut_off() {
     let scene = Scene::set(&[]).await;
     for round in 0..10 {
-        let mut guest = scene.join(uk()).await;
+        let mut guest = scene.join_stalling(uk()).await;
         for _ in 0..5_000 {
             if guest.client.ask("resync", &uk()).await.is_err() {
                 break;
