@@ -84,8 +84,8 @@ pub struct RegionLog {
     lot: std::vec::IntoIter<Result<Arrival, ReadError>>,
     shared: Arc<Shared>,
     generation: watch::Sender<u64>,
-    /// Reads what no member has, and asks where partitions end.
-    outsider: Arc<Closing<Context>>,
+    /// Asks where partitions end.
+    probe: Arc<Closing<Context>>,
     loaded: bool,
     unreadable: u64,
     _consumers: JoinSet<()>,
@@ -118,8 +118,8 @@ impl RegionLog {
     pub async fn start(settings: &KafkaSettings, region: Region, reading: &Reading) -> Result<Self, ReadError> {
         let topic = topic_of(region);
         let failed = |error| ReadError::Kafka { topic, error };
-        let outsider = Arc::new(consumer(settings, None, Context::default()).map_err(failed)?);
-        let reader = reader_of(&outsider, topic).await?;
+        let probe = Arc::new(consumer(settings, None, Context::default()).map_err(failed)?);
+        let reader = reader_of(&probe, topic).await?;
         let partitions = reader.partition_count();
         let shared = Arc::new(Shared {
             positions: (0..partitions).map(|_| AtomicI64::new(0)).collect(),
@@ -130,27 +130,18 @@ impl RegionLog {
         let (generation, _) = watch::channel(0);
         let stop = CancellationToken::new();
         let mut consumers = JoinSet::new();
-        let mut spawn = |consumer, member| {
-            let task = Task {
-                topic,
-                consumer,
-                member,
-                shared: shared.clone(),
-                held: shared.held.subscribe(),
-                generation: generation.subscribe(),
-                arrivals: send.clone(),
-            };
-            consumers.spawn(task.run(stop.clone()));
+        let mut spawn = |consumer| {
+            let task = Task { topic, consumer, shared: shared.clone(), arrivals: send.clone() };
+            consumers.spawn(task.run(shared.held.subscribe(), generation.subscribe(), stop.clone()));
         };
-        outsider.assign(&shared.assignment(topic, shared.not_held())).map_err(failed)?;
-        spawn(outsider.clone(), None);
+        spawn(Reads::outside(settings, topic, &shared).map_err(failed)?);
         if let Reading::Group { group, instance, consumers } = reading {
             for n in 0..*consumers {
                 let member = Member { group: group.clone(), instance: instance.clone() };
                 let context = Context { shared: Some(shared.clone()) };
                 let consumer = consumer(settings, Some((&member, n)), context).map_err(failed)?;
                 consumer.subscribe(&[topic]).map_err(failed)?;
-                spawn(Arc::new(consumer), Some(member));
+                spawn(Reads::Member(consumer, member));
             }
         }
         Ok(Self {
@@ -160,7 +151,7 @@ impl RegionLog {
             lot: Lot::new().into_iter(),
             shared,
             generation,
-            outsider,
+            probe,
             loaded: false,
             unreadable: 0,
             _consumers: consumers,
@@ -248,13 +239,13 @@ impl RegionLog {
 
     /// Tells how far reading is behind, without keeping it from reading.
     pub fn lag_gauge(&self) -> LagGauge {
-        LagGauge { topic: topic_of(self.region), consumer: self.outsider.clone(), shared: self.shared.clone() }
+        LagGauge { topic: topic_of(self.region), consumer: self.probe.clone(), shared: self.shared.clone() }
     }
 
     /// Drops the board and reads the topic from its beginning.
     pub async fn restart(&mut self) -> Result<(), ReadError> {
         info!(topic = topic_of(self.region), "reading the topic anew");
-        self.reader = reader_of(&self.outsider, topic_of(self.region)).await?;
+        self.reader = reader_of(&self.probe, topic_of(self.region)).await?;
         self.loaded = false;
         for position in &self.shared.positions {
             position.store(0, Ordering::Relaxed);
@@ -423,13 +414,45 @@ struct Member {
 /// One consumer: passes on what it gets.
 struct Task {
     topic: &'static str,
-    consumer: Arc<Closing<Context>>,
-    /// Nothing: it reads what no member has.
-    member: Option<Member>,
+    consumer: Reads,
     shared: Arc<Shared>,
-    held: watch::Receiver<u64>,
-    generation: watch::Receiver<u64>,
     arrivals: mpsc::Sender<Lot>,
+}
+
+/// Which partitions a consumer reads.
+enum Reads {
+    /// Those that the group gives it.
+    Member(Closing<Context>, Member),
+    /// Those that no member has. There is no consumer while members have all.
+    Outside(KafkaSettings, Option<Closing<Context>>),
+}
+
+impl Reads {
+    /// Of what no member has now, from where the reader is. Every time by a new consumer: librdkafka aborts the
+    /// process when a partition is taken from a consumer that is still about to stop reading it.
+    fn outside(settings: &KafkaSettings, topic: &str, shared: &Shared) -> Result<Self, KafkaError> {
+        let partitions = shared.not_held();
+        if partitions.is_empty() {
+            return Ok(Self::Outside(settings.clone(), None));
+        }
+        let consumer = consumer(settings, None, Context::default())?;
+        consumer.assign(&shared.assignment(topic, partitions))?;
+        Ok(Self::Outside(settings.clone(), Some(consumer)))
+    }
+
+    fn consumer(&self) -> Option<&Closing<Context>> {
+        match self {
+            Self::Member(consumer, _) => Some(consumer),
+            Self::Outside(_, consumer) => consumer.as_ref(),
+        }
+    }
+
+    fn member(&self) -> Option<&Member> {
+        match self {
+            Self::Member(_, member) => Some(member),
+            Self::Outside(..) => None,
+        }
+    }
 }
 
 impl Member {
@@ -439,36 +462,47 @@ impl Member {
 }
 
 impl Task {
-    async fn run(mut self, stop: CancellationToken) {
-        let mut generation = *self.generation.borrow_and_update();
+    async fn run(
+        mut self,
+        mut held: watch::Receiver<u64>,
+        mut generations: watch::Receiver<u64>,
+        stop: CancellationToken,
+    ) {
+        let mut generation = *generations.borrow_and_update();
+        let is_member = self.consumer.member().is_some();
         let mut commits = tokio::time::interval(Duration::from_secs(1));
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
-                changed = self.generation.changed() => {
+                changed = generations.changed() => {
                     if changed.is_err() {
                         break;
                     }
-                    generation = *self.generation.borrow_and_update();
+                    generation = *generations.borrow_and_update();
                     self.start_over();
                 }
-                Ok(()) = self.held.changed(), if self.member.is_none() => self.start_over(),
-                _ = commits.tick(), if self.member.is_some() => self.store_offsets(),
-                message = self.consumer.recv() => {
-                    let mut lot: Lot = self.arrival(generation, message).into_iter().collect();
-                    let mut more = self.consumer.stream();
-                    while lot.len() < LOT
-                        && let Some(Some(message)) = more.next().now_or_never()
-                    {
-                        lot.extend(self.arrival(generation, message));
-                    }
-                    drop(more);
+                Ok(()) = held.changed(), if !is_member => self.start_over(),
+                _ = commits.tick(), if is_member => self.store_offsets(),
+                lot = self.next(generation) => {
                     if !lot.is_empty() && self.arrivals.send(lot).await.is_err() {
                         break;
                     }
                 }
             }
         }
+    }
+
+    /// What is there to be read, as soon as there is something.
+    async fn next(&self, generation: u64) -> Lot {
+        let Some(consumer) = self.consumer.consumer() else { return std::future::pending().await };
+        let mut lot: Lot = self.arrival(generation, consumer.recv().await).into_iter().collect();
+        let mut more = consumer.stream();
+        while lot.len() < LOT
+            && let Some(Some(message)) = more.next().now_or_never()
+        {
+            lot.extend(self.arrival(generation, message));
+        }
+        lot
     }
 
     fn arrival(
@@ -489,13 +523,13 @@ impl Task {
 
     /// Most errors pass, and librdkafka goes on by itself.
     fn serious(&self, error: &KafkaError) -> Option<ReadError> {
-        match (error.rdkafka_error_code(), &self.member) {
+        match (error.rdkafka_error_code(), self.consumer.member()) {
             (Some(RDKafkaErrorCode::FencedInstanceId), Some(member)) => Some(member.fenced()),
             (Some(RDKafkaErrorCode::Fatal), Some(member))
                 if self
                     .consumer
-                    .client()
-                    .fatal_error()
+                    .consumer()
+                    .and_then(|consumer| consumer.client().fatal_error())
                     .is_some_and(|(code, _)| code == RDKafkaErrorCode::FencedInstanceId) =>
             {
                 Some(member.fenced())
@@ -511,13 +545,15 @@ impl Task {
     }
 
     /// Reads its partitions from where the reader now is.
-    fn start_over(&self) {
-        let done = match &self.member {
-            None => self.consumer.assign(&self.shared.assignment(self.topic, self.shared.not_held())),
-            Some(_) => self.consumer.assignment().and_then(|assigned| {
+    fn start_over(&mut self) {
+        let done = match &self.consumer {
+            Reads::Outside(settings, _) => {
+                Reads::outside(settings, self.topic, &self.shared).map(|outside| self.consumer = outside)
+            }
+            Reads::Member(consumer, _) => consumer.assignment().and_then(|assigned| {
                 let partitions = assigned.elements().iter().map(|it| it.partition() as usize).collect::<Vec<_>>();
-                self.consumer.incremental_unassign(&assigned)?;
-                self.consumer.incremental_assign(&self.shared.assignment(self.topic, partitions))
+                consumer.incremental_unassign(&assigned)?;
+                consumer.incremental_assign(&self.shared.assignment(self.topic, partitions))
             }),
         };
         if let Err(error) = done {
@@ -527,11 +563,12 @@ impl Task {
 
     /// For tools that show lag.
     fn store_offsets(&self) {
-        let Ok(assigned) = self.consumer.assignment() else { return };
+        let Some(consumer) = self.consumer.consumer() else { return };
+        let Ok(assigned) = consumer.assignment() else { return };
         for partition in assigned.elements().iter().map(TopicPartitionListElem::partition) {
             let applied = self.shared.applied[partition as usize].load(Ordering::Relaxed);
             if applied > 0
-                && let Err(error) = self.consumer.store_offset(self.topic, partition, applied - 1)
+                && let Err(error) = consumer.store_offset(self.topic, partition, applied - 1)
             {
                 debug!(topic = self.topic, partition, %error, "an offset can't be stored");
             }
