@@ -1,29 +1,39 @@
-// Mirrors the boards of some regions and says a line whenever one changes. With --seconds it ends after
-// so many, and prints the boards as JSON.
+// Mirrors the boards of some regions and prints a line whenever one changes. With --every N it prints each board
+// every N seconds instead, as one line of JSON in the format of GET /api/odds/{region}.
 //
-//   node mirror.mjs [--url http://127.0.0.1:8080] [--token tb_…] [--regions uk,eu] [--transport polling] [--seconds 5]
+//   npm install
+//   node mirror.mjs [--url http://127.0.0.1:8080] [--token tb_…] [--regions uk,eu] [--transport polling] [--every 5]
 
 import { parseArgs } from "node:util";
 import { io } from "socket.io-client";
+
+/** Refusals that are worth another attempt. */
+const TEMPORARY = ["stopping", "too_many_connections", "too_many_filters", "too_many_attempts", "store_unavailable"];
 
 const { values: settings } = parseArgs({
   options: {
     url: { type: "string", default: "http://127.0.0.1:8080" },
     token: { type: "string" },
     regions: { type: "string" },
-    transport: { type: "string", default: "websocket" },
-    seconds: { type: "string" },
+    transport: { type: "string" },
+    every: { type: "string" },
   },
 });
 
-/** Region by region: where it is, and its events by id, each with its quotes by bookmaker and market. */
+/**
+ * The board of each region: its cursor and its events by id, each with its quotes by bookmaker and market. `incoming`
+ * collects the parts of a snapshot; `asked` counts the feeds since a resync was requested, until it is answered.
+ */
 const boards = new Map();
+let wait = 1_000;
 
 const socket = io(settings.url, {
-  transports: [settings.transport],
+  // By default the library starts with polling and upgrades to websocket.
+  ...(settings.transport && { transports: [settings.transport] }),
   // A function, so that a reconnect sends today's cursors.
   auth: (send) => {
-    const resume = Object.fromEntries([...boards].filter(([, board]) => board.cursor).map(([region, board]) => [region, board.cursor]));
+    const known = [...boards].filter(([, board]) => board.cursor);
+    const resume = Object.fromEntries(known.map(([region, board]) => [region, board.cursor]));
     send({ v: 1, token: settings.token, regions: settings.regions?.split(","), resume });
   },
 });
@@ -44,58 +54,95 @@ function apply(board, changes) {
   }
 }
 
+function outOfStep(region, board) {
+  board.incoming = null;
+  // What doesn't fit while an answer is awaited was sent before it.
+  if (board.asked === null) resync(region, board);
+}
+
+function resync(region, board) {
+  board.asked = 0;
+  socket.emit("resync", { region, cursor: board.cursor }, () => {});
+}
+
 socket.on("subscriptions", ({ regions }) => {
   for (const region of boards.keys()) if (!regions.includes(region)) boards.delete(region);
+  for (const region of regions) {
+    if (!boards.has(region)) boards.set(region, { cursor: null, events: new Map(), incoming: null, asked: null });
+  }
 });
 
 socket.on("snapshot", ({ region, cursor, events, part = 1, parts = 1 }) => {
-  if (part === 1) boards.set(region, { cursor: null, events: new Map() });
   const board = boards.get(region);
-  apply(board, events);
-  if (part === parts) board.cursor = cursor;
-  show(region);
+  if (!board) return;
+  if (part === 1) Object.assign(board, { incoming: { cursor, part: 0, events: new Map() }, asked: null });
+  const { incoming } = board;
+  if (incoming?.cursor !== cursor || part !== incoming.part + 1) return outOfStep(region, board);
+  apply(incoming, events);
+  incoming.part = part;
+  // The old board stays until the new one is complete.
+  if (part < parts) return;
+  show(region, Object.assign(board, { cursor, events: incoming.events, incoming: null }));
 });
 
 socket.on("odds", ({ region, prev, cursor, events }) => {
   const board = boards.get(region);
-  if (board?.cursor !== prev) {
-    if (board?.asked) return;
-    if (board) board.asked = true;
-    socket.emit("resync", { region, cursor: board?.cursor ?? undefined }, () => {});
-    return;
-  }
-  board.asked = false;
+  if (!board) return;
+  if (board.cursor !== prev) return outOfStep(region, board);
   apply(board, events);
-  board.cursor = cursor;
-  show(region);
+  show(region, Object.assign(board, { cursor, asked: null }));
 });
 
 socket.on("feed", ({ region, state, reason, source }) => {
   console.error(`${region}: ${state}${reason ? ` (${reason})` : ""}, from ${source}`);
+  const board = boards.get(region);
+  // Over long polling, a request or its answer can be lost.
+  if (board && board.asked !== null && ++board.asked === 3) resync(region, board);
+});
+
+socket.on("connect", () => {
+  wait = 1_000;
+  // Nothing that the previous connection left unfinished will be continued.
+  for (const board of boards.values()) Object.assign(board, { incoming: null, asked: null });
+});
+
+socket.on("disconnect", (reason) => {
+  console.error(`disconnected: ${reason}`);
+  // In all other cases the library reconnects by itself, or we left on purpose.
+  if (reason === "io server disconnect") connectIn(wait);
 });
 
 socket.on("bye", ({ code, message, retry_after_ms }) => {
-  console.error(`sent away: ${code}: ${message}`);
-  if (retry_after_ms === undefined) process.exitCode = 1;
+  console.error(`bye: ${code}: ${message}`);
+  if (retry_after_ms === undefined) process.exit(1);
+  socket.disconnect();
+  connectIn(retry_after_ms);
 });
 
-socket.on("connect_error", (error) => {
-  console.error(`not connected: ${error.message}`);
-  // Turned away: it would be again. Not reached: the client tries again by itself.
-  if (!socket.active) process.exit(1);
+socket.on("connect_error", ({ message }) => {
+  console.error(`not connected: ${message}`);
+  // The library tries again by itself if the gateway can't be reached, but not if the gateway refused.
+  if (socket.active) return;
+  if (!TEMPORARY.includes(message.split(":")[0])) process.exit(1);
+  connectIn(wait);
+  wait = Math.min(2 * wait, 30_000);
 });
 
-function show(region) {
-  if (settings.seconds) return;
-  const board = boards.get(region);
-  const quotes = [...board.events.values()].reduce((sum, event) => sum + event.quotes.size, 0);
-  console.log(`${region} ${board.cursor}: ${board.events.size} events, ${quotes} quotes`);
+function connectIn(milliseconds) {
+  setTimeout(() => socket.connect(), milliseconds);
 }
 
-if (settings.seconds) {
-  setTimeout(() => {
-    const plain = ([id, event]) => [id, { ...event, quotes: [...event.quotes.values()] }];
-    const events = ([region, board]) => [region, Object.fromEntries([...board.events].map(plain))];
-    process.stdout.write(`${JSON.stringify(Object.fromEntries([...boards].map(events)))}\n`, () => process.exit(0));
-  }, Number(settings.seconds) * 1000);
+function show(region, { cursor, events }) {
+  if (settings.every) return;
+  const quotes = [...events.values()].reduce((sum, event) => sum + event.quotes.size, 0);
+  console.log(`${region} ${cursor}: ${events.size} events, ${quotes} quotes`);
+}
+
+if (settings.every) {
+  setInterval(() => {
+    const plain = ([id, event]) => ({ ...event, id, quotes: [...event.quotes.values()] });
+    for (const [region, { cursor, events }] of boards) {
+      if (cursor) console.log(JSON.stringify({ region, cursor, events: [...events].map(plain) }));
+    }
+  }, Number(settings.every) * 1_000);
 }

@@ -1,47 +1,63 @@
-"""Mirrors the boards of some regions and says a line whenever one changes.
+"""Mirrors the boards of some regions and prints a line whenever one changes.
 
-With --seconds it ends after so many, and prints the boards as JSON.
+With --every N it prints each board every N seconds instead, as one line of JSON in the format of
+GET /api/odds/{region}.
 
-    python mirror.py [--url http://127.0.0.1:8080] [--token tb_...] [--regions uk,eu] [--seconds 5]
+    pip install -r requirements.txt
+    python mirror.py [--url http://127.0.0.1:8080] [--token tb_...] [--regions uk,eu] [--transport polling] [--every 5]
 """
 
 import argparse
 import asyncio
+import contextlib
 import json
 import sys
 
 import socketio
 
+# Refusals that are worth another attempt.
+TEMPORARY = ("stopping", "too_many_connections", "too_many_filters", "too_many_attempts", "store_unavailable")
+
 parser = argparse.ArgumentParser()
 parser.add_argument("--url", default="http://127.0.0.1:8080")
 parser.add_argument("--token")
 parser.add_argument("--regions")
-parser.add_argument("--transport", default="websocket")
-parser.add_argument("--seconds", type=float)
+parser.add_argument("--transport", help="polling or websocket; by default polling, and then an upgrade")
+parser.add_argument("--every", type=float)
 settings = parser.parse_args()
 
-boards: dict[str, dict] = {}
-client = socketio.AsyncClient()
+
+class Board:
+    """The board of a region: its cursor and its events by id, each with its quotes by bookmaker and market."""
+
+    def __init__(self):
+        self.cursor, self.events = None, {}
+        self.reset()
+
+    def reset(self):
+        # The parts of a snapshot, and the number of feeds since a resync was requested, until it is answered.
+        self.incoming, self.asked = None, None
+
+
+boards: dict[str, Board] = {}
+client = None
+pause = 1
 
 
 def auth():
     """Called at every connect, so that a reconnect sends today's cursors."""
-    resume = {region: board["cursor"] for region, board in boards.items() if board["cursor"]}
-    said = {"v": 1, "resume": resume}
-    if settings.token:
-        said["token"] = settings.token
-    if settings.regions:
-        said["regions"] = settings.regions.split(",")
-    return said
+    resume = {region: board.cursor for region, board in boards.items() if board.cursor}
+    regions = settings.regions.split(",") if settings.regions else None
+    return {"v": 1, "token": settings.token, "regions": regions, "resume": resume}
 
 
-def apply(board, changes):
+def apply(events, changes):
     for change in changes:
         if change.get("removed"):
-            board["events"].pop(change["id"], None)
+            events.pop(change["id"], None)
             continue
-        event = board["events"].setdefault(change["id"], {"quotes": {}})
-        event.update({key: value for key, value in change.items() if key not in ("id", "quotes")})
+        event = events.setdefault(change["id"], {"quotes": {}})
+        event.update({key: value for key, value in change.items() if key != "quotes"})
         for quote in change["quotes"]:
             key = (quote["bookmaker"], quote["market"])
             if quote["outcomes"]:
@@ -50,72 +66,121 @@ def apply(board, changes):
                 event["quotes"].pop(key, None)
 
 
-@client.on("subscriptions")
-async def subscriptions(said):
-    for region in set(boards) - set(said["regions"]):
+async def out_of_step(region, board):
+    board.incoming = None
+    # What doesn't fit while an answer is awaited was sent before it.
+    if board.asked is None:
+        await resync(region, board)
+
+
+async def resync(region, board):
+    board.asked = 0
+    await client.emit("resync", {"region": region, "cursor": board.cursor})
+
+
+async def subscriptions(payload):
+    for region in set(boards) - set(payload["regions"]):
         del boards[region]
+    for region in payload["regions"]:
+        boards.setdefault(region, Board())
 
 
-@client.on("snapshot")
-async def snapshot(said):
-    if said.get("part", 1) == 1:
-        boards[said["region"]] = {"cursor": None, "events": {}, "asked": False}
-    board = boards[said["region"]]
-    apply(board, said["events"])
-    if said.get("part", 1) == said.get("parts", 1):
-        board["cursor"] = said["cursor"]
-    show(said["region"])
-
-
-@client.on("odds")
-async def odds(said):
-    board = boards.get(said["region"])
-    if board is None or board["cursor"] != said["prev"]:
-        if board is None or not board["asked"]:
-            request = {"region": said["region"]}
-            if board is not None:
-                board["asked"] = True
-                request["cursor"] = board["cursor"]
-            await client.emit("resync", request)
+async def snapshot(payload):
+    board, part = boards.get(payload["region"]), payload.get("part", 1)
+    if board is None:
         return
-    board["asked"] = False
-    apply(board, said["events"])
-    board["cursor"] = said["cursor"]
-    show(said["region"])
+    if part == 1:
+        board.incoming, board.asked = {"cursor": payload["cursor"], "part": 0, "events": {}}, None
+    incoming = board.incoming
+    if incoming is None or incoming["cursor"] != payload["cursor"] or part != incoming["part"] + 1:
+        await out_of_step(payload["region"], board)
+        return
+    apply(incoming["events"], payload["events"])
+    incoming["part"] = part
+    # The old board stays until the new one is complete.
+    if part == payload.get("parts", 1):
+        board.cursor, board.events, board.incoming = payload["cursor"], incoming["events"], None
+        show(payload["region"], board)
 
 
-@client.on("feed")
-async def feed(said):
-    print(f"{said['region']}: {said['state']}, from {said['source']}", file=sys.stderr)
+async def odds(payload):
+    board = boards.get(payload["region"])
+    if board is None:
+        return
+    if board.cursor != payload["prev"]:
+        await out_of_step(payload["region"], board)
+        return
+    apply(board.events, payload["events"])
+    board.cursor, board.asked = payload["cursor"], None
+    show(payload["region"], board)
 
 
-@client.on("bye")
-async def bye(said):
-    print(f"sent away: {said['code']}: {said['message']}", file=sys.stderr)
+async def feed(payload):
+    print(f"{payload['region']}: {payload['state']}, from {payload['source']}", file=sys.stderr)
+    board = boards.get(payload["region"])
+    if board is not None and board.asked is not None:
+        board.asked += 1
+        # Over long polling, a request or its answer can be lost.
+        if board.asked == 3:
+            await resync(payload["region"], board)
 
 
-def show(region):
-    if settings.seconds is None:
-        board = boards[region]
-        quotes = sum(len(event["quotes"]) for event in board["events"].values())
-        print(f"{region} {board['cursor']}: {len(board['events'])} events, {quotes} quotes", flush=True)
+async def connect():
+    global pause
+    pause = 1
+    for board in boards.values():
+        board.reset()
+
+
+async def connect_error(error):
+    # A text if the gateway can't be reached, an object if it refused.
+    if isinstance(error, dict) and error["message"].split(":")[0] not in TEMPORARY:
+        sys.exit(f"not connected: {error['message']}")
+
+
+async def bye(payload):
+    global pause
+    print(f"bye: {payload['code']}: {payload['message']}", file=sys.stderr)
+    if "retry_after_ms" not in payload:
+        sys.exit(1)
+    pause = payload["retry_after_ms"] / 1000
+    await client.disconnect()
+
+
+def show(region, board):
+    if settings.every is None:
+        quotes = sum(len(event["quotes"]) for event in board.events.values())
+        print(f"{region} {board.cursor}: {len(board.events)} events, {quotes} quotes", flush=True)
+
+
+async def print_boards():
+    while settings.every is not None:
+        await asyncio.sleep(settings.every)
+        for region, board in boards.items():
+            if board.cursor:
+                plain = [{**event, "quotes": list(event["quotes"].values())} for event in board.events.values()]
+                print(json.dumps({"region": region, "cursor": board.cursor, "events": plain}), flush=True)
 
 
 async def main():
-    try:
-        await client.connect(settings.url, auth=auth, transports=[settings.transport])
-    except socketio.exceptions.ConnectionError as error:
-        sys.exit(f"not connected: {error}")
-    if settings.seconds is None:
-        await client.wait()
-        return
-    await asyncio.sleep(settings.seconds)
-    plain = {
-        region: {id: {**event, "quotes": list(event["quotes"].values())} for id, event in board["events"].items()}
-        for region, board in boards.items()
-    }
-    print(json.dumps(plain))
-    await client.disconnect()
+    global client, pause
+    printing = asyncio.create_task(print_boards())
+    while True:
+        client = socketio.AsyncClient()
+        for handler in (subscriptions, snapshot, odds, feed, connect, connect_error, bye):
+            client.on(handler.__name__, handler)
+        try:
+            # By default the library starts with polling and upgrades to websocket.
+            transports = [settings.transport] if settings.transport else None
+            await client.connect(settings.url, auth=auth, transports=transports)
+            # Returns when the library no longer reconnects by itself.
+            await client.wait()
+        except Exception as error:
+            print(f"not connected: {error!r}", file=sys.stderr)
+        with contextlib.suppress(Exception):
+            await client.shutdown()
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, 30)
 
 
 asyncio.run(main())

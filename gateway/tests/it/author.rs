@@ -25,6 +25,11 @@ impl History {
         Some(shown(self.0.lock().unwrap().get(&step)?, filter))
     }
 
+    /// The step that made the newest state.
+    pub fn last_step(&self) -> Option<StepId> {
+        self.0.lock().unwrap().last_key_value().map(|(step, _)| *step)
+    }
+
     pub fn newest(&self, filter: &Filter) -> BTreeMap<EventId, MirrorEvent> {
         self.0.lock().unwrap().last_key_value().map(|(_, state)| shown(state, filter)).unwrap_or_default()
     }
@@ -157,10 +162,18 @@ pub fn draw_changes(random: &mut StdRng, events: u32) -> Vec<(EventId, Option<Im
     (0..count)
         .map(|_| {
             let event = random.random_range(0..events);
-            let id: EventId = format!("event-{event}").parse().unwrap();
-            (id, random.random_bool(0.85).then(|| draw_image(random, event)))
+            (event_id(event), random.random_bool(0.85).then(|| draw_image(random, event)))
         })
         .collect()
+}
+
+/// A board with this many events.
+pub fn draw_board(random: &mut StdRng, events: u32) -> Vec<(EventId, Option<Image>)> {
+    (0..events).map(|event| (event_id(event), Some(draw_image(random, event)))).collect()
+}
+
+fn event_id(event: u32) -> EventId {
+    format!("event-{event}").parse().unwrap()
 }
 
 fn draw_image(random: &mut StdRng, event: u32) -> Image {

@@ -13,6 +13,7 @@ mod http;
 mod mirror;
 mod mongo;
 mod polling;
+mod proxy;
 mod sockets;
 mod stage;
 mod trouble;
