@@ -4,6 +4,7 @@ use std::{
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -84,7 +85,7 @@ pub(crate) fn binary(name: &str) -> PathBuf {
 
 #[derive(Debug, Default, Args)]
 pub(crate) struct Test {
-    /// Leave out the tests of the page in Chromium.
+    /// Leave out the tests of the page in Chromium, and those of clients in other languages.
     #[arg(long)]
     no_browser: bool,
 }
@@ -93,14 +94,16 @@ impl Test {
     pub(crate) fn execute(self, no_install: bool) -> anyhow::Result<()> {
         prerequisites::ensure(prerequisites::BUILD, no_install)?;
         if !self.no_browser {
-            prerequisites::ensure(prerequisites::BROWSER, no_install)?;
+            for needs in [prerequisites::BROWSER, prerequisites::PYTHON, prerequisites::JAVA] {
+                prerequisites::ensure(needs, no_install)?;
+            }
         }
         let mut cargo = Command::new("cargo");
         step("tests in Rust", 45 * MINUTE, cargo.args(["test", "--workspace"]))?;
         if self.no_browser {
             return Ok(());
         }
-        examples(no_install)?;
+        examples(20, 5, no_install)?;
         let page = page::build(no_install)?;
         // The same packages together as the tests above, so that no dependency is built twice.
         build(&["--workspace", "--bins"])?;
@@ -108,16 +111,35 @@ impl Test {
     }
 }
 
-/// The clients to start from, each in its language, against a real gateway.
-fn examples(no_install: bool) -> anyhow::Result<()> {
-    prerequisites::ensure(prerequisites::PYTHON, no_install)?;
+/// Runs the example clients of other languages against a real gateway: for some seconds through an unreliable
+/// network, and for a number of connects with each transport.
+fn examples(seconds: u32, connects: u32, no_install: bool) -> anyhow::Result<()> {
+    for needs in [prerequisites::NODE, prerequisites::PYTHON, prerequisites::JAVA] {
+        prerequisites::ensure(needs, no_install)?;
+    }
     let mut npm = Command::new("npm");
     npm.args(["ci", "--no-audit", "--no-fund", "--silent"]).current_dir(root().join("examples/javascript"));
     step("npm packages of the JavaScript client", 10 * MINUTE, &mut npm)?;
     let python = python(&root().join("examples/python/requirements.txt"), "examples")?;
+    let libraries = target().join("java").join("examples");
+    jars(&root().join("examples/java/pom.xml"), &libraries, "the Java client")?;
     let mut cargo = Command::new("cargo");
-    cargo.args(["test", "--workspace", "--quiet", "--", "--ignored", "examples::"]).env("PYTHON", python);
-    step("tests of the example clients", 20 * MINUTE, &mut cargo)
+    cargo.args(["test", "--workspace", "--quiet", "--", "--ignored", "--nocapture", "--test-threads=1", "examples::"]);
+    cargo.env("PYTHON", python).env("JAVA_LIBRARIES", libraries);
+    cargo.env("CLIENTS_SECONDS", seconds.to_string()).env("CLIENTS_CONNECTS", connects.to_string());
+    let limit = Duration::from_secs((seconds + 60 * connects).into());
+    step("tests of the example clients", 20 * MINUTE + limit, &mut cargo)
+}
+
+/// Copies the libraries that a pom.xml names into a folder of their own.
+pub(crate) fn jars(pom: &Path, folder: &Path, name: &str) -> anyhow::Result<()> {
+    if folder.exists() {
+        std::fs::remove_dir_all(folder)?;
+    }
+    let mut maven = Command::new("mvn");
+    maven.args(["-q", "-B", "dependency:copy-dependencies", "-DincludeScope=runtime"]);
+    maven.arg(format!("-DoutputDirectory={}", folder.display())).arg("-f").arg(pom);
+    step(&format!("libraries of {name}"), 10 * MINUTE, &mut maven)
 }
 
 /// A Python with these packages, in an environment of its own.
@@ -181,6 +203,7 @@ impl Soak {
         let mut clients = Command::new("cargo");
         clients.args(["test", "--workspace", "--quiet", "--", "--ignored", "--nocapture", "board_for_long"]);
         step("clients", limit + 20 * MINUTE, clients.env("SOAK_MINUTES", self.minutes.to_string()))?;
+        examples(60 * self.minutes.min(5), 100, no_install)?;
         fuzz(no_install)
     }
 }

@@ -16,7 +16,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::{
-    commands::{binary, build, python},
+    commands::{binary, build, jars, python},
     prerequisites, root,
     steps::{MINUTE, step},
     target,
@@ -92,11 +92,7 @@ fn free_ports(count: usize) -> anyhow::Result<Vec<u16>> {
 /// The libraries that a pom.xml beside this one names.
 fn libraries(engine: &str, folder: &Path) -> anyhow::Result<PathBuf> {
     let libraries = folder.join(format!("{engine}-libraries"));
-    let mut maven = Command::new("mvn");
-    maven.args(["-q", "-B", "dependency:copy-dependencies", "-DincludeScope=runtime"]);
-    maven.arg(format!("-DoutputDirectory={}", libraries.display()));
-    maven.arg("-f").arg(root().join("xtask/engines").join(engine).join("pom.xml"));
-    step(&format!("libraries of {engine}"), 10 * MINUTE, &mut maven)?;
+    jars(&root().join("xtask/engines").join(engine).join("pom.xml"), &libraries, engine)?;
     Ok(libraries)
 }
 

@@ -42,9 +42,9 @@ pub(crate) const PYTHON: &[Need] = &[Need {
     package: "python3-venv",
 }];
 
-/// To run engines.
+/// To run the Java client, and engines.
 pub(crate) const JAVA: &[Need] = &[
-    Need { what: "Java 17 or later", is_there: || works("java", &["--version"]), package: "default-jdk-headless" },
+    Need { what: "a JDK, 17 or later", is_there: java_is_new, package: "default-jdk-headless" },
     Need { what: "Maven", is_there: || works("mvn", &["--version"]), package: "maven" },
 ];
 
@@ -52,7 +52,7 @@ pub(crate) const JAVA: &[Need] = &[
 pub(crate) const VALGRIND: &[Need] =
     &[Need { what: "valgrind", is_there: || works("valgrind", &["--version"]), package: "valgrind" }];
 
-/// To run the peers of the race. Without nchan it is run, too, with one peer less.
+/// To run the JavaScript client, and the peers of the race. Without nchan that is run, too, with one peer less.
 pub(crate) const NODE: &[Need] = &[NODE_20, NPM];
 pub(crate) const NCHAN: &[Need] = &[
     Need { what: "nginx", is_there: || works("nginx", &["-v"]), package: "nginx" },
@@ -105,9 +105,18 @@ fn is_root() -> bool {
 }
 
 fn node_is_new() -> bool {
-    let version = output("node", &["--version"]).unwrap_or_default();
-    let major = version.trim_start_matches('v').split('.').next().and_then(|major| major.parse::<u32>().ok());
-    major.is_some_and(|major| major >= 20)
+    major("node").is_some_and(|major| major >= 20)
+}
+
+/// Programs are started from their source, which needs the compiler.
+fn java_is_new() -> bool {
+    major("javac").is_some_and(|major| major >= 17)
+}
+
+/// The major version of a program that prints something like `v20.1.0` or `javac 17.0.1`.
+fn major(program: &str) -> Option<u32> {
+    let version = output(program, &["--version"]).ok()?;
+    version.trim_start_matches(|c: char| !c.is_ascii_digit()).split('.').next()?.parse().ok()
 }
 
 /// The browser's program.
