@@ -150,9 +150,11 @@ impl Faults {
         draw(&mut self.random.lock().unwrap())
     }
 
-    /// Mostly soon; sometimes it takes so long that a client that stalls is not saved by its next connection.
+    /// Mostly soon; sometimes it takes so long that a client that stalls is not saved by its next connection. The
+    /// first one comes soon, so that a short run has one, too.
     fn draw_next(&self) {
-        let wait = self.draw(|random| match random.random_bool(0.8) {
+        let is_first = self.cut.load(Ordering::Relaxed) + self.lost.load(Ordering::Relaxed) == 0;
+        let wait = self.draw(|random| match is_first || random.random_bool(0.8) {
             true => random.random_range(500..5_000),
             false => random.random_range(16_000..20_000),
         });
@@ -165,16 +167,22 @@ impl Faults {
         if self.calm.is_cancelled() || now < due {
             return Fate::Forward;
         }
-        self.draw_next();
         if now > due + FAULT_EXPIRES {
+            self.draw_next();
             return Fate::Forward;
         }
         *self.last_at.lock().unwrap() = now;
-        if self.draw(|random| random.random_bool(0.4)) {
-            self.lost.fetch_add(1, Ordering::Relaxed);
-            return Fate::Lose;
-        }
-        self.cut.fetch_add(1, Ordering::Relaxed);
-        Fate::Cut(self.draw(|random| random.random_range(0..=bytes)))
+        let fate = match self.draw(|random| random.random_bool(0.4)) {
+            true => {
+                self.lost.fetch_add(1, Ordering::Relaxed);
+                Fate::Lose
+            }
+            false => {
+                self.cut.fetch_add(1, Ordering::Relaxed);
+                Fate::Cut(self.draw(|random| random.random_range(0..=bytes)))
+            }
+        };
+        self.draw_next();
+        fate
     }
 }
