@@ -1,10 +1,9 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { browser, start } from "./toteboard.mjs";
+import { PASSWORD, WITHIN, close, open as visit, prices, region, register, signIn } from "./visitor.mjs";
 
 const SETTINGS = ["--speed", "20", "--poll-speed", "20", "--attempts-per-minute", "10000", "--recheck", "1"];
-const WITHIN = { timeout: 40_000 };
-const PASSWORD = "seven wet badgers";
 
 let toteboard;
 let chromium;
@@ -19,34 +18,8 @@ after(async () => {
   await toteboard?.stop();
 });
 
-/** A page of a browser of its own, that notes what goes wrong in it. */
-async function open(context, url = toteboard.url) {
-  const own = context ?? (await chromium.newContext({ viewport: { width: 1280, height: 800 } }));
-  const page = await own.newPage();
-  page.wrong = [];
-  page.on("pageerror", (error) => page.wrong.push(String(error)));
-  // That an answer was a refusal is told on the page; Chromium tells it here, too.
-  page.on("console", (message) => {
-    if (message.type() === "error" && !message.text().startsWith("Failed to load resource")) page.wrong.push(message.text());
-  });
-  await page.goto(url);
-  return page;
-}
+const open = (context, url = toteboard.url) => visit(chromium, url, context);
 
-async function signIn(page, name, password) {
-  await page.getByLabel("Name or e-mail").fill(name);
-  await page.getByLabel("Password").fill(password);
-  await page.keyboard.press("Enter");
-}
-
-async function register(page, name) {
-  await page.getByRole("button", { name: "Make an account instead" }).click();
-  await signIn(page, name, PASSWORD);
-  await page.getByRole("group", { name: "Regions" }).waitFor(WITHIN);
-}
-
-const region = (page, key) => page.getByRole("checkbox", { name: new RegExp(`^${key}`, "i") });
-const prices = (page) => page.locator(".row .cell:not(:empty)");
 const shown = async (page) => (await prices(page).allInnerTexts()).join();
 /** In the page: whether it shows other prices than these. */
 const differs = (before) => [...document.querySelectorAll(".row .cell:not(:empty)")].map((cell) => cell.innerText).join() !== before;
@@ -73,11 +46,6 @@ const places = (page) =>
     }),
   );
 
-async function close(page) {
-  assert.deepEqual(page.wrong, []);
-  await page.context().close();
-}
-
 test("somebody registers with the keyboard, chooses a region and sees prices move", async () => {
   const page = await open();
   await page.getByRole("button", { name: "Make an account instead" }).focus();
@@ -87,7 +55,7 @@ test("somebody registers with the keyboard, chooses a region and sees prices mov
   await page.keyboard.press("Tab");
   await page.keyboard.type("short");
   await page.keyboard.press("Enter");
-  await page.getByText("has to have at least 10 characters").waitFor(WITHIN);
+  await page.getByText("has to have at least 12 characters").waitFor(WITHIN);
   assert.equal(await page.getByLabel("Password").getAttribute("aria-invalid"), "true");
   await page.getByLabel("Password").fill(PASSWORD);
   await page.keyboard.press("Enter");
@@ -291,6 +259,39 @@ test("a frame that is lost is asked for again", async () => {
   for (let waits = 0; waits < 400 && answered === 0; waits++) await page.waitForTimeout(100);
   await page.waitForFunction(differs, await shown(page), WITHIN);
   assert.deepEqual([lost, asked, answered > 0], [1, 1, true]);
+  await close(page);
+});
+
+test("a page that is sent away comes back when it was asked to, or not at all", async () => {
+  const page = await open();
+  const connected = [];
+  let sendAway;
+  await page.routeWebSocket("**/socket.io/**", (socket) => {
+    connected.push(Date.now());
+    const server = socket.connectToServer();
+    sendAway = (bye) => {
+      socket.send(`42${JSON.stringify(["bye", bye])}`);
+      socket.close();
+      server.close();
+    };
+  });
+  await signIn(page, "demo", toteboard.password);
+  await page.locator(".state[data-state=live]").waitFor(WITHIN);
+  const sent = Date.now();
+  sendAway({ code: "stopping", message: "this gateway stops", retry_after_ms: 4_000 });
+  await page.locator(".state", { hasText: "Reconnecting" }).waitFor(WITHIN);
+  // Not even a network that comes back makes it hurry.
+  await page.context().setOffline(true);
+  await page.locator(".state", { hasText: "Offline" }).waitFor(WITHIN);
+  await page.context().setOffline(false);
+  await page.locator(".state[data-state=live]").waitFor(WITHIN);
+  assert.equal(connected.length, 2);
+  assert.ok(connected[1] - sent >= 4_000, `after ${connected[1] - sent} ms`);
+  sendAway({ code: "closed", message: "we are closed" });
+  await page.locator(".state[data-state=off]", { hasText: "Not connected: we are closed" }).waitFor(WITHIN);
+  // It would have come back by now.
+  await page.waitForTimeout(3_000);
+  assert.equal(connected.length, 2);
   await close(page);
 });
 

@@ -61,6 +61,24 @@ async function startAt(listen, data, settings) {
   };
 }
 
+/** Waits until every sport of every region was polled once: from then on a board grows slowly. */
+export async function everySportIsPolled({ url, password }) {
+  const headers = { origin: url, "content-type": "application/json" };
+  const body = JSON.stringify({ name: "demo", password });
+  const login = await fetch(`${url}/api/login`, { method: "POST", headers, body });
+  const cookie = login.headers.get("set-cookie").split(";")[0];
+  const polled = async () => {
+    const feeds = await (await fetch(`${url}/api/regions`, { headers: { cookie } })).json();
+    return feeds.map((feed) => Object.keys(feed.sports).length);
+  };
+  const end = Date.now() + WITHIN;
+  for (let before = [], since = Date.now(); Date.now() - since < 2_000; await new Promise((resolve) => setTimeout(resolve, 100))) {
+    const now = await polled();
+    if (now.includes(0) || String(now) !== String(before)) [before, since] = [now, Date.now()];
+    if (Date.now() > end) throw new Error(`sports are still polled for the first time: ${now}`);
+  }
+}
+
 /** A Chromium with an empty profile, that calls nobody. */
 export function browser() {
   return chromium.launch({

@@ -140,6 +140,8 @@ const HOUR: std::time::Duration = std::time::Duration::from_secs(3_600);
 fn State(stream: Stream) -> impl IntoView {
     let said = move || match stream.connection.get() {
         Connection::Connecting => ("wait", "Connecting".to_owned()),
+        // What is shown is on its way to what is so.
+        Connection::Live if !stream.loaded.get() => ("behind", "Live".to_owned()),
         Connection::Live => ("live", "Live".to_owned()),
         Connection::Reconnecting => ("wait", "Reconnecting".to_owned()),
         Connection::Offline => ("off", "Offline".to_owned()),

@@ -31,6 +31,7 @@ pub(crate) fn BoardPage(stream: Stream) -> impl IntoView {
                 class:hidden=move || stream.order.with(Vec::is_empty)
                 style:--columns=columns
                 on:pointerenter=move |_| stream.hold(true)
+                on:pointermove=move |_| stream.hold(true)
                 on:pointerleave=move |_| stream.hold(false)
             >
                 <div class="head" role="rowgroup">

@@ -1,7 +1,7 @@
 //! What only the browser knows: the time and how people here write it, the address, what was kept.
 
 use js_sys::{Array, Date, Object, Reflect};
-use leptos::prelude::{document, window};
+use leptos::prelude::{document, request_animation_frame, window};
 use odds::Timestamp;
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use web_sys::{
@@ -96,6 +96,49 @@ pub(crate) fn write_query(query: &Query) {
 /// The input of this id, if it is there.
 pub(crate) fn input(id: &str) -> Option<HtmlInputElement> {
     document().get_element_by_id(id)?.dyn_into().ok()
+}
+
+/// An event that stays where it is on the screen while others come and go above it: one that is open,
+/// else the first in sight, unless that is the first of all.
+pub(crate) struct Anchor {
+    board: Element,
+    event: Element,
+    top: f64,
+}
+
+impl Anchor {
+    pub(crate) fn find() -> Option<Self> {
+        let board = document().query_selector("[data-scrolls]").ok()??;
+        let screen = board.get_bounding_client_rect();
+        let is_in_sight = |event: &Element| {
+            let rect = event.get_bounding_client_rect();
+            rect.top() < screen.bottom() && rect.bottom() > screen.top()
+        };
+        let opened = board.query_selector(".event.open").ok()?.filter(is_in_sight);
+        let event = match opened {
+            Some(event) => event,
+            None if board.scroll_top() == 0 => return None,
+            None => {
+                let below_head = board.first_element_child()?.get_bounding_client_rect().bottom() + 1.0;
+                let edge = document().element_from_point(screen.left() as f32 + 1.0, below_head as f32)?;
+                edge.closest(".event").ok()??
+            }
+        };
+        let top = event.get_bounding_client_rect().top();
+        Some(Self { board, event, top })
+    }
+
+    /// Scrolls by what the event has moved, and again in the next frames: rows above it get their height only
+    /// when they are drawn.
+    pub(crate) fn restore(self, frames: u8) {
+        let moved = self.event.get_bounding_client_rect().top() - self.top;
+        if self.event.is_connected() && moved != 0.0 {
+            self.board.set_scroll_top(self.board.scroll_top() + moved.round() as i32);
+        }
+        if frames > 0 {
+            request_animation_frame(move || self.restore(frames - 1));
+        }
+    }
 }
 
 /// Calls when something comes near the screen, and when it leaves. It goes on until it is dropped.

@@ -215,7 +215,7 @@ fn Several(
     stream: Stream,
     known: fn(Stream) -> Vec<Key>,
     title: fn(Stream, &str) -> String,
-    chosen: fn(&mut Query) -> &mut BTreeSet<String>,
+    chosen: fn(&mut Query) -> &mut BTreeSet<Key>,
 ) -> impl IntoView {
     let of = move || stream.query.with(|query| chosen(&mut query.clone()).clone());
     let count = move || match of().len() {
@@ -228,7 +228,7 @@ fn Several(
             stream.query.update(|query| {
                 let chosen = chosen(query);
                 match event_target_checked(&event) {
-                    true => chosen.insert(key.to_string()),
+                    true => chosen.insert(key.clone()),
                     false => chosen.remove(&*key),
                 };
             });
@@ -242,7 +242,7 @@ fn Several(
         .into_any()
     };
     view! {
-        <details class="menu">
+        <details class="menu" name="menu">
             <summary>{label} {count}</summary>
             <fieldset>
                 <legend class="unseen">{label}</legend>

@@ -112,7 +112,7 @@ fn Title(stream: Stream, event: Event, is_open: Memo<bool>) -> impl IntoView {
     let pin = move |_| {
         stream.query.update(|query| {
             if !query.pinned.remove(id.as_str()) {
-                query.pinned.insert(id.as_str().to_owned());
+                query.pinned.insert(id.clone().into());
             }
         });
     };

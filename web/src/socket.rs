@@ -1,5 +1,5 @@
 //! The connection to the gateway: [`client::Protocol`] over the browser's websocket. It answers
-//! pings, notices silence, and connects again by itself.
+//! pings, notices silence, and connects again by itself when the gateway wants it back.
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
@@ -13,12 +13,19 @@ use web_sys::{CloseEvent, MessageEvent, WebSocket};
 /// What the page is told.
 pub(crate) enum Happening {
     Connected,
+    /// It will connect again by itself.
     Disconnected,
+    /// The gateway ended the connection and doesn't want the page back.
+    Ended,
     /// Not let in, and why: `<code>: <text>`. It is not tried again by itself.
     Refused(String),
     Event {
         name: String,
         payload: String,
+    },
+    /// To the first request that has none yet. Refused: it is not done.
+    Answer {
+        is_refusal: bool,
     },
 }
 
@@ -29,8 +36,18 @@ struct Inner {
     auth: Box<dyn Fn() -> String>,
     tell: Rc<dyn Fn(Happening)>,
     open: Option<Open>,
+    /// The gateway has let us in: it takes events.
+    welcome: bool,
     silence: Option<TimeoutHandle>,
+    retry: Option<Retry>,
     stopped: bool,
+}
+
+/// The next attempt to connect.
+struct Retry {
+    timer: Option<TimeoutHandle>,
+    /// The gateway didn't ask for the time.
+    may_hurry: bool,
 }
 
 struct Open {
@@ -54,20 +71,27 @@ impl Client {
             auth: Box::new(auth),
             tell: Rc::new(tell),
             open: None,
+            welcome: false,
             silence: None,
+            retry: None,
             stopped: false,
         })));
         client.open();
         client
     }
 
-    /// Sends an event; whoever cares hears of its effect.
-    pub(crate) fn emit(&self, event: &str, data: &(impl Serialize + ?Sized)) {
-        let (_, packet) = self.0.borrow_mut().protocol.ask(event, data);
-        self.send(&packet);
+    /// Sends a request, unless the gateway has not let us in: it would end the connection over it.
+    pub(crate) fn emit(&self, event: &str, data: &(impl Serialize + ?Sized)) -> bool {
+        let welcome = self.0.borrow().welcome;
+        if welcome {
+            let (_, packet) = self.0.borrow_mut().protocol.ask(event, data);
+            self.send(&packet);
+        }
+        welcome
     }
 
     fn open(&self) {
+        self.forget_retry();
         if self.0.borrow().open.is_some() || self.0.borrow().stopped {
             return;
         }
@@ -102,7 +126,10 @@ impl Client {
         };
         match heard {
             Heard::Wants(packet) => self.send(&packet),
-            Heard::Welcome => self.tell(Happening::Connected),
+            Heard::Welcome => {
+                self.0.borrow_mut().welcome = true;
+                self.tell(Happening::Connected);
+            }
             Heard::Refused { reason, is_final: true } => {
                 self.stop();
                 self.tell(Happening::Refused(reason));
@@ -110,7 +137,10 @@ impl Client {
             // It stops, is full, or can't look us up: another time it will be another answer.
             Heard::Refused { .. } | Heard::Over => self.close(),
             Heard::Event { name, payload } => self.tell(Happening::Event { name, payload }),
-            Heard::Answer { .. } | Heard::Nothing => {}
+            Heard::Answer { answer, .. } => {
+                self.tell(Happening::Answer { is_refusal: answer.starts_with(r#"{"error""#) });
+            }
+            Heard::Nothing => {}
         }
     }
 
@@ -133,17 +163,22 @@ impl Client {
     /// Ends it for good.
     pub(crate) fn stop(&self) {
         self.0.borrow_mut().stopped = true;
+        self.forget_retry();
         self.close();
     }
 
-    /// Connects at once, if it is waiting to.
+    /// Connects at once, if it is waiting to and the gateway didn't ask it to wait.
     pub(crate) fn hurry(&self) {
-        let waits = {
-            let inner = self.0.borrow();
-            inner.open.is_none() && !inner.stopped
-        };
-        if waits {
+        let may_hurry = self.0.borrow().retry.as_ref().is_some_and(|retry| retry.may_hurry);
+        if may_hurry {
             self.open();
+        }
+    }
+
+    fn forget_retry(&self) {
+        let retry = self.0.borrow_mut().retry.take();
+        if let Some(timer) = retry.and_then(|retry| retry.timer) {
+            timer.clear();
         }
     }
 
@@ -158,11 +193,11 @@ impl Client {
         let Some(open) = self.0.borrow_mut().open.take() else { return };
         open.socket.set_onmessage(None);
         open.socket.set_onclose(None);
+        self.0.borrow_mut().welcome = false;
         if let Some(timer) = self.0.borrow_mut().silence.take() {
             timer.clear();
         }
         if !self.0.borrow().stopped {
-            self.tell(Happening::Disconnected);
             self.retry();
         }
         // Closures that may be running just now are dropped when they are done.
@@ -170,8 +205,17 @@ impl Client {
     }
 
     fn retry(&self) {
-        let wait = self.0.borrow_mut().protocol.wait(js_sys::Math::random());
+        let (may_hurry, wait) = {
+            let protocol = &mut self.0.borrow_mut().protocol;
+            (protocol.may_hurry(), protocol.wait(js_sys::Math::random()))
+        };
+        let Some(wait) = wait else {
+            self.stop();
+            return self.tell(Happening::Ended);
+        };
         let this = self.clone();
-        set_timeout(move || this.open(), wait);
+        let timer = set_timeout_with_handle(move || this.open(), wait).ok();
+        self.0.borrow_mut().retry = Some(Retry { timer, may_hurry });
+        self.tell(Happening::Disconnected);
     }
 }

@@ -9,13 +9,18 @@ use std::{
     time::Duration,
 };
 
-use leptos::{leptos_dom::helpers::IntervalHandle, prelude::*, task::spawn_local};
-use odds::{Cursor, EventId, Feed, Live, News, Region, Timestamp, Touched};
+use leptos::{
+    leptos_dom::helpers::{IntervalHandle, set_timeout_with_handle},
+    prelude::*,
+    task::{spawn_local, tick},
+};
+use odds::{Cursor, EventId, Feed, FeedState, Live, News, Region, Timestamp, Touched};
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::{
-    api, browser,
+    api,
+    browser::{self, Anchor},
     shared::Key,
     socket::{Client, Happening},
     view::{EventView, Freshness, Query, gathered, merge, sorted},
@@ -50,7 +55,7 @@ pub(crate) struct Stream {
     pub(crate) markets: RwSignal<BTreeSet<Key>>,
     /// Sports and what they are called.
     pub(crate) sports: RwSignal<BTreeMap<String, String>>,
-    /// Every region that is chosen has been read.
+    /// Every region that is chosen is what the gateway has.
     pub(crate) loaded: RwSignal<bool>,
     /// Somebody was signed out meanwhile.
     pub(crate) signed_out: RwSignal<bool>,
@@ -63,14 +68,35 @@ struct Inner {
     /// Milliseconds that the server's clock is ahead.
     ahead: i64,
     fresh: Freshness,
-    /// The filter that the gateway was asked for.
+    /// The filter of what is shown.
     filter: Box<RawValue>,
-    /// Rows are not moved while the pointer is among them.
+    /// The one that the gateway was asked for, unless it refused.
+    asked: Option<Box<RawValue>>,
+    /// How many requests the gateway has not answered yet.
+    unanswered: u32,
+    /// Regions whose boards are what the gateway has, under the filter. Others are shown as they were, and
+    /// what is told of how fresh they are is not of what is shown.
+    in_step: Vec<Region>,
+    /// How fresh what is shown is.
+    feeds: BTreeMap<Region, Feed>,
+    /// Why the gateway ends the connection.
+    farewell: String,
+    /// Rows are not moved while the pointer is among them, and for a moment after.
     held: bool,
+    release: Option<TimeoutHandle>,
     order_is_due: bool,
     flush_is_due: bool,
     ticking: Option<IntervalHandle>,
 }
+
+/// A click follows at once when a finger leaves; a pointer that slips out may come back.
+const RELEASE_AFTER: Duration = Duration::from_millis(400);
+
+/// Frames until rows that are new have their height.
+const SETTLES_WITHIN: u8 = 3;
+
+/// Too many filters may be in use; later, others may have gone.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// What the gateway is to know of who connects.
 #[derive(Serialize)]
@@ -86,9 +112,10 @@ struct Resync {
     cursor: Option<Cursor>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Bye {
     code: String,
+    message: String,
 }
 
 impl Stream {
@@ -101,8 +128,14 @@ impl Stream {
             events: HashMap::new(),
             ahead: 0,
             fresh: Freshness::default(),
+            asked: None,
             filter,
+            unanswered: 0,
+            in_step: Vec::new(),
+            feeds: BTreeMap::new(),
+            farewell: String::new(),
             held: false,
+            release: None,
             order_is_due: false,
             flush_is_due: false,
             ticking: None,
@@ -143,10 +176,7 @@ impl Stream {
                 client.stop();
             }
         });
-        spawn_local(async move {
-            this.first_boards().await;
-            this.connect();
-        });
+        spawn_local(this.begin());
         this
     }
 
@@ -160,23 +190,29 @@ impl Stream {
     }
 
     /// Boards by HTTP come compressed; the stream goes on from their cursors.
-    async fn first_boards(self) {
-        let Ok(subscriptions) = api::subscriptions().await else { return };
+    async fn begin(self) {
+        let subscriptions = api::subscriptions().await;
         if self.is_over() {
             return;
         }
-        self.heard("subscriptions", &subscriptions);
-        let regions = self.regions.get_untracked();
-        let query = self.query.with_untracked(http_query);
-        let boards = regions.iter().map(|region| api::board(*region, &query));
-        let boards = futures::future::join_all(boards).await;
-        if self.is_over() {
-            return;
+        if let Ok(subscriptions) = subscriptions {
+            self.heard("subscriptions", &subscriptions);
         }
-        for board in boards.into_iter().flatten() {
-            self.inner().borrow_mut().live.take("snapshot", &board);
+        // Whoever drops it last connects.
+        let all_came = Rc::new(Connects(self));
+        for region in self.regions.get_untracked() {
+            let query = self.query.with_untracked(http_query);
+            let all_came = all_came.clone();
+            spawn_local(async move {
+                let board = api::board(region, &query).await;
+                if !self.is_over()
+                    && let Ok(board) = board
+                {
+                    self.inner().borrow_mut().live.take("snapshot", &board);
+                }
+                drop(all_came);
+            });
         }
-        self.flush_soon();
     }
 
     fn connect(self) {
@@ -189,7 +225,8 @@ impl Stream {
         let url = format!("{scheme}://{host}/socket.io/?EIO=4&transport=websocket");
         let inner = self.inner();
         let auth = move || {
-            let inner = inner.borrow();
+            let mut inner = inner.borrow_mut();
+            inner.asked = Some(inner.filter.clone());
             api::json(&Hello { v: 1, resume: inner.live.cursors(), filter: &inner.filter })
         };
         let client = Client::connect(url, auth, move |happening| self.happened(happening));
@@ -214,11 +251,22 @@ impl Stream {
             return;
         }
         match happening {
-            Happening::Connected => self.connection.set(Connection::Live),
+            Happening::Connected => {
+                self.connection.set(Connection::Live);
+                self.ask_for_filter();
+            }
             Happening::Disconnected => {
-                self.inner().borrow_mut().live.disconnected();
+                self.lost();
                 self.connection.set(Connection::Reconnecting);
                 self.network_changed();
+            }
+            Happening::Ended => {
+                self.lost();
+                // Whoever was signed out is told by another page, or goes on with another session.
+                if !self.signed_out.get_untracked() {
+                    let farewell = self.inner().borrow().farewell.clone();
+                    self.connection.set(Connection::Ended(farewell));
+                }
             }
             Happening::Refused(text) => match text.split_once(": ") {
                 Some(("unauthenticated", _)) => self.signed_out.set(true),
@@ -226,11 +274,29 @@ impl Stream {
                 None => self.connection.set(Connection::Ended(text)),
             },
             Happening::Event { name, payload } if name == "bye" => {
-                if serde_json::from_str(&payload).is_ok_and(|bye: Bye| bye.code == "signed_out") {
+                let bye: Bye = serde_json::from_str(&payload).unwrap_or_default();
+                if bye.code == "signed_out" {
                     self.signed_out.set(true);
                 }
+                self.inner().borrow_mut().farewell = bye.message;
             }
             Happening::Event { name, payload } => self.heard(&name, &payload),
+            Happening::Answer { is_refusal } => {
+                {
+                    let inner = self.inner();
+                    let mut inner = inner.borrow_mut();
+                    inner.unanswered = inner.unanswered.saturating_sub(1);
+                }
+                let again = move || {
+                    if !self.is_over() {
+                        self.inner().borrow_mut().asked = None;
+                        self.ask_for_filter();
+                    }
+                };
+                if is_refusal {
+                    set_timeout(again, ASK_AGAIN_AFTER);
+                }
+            }
         }
     }
 
@@ -240,8 +306,18 @@ impl Stream {
         let news = inner.borrow_mut().live.take(name, payload);
         match news {
             News::Nothing => {}
-            News::Board(_) => self.flush_soon(),
+            News::Board(region) => {
+                if self.is_in_step(region) {
+                    self.look_at_the_clock();
+                }
+                self.flush_soon();
+            }
             News::Regions => {
+                {
+                    let mut inner = inner.borrow_mut();
+                    let Inner { in_step, live, .. } = &mut *inner;
+                    in_step.retain(|region| live.regions.contains(region));
+                }
                 self.regions.set(inner.borrow().live.regions.clone());
                 self.feeds.set(inner.borrow().live.feeds.clone());
                 self.flush_soon();
@@ -249,20 +325,51 @@ impl Stream {
             News::Feed(region) => {
                 {
                     let mut inner = inner.borrow_mut();
-                    let at = inner.live.feeds[&region].at;
-                    inner.ahead = at.millis_since(browser::now());
+                    let feed = inner.live.feeds[&region].clone();
+                    inner.ahead = feed.at.millis_since(browser::now());
+                    if feed.state != FeedState::Live || inner.in_step.contains(&region) {
+                        inner.feeds.insert(region, feed);
+                    }
                 }
                 self.feeds.set(inner.borrow().live.feeds.clone());
                 self.look_at_the_clock();
             }
             News::Resync(region, cursor) => {
-                if let Some(client) = &inner.borrow().client {
-                    client.emit("resync", &Resync { region, cursor });
+                let client = inner.borrow().client.clone();
+                if client.is_some_and(|client| client.emit("resync", &Resync { region, cursor })) {
+                    inner.borrow_mut().unanswered += 1;
                 }
+                inner.borrow_mut().in_step.retain(|it| *it != region);
                 // It may be a feed that showed that an answer is lost.
                 self.feeds.set(inner.borrow().live.feeds.clone());
             }
         }
+    }
+
+    /// A frame brought the region's board to another state: the newest, unless it is the answer to what was
+    /// asked before. Returns whether it is the newest again.
+    fn is_in_step(self, region: Region) -> bool {
+        let inner = self.inner();
+        let mut inner = inner.borrow_mut();
+        let is_again = inner.unanswered == 0 && !inner.in_step.contains(&region);
+        if is_again {
+            inner.in_step.push(region);
+            if let Some(feed) = inner.live.feeds.get(&region).cloned() {
+                inner.feeds.insert(region, feed);
+            }
+        }
+        is_again
+    }
+
+    /// What was asked is not answered any more, and boards stay behind until frames come again.
+    fn lost(self) {
+        let inner = self.inner();
+        let mut inner = inner.borrow_mut();
+        inner.live.disconnected();
+        inner.unanswered = 0;
+        inner.in_step.clear();
+        drop(inner);
+        self.loaded.set(false);
     }
 
     fn network_changed(self) {
@@ -294,7 +401,7 @@ impl Stream {
             let mut inner = inner.borrow_mut();
             let now = browser::now().plus_millis(inner.ahead);
             self.now.set(now);
-            let fresh = Freshness::new(&inner.live.feeds, now);
+            let fresh = Freshness::new(&inner.feeds, now);
             let changed = fresh.old() != inner.fresh.old();
             inner.fresh = fresh;
             changed
@@ -357,8 +464,7 @@ impl Stream {
                     },
                 }
             }
-            let loaded =
-                regions.iter().all(|region| inner.live.boards.get(region).is_some_and(|it| it.cursor().is_some()));
+            let loaded = regions.iter().all(|region| inner.in_step.contains(region));
             if self.loaded.get_untracked() != loaded {
                 self.loaded.set(loaded);
             }
@@ -371,16 +477,30 @@ impl Stream {
         }
     }
 
-    /// Which events are shown, in which order, with which columns.
+    /// Which events are shown, in which order, with which columns; later, if rows must not move now.
     pub(crate) fn arrange(self) {
-        let inner = self.inner();
-        let (order, columns, markets, sports) = {
+        let is_held = {
+            let inner = self.inner();
             let mut inner = inner.borrow_mut();
-            if inner.held {
-                inner.order_is_due = true;
-                return;
-            }
-            inner.order_is_due = false;
+            inner.order_is_due = inner.held;
+            inner.held
+        };
+        if !is_held {
+            let anchor = Anchor::find();
+            self.arrange_now();
+            spawn_local(async move {
+                tick().await;
+                if let Some(anchor) = anchor {
+                    anchor.restore(SETTLES_WITHIN);
+                }
+            });
+        }
+    }
+
+    fn arrange_now(self) {
+        let (order, columns, markets, sports) = {
+            let inner = self.inner();
+            let inner = inner.borrow();
             let now = self.now.get_untracked();
             let ahead = browser::minutes_ahead(now);
             let query = self.query.get_untracked();
@@ -415,16 +535,29 @@ impl Stream {
         self.opened.with_untracked(|opened| opened.contains(id.as_str()))
     }
 
-    /// While the pointer is among the rows, none moves.
+    /// While the pointer is among the rows, none moves. A finger's click comes after it has left: it
+    /// has to find what the finger pressed.
     pub(crate) fn hold(self, held: bool) {
-        let due = {
-            let inner = self.inner();
-            let mut inner = inner.borrow_mut();
-            inner.held = held;
-            !held && inner.order_is_due
+        let release = move || {
+            if self.is_over() {
+                return;
+            }
+            let due = {
+                let inner = self.inner();
+                let mut inner = inner.borrow_mut();
+                inner.held = false;
+                inner.order_is_due
+            };
+            if due {
+                self.arrange();
+            }
         };
-        if due {
-            self.arrange();
+        let inner = self.inner();
+        let mut inner = inner.borrow_mut();
+        inner.held = true;
+        let timer = if held { None } else { set_timeout_with_handle(release, RELEASE_AFTER).ok() };
+        if let Some(before) = std::mem::replace(&mut inner.release, timer) {
+            before.clear();
         }
     }
 
@@ -434,21 +567,51 @@ impl Stream {
 
     /// What is chosen goes into the address, to the gateway, and onto the board.
     fn follow_query(self) {
-        Effect::new(move |before: Option<()>| {
+        Effect::new(move |before: Option<Query>| {
             let query = self.query.get();
             let filter = query.filter(!self.opened.with(BTreeSet::is_empty));
-            let filter = to_raw_value(&filter).expect("plain values");
-            browser::write_query(&query);
-            let inner = self.inner();
-            let asks = std::mem::replace(&mut inner.borrow_mut().filter, filter.clone()).get() != filter.get();
-            if asks && let Some(client) = &inner.borrow().client {
-                client.emit("filter", &filter);
+            self.inner().borrow_mut().filter = to_raw_value(&filter).expect("plain values");
+            self.ask_for_filter();
+            match before {
+                None => browser::write_query(&query),
+                Some(before) if before != query => {
+                    browser::write_query(&query);
+                    // What was asked for is shown, also what of it comes later; the pointer's next move holds again.
+                    self.inner().borrow_mut().held = false;
+                    self.arrange_now();
+                }
+                // An event is opened or closed: it stays under the pointer.
+                Some(_) => self.arrange(),
             }
-            if before.is_some() {
-                inner.borrow_mut().held = false;
-                self.arrange();
-            }
+            query
         });
+    }
+
+    /// Asks the gateway for the filter if it has another. Who is not let in yet asks then.
+    fn ask_for_filter(self) {
+        let inner = self.inner();
+        let mut inner = inner.borrow_mut();
+        let Some(client) = inner.client.clone() else { return };
+        let is_known = inner.asked.as_ref().is_some_and(|asked| asked.get() == inner.filter.get());
+        if !is_known && client.emit("filter", &inner.filter) {
+            inner.asked = Some(inner.filter.clone());
+            inner.unanswered += 1;
+            inner.in_step.clear();
+            drop(inner);
+            self.loaded.set(false);
+        }
+    }
+}
+
+/// Shows the boards that came, and goes on by the socket, when it is dropped.
+struct Connects(Stream);
+
+impl Drop for Connects {
+    fn drop(&mut self) {
+        if !self.0.is_over() {
+            self.0.flush_soon();
+            self.0.connect();
+        }
     }
 }
 
@@ -459,7 +622,7 @@ fn set_if_new<T: PartialEq + Send + Sync + 'static>(signal: RwSignal<T>, value: 
 }
 
 fn http_query(query: &Query) -> String {
-    let one = |name: &str, keys: &BTreeSet<String>| keys.iter().map(|key| format!("{name}={key}")).collect::<Vec<_>>();
+    let one = |name: &str, keys: &BTreeSet<Key>| keys.iter().map(|key| format!("{name}={key}")).collect::<Vec<_>>();
     let mut pairs = one("sport", &query.sports);
     pairs.extend(one("bookmaker", &query.bookmakers));
     pairs.push(format!("market={}", query.market));

@@ -167,16 +167,20 @@ pub(crate) fn page_tests(no_install: bool) -> anyhow::Result<&'static str> {
 
 /// The page in a real browser, against the standalone program.
 fn end_to_end(page: &Path, no_install: bool) -> anyhow::Result<()> {
+    let mut node = page_in_chromium(page, no_install)?;
+    step("tests of the page in Chromium", 15 * MINUTE, node.args(["--test", "--test-reporter=spec"]))
+}
+
+/// Node in the folder of the page's tests, with all that they need to be told.
+fn page_in_chromium(page: &Path, no_install: bool) -> anyhow::Result<Command> {
     let chromium = page_tests(no_install)?;
-    let folder = root().join("web/e2e");
     let mut node = Command::new("node");
-    node.args(["--test", "--test-reporter=spec"])
-        .current_dir(&folder)
+    node.current_dir(root().join("web/e2e"))
         .env("STANDALONE", binary("standalone"))
         .env("PAGE", page)
         .env("CHROMIUM", chromium)
         .stdin(Stdio::null());
-    step("tests of the page in Chromium", 15 * MINUTE, &mut node)
+    Ok(node)
 }
 
 #[derive(Debug, Args)]
@@ -189,6 +193,7 @@ pub(crate) struct Soak {
 impl Soak {
     pub(crate) fn execute(self, no_install: bool) -> anyhow::Result<()> {
         prerequisites::ensure(prerequisites::BUILD, no_install)?;
+        prerequisites::ensure(prerequisites::BROWSER, no_install)?;
         build(&["--workspace", "--bins"])?;
         let logs = target().join("soak");
         if logs.exists() {
@@ -204,6 +209,9 @@ impl Soak {
         clients.args(["test", "--workspace", "--quiet", "--", "--ignored", "--nocapture", "board_for_long"]);
         step("clients", limit + 20 * MINUTE, clients.env("SOAK_MINUTES", self.minutes.to_string()))?;
         examples(60 * self.minutes.min(5), 100, no_install)?;
+        let mut cuts = page_in_chromium(&page::build(no_install)?, no_install)?;
+        cuts.args(["cuts.mjs", "--minutes", &self.minutes.to_string()]);
+        step("the page behind a network that breaks", limit, &mut cuts)?;
         fuzz(no_install)
     }
 }

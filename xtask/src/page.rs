@@ -33,15 +33,14 @@ pub(crate) fn build(no_install: bool) -> anyhow::Result<PathBuf> {
     }
     eprintln!("==> putting the page together");
     let glue = target().join("page-glue");
-    Bindgen::new()
-        .input_path(&wasm)
-        .out_name("app")
-        .web(true)?
-        .typescript(false)
-        .remove_name_section(true)
-        .remove_producers_section(true)
-        .generate(&glue)
-        .context("wasm-bindgen")?;
+    let mut bindgen = Bindgen::new();
+    bindgen.input_path(&wasm).out_name("app").web(true)?.typescript(false);
+    bindgen.remove_name_section(true).remove_producers_section(true);
+    let mut output = bindgen.generate_output().context("wasm-bindgen")?;
+    let unused = remove_unused_exports(output.wasm_mut());
+    output.emit(&glue).context("wasm-bindgen")?;
+    let code = glue.join("app.js");
+    fs::write(&code, without_unused(&fs::read_to_string(&code)?, &unused))?;
     if page.exists() {
         fs::remove_dir_all(&page)?;
     }
@@ -107,6 +106,50 @@ fn use_debian(cargo: &mut Command) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Leptos brings streams along for servers' functions, which the page doesn't have: JavaScript could use them,
+/// and so they stay. Removes them with all that only they need. Returns the names of imports that nothing
+/// needs any more.
+fn remove_unused_exports(module: &mut walrus::Module) -> BTreeSet<String> {
+    let imports =
+        |module: &walrus::Module| -> BTreeSet<String> { module.imports.iter().map(|it| it.name.clone()).collect() };
+    let before = imports(module);
+    let of_streams = |name: &str| name.trim_start_matches("__wbg_").starts_with(STREAMS);
+    let unused: Vec<_> =
+        module.exports.iter().filter(|export| of_streams(&export.name)).map(walrus::Export::id).collect();
+    for export in unused {
+        module.exports.delete(export);
+    }
+    walrus::passes::gc::run(module);
+    before.difference(&imports(module)).cloned().collect()
+}
+
+const STREAMS: &str = "intounderlying";
+
+/// The glue without the classes of what was removed and without these imports.
+fn without_unused(glue: &str, imports: &BTreeSet<String>) -> String {
+    let mut until: Option<&str> = None;
+    let lines = glue.lines().filter(|line| {
+        if let Some(end) = until {
+            if line.starts_with(end) {
+                until = None;
+            }
+            return false;
+        }
+        let import = line.trim_start().split_once(": function(").map(|(name, _)| name);
+        if import.is_some_and(|name| imports.contains(name)) {
+            until = Some("        },");
+        } else if line.starts_with("export class IntoUnderlying") {
+            until = Some("}");
+        } else if line.starts_with("const IntoUnderlying") {
+            until = Some("    : ");
+        } else {
+            return !line.starts_with("if (Symbol.dispose) IntoUnderlying");
+        }
+        false
+    });
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
 /// Numbers instead of the hashes in the names by which wasm and glue know each other: hashes can't be
 /// compressed, and nobody else reads these names.
 fn plain_names(glue: &Path) -> anyhow::Result<()> {
@@ -157,8 +200,10 @@ fn assemble(glue: &Path, page: &Path) -> anyhow::Result<()> {
     }
     for (name, path) in files {
         let mut content = fill(&fs::read(&path).with_context(|| path.display().to_string())?, &names)?;
-        if name == "app.js" {
-            content = bare(&String::from_utf8(content)?).into_bytes();
+        match name.as_str() {
+            "app.js" => content = bare(&String::from_utf8(content)?).into_bytes(),
+            "style.css" => content = squeezed(&String::from_utf8(content)?).into_bytes(),
+            _ => {}
         }
         let (stem, extension) = name.rsplit_once('.').context("a file without an extension")?;
         let hashed = format!("{stem}-{:016x}.{extension}", xxh3_64(&content));
@@ -179,6 +224,19 @@ fn bare(glue: &str) -> String {
         is_code
     });
     code.map(|line| format!("{line}\n")).collect()
+}
+
+/// A style sheet without comments, and without spaces where they mean nothing.
+fn squeezed(css: &str) -> String {
+    let mut plain = String::new();
+    for (at, piece) in css.split("/*").enumerate() {
+        plain += if at == 0 { piece } else { piece.split_once("*/").map_or("", |(_, rest)| rest) };
+    }
+    let mut squeezed = plain.split_whitespace().collect::<Vec<_>>().join(" ");
+    for (wide, narrow) in [(" {", "{"), ("{ ", "{"), ("; ", ";"), (";}", "}"), ("} ", "}"), (", ", ","), (": ", ":")] {
+        squeezed = squeezed.replace(wide, narrow);
+    }
+    squeezed
 }
 
 /// Says what a visitor fetches, and insists that it stays little.

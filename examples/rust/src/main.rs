@@ -1,12 +1,12 @@
 //! Mirrors the boards of some regions and prints what changes; goes on where it was when the
-//! connection breaks.
+//! connection breaks, when the gateway wants it back.
 //!
 //!     cargo run -p toteboard-client -- --regions uk,eu
 
-use std::time::Duration;
+use std::convert::Infallible;
 
 use clap::Parser;
-use client::{Client, ClientError, Said};
+use client::{Client, ClientError, Protocol, Said};
 use odds::{Live, News, Region};
 use serde_json::json;
 
@@ -30,22 +30,26 @@ struct Settings {
 async fn main() -> anyhow::Result<()> {
     let settings = Settings::parse();
     let mut live = Live::default();
+    let mut protocol = Protocol::default();
     loop {
-        match follow(&settings, &mut live).await {
-            Err(refused @ ClientError::Refused(_)) => return Err(refused.into()),
-            Err(error) => eprintln!("{error}; connecting again"),
-            Ok(()) => {}
-        }
+        let Err(ended) = follow(&settings, &mut live, &mut protocol).await;
         live.disconnected();
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        // Nothing to wait for: it would be refused again, or the gateway doesn't want it back.
+        let Some(wait) = protocol.wait(rand::random()) else { return Err(ended.into()) };
+        eprintln!("{ended}; connecting again in {:.1} s", wait.as_secs_f64());
+        tokio::time::sleep(wait).await;
     }
 }
 
-async fn follow(settings: &Settings, live: &mut Live) -> Result<(), ClientError> {
+/// Prints what comes until the connection ends.
+async fn follow(settings: &Settings, live: &mut Live, protocol: &mut Protocol) -> Result<Infallible, ClientError> {
     let auth = json!({ "v": 1, "token": settings.token, "regions": settings.regions, "resume": live.cursors() });
-    let mut client = Client::connect(&settings.gateway, &auth).await?;
+    let mut client = Client::connect_lasting(&settings.gateway, &auth, protocol).await?;
     loop {
         let Said::Event { name, payload } = client.next().await? else { continue };
+        if name == "bye" {
+            eprintln!("the gateway ends the connection: {payload}");
+        }
         match live.take(&name, &payload) {
             News::Board(region) => {
                 let board = &live.boards[&region];

@@ -48,11 +48,20 @@ pub struct Protocol {
     requests: u64,
     patience: Duration,
     wait: Duration,
+    reconnect: Reconnect,
+}
+
+/// Whether and when the gateway wants the client back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reconnect {
+    Allowed,
+    NotBefore(Duration),
+    Forbidden,
 }
 
 impl Default for Protocol {
     fn default() -> Self {
-        Self { requests: 0, patience: FIRST_PATIENCE, wait: FIRST_WAIT }
+        Self { requests: 0, patience: FIRST_PATIENCE, wait: FIRST_WAIT, reconnect: Reconnect::Allowed }
     }
 }
 
@@ -69,10 +78,16 @@ impl Protocol {
             ("2", _) => Heard::Wants("3".into()),
             ("4", Some(("0", _))) => {
                 self.wait = FIRST_WAIT;
+                self.reconnect = Reconnect::Allowed;
                 Heard::Welcome
             }
             ("4", Some(("2", event))) => match event_of(event) {
-                Some((name, payload)) => Heard::Event { name, payload },
+                Some((name, payload)) => {
+                    if name == "bye" {
+                        self.reconnect = after_bye(&payload);
+                    }
+                    Heard::Event { name, payload }
+                }
                 None => Heard::Nothing,
             },
             ("4", Some(("3", answer))) => answer_of(answer).unwrap_or(Heard::Nothing),
@@ -84,6 +99,9 @@ impl Protocol {
                 let reason =
                     serde_json::from_str(refusal).map_or_else(|_| refusal.to_owned(), |it: Refusal| it.message);
                 let is_final = FINAL.iter().any(|code| reason.starts_with(code));
+                if is_final {
+                    self.reconnect = Reconnect::Forbidden;
+                }
                 Heard::Refused { reason, is_final }
             }
             _ => Heard::Nothing,
@@ -114,13 +132,36 @@ impl Protocol {
         self.patience
     }
 
-    /// How long to wait before connecting again: longer each time until we are let in, and not as
-    /// long as everybody else. `random` is from 0 to 1.
-    pub fn wait(&mut self, random: f64) -> Duration {
-        let wait = self.wait;
-        self.wait = (wait * 2).min(LONGEST_WAIT);
-        wait.mul_f64(0.5 + random / 2.0)
+    /// Whether the next wait may be cut short: the gateway didn't ask for it.
+    pub fn may_hurry(&self) -> bool {
+        self.reconnect == Reconnect::Allowed
     }
+
+    /// How long to wait before connecting again: longer each time until we are let in, not as long as
+    /// everybody else, and at least as long as the gateway asked for. `random` is from 0 to 1. Nothing
+    /// if connecting again is no use: after a final refusal, or a `bye` without `retry_after_ms`.
+    pub fn wait(&mut self, random: f64) -> Option<Duration> {
+        let backoff = self.wait.mul_f64(0.5 + random / 2.0);
+        let wait = match self.reconnect {
+            Reconnect::Forbidden => return None,
+            Reconnect::Allowed => backoff,
+            Reconnect::NotBefore(retry_after) => backoff.max(retry_after),
+        };
+        // It was asked for once: the attempts after the next one need not wait for it again.
+        self.reconnect = Reconnect::Allowed;
+        self.wait = (self.wait * 2).min(LONGEST_WAIT);
+        Some(wait)
+    }
+}
+
+/// A `bye` that can't be read names no time, either.
+fn after_bye(payload: &str) -> Reconnect {
+    #[derive(Deserialize)]
+    struct Bye {
+        retry_after_ms: Option<u64>,
+    }
+    let retry_after_ms = serde_json::from_str(payload).ok().and_then(|bye: Bye| bye.retry_after_ms);
+    retry_after_ms.map_or(Reconnect::Forbidden, |millis| Reconnect::NotBefore(Duration::from_millis(millis)))
 }
 
 fn answer_of(text: &str) -> Option<Heard> {
@@ -167,10 +208,48 @@ mod tests {
     #[test]
     fn who_is_not_let_in_waits_longer_each_time() {
         let mut protocol = Protocol::default();
-        let waits: Vec<u128> = (0..7).map(|_| protocol.wait(1.0).as_millis()).collect();
-        assert_eq!(waits, [500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000]);
+        let waits: Vec<Option<u128>> = (0..7).map(|_| millis(&mut protocol, 1.0)).collect();
+        assert_eq!(waits, [500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000].map(Some));
         protocol.hear("40{}", String::new);
-        assert_eq!(protocol.wait(0.0).as_millis(), 250);
+        assert_eq!(millis(&mut protocol, 0.0), Some(250));
+    }
+
+    fn millis(protocol: &mut Protocol, random: f64) -> Option<u128> {
+        protocol.wait(random).map(|wait| wait.as_millis())
+    }
+
+    #[test]
+    fn a_bye_says_how_long_to_stay_away() {
+        let mut protocol = Protocol::default();
+        protocol.hear("40{}", String::new);
+        let bye = protocol.hear(r#"42["bye",{"code":"stopping","message":"","retry_after_ms":3000}]"#, String::new);
+        assert!(matches!(bye, Heard::Event { name, .. } if name == "bye"), "whoever cares hears of it");
+        assert!(!protocol.may_hurry());
+        assert_eq!(millis(&mut protocol, 0.0), Some(3_000), "never less");
+        assert!(protocol.may_hurry());
+        assert_eq!(millis(&mut protocol, 1.0), Some(1_000), "nobody was there: the next attempt is as usual");
+        protocol.hear("40{}", String::new);
+        protocol.hear(r#"42["bye",{"code":"stopping","message":"","retry_after_ms":20}]"#, String::new);
+        assert_eq!(millis(&mut protocol, 1.0), Some(500), "a crowd that is sent away at once doesn't come at once");
+    }
+
+    #[test]
+    fn a_bye_without_a_time_and_a_final_refusal_are_the_end() {
+        for packet in [
+            r#"42["bye",{"code":"signed_out","message":"the session or token is over"}]"#,
+            r#"42["bye",{"code":"signed_out","message":"","retry_after_ms":null}]"#,
+            r#"42["bye",7]"#,
+            r#"44{"message":"unauthenticated: sign in"}"#,
+        ] {
+            let mut protocol = Protocol::default();
+            protocol.hear(packet, String::new);
+            assert_eq!(protocol.wait(1.0), None, "{packet}");
+            protocol.hear("40{}", String::new);
+            assert_eq!(millis(&mut protocol, 1.0), Some(500), "let in all the same, it is as at first");
+        }
+        let mut protocol = Protocol::default();
+        protocol.hear(r#"44{"message":"too_many_connections: this gateway is full"}"#, String::new);
+        assert_eq!(millis(&mut protocol, 1.0), Some(500), "another time there may be room");
     }
 
     #[test]

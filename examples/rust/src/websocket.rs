@@ -1,6 +1,6 @@
 //! The protocol over one websocket with tokio.
 
-use std::time::Duration;
+use std::{borrow::BorrowMut, time::Duration};
 
 use futures::{SinkExt, StreamExt};
 use serde_json::Value;
@@ -52,20 +52,34 @@ pub enum Said {
     },
 }
 
-/// One connection that was let in.
+/// One connection that was let in. Its protocol is its own, or lent by who connects again.
 #[derive(Debug)]
-pub struct Client<S = TcpStream> {
+pub struct Client<S = TcpStream, P = Protocol> {
     socket: WebSocketStream<S>,
-    protocol: Protocol,
+    protocol: P,
 }
 
 impl Client {
     /// Connects to a gateway at `host:port`, with what it is to know in `auth`.
     pub async fn connect(address: &str, auth: &Value) -> Result<Self, ClientError> {
-        let stream = TcpStream::connect(address).await?;
-        stream.set_nodelay(true)?;
+        let stream = tcp(address).await?;
         Self::connect_over(stream, address, auth).await
     }
+}
+
+impl<'a> Client<TcpStream, &'a mut Protocol> {
+    /// The same for a program that connects again when the connection ends: the protocol then knows
+    /// whether and when ([`Protocol::wait`]).
+    pub async fn connect_lasting(address: &str, auth: &Value, protocol: &'a mut Protocol) -> Result<Self, ClientError> {
+        let stream = tcp(address).await?;
+        Self::open(stream, address, &[], auth, protocol).await
+    }
+}
+
+async fn tcp(address: &str) -> Result<TcpStream, ClientError> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
@@ -81,13 +95,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         headers: &[(&str, &str)],
         auth: &Value,
     ) -> Result<Self, ClientError> {
+        Self::open(stream, host, headers, auth, Protocol::default()).await
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin, P: BorrowMut<Protocol>> Client<S, P> {
+    async fn open(
+        stream: S,
+        host: &str,
+        headers: &[(&str, &str)],
+        auth: &Value,
+        protocol: P,
+    ) -> Result<Self, ClientError> {
         let url: Uri = format!("ws://{host}/socket.io/?EIO=4&transport=websocket").parse().map_err(not_said)?;
         let mut request = ClientRequestBuilder::new(url);
         for (name, value) in headers {
             request = request.with_header(*name, *value);
         }
         let (socket, _) = client_async(request, stream).await.map_err(Box::new)?;
-        let mut this = Self { socket, protocol: Protocol::default() };
+        let mut this = Self { socket, protocol };
         let welcome = async {
             match this.heard(auth).await? {
                 Heard::Welcome => Ok(()),
@@ -113,7 +139,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
 
     /// Sends an event. Gives the number that its answer will have.
     pub async fn ask(&mut self, event: &str, data: &Value) -> Result<u64, ClientError> {
-        let (number, packet) = self.protocol.ask(event, data);
+        let (number, packet) = self.protocol.borrow_mut().ask(event, data);
         self.send(packet).await?;
         Ok(number)
     }
@@ -127,7 +153,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
                 Some(Ok(Message::Text(text))) => text,
                 Some(Ok(_)) => continue,
             };
-            match self.protocol.hear(&text, || auth.to_string()) {
+            match self.protocol.borrow_mut().hear(&text, || auth.to_string()) {
                 Heard::Wants(packet) => self.send(packet).await?,
                 Heard::Over => return Err(ClientError::Ended),
                 Heard::Nothing => return Err(ClientError::Unexpected(text.to_string())),

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use odds::{BookmakerKey, Decimal, Details, EventId, Live, MarketKey, Outcome, Region, Timestamp};
 
 use super::{freshness::Freshness, gathered, sorted};
+use crate::shared::Key;
 
 /// What a bookmaker asks for an outcome.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,7 +49,7 @@ struct LineKey {
     description: Option<String>,
     /// Of the home side, where sides have opposite ones.
     point: Option<String>,
-    names: BTreeSet<String>,
+    names: BTreeSet<Key>,
 }
 
 /// The event as all regions together have it. A bookmaker that quotes in several counts once, by the
@@ -79,11 +80,11 @@ fn lines(
     fresh: &Freshness,
 ) -> Vec<Line> {
     let mut all: Vec<(LineKey, Vec<OutcomeView>)> = Vec::new();
-    let mut runners: Vec<(MarketKey, BTreeSet<String>)> = Vec::new();
+    let mut runners: Vec<(MarketKey, BTreeSet<Key>)> = Vec::new();
     for ((bookmaker, market), (since, region, outcomes)) in quotes {
         let stale_since = fresh.stale_since(region, &details.sport_key, &bookmaker);
         let known = place_in(&mut runners, &market, BTreeSet::new);
-        known.extend(outcomes.iter().map(|outcome| outcome.name.clone()));
+        known.extend(outcomes.iter().map(|outcome| Key::from(&*outcome.name)));
         let mut split: Vec<(_, Vec<Outcome>)> = Vec::new();
         for outcome in outcomes {
             let point = outcome.point.map(|point| line_point(details, &outcome.name, point).to_string());
@@ -91,7 +92,7 @@ fn lines(
             place_in(&mut split, &of, Vec::new).push(outcome);
         }
         for ((description, point), outcomes) in split {
-            let names = gathered(outcomes.iter().map(|outcome| outcome.name.clone()));
+            let names = gathered(outcomes.iter().map(|outcome| Key::from(&*outcome.name)));
             let key = LineKey { market: market.clone(), description, point, names };
             let line = place_in(&mut all, &key, || {
                 let empty = |outcome: &Outcome| OutcomeView {

@@ -11,6 +11,7 @@ use super::{
     gathered,
     names::folded,
 };
+use crate::shared::Key;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum When {
@@ -54,14 +55,14 @@ pub(crate) struct Query {
     pub(crate) when: When,
     pub(crate) market: String,
     /// Nothing: all.
-    pub(crate) sports: BTreeSet<String>,
+    pub(crate) sports: BTreeSet<Key>,
     /// Nothing: all.
-    pub(crate) bookmakers: BTreeSet<String>,
+    pub(crate) bookmakers: BTreeSet<Key>,
     /// Their columns come first.
-    pub(crate) mine: BTreeSet<String>,
+    pub(crate) mine: BTreeSet<Key>,
     pub(crate) format: OddsFormat,
     /// First on the board.
-    pub(crate) pinned: BTreeSet<String>,
+    pub(crate) pinned: BTreeSet<Key>,
 }
 
 impl Default for Query {
@@ -89,7 +90,7 @@ impl Query {
                 pairs.push((name, value));
             }
         };
-        let list = |keys: &BTreeSet<String>| keys.iter().cloned().collect::<Vec<_>>().join(",");
+        let list = |keys: &BTreeSet<Key>| keys.iter().cloned().collect::<Vec<_>>().join(",");
         say("q", self.text.clone(), usual.text);
         say("when", self.when.key().into(), usual.when.key().into());
         say("market", self.market.clone(), usual.market);
@@ -104,7 +105,7 @@ impl Query {
     /// What can't be read is as usual.
     pub(crate) fn from_pairs(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
         let mut query = Self::default();
-        let list = |value: &str| gathered(value.split(',').filter(|key| !key.is_empty()).map(str::to_owned));
+        let list = |value: &str| gathered(value.split(',').filter(|key| !key.is_empty()).map(Key::from));
         for (name, value) in pairs {
             match name.as_str() {
                 "q" => query.text = value,
@@ -123,7 +124,7 @@ impl Query {
 
     /// What the gateway is to send: no more than is shown. With an event opened, all its markets.
     pub(crate) fn filter(&self, opened: bool) -> Filter<'_> {
-        let some = |names| Some(names).filter(|names: &&BTreeSet<String>| !names.is_empty());
+        let some = |names| Some(names).filter(|names: &&BTreeSet<Key>| !names.is_empty());
         Filter {
             sports: some(&self.sports),
             bookmakers: some(&self.bookmakers),
@@ -163,9 +164,9 @@ impl Query {
 #[derive(Serialize)]
 pub(crate) struct Filter<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    sports: Option<&'a BTreeSet<String>>,
+    sports: Option<&'a BTreeSet<Key>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    bookmakers: Option<&'a BTreeSet<String>>,
+    bookmakers: Option<&'a BTreeSet<Key>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     markets: Option<[&'a str; 1]>,
 }

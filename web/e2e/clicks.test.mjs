@@ -1,0 +1,178 @@
+// What somebody presses is what they get: rows stay under the pointer, and what is asked for meanwhile
+// reaches the gateway.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { browser, everySportIsPolled, start } from "./toteboard.mjs";
+import { WITHIN, close, open as visit, prices, signIn } from "./visitor.mjs";
+
+let toteboard;
+let chromium;
+
+before(async () => {
+  toteboard = await start("--speed", "20", "--poll-speed", "20", "--attempts-per-minute", "10000");
+  await everySportIsPolled(toteboard);
+  chromium = await browser();
+});
+
+after(async () => {
+  await chromium?.close();
+  await toteboard?.stop();
+});
+
+const title = (page) => page.locator(".title .open").first();
+const order = (page) => page.locator(".event").evaluateAll((all) => all.map((event) => event.dataset.event));
+/** Where on the screen the open event is. */
+const place = (page) => page.locator(".event.open").evaluate((event) => Math.round(event.getBoundingClientRect().top));
+const tables = (page) => page.locator(".event.open .line caption");
+
+/**
+ * Opens the page without the events of some sports, as if they had not been polled yet. The function that
+ * this returns lets them come.
+ */
+async function openEarly(settings) {
+  const page = await visit(chromium, toteboard.url, await chromium.newContext(settings));
+  const late = new Map();
+  const cursors = new Map();
+  let socket;
+  let earliest = Infinity;
+  const isLate = ({ sport_title }) => sport_title && sport_title < "C";
+  // The first boards come by the socket, too.
+  await page.route("**/api/odds/**", (route) => route.abort());
+  await page.routeWebSocket("**/socket.io/**", (page) => {
+    socket = page;
+    const server = page.connectToServer();
+    server.onMessage((message) => {
+      if (!/^42\["(snapshot|odds)"/.test(message)) return page.send(message);
+      const [name, payload] = JSON.parse(message.slice(2));
+      for (const event of payload.events.filter(isLate)) late.set(`${payload.region} ${event.id}`, { region: payload.region, event });
+      payload.events = payload.events.filter((event) => !isLate(event));
+      for (const { commence_time } of payload.events) if (commence_time) earliest = Math.min(earliest, Date.parse(commence_time));
+      cursors.set(payload.region, payload.cursor);
+      page.send(`42${JSON.stringify([name, payload])}`);
+    });
+  });
+  await signIn(page, "demo", toteboard.password);
+  await prices(page).first().waitFor(WITHIN);
+  page.wrong = page.wrong.filter((text) => !text.includes("api/odds"));
+  const come = async () => {
+    // Not in the middle of a snapshot.
+    await page.locator(".state[data-state=live]").waitFor(WITHIN);
+    assert.ok(late.size > 5, `${late.size} events are late`);
+    // Above all that is shown.
+    const starts = `${new Date(earliest - 60_000).toISOString().slice(0, 19)}Z`;
+    for (const { event } of late.values()) event.commence_time = starts;
+    for (const [region, cursor] of cursors) {
+      const events = [...late.values()].filter((it) => it.region === region).map((it) => it.event);
+      socket.send(`42${JSON.stringify(["odds", { region, prev: cursor, cursor, events }])}`);
+    }
+  };
+  return { page, come };
+}
+
+/** Until another event stands above the open one. */
+const isBelow = (page) => page.waitForFunction(() => document.querySelector(".event:not(.open) ~ .event.open"), null, WITHIN);
+
+test("rows stay under the mouse after a click, and an open event stays in sight when they move", async () => {
+  const { page, come } = await openEarly({ viewport: { width: 1280, height: 800 } });
+  await title(page).click();
+  await tables(page).first().waitFor(WITHIN);
+  const [first, at] = [await order(page), await place(page)];
+  await come();
+  // Frames are drawn while the pointer is among the rows, and no row moves.
+  const moves = () => document.querySelectorAll(".cell.up, .cell.down").length > 0;
+  await page.waitForFunction(moves, null, WITHIN);
+  await page.waitForTimeout(500);
+  assert.deepEqual(await order(page), first);
+  // The pointer leaves.
+  await page.mouse.move(640, 10);
+  await isBelow(page);
+  const now = await place(page);
+  assert.ok(Math.abs(now - at) <= 1, `it was at ${at}, and is at ${now}`);
+  assert.ok((await tables(page).count()) > 0);
+  await close(page);
+});
+
+test("an event that is opened with a finger stays in sight while others come", async () => {
+  const { page, come } = await openEarly({ viewport: { width: 390, height: 800 }, hasTouch: true, isMobile: true });
+  await title(page).tap();
+  await tables(page).first().waitFor(WITHIN);
+  const at = await place(page);
+  await come();
+  await isBelow(page);
+  const now = await place(page);
+  assert.ok(Math.abs(now - at) <= 1, `it was at ${at}, and is at ${now}`);
+  assert.ok((await tables(page).count()) > 0);
+  await close(page);
+});
+
+test("no row moves between a finger's press and its click", async () => {
+  const { page, come } = await openEarly({ viewport: { width: 390, height: 800 }, hasTouch: true, isMobile: true });
+  const first = await order(page);
+  // A browser tells that a finger has left before it says what was clicked.
+  const finger = (kind) =>
+    page.locator(".board").evaluate(async (board, kind) => {
+      board.dispatchEvent(new PointerEvent(kind, { pointerType: "touch" }));
+      await new Promise((resolve) => setTimeout(resolve, 0));
+      return [...document.querySelectorAll(".event")].map((event) => event.dataset.event);
+    }, kind);
+  await finger("pointerenter");
+  await come();
+  const moves = () => document.querySelectorAll(".cell.up, .cell.down").length > 0;
+  await page.waitForFunction(moves, null, WITHIN);
+  await page.waitForTimeout(500);
+  assert.deepEqual(await finger("pointerleave"), first);
+  await page.waitForFunction((count) => document.querySelectorAll(".event").length > count, first.length, WITHIN);
+  await close(page);
+});
+
+test("what is chosen while the page connects is asked for once it is let in", async () => {
+  const page = await visit(chromium, toteboard.url);
+  const sent = [];
+  let [connections, knock] = [0, undefined];
+  await page.routeWebSocket("**/socket.io/**", (socket) => {
+    connections++;
+    const server = socket.connectToServer();
+    socket.onMessage((message) => {
+      sent.push(message);
+      // What it says first is on its way for long.
+      if (connections === 1 && message.startsWith("40")) knock = () => server.send(message);
+      else server.send(message);
+    });
+  });
+  await signIn(page, "demo", toteboard.password);
+  await prices(page).first().waitFor(WITHIN);
+  for (let waits = 0; waits < 400 && !knock; waits++) await page.waitForTimeout(100);
+  await title(page).click();
+  await tables(page).first().waitFor(WITHIN);
+  knock();
+  await page.locator(".state[data-state=live]").waitFor(WITHIN);
+  // All its markets, not only the one that was shown.
+  await tables(page).nth(1).waitFor(WITHIN);
+  assert.equal(connections, 1, sent.join("\n"));
+  await close(page);
+});
+
+test("a filter that was refused is asked for again", async () => {
+  const page = await visit(chromium, toteboard.url);
+  let [refused, granted] = [0, 0];
+  await page.routeWebSocket("**/socket.io/**", (socket) => {
+    const server = socket.connectToServer();
+    socket.onMessage((message) => {
+      const asks = message.match(/^42(\d+)\["filter"/);
+      if (asks && refused++ === 0) {
+        const error = { code: "too_many_filters", message: "too many filters are in use" };
+        return socket.send(`43${asks[1]}[${JSON.stringify({ error })}]`);
+      }
+      if (asks) granted++;
+      server.send(message);
+    });
+  });
+  await signIn(page, "demo", toteboard.password);
+  await page.locator(".state[data-state=live]").waitFor(WITHIN);
+  await prices(page).first().waitFor(WITHIN);
+  await page.getByRole("radio", { name: "Total" }).check({ force: true });
+  await page.locator(".outcome", { hasText: /^Over \d/ }).first().waitFor(WITHIN);
+  assert.equal(granted, 1);
+  await close(page);
+});

@@ -1,0 +1,174 @@
+// A board is shown whole or not at all: until a new one is complete, the old one stays, and grows old.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { browser, start } from "./toteboard.mjs";
+import { WITHIN, close, open as visit, prices, signIn } from "./visitor.mjs";
+
+let toteboard;
+let chromium;
+
+before(async () => {
+  toteboard = await start("--speed", "20", "--poll-speed", "20", "--attempts-per-minute", "10000");
+  chromium = await browser();
+});
+
+after(async () => {
+  await chromium?.close();
+  await toteboard?.stop();
+});
+
+/**
+ * A page that shows the UK and Europe, and a connection between it and the gateway that can stop in the middle
+ * of the UK's next snapshot, after so many parts.
+ */
+async function openBetween() {
+  const page = await visit(chromium, toteboard.url);
+  const wire = { stopAfter: Infinity, passed: 0, frames: 0, feeds: 0, withheld: [], connected: 0 };
+  await page.routeWebSocket("**/socket.io/**", (socket) => {
+    // Nobody answers.
+    if (wire.isCut) return wire.waiting.push(socket);
+    wire.connected++;
+    const server = socket.connectToServer();
+    let isStopped = false;
+    server.onMessage((message) => {
+      const [, name, region, part] = message.match(/^42\["(snapshot|odds)",\{"region":"(\w+)"(?:.*?"part":(\d+))?/) ?? [];
+      if (region === "uk" && wire.stopAfter < Infinity) {
+        const isNext = name === "snapshot" && Number(part) === wire.passed + 1;
+        isStopped ||= isNext && wire.passed === wire.stopAfter;
+        if (isStopped) return wire.withheld.push(message);
+        // What the snapshot replaces.
+        if (!isNext) return;
+        wire.passed++;
+      }
+      if (message.startsWith('42["feed",{"region":"uk"')) wire.feeds++;
+      if (region === "eu" && isStopped && name === "odds" && !message.includes('"events":[]')) wire.frames++;
+      socket.send(message);
+    });
+    wire.cut = () => {
+      Object.assign(wire, { isCut: true, waiting: [] });
+      socket.close();
+      server.close();
+    };
+    /** The network is there again. */
+    wire.mend = () => {
+      Object.assign(wire, { isCut: false, stopAfter: Infinity });
+      wire.waiting.forEach((socket) => socket.close());
+    };
+    /** What was kept back comes. */
+    wire.goOn = () => {
+      Object.assign(wire, { stopAfter: Infinity });
+      isStopped = false;
+      wire.withheld.splice(0).forEach((message) => socket.send(message));
+    };
+  });
+  await signIn(page, "demo", toteboard.password);
+  for (const other of ["us", "au"]) await page.locator(`input[value=${other}]`).uncheck({ force: true });
+  await page.locator(".state[data-state=live]").waitFor(WITHIN);
+  await prices(page).first().waitFor(WITHIN);
+  return { page, wire };
+}
+
+async function until(condition) {
+  const end = Date.now() + WITHIN.timeout;
+  while (!condition()) {
+    assert.ok(Date.now() < end, String(condition));
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+/** How bookmakers are called that quote in the UK and not in Europe. */
+async function onlyUk(page) {
+  const of = async (region) => {
+    const board = await (await page.request.get(`${toteboard.url}/api/odds/${region}`)).json();
+    return new Set(board.events.flatMap((event) => event.quotes.map((quote) => quote.bookmaker)));
+  };
+  const [uk, eu] = [await of("uk"), await of("eu")];
+  const names = [...uk].filter((bookmaker) => !eu.has(bookmaker)).map((bookmaker) => bookmaker.replaceAll("_", " "));
+  assert.ok(names.length > 3, names.join());
+  return names;
+}
+
+/** In the page: notes in each frame what cells of these bookmakers show, and what is no best price. */
+function watch(bookmakers) {
+  window.shown = (isFirst) => {
+    const columns = [...document.querySelectorAll(".head .bookmaker")].map((column) => column.innerText.toLowerCase());
+    const cells = new Map();
+    for (const row of document.querySelectorAll(".event > .row:not(.none)")) {
+      const where = `${row.closest(".event").dataset.event} ${row.querySelector(".outcome").innerText}`;
+      row.querySelectorAll(".cell").forEach((cell, n) => {
+        const isPrice = isFirst ? cell.innerText !== "" && cell.innerText !== "–" : true;
+        if (bookmakers.includes(columns[n]) && isPrice) cells.set(`${where} ${columns[n]}`, cell);
+      });
+    }
+    return cells;
+  };
+  const before = new Map([...window.shown(true)].map(([where, cell]) => [where, cell.innerText]));
+  window.wrong = new Set();
+  window.watched = before.size;
+  const look = () => {
+    const now = window.shown(false);
+    for (const [where, price] of before) {
+      const cell = now.get(where);
+      if (cell && cell.innerText !== price) window.wrong.add(`${where}: ${price}, then ${cell.innerText || "nothing"}, ${cell.title}`);
+    }
+    for (const row of document.querySelectorAll(".event > .row:not(.none)")) {
+      const best = Number(row.querySelector(".best .price")?.innerText ?? 0);
+      const live = [...row.querySelectorAll(".cell:not(.stale, :empty)")].map((cell) => Number(cell.innerText)).filter(Number.isFinite);
+      if (live.some((price) => price > best)) window.wrong.add(`${row.innerText}: not the best`);
+    }
+    window.looking = requestAnimationFrame(look);
+  };
+  look();
+}
+
+const wrong = (page) => page.evaluate(() => [window.watched > 20, ...window.wrong]);
+
+for (const parts of [1, 2, 5]) {
+  test(`a snapshot that is cut after part ${parts} changes nothing`, async () => {
+    const { page, wire } = await openBetween();
+    const bookmakers = await onlyUk(page);
+    wire.stopAfter = parts;
+    // What passed before is drawn.
+    await page.waitForTimeout(500);
+    await page.evaluate(watch, bookmakers);
+    // An event is opened: all its markets are asked for, and so is a snapshot of each region.
+    await page.locator(".title .open").first().click();
+    await until(() => wire.withheld.length > 0 && wire.frames > 3);
+    assert.equal(wire.passed, parts);
+    assert.deepEqual(await wrong(page), [true], "while it comes");
+    wire.cut();
+    await page.locator(".state[data-state=wait]").waitFor(WITHIN);
+    await until(() => wire.waiting.length > 0);
+    await page.waitForTimeout(1_500);
+    assert.deepEqual(await wrong(page), [true], "when it is cut");
+    await page.evaluate(() => cancelAnimationFrame(window.looking));
+    wire.mend();
+    await page.locator(".state[data-state=live]").waitFor(WITHIN);
+    await page.locator(".event.open .line caption").nth(1).waitFor(WITHIN);
+    assert.equal(wire.connected, 2);
+    await close(page);
+  });
+}
+
+test("prices grow old while the rest of a snapshot is awaited, however fresh the feed is", async () => {
+  const { page, wire } = await openBetween();
+  const bookmakers = await onlyUk(page);
+  wire.stopAfter = 1;
+  await page.waitForTimeout(500);
+  await page.evaluate(watch, bookmakers);
+  await page.locator(".title .open").first().click();
+  await until(() => wire.withheld.length > 0);
+  const are = ({ old }) => {
+    const cells = [...window.shown(true).values()];
+    return cells.length > 0 && (old ? cells.every((cell) => cell.matches(".stale")) : cells.some((cell) => !cell.matches(".stale")));
+  };
+  await page.waitForFunction(are, { old: true }, { timeout: 90_000 });
+  const feeds = wire.feeds;
+  await until(() => wire.feeds > feeds + 5);
+  assert.ok(await page.evaluate(are, { old: true }));
+  assert.deepEqual(await wrong(page), [true]);
+  wire.goOn();
+  await page.waitForFunction(are, { old: false }, WITHIN);
+  await close(page);
+});
