@@ -24,14 +24,14 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
     runtime::Handle,
-    sync::OwnedSemaphorePermit,
+    time::Instant,
 };
 use tungstenite::protocol::frame::{
     FrameHeader,
     coding::{Control, Data, OpCode},
 };
 
-use crate::link::Link;
+use crate::{link::Link, listener::Place};
 
 /// How long the client of a connection that was cut may take to read what it was sent last,
 const LINGER_FOR: Duration = Duration::from_secs(2);
@@ -47,7 +47,7 @@ pub(crate) struct Connection {
     writer: AtomicWaker,
     out: Mutex<Out>,
     /// Its place among the connections that the gateway may have.
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 #[derive(Debug, Default)]
@@ -55,10 +55,12 @@ struct Out {
     counter: Counter,
     /// A frame that was passed, and how much of it the kernel has.
     passed: Option<(Bytes, usize)>,
+    /// Since when the kernel accepts nothing more.
+    stuck_since: Option<Instant>,
 }
 
 impl Connection {
-    pub(crate) fn new(stream: TcpStream, place: OwnedSemaphorePermit) -> Self {
+    pub(crate) fn new(stream: TcpStream, place: Place) -> Self {
         Self {
             stream,
             link: OnceLock::new(),
@@ -103,6 +105,11 @@ impl Connection {
             self.reader.wake();
         }
         true
+    }
+
+    /// Whether the kernel has accepted nothing of a response for so long.
+    pub(crate) fn is_stuck_for(&self, time: Duration) -> bool {
+        self.out().stuck_since.is_some_and(|since| since.elapsed() > time)
     }
 
     fn out(&self) -> MutexGuard<'_, Out> {
@@ -222,7 +229,11 @@ impl AsyncWrite for Wire {
         // Of a connection that waits to write, one is woken: if that is who reads, it wakes this one.
         connection.writer.register(cx.waker());
         ready!(connection.poll_passed(&mut out, cx))?;
-        let written = ready!(connection.poll_some(buf, cx))?;
+        let Poll::Ready(written) = connection.poll_some(buf, cx)? else {
+            out.stuck_since.get_or_insert_with(Instant::now);
+            return Poll::Pending;
+        };
+        out.stuck_since = None;
         if let Some(link) = connection.link.get() {
             let events = out.counter.count(&buf[..written]);
             if events > 0 {

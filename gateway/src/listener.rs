@@ -2,12 +2,15 @@
 //! on them until they are upgraded.
 
 use std::{
+    collections::HashMap,
     convert::Infallible,
+    hash::Hash,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Weak},
+    sync::{Arc, Mutex, Weak},
     time::Duration,
 };
 
+use accounts::network;
 use axum::body::Body;
 use http::{HeaderMap, Request, Response};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -33,6 +36,8 @@ const HEAD_WITHIN: Duration = Duration::from_secs(10);
 const UNSENT_BYTES: u32 = 4_096;
 /// When no connection can be accepted (too many open files), it is tried again after this.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+/// A client that reads nothing of a response for so long is cut off.
+const TAKEN_WITHIN: Duration = Duration::from_secs(20);
 /// How long connections get to end by themselves.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
@@ -44,12 +49,68 @@ pub(crate) struct Peer {
     pub(crate) connection: Weak<Connection>,
 }
 
+/// How many connections there may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Most {
+    pub(crate) all: usize,
+    pub(crate) of_network: usize,
+}
+
+/// A connection's place among all, and among those of its network.
+#[derive(Debug)]
+pub(crate) struct Place {
+    _of_all: OwnedSemaphorePermit,
+    _of_network: OfNetwork,
+}
+
+#[derive(Debug)]
+struct Networks {
+    most: usize,
+    connections: Mutex<HashMap<IpAddr, usize>>,
+}
+
+#[derive(Debug)]
+struct OfNetwork(Option<(Arc<Networks>, IpAddr)>);
+
+impl Networks {
+    fn let_in(self: &Arc<Self>, network: IpAddr, is_proxy: bool) -> Option<OfNetwork> {
+        if is_proxy {
+            return Some(OfNetwork(None));
+        }
+        let mut connections = self.connections.lock().expect("nobody panics while holding it");
+        let count = connections.get(&network).copied().unwrap_or(0);
+        if count >= self.most {
+            return None;
+        }
+        connections.insert(network, count + 1);
+        Some(OfNetwork(Some((self.clone(), network))))
+    }
+}
+
+impl Drop for OfNetwork {
+    fn drop(&mut self) {
+        if let Some((networks, network)) = &self.0 {
+            one_less(&mut networks.connections.lock().expect("nobody panics while holding it"), network);
+        }
+    }
+}
+
+/// Counts one less, and forgets what is at nothing.
+pub(crate) fn one_less<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
+        }
+    }
+}
+
 /// Serves until told to stop, and then until all connections are gone or it takes too long.
 pub(crate) async fn serve<S>(
     listener: TcpListener,
     service: S,
     proxies: Arc<[TrustedProxy]>,
-    most: usize,
+    most: Most,
     stop: CancellationToken,
 ) -> anyhow::Result<()>
 where
@@ -59,7 +120,8 @@ where
         + Sync
         + 'static,
 {
-    let places = Arc::new(Semaphore::new(most));
+    let places = Arc::new(Semaphore::new(most.all));
+    let networks = Arc::new(Networks { most: most.of_network, connections: Mutex::default() });
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
@@ -74,10 +136,15 @@ where
                 continue;
             }
         };
-        let Ok(place) = places.clone().try_acquire_owned() else {
+        let direct = address.ip().to_canonical();
+        // Behind a proxy, each client is counted by what it begins.
+        let is_proxy = proxies.iter().any(|proxy| proxy.is(direct));
+        let place = places.clone().try_acquire_owned().ok().zip(networks.let_in(network(direct), is_proxy));
+        let Some((of_all, of_network)) = place else {
             debug!(%address, "too many connections: one is turned away");
             continue;
         };
+        let place = Place { _of_all: of_all, _of_network: of_network };
         connections.spawn(connection(stream, address, service.clone(), proxies.clone(), place, stop.clone()));
     }
     connections.close();
@@ -92,7 +159,7 @@ async fn connection<S>(
     address: SocketAddr,
     service: S,
     proxies: Arc<[TrustedProxy]>,
-    place: OwnedSemaphorePermit,
+    place: Place,
     stop: CancellationToken,
 ) where
     S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
@@ -106,7 +173,8 @@ async fn connection<S>(
         return;
     }
     let connection = Arc::new(Connection::new(stream, place));
-    let direct = Peer { address: address.ip().to_canonical(), connection: Arc::downgrade(&connection) };
+    let own = Arc::downgrade(&connection);
+    let direct = Peer { address: address.ip().to_canonical(), connection: own.clone() };
     let wire = TokioIo::new(Wire::new(connection));
     let service = service_fn(move |mut request: Request<Incoming>| {
         let mut peer = direct.clone();
@@ -120,11 +188,18 @@ async fn connection<S>(
         .serve_connection(wire, service)
         .with_upgrades();
     tokio::pin!(serving);
-    let served = tokio::select! {
-        served = &mut serving => served,
-        () = stop.cancelled() => {
-            serving.as_mut().graceful_shutdown();
-            serving.await
+    let mut looks = tokio::time::interval(TAKEN_WITHIN / 4);
+    let served = loop {
+        tokio::select! {
+            served = &mut serving => break served,
+            () = stop.cancelled() => {
+                serving.as_mut().graceful_shutdown();
+                break serving.await;
+            }
+            // Until it is upgraded: a websocket whose client is slow is the region tasks' affair.
+            _ = looks.tick() => if own.upgrade().is_none_or(|own| own.is_stuck_for(TAKEN_WITHIN)) {
+                return debug!(%address, "a response is not read: the connection ends");
+            }
         }
     };
     if let Err(error) = served {

@@ -27,7 +27,8 @@ use crate::{
     filters::Filters,
     http,
     link::Callers,
-    listener, page,
+    listener::{self, Most},
+    page,
     readiness::Readiness,
     region::{RegionHandle, RegionTask, Setting},
     sockets::{self, Hub, Limits},
@@ -46,6 +47,7 @@ const READ_BUFFER: usize = 512;
 const HELLO_WITHIN: Duration = Duration::from_secs(10);
 /// Requests by HTTP come beside the clients' own connections.
 const OTHER_CONNECTIONS: usize = 1_000;
+const OTHER_CONNECTIONS_PER_ADDRESS: usize = 100;
 
 pub struct Gateway {
     listener: TcpListener,
@@ -103,7 +105,7 @@ impl Gateway {
         let control = ControlWriter::new(&kafka)?;
         let (callers, calls): (Vec<_>, Vec<_>) = Region::ALL.map(|_| mpsc::unbounded_channel()).into_iter().unzip();
         let callers = Callers::new(callers.try_into().expect("one for each region"));
-        let transport = Transport::new(callers, settings.max_payload as usize);
+        let transport = Transport::new(callers, &settings);
         let (handles, inboxes): (Vec<_>, Vec<_>) =
             Region::ALL.map(|region| RegionHandle::new(region, clock())).into_iter().unzip();
         let hub = Arc::new(Hub {
@@ -169,7 +171,10 @@ impl Gateway {
         // Outside of the router, which would keep a copy of every request's address.
         let service = transport.layer(sockets_layer.layer(router));
         let proxies = settings.accounts.trusted_proxy.into();
-        let most = settings.max_connections + OTHER_CONNECTIONS;
+        let most = Most {
+            all: settings.max_connections + OTHER_CONNECTIONS,
+            of_network: settings.max_connections_per_address + OTHER_CONNECTIONS_PER_ADDRESS,
+        };
         let closed = CancellationToken::new();
         lifecycle.run("the listener", listener::serve(listener, service, proxies, most, closed.clone()));
         let stopping = lifecycle.stopping();

@@ -52,6 +52,14 @@ pub struct GatewaySettings {
     #[arg(long, value_name = "NUMBER", default_value_t = 100)]
     pub max_connections_per_user: usize,
 
+    /// How many sessions may have begun that nobody has signed in to.
+    #[arg(long, value_name = "NUMBER", default_value_t = 10_000)]
+    pub max_strangers: usize,
+
+    /// How many of them from one address.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1_000)]
+    pub max_strangers_per_address: usize,
+
     /// How many different filters may be in use: each is another room in every region.
     #[arg(long, value_name = "NUMBER", default_value_t = 1_000)]
     pub max_filters: usize,

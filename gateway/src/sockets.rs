@@ -4,7 +4,6 @@ use std::{
     collections::{BTreeSet, HashMap, HashSet},
     fmt,
     future::{Ready, ready},
-    hash::Hash,
     net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard,
@@ -32,7 +31,7 @@ use crate::{
     browsers::Browsers,
     client::{Bye, Client, Order, RETRY_AFTER_MS, Wants},
     filters::{Filters, TooManyFilters},
-    listener::Peer,
+    listener::{Peer, one_less},
     metrics::Metrics,
     readiness::Readiness,
     region::{RegionHandle, Request},
@@ -234,15 +233,6 @@ impl Drop for Place {
     }
 }
 
-fn one_less<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: &K) {
-    if let Some(count) = counts.get_mut(key) {
-        *count -= 1;
-        if *count == 0 {
-            counts.remove(key);
-        }
-    }
-}
-
 pub(crate) fn serve(io: &SocketIo) {
     io.ns("/", connected.with(admit));
 }
@@ -310,7 +300,9 @@ fn connected(socket: SocketRef, State(hub): State<Arc<Hub>>) -> Ready<()> {
     socket.extensions.insert(_place);
     let parts = socket.req_parts();
     let peer = parts.extensions.get::<Peer>().expect("the listener says who it is");
-    let link = parts.extensions.get::<Arc<Session>>().expect("every session has one").link.clone();
+    let session = parts.extensions.get::<Arc<Session>>().expect("every session has one");
+    session.is_known();
+    let link = session.link.clone();
     link.is_of(socket.id);
     let client = Arc::new(Client {
         socket: socket.clone(),

@@ -9,6 +9,7 @@ use std::{
     collections::HashMap,
     convert::Infallible,
     future::ready,
+    net::IpAddr,
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, Weak,
@@ -18,6 +19,7 @@ use std::{
     time::Duration,
 };
 
+use accounts::network;
 use axum::body::Body;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -30,8 +32,9 @@ use tower::{Layer, Service};
 use tracing::debug;
 
 use crate::{
+    GatewaySettings,
     link::{Callers, Link},
-    listener::Peer,
+    listener::{Peer, one_less},
 };
 
 /// What the handshake and the gateway itself look at.
@@ -65,6 +68,49 @@ pub(crate) struct Transport {
     polled: Polled,
     /// Bytes of what a client may post.
     max_body: usize,
+    strangers: Arc<Strangers>,
+}
+
+/// Counts the sessions that nobody has signed in to: each costs memory, and anybody can begin one.
+#[derive(Debug)]
+struct Strangers {
+    most: usize,
+    most_per_network: usize,
+    now: Mutex<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    all: usize,
+    by_network: HashMap<IpAddr, usize>,
+}
+
+/// The place of one of them.
+#[derive(Debug)]
+struct Stranger {
+    strangers: Arc<Strangers>,
+    network: IpAddr,
+}
+
+impl Strangers {
+    fn let_in(self: &Arc<Self>, network: IpAddr) -> Option<Stranger> {
+        let mut now = lock(&self.now);
+        let of_network = now.by_network.get(&network).copied().unwrap_or(0);
+        if now.all >= self.most || of_network >= self.most_per_network {
+            return None;
+        }
+        now.all += 1;
+        now.by_network.insert(network, of_network + 1);
+        Some(Stranger { strangers: self.clone(), network })
+    }
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        let mut now = lock(&self.strangers.now);
+        now.all -= 1;
+        one_less(&mut now.by_network, &self.network);
+    }
 }
 
 type Polled = Arc<Mutex<HashMap<Sid, Weak<Session>>>>;
@@ -78,6 +124,8 @@ pub(crate) struct Session {
     /// The `t` of the poll that was answered last. Clients choose another one for each poll.
     last_poll: Mutex<Option<Box<str>>>,
     posting: AtomicBool,
+    /// Until somebody has signed in.
+    stranger: Mutex<Option<Stranger>>,
 }
 
 /// A POST of a session that is not answered yet.
@@ -90,18 +138,25 @@ impl Drop for Posting {
 }
 
 impl Transport {
-    pub(crate) fn new(callers: Callers, max_body: usize) -> Self {
-        Self { callers, polled: Arc::default(), max_body }
+    pub(crate) fn new(callers: Callers, settings: &GatewaySettings) -> Self {
+        let strangers = Arc::new(Strangers {
+            most: settings.max_strangers,
+            most_per_network: settings.max_strangers_per_address,
+            now: Mutex::default(),
+        });
+        Self { callers, polled: Arc::default(), max_body: settings.max_payload as usize, strangers }
     }
 
-    fn begin(&self) -> Arc<Session> {
-        Arc::new(Session {
+    fn begin(&self, address: IpAddr) -> Option<Arc<Session>> {
+        let stranger = self.strangers.let_in(network(address))?;
+        Some(Arc::new(Session {
+            stranger: Mutex::new(Some(stranger)),
             link: Arc::new(Link::new(self.callers.clone())),
             sid: OnceLock::new(),
             polled: self.polled.clone(),
             last_poll: Mutex::default(),
             posting: AtomicBool::new(false),
-        })
+        }))
     }
 
     /// One that is not over.
@@ -111,6 +166,11 @@ impl Transport {
 }
 
 impl Session {
+    /// Somebody has signed in.
+    pub(crate) fn is_known(&self) {
+        drop(lock(&self.stranger).take());
+    }
+
     /// Its handshake was answered with this id.
     fn is_named(self: &Arc<Self>, sid: Sid) {
         self.link.is_of(sid);
@@ -198,6 +258,7 @@ where
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Refusal {
     UnknownSession,
+    TooManyStrangers,
     /// Of a websocket, by RFC 6455.
     BadHandshake,
     WebsocketVersion,
@@ -213,6 +274,9 @@ impl Refusal {
     fn response(self) -> Response<Body> {
         let (status, code, message) = match self {
             Self::UnknownSession => (StatusCode::BAD_REQUEST, 1, "Session ID unknown"),
+            Self::TooManyStrangers => {
+                (StatusCode::SERVICE_UNAVAILABLE, 3, "too many connections that have not signed in; try again later")
+            }
             Self::BadHandshake => (StatusCode::BAD_REQUEST, 3, "Bad request: not a websocket handshake"),
             Self::WebsocketVersion => (StatusCode::UPGRADE_REQUIRED, 3, "Bad request: the websocket version is 13"),
             Self::SecondWebsocket => (StatusCode::BAD_REQUEST, 3, "Bad request: the session has a websocket"),
@@ -224,6 +288,9 @@ impl Refusal {
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = status;
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if self == Self::TooManyStrangers {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        }
         if self == Self::WebsocketVersion {
             response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         }
@@ -235,7 +302,7 @@ impl Refusal {
 struct Exchange {
     session: Arc<Session>,
     kind: Kind,
-    peer: Option<Peer>,
+    peer: Peer,
 }
 
 enum Kind {
@@ -256,9 +323,10 @@ impl Exchange {
         if query(uri, "transport") == Some("websocket") {
             check_websocket(request.headers())?;
         }
-        let peer = request.extensions().get::<Peer>().cloned();
+        let peer = request.extensions().get::<Peer>().expect("the listener says who it is").clone();
         let Some(sid) = query(uri, "sid") else {
-            return Ok(Self { session: transport.begin(), kind: Kind::Handshake, peer });
+            let session = transport.begin(peer.address).ok_or(Refusal::TooManyStrangers)?;
+            return Ok(Self { session, kind: Kind::Handshake, peer });
         };
         let session = sid.parse().ok().and_then(|sid| transport.find(sid)).ok_or(Refusal::UnknownSession)?;
         let kind = match *request.method() {
@@ -320,9 +388,7 @@ impl Exchange {
             }
         };
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-            if let Some(peer) = peer {
-                session.link.opened(&peer.connection);
-            }
+            session.link.opened(&peer.connection);
             return Ok(answer.map(Body::new));
         }
         Ok(match kind {

@@ -40,6 +40,9 @@ const PROOF_WITHIN: Duration = Duration::from_secs(30);
 const KAFKA_RETRY: Duration = Duration::from_secs(2);
 /// Everything is published anew on request at most this often.
 const ANEW_AT_MOST_EVERY: Duration = Duration::from_secs(60);
+/// Between two terms of one producer if none of its steps gets through.
+const FIRST_FENCE_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_FENCE_PAUSE: Duration = Duration::from_secs(15);
 /// How long a stop waits for what is being sent.
 const FLUSH_WITHIN: Duration = Duration::from_secs(5);
 
@@ -95,6 +98,7 @@ impl<S: Source> Producer<S> {
             polling,
             leading: None,
             started_over: false,
+            fence: FencePause::default(),
             unproven_since: None,
             anew_at: None,
             kafka: self.kafka,
@@ -115,6 +119,7 @@ struct Running<S> {
     leading: Option<Leading>,
     /// The topic had to be read anew since the last term of this process began.
     started_over: bool,
+    fence: FencePause,
     unproven_since: Option<Instant>,
     anew_at: Option<Instant>,
 }
@@ -143,6 +148,29 @@ struct Sent {
     images: usize,
     removals: usize,
     delivered: Delivered,
+}
+
+/// When the next term may begin. Two writers who fence each other off would otherwise do nothing else.
+#[derive(Debug, Default)]
+struct FencePause {
+    not_before: Option<Instant>,
+    pause: Duration,
+}
+
+impl FencePause {
+    fn may_be(&self, now: Instant) -> bool {
+        self.not_before.is_none_or(|at| at <= now)
+    }
+
+    fn begins(&mut self, now: Instant) {
+        self.not_before = (!self.pause.is_zero()).then(|| now + self.pause);
+        self.pause = (self.pause * 2).clamp(FIRST_FENCE_PAUSE, LONGEST_FENCE_PAUSE);
+    }
+
+    /// A step got through.
+    fn has_led(&mut self) {
+        *self = Self::default();
+    }
 }
 
 /// What the loop woke up for.
@@ -217,7 +245,7 @@ impl<S: Source> Running<S> {
     async fn act(&mut self) -> anyhow::Result<()> {
         self.judge().await;
         if self.leading.is_none() {
-            if self.election.is_won() && self.log.is_loaded() {
+            if self.election.is_won() && self.log.is_loaded() && self.fence.may_be(Instant::now()) {
                 self.begin()?;
             }
             return Ok(());
@@ -239,6 +267,9 @@ impl<S: Source> Running<S> {
                 }
             }
             Standing::Ready if leading.sending.is_none() => {
+                if !leading.writer.last().is_fence() {
+                    self.fence.has_led();
+                }
                 let news = leading.said != Some(self.polling.state((self.clock)()).0);
                 if leading.dirty || news || leading.next_marker <= Instant::now() {
                     self.publish();
@@ -249,12 +280,13 @@ impl<S: Source> Running<S> {
         Ok(())
     }
 
-    /// A leader that met a greater term goes on above it, if the group says that it still leads.
+    /// A leader that met a greater term goes on above it, if the group says that it still leads: at once the
+    /// first time, and after longer and longer pauses while none of its steps gets through.
     async fn fence_again(&mut self) -> anyhow::Result<()> {
-        if self.election.confirm().await {
-            self.begin()?;
-        } else {
+        if !self.election.confirm().await {
             tokio::time::sleep(Duration::from_millis(200)).await;
+        } else if self.fence.may_be(Instant::now()) {
+            self.begin()?;
         }
         Ok(())
     }
@@ -266,6 +298,7 @@ impl<S: Source> Running<S> {
         }
         let anew = std::mem::take(&mut self.started_over);
         let (writer, fence) = Writer::begin(self.log.reader(), now, rand::rng().random(), anew);
+        self.fence.begins(Instant::now());
         info!(region = %self.region, term = %writer.term(), "leading: fencing off former leaders");
         let publisher = Publisher::new(&self.kafka, self.region)?;
         let sending = send(publisher.clone(), Plan { records: Vec::new(), markers: fence, ..Plan::default() });
@@ -492,5 +525,26 @@ async fn sleep_for(duration: Option<Duration>) {
     match duration {
         Some(duration) => tokio::time::sleep(duration).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terms_that_lead_to_nothing_begin_less_and_less_often() {
+        let (start, mut fence) = (Instant::now(), FencePause::default());
+        let mut begun = Vec::new();
+        for millis in 0..60_000 {
+            let now = start + Duration::from_millis(millis);
+            if fence.may_be(now) {
+                fence.begins(now);
+                begun.push(millis);
+            }
+        }
+        assert_eq!(begun, [0, 1, 251, 751, 1_751, 3_751, 7_751, 15_751, 30_751, 45_751]);
+        fence.has_led();
+        assert!(fence.may_be(start + Duration::from_secs(60)));
     }
 }

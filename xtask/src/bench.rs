@@ -6,8 +6,8 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 
 use crate::{
-    commands::page_tests,
-    page, prerequisites, root,
+    commands::{self, page_tests},
+    page, prerequisites, root, starts,
     steps::{MINUTE, step},
     target,
 };
@@ -43,6 +43,8 @@ enum What {
     Slow,
     /// The page in Chromium: frames a second.
     Page,
+    /// How long a start takes until it is ready.
+    Starts,
 }
 
 impl Bench {
@@ -60,6 +62,14 @@ impl Bench {
                     let page = page::build(no_install)?;
                     let chromium = page_tests(no_install)?;
                     bench("page", cargo().env("PAGE", page).env("CHROMIUM", chromium))?;
+                }
+                What::Starts => {
+                    commands::build(&["--package", "toteboard-standalone", "--release"])?;
+                    let data = target().join("starts");
+                    if data.exists() {
+                        std::fs::remove_dir_all(&data)?;
+                    }
+                    starts::starts(&target().join("release/standalone"), &data)?;
                 }
             }
         }

@@ -8,6 +8,7 @@ mod guard;
 mod page;
 mod prerequisites;
 mod reference;
+mod starts;
 mod steps;
 
 use std::{

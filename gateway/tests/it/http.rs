@@ -30,7 +30,10 @@ pub async fn get(address: &str, path: &str, headers: &[(&str, &str)]) -> Answer 
 }
 
 pub async fn send(address: &str, request: &[u8]) -> Answer {
-    let mut stream = TcpStream::connect(address).await.unwrap();
+    send_over(TcpStream::connect(address).await.unwrap(), request).await
+}
+
+pub async fn send_over(mut stream: TcpStream, request: &[u8]) -> Answer {
     stream.write_all(request).await.unwrap();
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).await.unwrap();

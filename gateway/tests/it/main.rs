@@ -9,6 +9,7 @@ mod browser;
 mod conformance;
 mod examples;
 mod guest;
+mod hostile;
 mod http;
 mod mirror;
 mod mongo;

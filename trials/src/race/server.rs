@@ -136,6 +136,8 @@ impl Server {
                     format!("--instance=race-{}", port(&address)),
                     format!("--store=sqlite:{}", store.display()),
                     format!("--max-connections-per-address={MANY}"),
+                    format!("--max-strangers={MANY}"),
+                    format!("--max-strangers-per-address={MANY}"),
                     format!("--max-connections-per-user={MANY}"),
                     "--registration=open".into(),
                     "--log=warn".into(),
