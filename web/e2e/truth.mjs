@@ -1,6 +1,8 @@
 // What a gateway's boards were over the last minutes, asked of the gateway itself.
 
 const EVERY = 150;
+/** How long a gateway may have no verified board: while it starts, or after its board did not match. */
+const UNAVAILABLE_FOR = 60_000;
 
 /** A board at one moment. It was like this at some time from `from` to `until`, as far as can be told. */
 class State {
@@ -64,19 +66,26 @@ export class Truth {
   async #follow(url, region, cookie, remembered) {
     const states = [];
     this.#states.set(region, states);
-    let [etag, asked] = ["", Date.now()];
+    let [etag, asked, unavailableSince] = ["", Date.now(), null];
     while (!this.#stopped) {
       const began = Date.now();
       const response = await fetch(url, { headers: { cookie, "if-none-match": etag } }).catch(() => null);
       if (this.#stopped) return;
-      if (response?.status === 200) {
+      if (response?.status === 503) {
+        // The gateway has no verified board yet.
+        unavailableSince ??= Date.now();
+        if (Date.now() - unavailableSince > UNAVAILABLE_FOR) throw new Error(`${region}: unavailable for too long`);
+      } else if (response?.status === 200) {
+        unavailableSince = null;
         etag = response.headers.get("etag");
         const board = await response.json();
         // It changed after it was asked for the last time, and before this answer.
         if (states.length > 0) states.at(-1).until = Date.now();
         states.push(new State(board, asked));
         while (states[0].until < Date.now() - remembered) states.shift();
-      } else if (response?.status !== 304) {
+      } else if (response?.status === 304) {
+        unavailableSince = null;
+      } else {
         throw new Error(`${region}: ${response?.status}`);
       }
       asked = began;
