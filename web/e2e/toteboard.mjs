@@ -79,8 +79,8 @@ export async function everySportIsPolled({ url, password }) {
   }
 }
 
-/** A Chromium with an empty profile, that calls nobody. */
-export function browser() {
+/** A Chromium with an empty profile, that calls nobody. It may be given more arguments. */
+export function browser(...args) {
   return chromium.launch({
     executablePath: need("CHROMIUM").startsWith("/") ? need("CHROMIUM") : `/usr/bin/${need("CHROMIUM")}`,
     args: [
@@ -91,6 +91,7 @@ export function browser() {
       "--no-first-run",
       "--disable-quic",
       `--crash-dumps-dir=${mkdtempSync(join(tmpdir(), "toteboard-"))}`,
+      ...args,
     ],
   });
 }
