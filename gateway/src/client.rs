@@ -9,7 +9,7 @@ use std::{
 };
 
 use accounts::Identity;
-use odds::{Cursor, Filter, Region};
+use odds::{Cursor, Region};
 use serde::Serialize;
 use serde_json::Value;
 use socketioxide::{
@@ -19,7 +19,7 @@ use socketioxide::{
 use tokio::{sync::Mutex, time::Instant};
 use tracing::debug;
 
-use crate::link::Link;
+use crate::{filters::HeldFilter, link::Link};
 
 /// When a client may come back that asked too much.
 pub(crate) const RETRY_AFTER_MS: u64 = 5_000;
@@ -82,7 +82,7 @@ pub(crate) struct Wants {
     /// Its regions are not its account's.
     pub(crate) own: bool,
     pub(crate) regions: BTreeSet<Region>,
-    pub(crate) filter: Arc<Filter>,
+    pub(crate) filter: Arc<HeldFilter>,
 }
 
 /// Why a client is sent away.

@@ -1,45 +1,126 @@
-//! Filters in use. Each is another room in every region, so their number is limited; clients with
-//! the same filter share one.
+//! Filters in use. Each is another room in every region, so their number is limited, for one user and in total;
+//! clients with the same filter share one.
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, Weak},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard},
 };
 
+use accounts::UserId;
 use odds::Filter;
 
 #[derive(Debug)]
 pub(crate) struct Filters {
-    most: usize,
-    known: Mutex<HashMap<Filter, Weak<Filter>>>,
+    max: usize,
+    max_per_user: usize,
+    held: Mutex<Held>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    /// The filter that everybody shares, and how many clients hold it.
+    shared: HashMap<Filter, (Arc<Filter>, usize)>,
+    of_user: HashMap<UserId, HashMap<Filter, usize>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{most} different filters are in use: try one that others have, or later")]
-pub(crate) struct TooManyFilters {
-    most: usize,
+pub(crate) enum TooManyFilters {
+    #[error("you use {0} different filters already: give one up, or use one of them")]
+    OfUser(usize),
+    #[error("{0} different filters are in use: try one that others have, or later")]
+    InTotal(usize),
+}
+
+/// A filter that a client of this user holds. It counts until it is dropped.
+pub(crate) struct HeldFilter {
+    filter: Arc<Filter>,
+    user: UserId,
+    filters: Arc<Filters>,
 }
 
 impl Filters {
-    pub(crate) fn new(most: usize) -> Self {
-        Self { most, known: Mutex::default() }
+    pub(crate) fn new(max: usize, max_per_user: usize) -> Arc<Self> {
+        Arc::new(Self { max, max_per_user, held: Mutex::default() })
     }
 
-    /// The filter as everybody shares it. It counts for as long as somebody holds it.
-    pub(crate) fn hold(&self, filter: Filter) -> Result<Arc<Filter>, TooManyFilters> {
-        let mut known = self.known.lock().expect("nobody panics while holding it");
-        if let Some(shared) = known.get(&filter).and_then(Weak::upgrade) {
-            return Ok(shared);
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().expect("nobody panics while holding it")
+    }
+
+    /// The filter as all clients share it. Filtering nothing is always possible. `replaced` is what the client
+    /// gives up in return.
+    pub(crate) fn hold(
+        self: &Arc<Self>,
+        user: &UserId,
+        filter: Filter,
+        replaced: Option<&HeldFilter>,
+    ) -> Result<HeldFilter, TooManyFilters> {
+        let mut held = self.held();
+        let held = &mut *held;
+        let (freed_by_user, freed) = replaced.map_or((0, 0), |replaced| held.freed_by(replaced));
+        let of_user = held.of_user.get(user);
+        let has_it = filter.is_all() || of_user.is_some_and(|own| own.contains_key(&filter));
+        if !has_it && of_user.map_or(0, HashMap::len) - freed_by_user >= self.max_per_user {
+            return Err(TooManyFilters::OfUser(self.max_per_user));
         }
-        if !filter.is_all() && known.len() >= self.most {
-            known.retain(|_, held| held.strong_count() > 0);
-            if known.len() >= self.most {
-                return Err(TooManyFilters { most: self.most });
+        let narrow = held.shared.len() - usize::from(held.shared.contains_key(&Filter::default()));
+        if !filter.is_all() && !held.shared.contains_key(&filter) && narrow - freed >= self.max {
+            return Err(TooManyFilters::InTotal(self.max));
+        }
+        let (shared, clients) =
+            held.shared.entry(filter).or_insert_with_key(|filter| (Arc::new(filter.clone()), 0));
+        *clients += 1;
+        let filter = shared.clone();
+        if !filter.is_all() {
+            *held.of_user.entry(user.clone()).or_default().entry((*filter).clone()).or_default() += 1;
+        }
+        Ok(HeldFilter { filter, user: user.clone(), filters: self.clone() })
+    }
+}
+
+impl Held {
+    /// How many filters of its user, and in total, are given up with this one.
+    fn freed_by(&self, given_up: &HeldFilter) -> (usize, usize) {
+        let filter = &*given_up.filter;
+        if filter.is_all() {
+            return (0, 0);
+        }
+        let by_user = self.of_user.get(&given_up.user).and_then(|own| own.get(filter));
+        let in_total = self.shared.get(filter).map(|(_, clients)| clients);
+        (usize::from(by_user == Some(&1)), usize::from(in_total == Some(&1)))
+    }
+}
+
+impl HeldFilter {
+    pub(crate) fn shared(&self) -> Arc<Filter> {
+        self.filter.clone()
+    }
+}
+
+impl Drop for HeldFilter {
+    fn drop(&mut self) {
+        let mut held = self.filters.held();
+        let (_, clients) = held.shared.get_mut(&self.filter).expect("it is held");
+        *clients -= 1;
+        if *clients == 0 {
+            held.shared.remove(&self.filter);
+        }
+        let Some(own) = held.of_user.get_mut(&self.user) else { return };
+        let Some(clients) = own.get_mut(&self.filter) else { return };
+        *clients -= 1;
+        if *clients == 0 {
+            own.remove(&self.filter);
+            if own.is_empty() {
+                held.of_user.remove(&self.user);
             }
         }
-        let shared = Arc::new(filter.clone());
-        known.insert(filter, Arc::downgrade(&shared));
-        Ok(shared)
+    }
+}
+
+impl fmt::Debug for HeldFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("HeldFilter").field(&self.filter).finish()
     }
 }
 
@@ -51,15 +132,35 @@ mod tests {
         Filter::from_value(&serde_json::json!({ "sports": [name] })).unwrap()
     }
 
+    fn user(name: &str) -> UserId {
+        UserId::named(name)
+    }
+
     #[test]
     fn one_too_many_is_refused_until_another_is_let_go() {
-        let filters = Filters::new(2);
-        let first = filters.hold(narrow("a")).unwrap();
-        let second = filters.hold(narrow("b")).unwrap();
-        assert!(Arc::ptr_eq(&first, &filters.hold(narrow("a")).unwrap()), "shared");
-        assert_eq!(filters.hold(narrow("c")), Err(TooManyFilters { most: 2 }));
-        assert!(filters.hold(Filter::default()).is_ok(), "everything is always to be had");
+        let filters = Filters::new(2, 2);
+        let first = filters.hold(&user("anna"), narrow("a"), None).unwrap();
+        let second = filters.hold(&user("bert"), narrow("b"), None).unwrap();
+        let same = filters.hold(&user("carl"), narrow("a"), None).unwrap();
+        assert!(Arc::ptr_eq(&first.shared(), &same.shared()), "shared");
+        assert_eq!(filters.hold(&user("carl"), narrow("c"), None).unwrap_err(), TooManyFilters::InTotal(2));
+        assert!(filters.hold(&user("carl"), Filter::default(), None).is_ok(), "everything is always to be had");
         drop(second);
-        assert!(filters.hold(narrow("c")).is_ok());
+        assert!(filters.hold(&user("carl"), narrow("c"), None).is_ok());
+    }
+
+    #[test]
+    fn one_user_leaves_filters_to_others() {
+        let filters = Filters::new(100, 2);
+        let of_anna: Vec<_> = ["a", "b"].map(|name| filters.hold(&user("anna"), narrow(name), None).unwrap()).into();
+        assert_eq!(filters.hold(&user("anna"), narrow("c"), None).unwrap_err(), TooManyFilters::OfUser(2));
+        let again = filters.hold(&user("anna"), narrow("a"), None).unwrap();
+        assert!(filters.hold(&user("anna"), Filter::default(), None).is_ok());
+        assert!(filters.hold(&user("bert"), narrow("c"), None).is_ok(), "another user has filters of its own");
+        let replaced = filters.hold(&user("anna"), narrow("c"), Some(&of_anna[1])).unwrap();
+        drop((of_anna, replaced));
+        assert!(filters.hold(&user("anna"), narrow("c"), None).is_ok());
+        drop(again);
+        assert!(filters.held().shared.is_empty() && filters.held().of_user.is_empty(), "nothing stays behind");
     }
 }

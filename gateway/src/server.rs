@@ -115,7 +115,7 @@ impl Gateway {
                 per_address: settings.max_connections_per_address,
                 per_user: settings.max_connections_per_user,
             },
-            filters: Filters::new(settings.max_filters),
+            filters: Filters::new(settings.max_filters as usize, settings.max_filters_per_user as usize),
             readiness: readiness.clone(),
             metrics: metrics.clone(),
             accounts,

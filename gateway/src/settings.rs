@@ -61,8 +61,12 @@ pub struct GatewaySettings {
     pub max_strangers_per_address: usize,
 
     /// How many different filters may be in use: each is another room in every region.
-    #[arg(long, value_name = "NUMBER", default_value_t = 1_000)]
-    pub max_filters: usize,
+    #[arg(long, value_name = "NUMBER", default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_filters: u64,
+
+    /// How many of them one user may have.
+    #[arg(long, value_name = "NUMBER", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_filters_per_user: u64,
 
     /// The largest message that a client may send, in bytes.
     #[arg(long, value_name = "BYTES", default_value_t = 16_384)]

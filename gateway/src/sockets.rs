@@ -30,7 +30,7 @@ use tracing::{debug, info, warn};
 use crate::{
     browsers::Browsers,
     client::{Bye, Client, Order, RETRY_AFTER_MS, Wants},
-    filters::{Filters, TooManyFilters},
+    filters::{Filters, HeldFilter, TooManyFilters},
     listener::{Peer, one_less},
     metrics::Metrics,
     readiness::Readiness,
@@ -51,7 +51,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(600);
 pub(crate) struct Hub {
     pub(crate) regions: [RegionHandle; Region::ALL.len()],
     pub(crate) limits: Limits,
-    pub(crate) filters: Filters,
+    pub(crate) filters: Arc<Filters>,
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) metrics: Metrics,
     pub(crate) accounts: Accounts,
@@ -102,7 +102,7 @@ struct Place {
 struct Admitted {
     hello: Hello,
     identity: Identity,
-    filter: Arc<Filter>,
+    filter: Arc<HeldFilter>,
     _place: Arc<Place>,
 }
 
@@ -197,7 +197,7 @@ impl Hub {
     }
 
     async fn join(&self, client: &Arc<Client>, wants: &Wants, region: Region, from: Option<Cursor>) {
-        let (client, filter) = (client.clone(), wants.filter.clone());
+        let (client, filter) = (client.clone(), wants.filter.shared());
         self.region(region).ask(Request::Join { client, filter, from }).await;
     }
 }
@@ -273,7 +273,7 @@ async fn admitted(socket: &SocketRef, hub: &Arc<Hub>, auth: &Value) -> Result<Ad
         }
     };
     place.is_of(identity.user())?;
-    let filter = hub.filters.hold(hello.filter.clone())?;
+    let filter = Arc::new(hub.filters.hold(identity.user(), hello.filter.clone(), None)?);
     Ok(Admitted { hello, identity, filter, _place: Arc::new(place) })
 }
 
@@ -638,10 +638,10 @@ impl Hub {
         let invalid = |message| Failure { code: "invalid_filter", message };
         let filter = Filter::from_value(data).map_err(|error| invalid(error.to_string())).and_then(|filter| {
             let too_many = |error: TooManyFilters| Failure { code: "too_many_filters", message: error.to_string() };
-            self.filters.hold(filter).map_err(too_many)
+            self.filters.hold(client.identity.user(), filter, Some(&wants.filter)).map_err(too_many)
         });
         wants.filter = match filter {
-            Ok(filter) => filter,
+            Ok(filter) => Arc::new(filter),
             Err(failure) => return answer(client, ack, Err(failure)),
         };
         for region in &wants.regions {

@@ -50,10 +50,13 @@ function look() {
       })),
     })),
   }));
+  const state = document.querySelector(".state")?.dataset.state;
+  // Since it was loaded, it has had all boards.
+  window.wasLive ||= state === "live";
   return {
-    state: document.querySelector(".state")?.dataset.state,
+    state,
     market: document.querySelector("input[name=market]:checked")?.value,
-    isLoading: document.querySelector(".state")?.dataset.state === "behind" || text(document.querySelector(".state")) === "Connecting",
+    isLoading: state === "behind" || !window.wasLive,
     known: [...document.querySelectorAll(".event")].map((event) => event.dataset.event),
     events,
   };

@@ -173,7 +173,7 @@ async fn subscriptions_change_at_once_and_in_order() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn filters_narrow_what_is_sent_and_bad_ones_change_nothing() {
-    let mut scene = Scene::set(&["--max-filters=2"]).await;
+    let mut scene = Scene::set(&["--max-filters=1"]).await;
     for _ in 0..10 {
         scene.step().await;
     }
@@ -193,11 +193,29 @@ async fn filters_narrow_what_is_sent_and_bad_ones_change_nothing() {
     // A name that nobody quotes yet is fine.
     assert_eq!(guest.answer("filter", &json!({ "sports": ["later"] })).await["ok"], true);
     guest.comes_to_show(&scene, &Filter::from_value(&json!({ "sports": ["later"] })).unwrap()).await;
-    let mut other = scene.join(json!({ "token": TOKEN, "regions": ["uk"], "filter": { "markets": ["m0"] } })).await;
+    let mut other = scene.join(uk()).await;
     let refused = other.answer("filter", &json!({ "markets": ["m1"] })).await;
     assert_eq!(refused["error"]["code"], "too_many_filters", "{refused}");
+    other.comes_to_show(&scene, &Filter::default()).await;
     assert_eq!(guest.answer("filter", &json!({})).await["ok"], true);
     guest.comes_to_show(&scene, &Filter::default()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_user_can_not_take_the_filters_of_all_others() {
+    let scene = Scene::set(&["--max-filters-per-user=2"]).await;
+    let with = |token: &str, sport: &str| json!({ "token": token, "regions": ["uk"], "filter": { "sports": [sport] } });
+    let first = scene.join(with(TOKEN, "a")).await;
+    let mut second = scene.join(with(TOKEN, "b")).await;
+    let mut third = scene.join(uk()).await;
+    let refused = third.answer("filter", &json!({ "sports": ["c"] })).await;
+    assert_eq!(refused["error"]["code"], "too_many_filters", "{refused}");
+    assert_eq!(third.answer("filter", &json!({ "sports": ["a"] })).await["ok"], true, "one that is in use");
+    assert_eq!(second.answer("filter", &json!({ "sports": ["c"] })).await["ok"], true, "one for another");
+
+    let mut other = scene.join(with(&scene.token_of_another_user().await, "d")).await;
+    assert_eq!(other.answer("filter", &json!({ "sports": ["e"] })).await["ok"], true);
+    drop(first);
 }
 
 #[tokio::test(flavor = "multi_thread")]
