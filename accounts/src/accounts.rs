@@ -9,12 +9,13 @@ use std::{
 
 use odds::{Region, Timestamp};
 use prometheus_client::metrics::counter::Counter;
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::{
     allowance::Allowance,
+    audit::{self, Requester},
     password::{Busy, Password, PasswordHash, Passwords, Verdict},
-    session::{SessionData, SessionKey},
+    session::{SessionData, SessionKey, StoredSession},
     store::{CreateTokenError, CreateUserError, Known, Place, Store, StoreError},
     token::{NewToken, Token, TokenId, TokenName, TokenText},
     user::{NewUser, User, UserId, UserName},
@@ -31,6 +32,11 @@ const ANOTHER_TRY_BY_STRANGERS_AFTER: Duration = Duration::from_secs(36);
 /// Changes of one user.
 const CHANGES_AT_ONCE: u32 = 60;
 const ANOTHER_CHANGE_AFTER: Duration = Duration::from_secs(1);
+/// Boards and other things that one user reads.
+const READS_AT_ONCE: u32 = 1_200;
+const ANOTHER_READ_AFTER: Duration = Duration::from_millis(50);
+/// What is kept of how a program calls itself.
+const AGENT_LENGTH: usize = 200;
 /// When a token was used last is noted this often.
 const USE_NOTED_EVERY: Duration = Duration::from_secs(60);
 
@@ -44,12 +50,20 @@ pub struct AccountSettings {
     pub session_idle: Duration,
     /// And any after this.
     pub session_lifetime: Duration,
+    /// And any token after this.
+    pub token_lifetime: Duration,
 }
 
 impl Default for AccountSettings {
     fn default() -> Self {
         let hours = |hours: u64| Duration::from_secs(hours * 3_600);
-        Self { registration: false, attempts_per_minute: 20, session_idle: hours(168), session_lifetime: hours(720) }
+        Self {
+            registration: false,
+            attempts_per_minute: 20,
+            session_idle: hours(168),
+            session_lifetime: hours(720),
+            token_lifetime: hours(365 * 24),
+        }
     }
 }
 
@@ -75,6 +89,10 @@ pub enum AccountsError {
     TooManyTokens,
     #[error("there is no such token")]
     UnknownToken,
+    #[error("there is no such session")]
+    UnknownSession,
+    #[error("too many requests; ask less often")]
+    TooManyReads { retry_after: Duration },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -139,6 +157,7 @@ pub struct Accounts {
     /// Of the own password, by one who is signed in.
     by_user: Allowance<UserId>,
     changes: Allowance<UserId>,
+    reads: Allowance<UserId>,
 }
 
 impl Accounts {
@@ -153,6 +172,7 @@ impl Accounts {
             by_strangers: Allowance::new(TRIES_BY_STRANGERS, ANOTHER_TRY_BY_STRANGERS_AFTER),
             by_user: Allowance::new(TRIES, ANOTHER_TRY_AFTER),
             changes: Allowance::new(CHANGES_AT_ONCE, ANOTHER_CHANGE_AFTER),
+            reads: Allowance::new(READS_AT_ONCE, ANOTHER_READ_AFTER),
             settings,
         }
     }
@@ -175,27 +195,31 @@ impl Accounts {
         (self.clock)()
     }
 
-    pub async fn register(&self, name: &str, password: &str, address: IpAddr) -> Result<User, AccountsError> {
+    pub async fn register(&self, name: &str, password: &str, by: &Requester) -> Result<User, AccountsError> {
         if !self.settings.registration {
             return Err(AccountsError::RegistrationClosed);
         }
-        self.try_from(address)?;
-        let user = self.create(name, password, BTreeSet::new()).await?;
-        self.note_place(&user, address).await;
+        self.try_from(by.address)?;
+        let user = self.make(name, password, BTreeSet::new()).await?;
+        audit::done("registered", &user.id, by, &"");
+        self.note_place(&user, by.address).await;
         Ok(user)
     }
 
     /// As an operator does it: whoever registration is open for.
     pub async fn create(&self, name: &str, password: &str, regions: BTreeSet<Region>) -> Result<User, AccountsError> {
+        let user = self.make(name, password, regions).await?;
+        audit::by_operator("account_created", &user.id);
+        Ok(user)
+    }
+
+    async fn make(&self, name: &str, password: &str, regions: BTreeSet<Region>) -> Result<User, AccountsError> {
         let name: UserName = name.parse().map_err(|error| invalid("name")(&error))?;
         let password = Password::new(password, &name).map_err(|error| invalid("password")(&error))?;
         let password = self.passwords.hash(&password).await?;
         let user = NewUser { id: UserId::random(), name, password, regions, created_at: self.now() };
         match self.store.create_user(&user).await {
-            Ok(user) => {
-                info!(user = %user.id, "an account was made");
-                Ok(user)
-            }
+            Ok(user) => Ok(user),
             Err(error @ CreateUserError::Taken) => Err(invalid("name")(&error)),
             Err(CreateUserError::Store(error)) => Err(error.into()),
         }
@@ -206,7 +230,23 @@ impl Accounts {
     }
 
     /// The answer takes the same time whether there is such a user or not.
-    pub async fn sign_in(&self, name: &str, password: &str, address: IpAddr) -> Result<User, AccountsError> {
+    pub async fn sign_in(&self, name: &str, password: &str, by: &Requester) -> Result<User, AccountsError> {
+        let mut concerned = None;
+        let signed_in = self.try_to_sign_in(name, password, by.address, &mut concerned).await;
+        match &signed_in {
+            Ok(user) => audit::done("signed_in", &user.id, by, &""),
+            Err(reason) => audit::refused("sign_in_refused", concerned.as_ref(), by.address, reason),
+        }
+        signed_in
+    }
+
+    async fn try_to_sign_in(
+        &self,
+        name: &str,
+        password: &str,
+        address: IpAddr,
+        concerned: &mut Option<UserId>,
+    ) -> Result<User, AccountsError> {
         self.try_from(address)?;
         let Ok(name) = name.parse::<UserName>() else {
             self.passwords.verify(password, None).await?;
@@ -215,6 +255,7 @@ impl Accounts {
         let from = (name.key().to_owned(), network(address));
         allowed(self.by_network_and_name.take(from.clone(), Instant::now()))?;
         let (user, hash) = self.store.user_and_password(&name).await?.unzip();
+        *concerned = user.as_ref().map(|user| user.id.clone());
         // Asked for nobody, too: an answer that comes sooner would tell who has an account.
         let nobody = UserId::named("");
         let place = Place::of(user.as_ref().map_or(&nobody, |user| &user.id), from.1);
@@ -236,7 +277,15 @@ impl Accounts {
     }
 
     /// Whether somebody who is signed in knows the password, too. What strangers tried doesn't count.
-    async fn prove(&self, user: &User, password: &str) -> Result<PasswordHash, AccountsError> {
+    async fn prove(&self, user: &User, password: &str, by: &Requester) -> Result<PasswordHash, AccountsError> {
+        let proven = self.try_to_prove(user, password).await;
+        if let Err(reason) = &proven {
+            audit::refused("password_refused", Some(&user.id), by.address, reason);
+        }
+        proven
+    }
+
+    async fn try_to_prove(&self, user: &User, password: &str) -> Result<PasswordHash, AccountsError> {
         allowed(self.by_user.take(user.id.clone(), Instant::now()))?;
         let (user, hash) = self.store.user_and_password(&user.name).await?.unzip();
         let (user, hash) = self.compare(password, user, hash).await?.ok_or(AccountsError::WrongPassword)?;
@@ -272,9 +321,16 @@ impl Accounts {
     }
 
     /// What a session that begins now says.
-    pub fn begin_session(&self, user: &User) -> SessionData {
+    pub fn begin_session(&self, user: &User, by: &Requester) -> SessionData {
         let now = self.now();
-        let session = SessionData { user: user.id.clone(), epoch: user.epoch, since: now, until: now };
+        let session = SessionData {
+            user: user.id.clone(),
+            epoch: user.epoch,
+            since: now,
+            until: now,
+            address: by.address.to_string(),
+            agent: by.agent.chars().filter(|it| !it.is_control()).take(AGENT_LENGTH).collect(),
+        };
         SessionData { until: self.lasts(&session), ..session }
     }
 
@@ -319,9 +375,12 @@ impl Accounts {
             Some(token) => self.store.user(&token.user).await?.filter(|user| !user.disabled),
             None => None,
         };
+        let concerned = token.as_ref().map(|token| token.user.clone());
+        let token = token.filter(|token| token.ends_at(self.settings.token_lifetime) > now);
         let (Some(token), Some(user)) = (token, user) else {
-            self.try_from(address)?;
-            return Err(AccountsError::Unauthenticated);
+            let tried = self.try_from(address);
+            audit::refused("token_refused", concerned.as_ref(), address, &"unknown, expired, or of a disabled account");
+            return Err(tried.err().unwrap_or(AccountsError::Unauthenticated));
         };
         let noted = token.used_at.is_some_and(|at| now.millis_since(at) < USE_NOTED_EVERY.as_millis() as i64);
         if !noted && let Err(error) = self.store.note_use(&token.id, now).await {
@@ -340,7 +399,7 @@ impl Accounts {
                 *epoch == user.epoch && self.store.session(key, self.now()).await?.is_some()
             }
             Identity::Token { token, .. } => {
-                let known = self.store.known(&[], &[], std::slice::from_ref(token), self.now()).await?;
+                let known = self.known(&[], &[], std::slice::from_ref(token)).await?;
                 known.tokens.contains(token)
             }
         };
@@ -354,11 +413,24 @@ impl Accounts {
         sessions: &[SessionKey],
         tokens: &[TokenId],
     ) -> Result<Known, StoreError> {
-        self.store.known(users, sessions, tokens, self.now()).await
+        let now = self.now();
+        let oldest_token = now.plus_millis(-(self.settings.token_lifetime.as_millis() as i64));
+        self.store.known(users, sessions, tokens, now, oldest_token).await
     }
 
     pub async fn sweep(&self) -> Result<u64, StoreError> {
         self.store.sweep(self.now()).await
+    }
+
+    /// Whether something can be stored now.
+    pub async fn check_writable(&self) -> Result<(), StoreError> {
+        self.store.check_writable(self.now()).await
+    }
+
+    /// Whether this user may read something more now.
+    pub fn may_read(&self, user: &UserId) -> Result<(), AccountsError> {
+        let taken = self.reads.take(user.clone(), Instant::now());
+        taken.map_err(|retry_after| AccountsError::TooManyReads { retry_after })
     }
 
     fn may_change(&self, user: &UserId) -> Result<(), AccountsError> {
@@ -371,46 +443,106 @@ impl Accounts {
     }
 
     /// Ends all sessions of the user. Gives the user as it is now: a new session may begin.
-    pub async fn change_password(&self, user: &User, current: &str, new: &str) -> Result<User, AccountsError> {
+    pub async fn change_password(
+        &self,
+        user: &User,
+        current: &str,
+        new: &str,
+        by: &Requester,
+    ) -> Result<User, AccountsError> {
         self.may_change(&user.id)?;
-        let hash = self.prove(user, current).await?;
+        let hash = self.prove(user, current, by).await?;
         let new = Password::new(new, &user.name).map_err(|error| invalid("new_password")(&error))?;
         let new = self.passwords.hash(&new).await?;
         let changed = self.store.set_password(&user.id, Some(&hash), &new).await?;
-        changed.ok_or(AccountsError::WrongPassword)
+        let changed = changed.ok_or(AccountsError::WrongPassword)?;
+        audit::done("password_changed", &user.id, by, &"");
+        Ok(changed)
     }
 
     /// As an operator does it.
     pub async fn reset_password(&self, user: &User, new: &Password) -> Result<User, AccountsError> {
         let new = self.passwords.hash(new).await?;
-        self.store.set_password(&user.id, None, &new).await?.ok_or(AccountsError::Unauthenticated)
+        let changed = self.store.set_password(&user.id, None, &new).await?.ok_or(AccountsError::Unauthenticated)?;
+        audit::by_operator("password_reset", &user.id);
+        Ok(changed)
     }
 
-    pub async fn end_sessions(&self, user: &UserId) -> Result<Changed, AccountsError> {
+    /// As an operator does it. One who is disabled has no sessions, and none of its tokens is valid.
+    pub async fn set_disabled(&self, user: &UserId, disabled: bool) -> Result<User, AccountsError> {
+        let changed = self.store.set_disabled(user, disabled).await?.ok_or(AccountsError::Unauthenticated)?;
+        audit::by_operator(if disabled { "account_disabled" } else { "account_enabled" }, user);
+        Ok(changed)
+    }
+
+    /// The sessions that are valid.
+    pub async fn sessions_of(&self, user: &User) -> Result<Vec<StoredSession>, AccountsError> {
+        let mut sessions = self.store.sessions_of(&user.id, self.now()).await?;
+        sessions.retain(|session| session.data.epoch == user.epoch);
+        Ok(sessions)
+    }
+
+    pub async fn end_sessions(&self, user: &UserId, by: &Requester) -> Result<Changed, AccountsError> {
         let user = self.store.end_sessions(user).await?.ok_or(AccountsError::Unauthenticated)?;
+        audit::done("signed_out_everywhere", &user.id, by, &"");
         Ok(Changed::from(&user))
     }
 
-    pub async fn end_session(&self, key: &SessionKey) -> Result<Option<Changed>, AccountsError> {
-        Ok(self.store.end_session(key).await?)
+    /// The session of whoever asks.
+    pub async fn end_session(&self, key: &SessionKey, by: &Requester) -> Result<Option<Changed>, AccountsError> {
+        let ended = self.store.end_session(key).await?;
+        if let Some(changed) = &ended {
+            audit::done("signed_out", &changed.user, by, &"");
+        }
+        Ok(ended)
     }
 
-    pub async fn delete(&self, user: &User, password: &str) -> Result<Changed, AccountsError> {
+    /// Another session of the same user.
+    pub async fn end_session_of(&self, user: &User, id: &str, by: &Requester) -> Result<Changed, AccountsError> {
         self.may_change(&user.id)?;
-        self.prove(user, password).await?;
+        let sessions = self.sessions_of(user).await?;
+        let session = sessions.iter().find(|it| it.key.as_str() == id).ok_or(AccountsError::UnknownSession)?;
+        let changed = self.store.end_session(&session.key).await?.ok_or(AccountsError::UnknownSession)?;
+        audit::done("session_ended", &user.id, by, &session.data.address);
+        Ok(changed)
+    }
+
+    pub async fn delete(&self, user: &User, password: &str, by: &Requester) -> Result<Changed, AccountsError> {
+        self.may_change(&user.id)?;
+        self.prove(user, password, by).await?;
         self.store.delete_user(&user.id).await?;
-        info!(user = %user.id, "an account was deleted");
+        audit::done("account_deleted", &user.id, by, &"");
         Ok(Changed::gone(&user.id))
     }
 
-    pub async fn create_token(&self, user: &UserId, name: &str) -> Result<(Token, TokenText), AccountsError> {
-        self.may_change(user)?;
+    /// A token lasts as long as any may, or less if that is asked for.
+    pub async fn create_token(
+        &self,
+        user: &User,
+        password: &str,
+        name: &str,
+        lasts: Option<Duration>,
+        by: &Requester,
+    ) -> Result<(Token, TokenText), AccountsError> {
+        self.may_change(&user.id)?;
         let name: TokenName = name.parse().map_err(|error| invalid("name")(&error))?;
+        self.prove(user, password, by).await?;
         let text = TokenText::random();
-        let (id, user, hash) = (TokenId::random(), user.clone(), text.hash());
-        let token = NewToken { id, user, name, hash, created_at: self.now() };
+        let now = self.now();
+        let lasts = lasts.unwrap_or(self.settings.token_lifetime).min(self.settings.token_lifetime);
+        let token = NewToken {
+            id: TokenId::random(),
+            user: user.id.clone(),
+            name,
+            hash: text.hash(),
+            created_at: now,
+            expires_at: Some(now.plus_millis(lasts.as_millis() as i64)),
+        };
         match self.store.create_token(&token, MOST_TOKENS).await {
-            Ok(token) => Ok((token, text)),
+            Ok(token) => {
+                audit::done("token_created", &token.user, by, &token.id.as_str());
+                Ok((token, text))
+            }
             Err(CreateTokenError::TooMany) => Err(AccountsError::TooManyTokens),
             Err(CreateTokenError::Store(error)) => Err(error.into()),
         }
@@ -420,9 +552,16 @@ impl Accounts {
         Ok(self.store.tokens_of(user).await?)
     }
 
-    pub async fn revoke_token(&self, user: &UserId, token: &TokenId) -> Result<Changed, AccountsError> {
+    /// When this token ends.
+    pub fn end_of(&self, token: &Token) -> Timestamp {
+        token.ends_at(self.settings.token_lifetime)
+    }
+
+    pub async fn revoke_token(&self, user: &UserId, token: &TokenId, by: &Requester) -> Result<Changed, AccountsError> {
         self.may_change(user)?;
-        self.store.revoke_token(user, token).await?.ok_or(AccountsError::UnknownToken)
+        let changed = self.store.revoke_token(user, token).await?.ok_or(AccountsError::UnknownToken)?;
+        audit::done("token_revoked", user, by, &token.as_str());
+        Ok(changed)
     }
 }
 

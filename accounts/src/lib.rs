@@ -3,6 +3,7 @@
 
 mod accounts;
 mod allowance;
+mod audit;
 mod mongo;
 mod password;
 mod secret;
@@ -13,6 +14,7 @@ mod token;
 mod user;
 
 pub use accounts::{AccountSettings, Accounts, AccountsError, Changed, Identity, network};
+pub use audit::Requester;
 pub use password::{Busy, Password, PasswordHash, WeakPassword};
 pub use secret::SecretHash;
 pub use session::{SESSION_DATA, SessionData, SessionKey, Sessions, StoredSession};

@@ -48,6 +48,7 @@ pub struct MongoStore {
     sessions: Collection<SessionDocument>,
     tokens: Collection<TokenDocument>,
     places: Collection<PlaceDocument>,
+    checks: Collection<Document>,
     open: Semaphore,
     /// The indexes are there.
     prepared: OnceCell<()>,
@@ -75,6 +76,11 @@ struct SessionDocument {
     epoch: i64,
     since: bson::DateTime,
     expires_at: bson::DateTime,
+    /// Empty in what an earlier version stored.
+    #[serde(default)]
+    address: String,
+    #[serde(default)]
+    agent: String,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -86,6 +92,8 @@ struct TokenDocument {
     hash: String,
     created_at: bson::DateTime,
     used_at: Option<bson::DateTime>,
+    #[serde(default)]
+    expires_at: Option<bson::DateTime>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -130,7 +138,8 @@ impl UserDocument {
 impl SessionDocument {
     fn session(self) -> StoredSession {
         let (since, until) = (time(self.since), time(self.expires_at));
-        let data = SessionData { user: self.user, epoch: self.epoch as u64, since, until };
+        let (user, epoch) = (self.user, self.epoch as u64);
+        let data = SessionData { user, epoch, since, until, address: self.address, agent: self.agent };
         StoredSession { key: SessionKey::known(self.key), data }
     }
 }
@@ -143,6 +152,7 @@ impl TokenDocument {
             name: TokenName::known(self.name),
             created_at: time(self.created_at),
             used_at: self.used_at.map(time),
+            expires_at: self.expires_at.map(time),
         }
     }
 }
@@ -181,6 +191,7 @@ impl MongoStore {
             sessions: database.collection("sessions"),
             tokens: database.collection("tokens"),
             places: database.collection("places"),
+            checks: database.collection("checks"),
             open: Semaphore::new(OPEN),
             prepared: OnceCell::new(),
         })
@@ -352,6 +363,8 @@ impl Store for MongoStore {
             epoch: session.data.epoch as i64,
             since: date(session.data.since),
             expires_at: date(session.data.until),
+            address: session.data.address.clone(),
+            agent: session.data.agent.clone(),
         };
         self.get(self.sessions.insert_one(document)).await.map(drop)
     }
@@ -373,6 +386,13 @@ impl Store for MongoStore {
         }
     }
 
+    async fn sessions_of(&self, user: &UserId, now: Timestamp) -> Result<Vec<StoredSession>, StoreError> {
+        let filter = doc! { "user": user.as_str(), "expires_at": { "$gt": date(now) } };
+        let sort = doc! { "since": 1, "_id": 1 };
+        let all = async { self.sessions.find(filter).sort(sort).await?.try_collect::<Vec<_>>().await };
+        Ok(self.get(all).await?.into_iter().map(SessionDocument::session).collect())
+    }
+
     async fn create_token(&self, new: &NewToken, most: usize) -> Result<Token, CreateTokenError> {
         let document = TokenDocument {
             id: new.id.clone(),
@@ -381,6 +401,7 @@ impl Store for MongoStore {
             hash: new.hash.as_str().to_owned(),
             created_at: date(new.created_at),
             used_at: None,
+            expires_at: new.expires_at.map(date),
         };
         self.get(self.tokens.insert_one(&document)).await?;
         // Counted afterwards, so that several made at once are never too many.
@@ -436,6 +457,7 @@ impl Store for MongoStore {
         sessions: &[SessionKey],
         tokens: &[TokenId],
         now: Timestamp,
+        oldest_token: Timestamp,
     ) -> Result<Known, StoreError> {
         let mut known = Known::default();
         if !users.is_empty() {
@@ -452,7 +474,12 @@ impl Store for MongoStore {
         }
         if !tokens.is_empty() {
             let ids: Vec<&str> = tokens.iter().map(TokenId::as_str).collect();
-            let present = self.present(&self.tokens, doc! { "_id": { "$in": ids } }).await?;
+            let filter = doc! {
+                "_id": { "$in": ids },
+                "created_at": { "$gt": date(oldest_token) },
+                "$or": [{ "expires_at": null }, { "expires_at": { "$gt": date(now) } }],
+            };
+            let present = self.present(&self.tokens, filter).await?;
             known.tokens = present.into_iter().map(|key| TokenId::named(&key.id)).collect();
         }
         Ok(known)
@@ -463,5 +490,15 @@ impl Store for MongoStore {
         self.get(self.places.delete_many(doc! { "at": { "$lt": date(since) } })).await?;
         let expired = doc! { "expires_at": { "$lte": date(now) } };
         Ok(self.get(self.sessions.delete_many(expired)).await?.deleted_count)
+    }
+
+    async fn check_writable(&self, now: Timestamp) -> Result<(), StoreError> {
+        let update = doc! { "$set": { "at": date(now) } };
+        let update = self.checks.update_one(doc! { "_id": 1 }, update).upsert(true);
+        match self.ask(update).await? {
+            // Another gateway checks at the same moment, for the first time.
+            Err(error) if is_duplicate(&error) => Ok(()),
+            other => other.map(drop).map_err(StoreError::new),
+        }
     }
 }

@@ -48,6 +48,10 @@ pub struct SessionData {
     pub since: Timestamp,
     /// When it ends, unless it is used before.
     pub until: Timestamp,
+    /// Where it began, for its user to recognise it.
+    pub address: String,
+    /// The browser it began in, as that calls itself.
+    pub agent: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

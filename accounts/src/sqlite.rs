@@ -23,7 +23,7 @@ use crate::{
     user::{NewUser, User, UserId, UserName},
 };
 
-const SCHEMA_VERSION: i64 = 2;
+const SCHEMA_VERSION: i64 = 3;
 const SCHEMA: &str = "
     CREATE TABLE users (
         id TEXT PRIMARY KEY,
@@ -63,6 +63,13 @@ const PLACES: &str = "
         at INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX places_of ON places (user);
+";
+/// What version 3 added.
+const ORIGINS_AND_ENDS: &str = "
+    ALTER TABLE sessions ADD COLUMN address TEXT NOT NULL DEFAULT '';
+    ALTER TABLE sessions ADD COLUMN agent TEXT NOT NULL DEFAULT '';
+    ALTER TABLE tokens ADD COLUMN expires_at INTEGER;
+    CREATE TABLE checks (id INTEGER PRIMARY KEY, at INTEGER NOT NULL) STRICT;
 ";
 /// How long another process may hold the file.
 const BUSY_FOR: Duration = Duration::from_secs(5);
@@ -206,20 +213,14 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "foreign_keys", true)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    match version {
-        SCHEMA_VERSION => {}
-        0 | 1 => {
-            if version == 0 {
-                transaction.execute_batch(SCHEMA)?;
-            }
-            transaction.execute_batch(PLACES)?;
-            transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
-        }
-        newer => {
-            let message = format!("its format {newer} is of a newer version of this program");
-            return Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(1), Some(message)));
-        }
+    if !(0..=SCHEMA_VERSION).contains(&version) {
+        let message = format!("its format {version} is of a newer version of this program");
+        return Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(1), Some(message)));
     }
+    for step in [SCHEMA, PLACES, ORIGINS_AND_ENDS].iter().skip(version as usize) {
+        transaction.execute_batch(step)?;
+    }
+    transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     transaction.commit()
 }
 
@@ -255,7 +256,20 @@ fn token(row: &Row<'_>) -> rusqlite::Result<Token> {
         name: TokenName::known(row.get("name")?),
         created_at: Timestamp::from_millis(row.get("created_at")?),
         used_at: row.get::<_, Option<i64>>("used_at")?.map(Timestamp::from_millis),
+        expires_at: row.get::<_, Option<i64>>("expires_at")?.map(Timestamp::from_millis),
     })
+}
+
+fn session(row: &Row<'_>) -> rusqlite::Result<StoredSession> {
+    let data = SessionData {
+        user: UserId::named(&row.get::<_, String>("user")?),
+        epoch: row.get::<_, i64>("epoch")? as u64,
+        since: Timestamp::from_millis(row.get("since")?),
+        until: Timestamp::from_millis(row.get("expires_at")?),
+        address: row.get("address")?,
+        agent: row.get("agent")?,
+    };
+    Ok(StoredSession { key: SessionKey::known(row.get("key")?), data })
 }
 
 fn breaks_a_constraint(error: &rusqlite::Error) -> bool {
@@ -407,10 +421,19 @@ impl Store for SqliteStore {
     async fn create_session(&self, session: &StoredSession) -> Result<(), StoreError> {
         let session = session.clone();
         let created = self.try_write(move |connection| {
-            let insert = "INSERT INTO sessions (key, user, epoch, since, expires_at) VALUES (?1, ?2, ?3, ?4, ?5)";
+            let insert = "
+                INSERT INTO sessions (key, user, epoch, since, expires_at, address, agent)
+                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
             let data = &session.data;
-            let (epoch, since) = (data.epoch as i64, millis(data.since));
-            let values = params![session.key.as_str(), data.user.as_str(), epoch, since, millis(data.until)];
+            let values = params![
+                session.key.as_str(),
+                data.user.as_str(),
+                data.epoch as i64,
+                millis(data.since),
+                millis(data.until),
+                data.address,
+                data.agent,
+            ];
             connection.prepare_cached(insert)?.execute(values)
         });
         match created.await? {
@@ -432,16 +455,19 @@ impl Store for SqliteStore {
     async fn session(&self, key: &SessionKey, now: Timestamp) -> Result<Option<StoredSession>, StoreError> {
         let key = key.clone();
         self.read(move |connection| {
-            let select = "SELECT user, epoch, since, expires_at FROM sessions WHERE key = ?1 AND expires_at > ?2";
-            let session = |row: &Row<'_>| {
-                let user = UserId::named(&row.get::<_, String>("user")?);
-                let epoch = row.get::<_, i64>("epoch")? as u64;
-                let since = Timestamp::from_millis(row.get("since")?);
-                let until = Timestamp::from_millis(row.get("expires_at")?);
-                Ok(StoredSession { key: key.clone(), data: SessionData { user, epoch, since, until } })
-            };
+            let select = "SELECT * FROM sessions WHERE key = ?1 AND expires_at > ?2";
             let mut select = connection.prepare_cached(select)?;
             select.query_row(params![key.as_str(), millis(now)], session).optional()
+        })
+        .await
+    }
+
+    async fn sessions_of(&self, user: &UserId, now: Timestamp) -> Result<Vec<StoredSession>, StoreError> {
+        let user = user.clone();
+        self.read(move |connection| {
+            let select = "SELECT * FROM sessions WHERE user = ?1 AND expires_at > ?2 ORDER BY since, key";
+            let mut select = connection.prepare_cached(select)?;
+            select.query_map(params![user.as_str(), millis(now)], session)?.collect()
         })
         .await
     }
@@ -461,7 +487,7 @@ impl Store for SqliteStore {
         let new = new.clone();
         let created = self.write(move |connection| {
             let insert = "
-                INSERT INTO tokens (id, user, name, hash, created_at) SELECT ?1, ?2, ?3, ?4, ?5
+                INSERT INTO tokens (id, user, name, hash, created_at, expires_at) SELECT ?1, ?2, ?3, ?4, ?5, ?7
                 WHERE (SELECT count(*) FROM tokens WHERE user = ?2) < ?6
                 RETURNING *";
             let values = params![
@@ -471,6 +497,7 @@ impl Store for SqliteStore {
                 new.hash.as_str(),
                 millis(new.created_at),
                 most as i64,
+                new.expires_at.map(millis),
             ];
             connection.query_row(insert, values, token).optional()
         });
@@ -545,6 +572,7 @@ impl Store for SqliteStore {
         sessions: &[SessionKey],
         tokens: &[TokenId],
         now: Timestamp,
+        oldest_token: Timestamp,
     ) -> Result<Known, StoreError> {
         let (users, sessions, tokens) = (users.to_vec(), sessions.to_vec(), tokens.to_vec());
         self.read(move |connection| {
@@ -560,9 +588,11 @@ impl Store for SqliteStore {
                     known.sessions.insert(session);
                 }
             }
-            let mut select = connection.prepare_cached("SELECT 1 FROM tokens WHERE id = ?1")?;
+            let mut select = connection.prepare_cached(
+                "SELECT 1 FROM tokens WHERE id = ?1 AND created_at > ?2 AND (expires_at IS NULL OR expires_at > ?3)",
+            )?;
             for token in tokens {
-                if select.exists([token.as_str()])? {
+                if select.exists(params![token.as_str(), millis(oldest_token), millis(now)])? {
                     known.tokens.insert(token);
                 }
             }
@@ -577,6 +607,13 @@ impl Store for SqliteStore {
             connection.execute("DELETE FROM places WHERE at < ?1", [since])?;
             let swept = connection.execute("DELETE FROM sessions WHERE expires_at <= ?1", [millis(now)])?;
             Ok(swept as u64)
+        })
+        .await
+    }
+
+    async fn check_writable(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.write(move |connection| {
+            connection.execute("INSERT OR REPLACE INTO checks (id, at) VALUES (1, ?1)", [millis(now)]).map(drop)
         })
         .await
     }

@@ -107,6 +107,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// None that is expired.
     async fn session(&self, key: &SessionKey, now: Timestamp) -> Result<Option<StoredSession>, StoreError>;
     async fn end_session(&self, key: &SessionKey) -> Result<Option<Changed>, StoreError>;
+    /// Those that are not expired, the oldest first.
+    async fn sessions_of(&self, user: &UserId, now: Timestamp) -> Result<Vec<StoredSession>, StoreError>;
 
     /// One user has at most so many.
     async fn create_token(&self, token: &NewToken, most: usize) -> Result<Token, CreateTokenError>;
@@ -120,16 +122,19 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     async fn note_place(&self, user: &UserId, place: &Place, at: Timestamp) -> Result<(), StoreError>;
     async fn is_familiar(&self, place: &Place) -> Result<bool, StoreError>;
 
-    /// Which of these there are, and not expired.
+    /// Which of these there are, and not expired. Tokens made before `oldest_token` are.
     async fn known(
         &self,
         users: &[UserId],
         sessions: &[SessionKey],
         tokens: &[TokenId],
         now: Timestamp,
+        oldest_token: Timestamp,
     ) -> Result<Known, StoreError>;
     /// Forgets what is expired. Returns how many sessions were.
     async fn sweep(&self, now: Timestamp) -> Result<u64, StoreError>;
+    /// Writes something that nobody reads. Fails if nothing can be stored.
+    async fn check_writable(&self, now: Timestamp) -> Result<(), StoreError>;
 }
 
 /// Where accounts are kept: `mongodb://…` or `sqlite:FILE`.

@@ -1,6 +1,6 @@
 //! Tokens: how programs sign in.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use odds::Timestamp;
@@ -109,6 +109,16 @@ pub struct Token {
     pub name: TokenName,
     pub created_at: Timestamp,
     pub used_at: Option<Timestamp>,
+    /// When it ends, if its owner said so. Tokens made by earlier versions have none.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl Token {
+    /// When it ends, given how long any token may last.
+    pub fn ends_at(&self, lifetime: Duration) -> Timestamp {
+        let latest = self.created_at.plus_millis(lifetime.as_millis() as i64);
+        self.expires_at.map_or(latest, |asked| asked.min(latest))
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -118,6 +128,7 @@ pub struct NewToken {
     pub name: TokenName,
     pub hash: SecretHash,
     pub created_at: Timestamp,
+    pub expires_at: Option<Timestamp>,
 }
 
 #[cfg(test)]

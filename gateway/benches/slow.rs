@@ -113,7 +113,7 @@ impl Server {
     }
 
     async fn get(&self, address: &str, path: &str) -> Option<String> {
-        ask(address, &format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")).await
+        ask(address, &format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")).await
     }
 
     /// An upper bound, in milliseconds, of how late a tick of the region began.
@@ -156,7 +156,9 @@ async fn sign_ins(server: &Server) {
             let mut answered = 0;
             while Instant::now() < end {
                 let body = json!({ "name": format!("nobody.{n}"), "password": "a wrong password" }).to_string();
-                let head = "POST /api/login HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json";
+                let head = format!(
+                    "POST /api/login HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-type: application/json"
+                );
                 let request = format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
                 let answer = ask(&address, &request).await.unwrap();
                 answered += usize::from(answer.starts_with("HTTP/1.1 401"));

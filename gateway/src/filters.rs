@@ -68,8 +68,7 @@ impl Filters {
         if !filter.is_all() && !held.shared.contains_key(&filter) && narrow - freed >= self.max {
             return Err(TooManyFilters::InTotal(self.max));
         }
-        let (shared, clients) =
-            held.shared.entry(filter).or_insert_with_key(|filter| (Arc::new(filter.clone()), 0));
+        let (shared, clients) = held.shared.entry(filter).or_insert_with_key(|filter| (Arc::new(filter.clone()), 0));
         *clients += 1;
         let filter = shared.clone();
         if !filter.is_all() {

@@ -4,6 +4,7 @@
 mod browsers;
 mod client;
 mod connection;
+mod door;
 mod filters;
 mod http;
 mod link;

@@ -63,12 +63,12 @@ impl UserCommand {
             }
             Self::Disable { name } => {
                 let user = named(&*store, &name).await?;
-                store.set_disabled(&user.id, true).await?;
+                accounts.set_disabled(&user.id, true).await?;
                 writeln!(out, "{} is disabled", user.name)?;
             }
             Self::Enable { name } => {
                 let user = named(&*store, &name).await?;
-                store.set_disabled(&user.id, false).await?;
+                accounts.set_disabled(&user.id, false).await?;
                 writeln!(out, "{} may sign in again", user.name)?;
             }
             Self::ResetPassword { name, password_stdin } => {

@@ -8,10 +8,7 @@ use axum::{
     response::Response,
 };
 use tower::ServiceBuilder;
-use tower_http::{
-    services::{ServeDir, ServeFile},
-    set_header::SetResponseHeaderLayer,
-};
+use tower_http::{services::ServeDir, set_header::SetResponseHeaderLayer};
 
 /// Files under /assets carry a hash of their content in their names.
 pub(crate) fn routes(folder: &Path) -> Router {
@@ -21,8 +18,7 @@ pub(crate) fn routes(folder: &Path) -> Router {
         })
     };
     let assets = ServeDir::new(folder.join("assets")).precompressed_br();
-    let index = ServeFile::new(folder.join("index.html")).precompressed_br();
-    let files = ServeDir::new(folder).precompressed_br().fallback(index);
+    let files = ServeDir::new(folder).precompressed_br();
     Router::new()
         .nest_service(
             "/assets",

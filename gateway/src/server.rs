@@ -24,6 +24,7 @@ use tracing::warn;
 use crate::{
     GatewaySettings, Metrics,
     browsers::Browsers,
+    door::Door,
     filters::Filters,
     http,
     link::Callers,
@@ -105,7 +106,8 @@ impl Gateway {
         let control = ControlWriter::new(&kafka)?;
         let (callers, calls): (Vec<_>, Vec<_>) = Region::ALL.map(|_| mpsc::unbounded_channel()).into_iter().unzip();
         let callers = Callers::new(callers.try_into().expect("one for each region"));
-        let transport = Transport::new(callers, &settings);
+        let door = Door::new(&settings.accounts, listener.local_addr()?);
+        let transport = Transport::new(callers, &settings, browsers.are_secure(), door);
         let (handles, inboxes): (Vec<_>, Vec<_>) =
             Region::ALL.map(|region| RegionHandle::new(region, clock())).into_iter().unzip();
         let hub = Arc::new(Hub {
@@ -167,7 +169,6 @@ impl Gateway {
         if let Some(folder) = &settings.page {
             router = router.merge(page::routes(folder));
         }
-        let router = http::secured(router, hub.clone());
         // Outside of the router, which would keep a copy of every request's address.
         let service = transport.layer(sockets_layer.layer(router));
         let proxies = settings.accounts.trusted_proxy.into();

@@ -122,6 +122,10 @@ pub struct AccountArgs {
     #[arg(long, value_name = "HOURS", default_value_t = 720, value_parser = clap::value_parser!(u64).range(1..=8_760))]
     pub session_lifetime: u64,
 
+    /// After how many days every token ends.
+    #[arg(long, value_name = "DAYS", default_value_t = 365, value_parser = clap::value_parser!(u64).range(1..=3_650))]
+    pub token_lifetime: u64,
+
     /// How often it is looked up whether the accounts of connected clients changed without a word, in
     /// seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=3_600))]
@@ -196,6 +200,11 @@ impl TrustedProxy {
 }
 
 impl AccountArgs {
+    /// Listening there, it is for whoever sits at this machine: nothing says that a proxy publishes it.
+    pub fn is_private(&self, listens_at: SocketAddr) -> bool {
+        listens_at.ip().is_loopback() && self.public_origin.is_empty() && self.trusted_proxy.is_empty()
+    }
+
     /// The origins that browsers are listened to from, given the gateway's own address.
     pub(crate) fn origins(&self, own: SocketAddr) -> Vec<Origin> {
         if !self.public_origin.is_empty() || !own.ip().is_loopback() {
@@ -220,6 +229,7 @@ impl AccountArgs {
             attempts_per_minute: self.attempts_per_minute,
             session_idle: Duration::from_secs(self.session_idle * 3_600),
             session_lifetime: Duration::from_secs(self.session_lifetime * 3_600),
+            token_lifetime: Duration::from_secs(self.token_lifetime * 24 * 3_600),
         }
     }
 }

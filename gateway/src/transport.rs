@@ -33,6 +33,8 @@ use tracing::debug;
 
 use crate::{
     GatewaySettings,
+    door::Door,
+    http::ProtectiveHeaders,
     link::{Callers, Link},
     listener::{Peer, one_less},
 };
@@ -69,6 +71,8 @@ pub(crate) struct Transport {
     /// Bytes of what a client may post.
     max_body: usize,
     strangers: Arc<Strangers>,
+    over_tls: bool,
+    door: Door,
 }
 
 /// Counts the sessions that nobody has signed in to: each costs memory, and anybody can begin one.
@@ -138,13 +142,13 @@ impl Drop for Posting {
 }
 
 impl Transport {
-    pub(crate) fn new(callers: Callers, settings: &GatewaySettings) -> Self {
+    pub(crate) fn new(callers: Callers, settings: &GatewaySettings, over_tls: bool, door: Door) -> Self {
         let strangers = Arc::new(Strangers {
             most: settings.max_strangers,
             most_per_network: settings.max_strangers_per_address,
             now: Mutex::default(),
         });
-        Self { callers, polled: Arc::default(), max_body: settings.max_payload as usize, strangers }
+        Self { callers, polled: Arc::default(), max_body: settings.max_payload as usize, strangers, over_tls, door }
     }
 
     fn begin(&self, address: IpAddr) -> Option<Arc<Session>> {
@@ -236,6 +240,28 @@ where
     }
 
     fn call(&mut self, request: Request<R>) -> Self::Future {
+        let headers = ProtectiveHeaders::of(request.uri().path(), self.transport.over_tls);
+        let answer = match self.transport.door.refusal(&request) {
+            Some(refusal) => Box::pin(ready(Ok(refusal))),
+            None => self.answer(request),
+        };
+        Box::pin(async move {
+            let mut answer = answer.await?;
+            // What follows an upgrade is no longer HTTP.
+            if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+                headers.set(answer.headers_mut());
+            }
+            Ok(answer)
+        })
+    }
+}
+
+impl<S> TransportService<S> {
+    fn answer<R, B>(&mut self, request: Request<R>) -> BoxFuture<'static, Result<Response<Body>, Infallible>>
+    where
+        S: Service<Request<Limited<R>>, Response = Response<B>, Error = Infallible, Future: Send + 'static>,
+        B: http_body::Body<Data = Bytes, Error: Into<axum::BoxError>> + Send + Unpin + 'static,
+    {
         if !request.uri().path().starts_with(PATH) {
             let answer = self.inner.call(request.map(|body| Limited::new(body, usize::MAX)));
             return Box::pin(async move { Ok(answer.await?.map(Body::new)) });

@@ -82,15 +82,15 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         lifecycle.run("the admin port", admin.serve(lifecycle.stopping().cancelled_owned()));
     }
     let mut settings = settings.gateway;
-    if settings.listen.ip().is_loopback() {
-        // Whoever can reach it sits at this machine.
+    if settings.accounts.is_private(settings.listen) {
         settings.accounts.registration.get_or_insert(Registration::Open);
     }
     let url = settings.accounts.store.get_or_insert(StoreUrl::Sqlite(file));
     let store = url.open().await?;
+    let is_private = settings.accounts.is_private(settings.listen);
     let gateway = Gateway::bind(settings, kafka, store.clone(), process::now, gateway_metrics)?;
     let address = gateway.address()?;
-    let demo = demo_account(store, address).await?;
+    let demo = demo_account(store, is_private).await?;
     gateway.start(&lifecycle)?;
     info!(%address, "running: all of it in this process");
     println!("Toteboard is at http://{address}");
@@ -100,27 +100,26 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     lifecycle.wait().await
 }
 
-/// An account to look around with, for who sits at this machine. It has another password at every
-/// start; where others could reach it, nobody gets in by it.
-async fn demo_account(store: Arc<dyn Store>, address: SocketAddr) -> anyhow::Result<Option<Password>> {
+/// An account to look around with, for who sits at this machine: made with an empty store, and given another password
+/// at every start. Where others could reach it, it is disabled; and what an operator disabled stays so.
+async fn demo_account(store: Arc<dyn Store>, is_private: bool) -> anyhow::Result<Option<Password>> {
+    let accounts = Accounts::new(store.clone(), AccountSettings::default(), process::now);
     let name: UserName = DEMO.parse()?;
     let known = store.user_and_password(&name).await?.map(|(user, _)| user);
-    if !address.ip().is_loopback() {
-        if let Some(user) = known {
-            store.set_disabled(&user.id, true).await?;
-        }
-        return Ok(None);
-    }
     let password = Password::random();
-    let accounts = Accounts::new(store.clone(), AccountSettings::default(), process::now);
     match known {
-        None => drop(accounts.create(DEMO, password.reveal(), Region::ALL.into()).await?),
-        Some(user) => {
-            store.set_disabled(&user.id, false).await?;
+        Some(user) if !is_private && !user.disabled => drop(accounts.set_disabled(&user.id, true).await?),
+        Some(user) if is_private && !user.disabled => {
             accounts.reset_password(&user, &password).await?;
+            return Ok(Some(password));
         }
+        None if is_private && store.users().await?.is_empty() => {
+            accounts.create(DEMO, password.reveal(), Region::ALL.into()).await?;
+            return Ok(Some(password));
+        }
+        _ => {}
     }
-    Ok(Some(password))
+    Ok(None)
 }
 
 /// What is asked for, or the simulator, started on a port of its own.

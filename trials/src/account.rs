@@ -18,7 +18,7 @@ pub async fn token(address: &str) -> anyhow::Result<String> {
     let registered = post("/api/register", &account).send().await?.error_for_status()?;
     let cookie = registered.headers().get("set-cookie").context("no session")?.to_str()?;
     let cookie = cookie.split(';').next().unwrap_or_default().to_owned();
-    let made = post("/api/tokens", &json!({ "name": NAME })).header("cookie", cookie).send().await?;
+    let made = post("/api/tokens", &account).header("cookie", cookie).send().await?;
     let made: Value = serde_json::from_str(&made.error_for_status()?.text().await?)?;
     Ok(made["token"].as_str().context("no token")?.to_owned())
 }

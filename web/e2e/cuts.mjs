@@ -51,12 +51,13 @@ function look() {
     })),
   }));
   const state = document.querySelector(".state")?.dataset.state;
-  // Since it was loaded, it has had all boards.
-  window.wasLive ||= state === "live";
+  const market = document.querySelector("input[name=market]:checked")?.value;
+  // Only what a market was is kept without a connection: another one is unknown until it is live.
+  if (state === "live") window.liveMarket = market;
   return {
     state,
-    market: document.querySelector("input[name=market]:checked")?.value,
-    isLoading: state === "behind" || !window.wasLive,
+    market,
+    isLoading: state === "behind" || window.liveMarket !== market,
     known: [...document.querySelectorAll(".event")].map((event) => event.dataset.event),
     events,
   };

@@ -173,8 +173,8 @@ pub(crate) async fn tokens() -> Result<Vec<Token>, Failure> {
     get("/api/tokens").await
 }
 
-pub(crate) async fn make_token(name: &str) -> Result<Token, Failure> {
-    read(&ask("POST", "/api/tokens", Some(json(&Credentials { name: Some(name), password: None }))).await?)
+pub(crate) async fn make_token(name: &str, password: &str) -> Result<Token, Failure> {
+    read(&ask("POST", "/api/tokens", Some(json(&Credentials { name: Some(name), password: Some(password) }))).await?)
 }
 
 pub(crate) async fn revoke_token(id: &str) -> Result<(), Failure> {

@@ -37,15 +37,18 @@ fn Tokens() -> impl IntoView {
         });
     };
     load();
-    let make =
-        form.view(&[Input::text("name", "Name of the token", "off")], "Make a token".into(), false, move |given| {
-            Box::pin(async move {
-                let token = api::make_token(&given[0]).await?;
-                made.try_set(token.token.unwrap_or_default());
-                load();
-                Ok("Copy it now; it is shown this once:")
-            })
-        });
+    let inputs = [
+        Input::text("name", "Name of the token", "off"),
+        Input::secret("token_password", "Your password", "current-password"),
+    ];
+    let make = form.view(&inputs, "Make a token".into(), false, move |given| {
+        Box::pin(async move {
+            let token = api::make_token(&given[0], &given[1]).await?;
+            made.try_set(token.token.unwrap_or_default());
+            load();
+            Ok("Copy it now; it is shown this once:")
+        })
+    });
     let revoke = move |id: String| {
         spawn_local(async move {
             match api::revoke_token(&id).await {

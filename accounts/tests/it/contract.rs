@@ -28,6 +28,9 @@ macro_rules! contract {
             of_tokens_there_are_only_so_many
             use_of_a_token_is_noted_and_goes_only_forward
             known_tells_what_there_is
+            tokens_end_when_their_owner_said_and_when_all_do
+            sessions_are_listed_until_they_end
+            a_store_that_can_be_written_says_so
             places_are_remembered_for_a_while
             a_deleted_user_leaves_nothing
         );
@@ -73,7 +76,14 @@ pub async fn try_to_make(store: &AnyStore) -> Result<User, CreateUserError> {
 }
 
 fn session(user: &User, until: i64) -> StoredSession {
-    let data = SessionData { user: user.id.clone(), epoch: user.epoch, since: at(5), until: at(until) };
+    let data = SessionData {
+        user: user.id.clone(),
+        epoch: user.epoch,
+        since: at(5),
+        until: at(until),
+        address: "192.0.2.7".into(),
+        agent: "a browser".into(),
+    };
     // As long and as random as what a cookie says.
     let key = SessionKey::of_cookie(user.id.as_str()).unwrap();
     StoredSession { key, data }
@@ -82,7 +92,7 @@ fn session(user: &User, until: i64) -> StoredSession {
 pub fn token(user: &User, name: &str) -> (NewToken, TokenText) {
     let text = TokenText::random();
     let (id, user, hash) = (TokenId::random(), user.id.clone(), text.hash());
-    (NewToken { id, user, name: name.parse().unwrap(), hash, created_at: at(7) }, text)
+    (NewToken { id, user, name: name.parse().unwrap(), hash, created_at: at(7), expires_at: None }, text)
 }
 
 pub async fn names_are_taken_once_in_any_case(store: AnyStore) {
@@ -256,15 +266,55 @@ pub async fn known_tells_what_there_is(store: AnyStore) {
     store.create_token(&new, 5).await.unwrap();
     let users = [user.id.clone(), UserId::random()];
     let tokens = [new.id.clone(), TokenId::random()];
-    let known = store.known(&users, &[open.key.clone(), over], &tokens, at(50)).await.unwrap();
+    let known = store.known(&users, &[open.key.clone(), over], &tokens, at(50), at(0)).await.unwrap();
     assert_eq!(known.revisions.into_iter().collect::<Vec<_>>(), [(user.id, user.revision)]);
     assert_eq!(known.sessions.into_iter().collect::<Vec<_>>(), std::slice::from_ref(&open.key));
     assert_eq!(known.tokens.into_iter().collect::<Vec<_>>(), std::slice::from_ref(&new.id));
-    let later = store.known(&[], std::slice::from_ref(&open.key), &[], at(100)).await.unwrap();
+    let later = store.known(&[], std::slice::from_ref(&open.key), &[], at(100), at(0)).await.unwrap();
     assert!(later.sessions.is_empty() && later.revisions.is_empty());
     assert!(store.sweep(at(100)).await.unwrap() >= 1);
     store.extend_session(&open).await.unwrap();
     assert_eq!(store.session(&open.key, at(50)).await.unwrap(), None, "it is swept away");
+}
+
+pub async fn tokens_end_when_their_owner_said_and_when_all_do(store: AnyStore) {
+    let user = make(&store).await;
+    let (plain, _) = token(&user, "plain");
+    let (short, text) = token(&user, "short");
+    let short = NewToken { expires_at: Some(at(60)), ..short };
+    for new in [&plain, &short] {
+        store.create_token(new, 5).await.unwrap();
+    }
+    assert_eq!(store.token(&text.hash()).await.unwrap().unwrap().expires_at, Some(at(60)));
+    let known = async |now, oldest| {
+        let ids = [plain.id.clone(), short.id.clone()];
+        let known = store.known(&[], &[], &ids, at(now), at(oldest)).await.unwrap();
+        [known.tokens.contains(&plain.id), known.tokens.contains(&short.id)]
+    };
+    assert_eq!(known(59, 6).await, [true, true]);
+    assert_eq!(known(60, 6).await, [true, false], "its owner said so");
+    assert_eq!(known(59, 7).await, [false, false], "no token may last so long");
+}
+
+pub async fn sessions_are_listed_until_they_end(store: AnyStore) {
+    let [anna, bert] = [make(&store).await, make(&store).await];
+    let mut second = session(&anna, 200);
+    second.key = SessionKey::of_cookie(UserId::random().as_str()).unwrap();
+    second.data.since = at(6);
+    let (first, of_bert) = (session(&anna, 100), session(&bert, 100));
+    for session in [&second, &first, &of_bert] {
+        store.create_session(session).await.unwrap();
+    }
+    assert_eq!(store.sessions_of(&anna.id, at(50)).await.unwrap(), [first, second.clone()], "the oldest first");
+    assert_eq!(store.sessions_of(&anna.id, at(100)).await.unwrap(), std::slice::from_ref(&second));
+    store.end_session(&second.key).await.unwrap();
+    assert_eq!(store.sessions_of(&anna.id, at(100)).await.unwrap(), []);
+}
+
+pub async fn a_store_that_can_be_written_says_so(store: AnyStore) {
+    for now in [at(1), at(2)] {
+        store.check_writable(now).await.unwrap();
+    }
 }
 
 pub async fn places_are_remembered_for_a_while(store: AnyStore) {

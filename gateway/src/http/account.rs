@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     Json,
-    extract::{Extension, Query, State, rejection::QueryRejection},
+    extract::{Query, State, rejection::QueryRejection},
 };
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -14,10 +14,10 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     body::Body,
-    caller::{Caller, Person, begin_session, end_session},
+    caller::{By, Caller, Person, begin_session, end_session},
     error::{ApiError, Refusals},
 };
-use crate::{listener::Peer, sockets::Hub};
+use crate::sockets::Hub;
 
 pub(super) fn router() -> OpenApiRouter<Arc<Hub>> {
     OpenApiRouter::new()
@@ -35,7 +35,7 @@ struct Credentials {
     /// 3 to 64 of letters, digits and `._-+@`; the same in any case.
     #[schema(min_length = 3, max_length = 64, pattern = "^[A-Za-z0-9][A-Za-z0-9._+@-]*$")]
     name: String,
-    /// At least 10 characters, and not one that is easy to guess.
+    /// At least 12 characters, and not one that is easy to guess.
     #[schema(min_length = 12, max_length = 128)]
     password: String,
 }
@@ -61,7 +61,9 @@ impl From<&accounts::User> for Me {
 struct Site {
     /// Whether anybody may make an account.
     registration: &'static str,
-    version: &'static str,
+    /// For those who are signed in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<&'static str>,
     /// Who is signed in, if anybody is.
     me: Option<Me>,
 }
@@ -75,7 +77,8 @@ async fn site(State(hub): State<Arc<Hub>>, caller: Result<Caller, ApiError>) -> 
         Err(other) => return Err(other),
     };
     let registration = if hub.accounts.registration_is_open() { "open" } else { "closed" };
-    Ok(Json(Site { registration, version: env!("CARGO_PKG_VERSION"), me }))
+    let version = me.is_some().then_some(env!("CARGO_PKG_VERSION"));
+    Ok(Json(Site { registration, version, me }))
 }
 
 /// Makes an account and signs in to it.
@@ -85,12 +88,12 @@ async fn site(State(hub): State<Arc<Hub>>, caller: Result<Caller, ApiError>) -> 
 )]
 async fn register(
     State(hub): State<Arc<Hub>>,
-    Extension(peer): Extension<Peer>,
+    By(by): By,
     session: Session,
     Body(new): Body<Credentials>,
 ) -> Result<(StatusCode, Json<Me>), ApiError> {
-    let user = hub.accounts.register(&new.name, &new.password, peer.address).await?;
-    begin_session(&hub, &session, &user).await?;
+    let user = hub.accounts.register(&new.name, &new.password, &by).await?;
+    begin_session(&hub, &session, &user, &by).await?;
     Ok((StatusCode::CREATED, Json((&user).into())))
 }
 
@@ -101,12 +104,12 @@ async fn register(
 )]
 async fn login(
     State(hub): State<Arc<Hub>>,
-    Extension(peer): Extension<Peer>,
+    By(by): By,
     session: Session,
     Body(given): Body<Credentials>,
 ) -> Result<Json<Me>, ApiError> {
-    let user = hub.accounts.sign_in(&given.name, &given.password, peer.address).await?;
-    begin_session(&hub, &session, &user).await?;
+    let user = hub.accounts.sign_in(&given.name, &given.password, &by).await?;
+    begin_session(&hub, &session, &user, &by).await?;
     Ok(Json((&user).into()))
 }
 
@@ -126,6 +129,7 @@ struct Logout {
 )]
 async fn logout(
     State(hub): State<Arc<Hub>>,
+    By(by): By,
     session: Session,
     query: Result<Query<Logout>, QueryRejection>,
     person: Result<Person, ApiError>,
@@ -134,10 +138,10 @@ async fn logout(
         query.map_err(|error| ApiError::Invalid { field: "query".into(), reason: error.body_text() })?;
     match person {
         Ok(Person { user, .. }) if everywhere => {
-            hub.account_changed(hub.accounts.end_sessions(&user.id).await?);
+            hub.account_changed(hub.accounts.end_sessions(&user.id, &by).await?);
         }
         Ok(_) | Err(ApiError::Accounts(accounts::AccountsError::Unauthenticated)) => {
-            end_session(&hub, &session).await?;
+            end_session(&hub, &session, &by).await?;
         }
         Err(other) => return Err(other),
     }
@@ -168,10 +172,11 @@ struct Deletion {
 )]
 async fn delete(
     State(hub): State<Arc<Hub>>,
+    By(by): By,
     Person { user, session }: Person,
     Body(given): Body<Deletion>,
 ) -> Result<StatusCode, ApiError> {
-    hub.account_changed(hub.accounts.delete(&user, &given.password).await?);
+    hub.account_changed(hub.accounts.delete(&user, &given.password, &by).await?);
     session.flush().await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -191,12 +196,13 @@ struct NewPassword {
 )]
 async fn password(
     State(hub): State<Arc<Hub>>,
+    By(by): By,
     Person { user, session }: Person,
     Body(given): Body<NewPassword>,
 ) -> Result<StatusCode, ApiError> {
     let (current, new) = (&given.current_password, &given.new_password);
-    let user = hub.accounts.change_password(&user, current, new).await?;
-    begin_session(&hub, &session, &user).await?;
+    let user = hub.accounts.change_password(&user, current, new, &by).await?;
+    begin_session(&hub, &session, &user, &by).await?;
     hub.account_changed((&user).into());
     Ok(StatusCode::NO_CONTENT)
 }

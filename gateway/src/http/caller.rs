@@ -1,13 +1,13 @@
 //! Who asks: somebody with a session's cookie, or a program with a token.
 
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 
-use accounts::{AccountsError, Identity, SESSION_DATA, SessionData, SessionKey, User};
+use accounts::{AccountsError, Identity, Requester, SESSION_DATA, SessionData, SessionKey, User};
 use axum::{
     extract::{FromRef, FromRequestParts},
     http::request::Parts,
 };
-use http::header;
+use http::{Method, header};
 use odds::Timestamp;
 use tower_sessions::{Expiry, Session};
 use tracing::warn;
@@ -28,6 +28,19 @@ pub(super) struct Person {
     pub(super) session: Session,
 }
 
+/// Where a request comes from, for the audit log.
+pub(super) struct By(pub(super) Requester);
+
+impl<S: Sync> FromRequestParts<S> for By {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let peer = parts.extensions.get::<Peer>().expect("the listener says who it is");
+        let agent = parts.headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+        Ok(Self(Requester { address: peer.address, agent: agent.to_owned() }))
+    }
+}
+
 impl<S> FromRequestParts<S> for Caller
 where
     S: Send + Sync,
@@ -43,6 +56,7 @@ where
                 token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
             let peer = parts.extensions.get::<Peer>().expect("the listener says who it is");
             let (_, user) = hub.accounts.by_token(token.unwrap_or_default(), peer.address).await?;
+            may_read(&hub, parts, &user)?;
             return Ok(Self { user });
         }
         let Person { user, .. } = Person::from_request_parts(parts, state).await?;
@@ -64,7 +78,16 @@ where
         }
         let session = parts.extensions.get::<Session>().expect("the layer is there").clone();
         let (Identity::Session { .. }, user) = known(&hub, &session).await? else { return Err(UNAUTHENTICATED) };
+        may_read(&hub, parts, &user)?;
         Ok(Self { user, session })
+    }
+}
+
+/// What a user reads is limited; what changes something is limited where it is done.
+fn may_read(hub: &Hub, parts: &Parts, user: &User) -> Result<(), ApiError> {
+    match parts.method {
+        Method::GET | Method::HEAD => Ok(hub.accounts.may_read(&user.id)?),
+        _ => Ok(()),
     }
 }
 
@@ -83,10 +106,15 @@ async fn known(hub: &Hub, session: &Session) -> Result<(Identity, User), ApiErro
 }
 
 /// A new session, whatever was before: an id that somebody else may know is never signed in.
-pub(super) async fn begin_session(hub: &Arc<Hub>, session: &Session, user: &User) -> Result<(), ApiError> {
-    end_session(hub, session).await?;
+pub(super) async fn begin_session(
+    hub: &Arc<Hub>,
+    session: &Session,
+    user: &User,
+    by: &Requester,
+) -> Result<(), ApiError> {
+    end_session(hub, session, by).await?;
     session.cycle_id().await?;
-    write(session, &hub.accounts.begin_session(user)).await
+    write(session, &hub.accounts.begin_session(user, by)).await
 }
 
 async fn write(session: &Session, data: &SessionData) -> Result<(), ApiError> {
@@ -98,9 +126,9 @@ async fn write(session: &Session, data: &SessionData) -> Result<(), ApiError> {
 }
 
 /// Ends the session, and its sockets everywhere.
-pub(super) async fn end_session(hub: &Arc<Hub>, session: &Session) -> Result<(), ApiError> {
+pub(super) async fn end_session(hub: &Arc<Hub>, session: &Session, by: &Requester) -> Result<(), ApiError> {
     if let Some(id) = session.id()
-        && let Some(changed) = hub.accounts.end_session(&SessionKey::of(id)).await?
+        && let Some(changed) = hub.accounts.end_session(&SessionKey::of(id), by).await?
     {
         hub.account_changed(changed);
     }

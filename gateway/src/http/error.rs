@@ -68,7 +68,9 @@ impl From<tower_sessions::session::Error> for ApiError {
 impl ApiError {
     fn status(&self) -> StatusCode {
         match self {
-            Self::NotFound(_) | Self::Accounts(AccountsError::UnknownToken) => StatusCode::NOT_FOUND,
+            Self::NotFound(_) | Self::Accounts(AccountsError::UnknownToken | AccountsError::UnknownSession) => {
+                StatusCode::NOT_FOUND
+            }
             Self::Invalid { .. } | Self::Accounts(AccountsError::Invalid { .. }) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::BadBody { status, .. } => *status,
             Self::NotReady(_) | Self::Accounts(AccountsError::Store(_) | AccountsError::Busy(_)) => {
@@ -81,14 +83,18 @@ impl ApiError {
             Self::Accounts(
                 AccountsError::WrongPassword | AccountsError::Disabled | AccountsError::RegistrationClosed,
             ) => StatusCode::FORBIDDEN,
-            Self::Accounts(AccountsError::TooManyAttempts { .. }) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Accounts(AccountsError::TooManyAttempts { .. } | AccountsError::TooManyReads { .. }) => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             Self::Accounts(AccountsError::TooManyTokens) => StatusCode::CONFLICT,
         }
     }
 
     fn code(&self) -> &'static str {
         match self {
-            Self::NotFound(_) | Self::Accounts(AccountsError::UnknownToken) => "not_found",
+            Self::NotFound(_) | Self::Accounts(AccountsError::UnknownToken | AccountsError::UnknownSession) => {
+                "not_found"
+            }
             Self::Invalid { .. } | Self::Accounts(AccountsError::Invalid { .. }) => "invalid",
             Self::BadBody { .. } => "bad_body",
             Self::NotReady(_) => "not_ready",
@@ -99,6 +105,7 @@ impl ApiError {
             Self::Accounts(AccountsError::WrongPassword) => "wrong_password",
             Self::Accounts(AccountsError::Disabled) => "disabled",
             Self::Accounts(AccountsError::TooManyAttempts { .. }) => "too_many_attempts",
+            Self::Accounts(AccountsError::TooManyReads { .. }) => "too_many_requests",
             Self::Accounts(AccountsError::Busy(_)) => "busy",
             Self::Accounts(AccountsError::RegistrationClosed) => "registration_closed",
             Self::Accounts(AccountsError::TooManyTokens) => "too_many_tokens",
@@ -108,7 +115,9 @@ impl ApiError {
 
     fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Accounts(AccountsError::TooManyAttempts { retry_after }) => Some(*retry_after),
+            Self::Accounts(
+                AccountsError::TooManyAttempts { retry_after } | AccountsError::TooManyReads { retry_after },
+            ) => Some(*retry_after),
             Self::Accounts(AccountsError::Store(_) | AccountsError::Busy(Busy)) => Some(LATER),
             _ => None,
         }
@@ -172,7 +181,7 @@ pub(crate) enum Refusals {
     /// `invalid`: `fields` says what is wrong with which
     #[response(status = UNPROCESSABLE_ENTITY)]
     Invalid(#[to_schema] ErrorBody),
-    /// `too_many_attempts`: `Retry-After` says when
+    /// `too_many_attempts`, `too_many_requests`: `Retry-After` says when
     #[response(status = TOO_MANY_REQUESTS)]
     TooMany(#[to_schema] ErrorBody),
     /// `store_unavailable`, `busy`, `not_ready`

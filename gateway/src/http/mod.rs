@@ -4,8 +4,10 @@ mod account;
 mod body;
 mod caller;
 mod error;
+mod headers;
 mod health;
 mod odds;
+mod sessions;
 mod subscriptions;
 mod tokens;
 
@@ -19,7 +21,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::any,
 };
-use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{Method, StatusCode, header};
 use tower_http::timeout::TimeoutLayer;
 use tower_sessions::{SessionManagerLayer, cookie::SameSite};
 use utoipa::{
@@ -31,6 +33,7 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use crate::sockets::Hub;
 use error::ApiError;
+pub(crate) use headers::ProtectiveHeaders;
 
 /// Nothing that is sent to the API is larger.
 const MAX_BODY: usize = 16 * 1_024;
@@ -41,6 +44,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 #[openapi(
     info(
         title = "Toteboard",
+        // Of the interface. The program's own version is not for strangers.
+        version = "1",
         description = "Accounts, subscriptions and boards. What changes comes by Socket.IO, which PROTOCOL.md describes.",
     ),
     modifiers(&Doors),
@@ -69,6 +74,7 @@ pub(crate) fn router(hub: &Arc<Hub>, sessions: Sessions) -> Router {
     let (api, document) = OpenApiRouter::with_openapi(Document::openapi())
         .merge(account::router())
         .merge(subscriptions::router())
+        .merge(sessions::router())
         .merge(tokens::router())
         .merge(odds::router())
         .split_for_parts();
@@ -80,11 +86,6 @@ pub(crate) fn router(hub: &Arc<Hub>, sessions: Sessions) -> Router {
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, ANSWER_WITHIN));
     let docs = Router::from(SwaggerUi::new("/api/docs").url("/api/openapi.json", document));
     Router::new().merge(health::router()).merge(api).with_state(hub.clone()).merge(docs)
-}
-
-/// On everything that is served, the page included.
-pub(crate) fn secured(router: Router, hub: Arc<Hub>) -> Router {
-    router.layer(from_fn_with_state(hub, headers))
 }
 
 async fn nothing_here() -> ApiError {
@@ -102,37 +103,4 @@ async fn from_our_page(State(hub): State<Arc<Hub>>, request: Request, next: Next
         return ApiError::ForbiddenOrigin.into_response();
     }
     next.run(request).await
-}
-
-/// The page: its own files only, and its wasm.
-const PAGE_POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; \
-    img-src 'self'; connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; \
-    frame-ancestors 'none'";
-/// The API's description: what shows it writes styles and pictures into itself.
-const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
-    img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-
-async fn headers(State(hub): State<Arc<Hub>>, request: Request, next: Next) -> Response {
-    let path = request.uri().path();
-    let is_api = path.starts_with("/api/");
-    let policy = if path.starts_with("/api/docs") { DOCS_POLICY } else { PAGE_POLICY };
-    let mut response = next.run(request).await;
-    let headers = response.headers_mut();
-    let mut set = |name: HeaderName, value: &'static str| {
-        headers.insert(name, HeaderValue::from_static(value));
-    };
-    set(header::CONTENT_SECURITY_POLICY, policy);
-    set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
-    set(header::REFERRER_POLICY, "no-referrer");
-    set(header::X_FRAME_OPTIONS, "DENY");
-    set(HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
-    set(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
-    set(HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=()");
-    if hub.browsers.are_secure() {
-        set(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000");
-    }
-    if is_api {
-        headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    }
-    response
 }

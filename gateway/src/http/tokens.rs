@@ -1,6 +1,6 @@
 //! Tokens: how programs sign in. Only a person makes and revokes them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use accounts::{Token, TokenId};
 use axum::{
@@ -8,13 +8,14 @@ use axum::{
     extract::{Path, State},
 };
 use http::StatusCode;
+use odds::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     body::Body,
-    caller::Person,
+    caller::{By, Person},
     error::{ApiError, Refusals},
 };
 use crate::sockets::Hub;
@@ -30,15 +31,17 @@ struct Listed {
     created_at: String,
     /// To the minute; nothing: never.
     used_at: Option<String>,
+    expires_at: String,
 }
 
-impl From<Token> for Listed {
-    fn from(token: Token) -> Self {
+impl Listed {
+    fn new(token: Token, expires_at: Timestamp) -> Self {
         Self {
             id: token.id.as_str().to_owned(),
             name: token.name.as_str().to_owned(),
             created_at: token.created_at.to_string(),
             used_at: token.used_at.map(|at| at.to_string()),
+            expires_at: expires_at.to_string(),
         }
     }
 }
@@ -57,7 +60,14 @@ struct Wanted {
     /// 1 to 64 characters: what its owner knows it by.
     #[schema(min_length = 1, max_length = 64)]
     name: String,
+    /// The account's password, once more.
+    password: String,
+    /// After how many days it ends. As long as the operator allows, if not given, and never longer.
+    #[schema(minimum = 1)]
+    expires_in_days: Option<u32>,
 }
+
+const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 /// The tokens of the account, without what is secret.
 #[utoipa::path(
@@ -66,7 +76,11 @@ struct Wanted {
 )]
 async fn list(State(hub): State<Arc<Hub>>, Person { user, .. }: Person) -> Result<Json<Vec<Listed>>, ApiError> {
     let tokens = hub.accounts.tokens_of(&user.id).await?;
-    Ok(Json(tokens.into_iter().map(Listed::from).collect()))
+    let listed = |token: Token| {
+        let end = hub.accounts.end_of(&token);
+        Listed::new(token, end)
+    };
+    Ok(Json(tokens.into_iter().map(listed).collect()))
 }
 
 /// Makes a token.
@@ -76,11 +90,17 @@ async fn list(State(hub): State<Arc<Hub>>, Person { user, .. }: Person) -> Resul
 )]
 async fn create(
     State(hub): State<Arc<Hub>>,
+    By(by): By,
     Person { user, .. }: Person,
     Body(wanted): Body<Wanted>,
 ) -> Result<(StatusCode, Json<Made>), ApiError> {
-    let (token, text) = hub.accounts.create_token(&user.id, &wanted.name).await?;
-    Ok((StatusCode::CREATED, Json(Made { listed: token.into(), token: text.reveal().to_owned() })))
+    if wanted.expires_in_days == Some(0) {
+        return Err(ApiError::Invalid { field: "expires_in_days".into(), reason: "has to be 1 or more".into() });
+    }
+    let lasts = wanted.expires_in_days.map(|days| DAY * days);
+    let (token, text) = hub.accounts.create_token(&user, &wanted.password, &wanted.name, lasts, &by).await?;
+    let end = hub.accounts.end_of(&token);
+    Ok((StatusCode::CREATED, Json(Made { listed: Listed::new(token, end), token: text.reveal().to_owned() })))
 }
 
 /// Revokes a token; its connections end.
@@ -90,9 +110,10 @@ async fn create(
 )]
 async fn revoke(
     State(hub): State<Arc<Hub>>,
+    By(by): By,
     Person { user, .. }: Person,
     Path(id): Path<String>,
 ) -> Result<StatusCode, ApiError> {
-    hub.account_changed(hub.accounts.revoke_token(&user.id, &TokenId::named(&id)).await?);
+    hub.account_changed(hub.accounts.revoke_token(&user.id, &TokenId::named(&id), &by).await?);
     Ok(StatusCode::NO_CONTENT)
 }

@@ -69,7 +69,13 @@ async fn what_is_wrong_is_said_of_the_field() {
         ("/api/register", json!({ "name": "bert", "password": "short" }), "password", "at least 12"),
         ("/api/register", json!({ "name": "bert", "password": "password1234" }), "password", "easy to guess"),
         ("/api/register", json!({ "name": "bert" }), "body", "password"),
-        ("/api/tokens", json!({ "name": "" }), "name", "1 to 64"),
+        ("/api/tokens", json!({ "name": "", "password": PASSWORD }), "name", "1 to 64"),
+        (
+            "/api/tokens",
+            json!({ "name": "bot", "password": PASSWORD, "expires_in_days": 0 }),
+            "expires_in_days",
+            "1 or more",
+        ),
     ] {
         let answer = anna.post(path, &body).await;
         assert_eq!(answer.status, 422, "{path} {body}");
@@ -388,6 +394,96 @@ async fn tokens_are_shown_once_and_listed_with_their_use() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_token_needs_the_password_and_ends() {
+    let (stage, gateway) = one_gateway(&["--token-lifetime=30"]).await;
+    let mut anna = Browser::new(&gateway.address);
+    anna.register("anna").await;
+    for (body, status) in [
+        (json!({ "name": "bot" }), 422),
+        (json!({ "name": "bot", "password": "another good guess" }), 403),
+        (json!({ "name": "bot", "password": PASSWORD, "expires_in_days": 90 }), 201),
+        (json!({ "name": "short", "password": PASSWORD, "expires_in_days": 1 }), 201),
+    ] {
+        assert_eq!(anna.post("/api/tokens", &body).await.status, status, "{body}");
+    }
+    let listed = anna.get("/api/tokens").await.json();
+    let lasts = |at: usize| {
+        let time = |field: &str| serde_json::from_value::<Timestamp>(listed[at][field].clone()).unwrap();
+        time("expires_at").millis_since(time("created_at")) / (24 * 3_600_000)
+    };
+    assert_eq!((lasts(0), lasts(1)), (30, 1), "never longer than any token may last");
+
+    // One that is over is worth nothing, and its socket ends.
+    let (user, _) = stage.store.user_and_password(&"anna".parse().unwrap()).await.unwrap().unwrap();
+    let text = accounts::TokenText::random();
+    let now = process::now();
+    let new = accounts::NewToken {
+        id: accounts::TokenId::random(),
+        user: user.id,
+        name: "soon".parse().unwrap(),
+        hash: text.hash(),
+        created_at: now,
+        expires_at: Some(now.plus_millis(3_000)),
+    };
+    stage.store.create_token(&new, 50).await.unwrap();
+    let mut bot = Socket::with_token(&gateway.address, text.reveal()).await.unwrap();
+    assert_eq!(bot.ends().await.as_deref(), Some("signed_out"));
+    let bearer = format!("Bearer {}", text.reveal());
+    assert_eq!(http::get(&gateway.address, "/api/me", &[("authorization", &bearer)]).await.status, 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_are_listed_and_ended_one_by_one() {
+    let (_stage, gateway) = one_gateway(&[]).await;
+    let (mut phone, mut desk) = (Browser::new(&gateway.address), Browser::new(&gateway.address));
+    phone.register("anna").await;
+    assert_eq!(desk.sign_in("anna", PASSWORD).await.status, 200);
+    let listed = desk.get("/api/sessions").await.json();
+    let current: Vec<&Value> = listed.as_array().unwrap().iter().map(|it| &it["current"]).collect();
+    assert_eq!(current, [&json!(false), &json!(true)]);
+    assert_eq!(listed[0]["address"], "127.0.0.1");
+    let mut socket = phone.socket(None).await.unwrap();
+    socket.is_alive().await;
+    let other = format!("/api/sessions/{}", listed[0]["id"].as_str().unwrap());
+    assert_eq!(desk.delete(&other).await.status, 204);
+    assert_eq!(phone.get("/api/me").await.status, 401);
+    assert_eq!(socket.ends().await.as_deref(), Some("signed_out"));
+    assert_eq!(desk.delete(&other).await.status, 404);
+    assert_eq!(desk.get("/api/me").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_do_not_learn_the_version() {
+    let (_stage, gateway) = one_gateway(&[]).await;
+    let mut anna = Browser::new(&gateway.address);
+    assert_eq!(anna.get("/api/site").await.json()["version"], Value::Null);
+    anna.register("anna").await;
+    assert!(anna.get("/api/site").await.json()["version"].is_string());
+    let document = anna.get("/api/openapi.json").await.json();
+    assert_ne!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_user_reads_is_limited() {
+    let (_stage, gateway) = one_gateway(&[]).await;
+    let (mut anna, mut bert) = (Browser::new(&gateway.address), Browser::new(&gateway.address));
+    anna.register("anna").await;
+    bert.register("bert").await;
+    let mut refused = None;
+    for _ in 0..5_000 {
+        let answer = anna.get("/api/me").await;
+        if answer.status != 200 {
+            refused = Some(answer);
+            break;
+        }
+    }
+    let refused = refused.expect("there is a limit");
+    assert_eq!((refused.status, &refused.json()["error"]["code"]), (429, &json!("too_many_requests")));
+    assert!(refused.headers.contains_key("retry-after"));
+    assert_eq!(bert.get("/api/me").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_session_lasts_while_it_is_used_and_no_longer() {
     let (stage, gateway) = one_gateway(&["--session-idle=1", "--session-lifetime=2"]).await;
     let mut anna = Browser::new(&gateway.address);
@@ -444,6 +540,8 @@ async fn the_interface_describes_itself() {
         "/api/subscriptions",
         "/api/tokens",
         "/api/tokens/{id}",
+        "/api/sessions",
+        "/api/sessions/{id}",
         "/api/regions",
         "/api/odds/{region}",
     ] {

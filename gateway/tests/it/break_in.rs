@@ -55,7 +55,8 @@ async fn other_pages_change_nothing() {
         let delete = format!("/api/tokens/{id}");
         for (method, path, body) in [
             ("PUT", "/api/subscriptions", Some(json!({ "regions": ["uk"] }))),
-            ("POST", "/api/tokens", Some(json!({ "name": "mine" }))),
+            ("POST", "/api/tokens", Some(json!({ "name": "mine", "password": PASSWORD }))),
+            ("DELETE", "/api/sessions/x", None),
             ("PUT", "/api/password", Some(json!({ "current_password": PASSWORD, "new_password": PASSWORD }))),
             ("DELETE", "/api/me", Some(json!({ "password": PASSWORD }))),
             ("DELETE", &delete, None),
@@ -102,7 +103,7 @@ async fn bodies_that_are_no_bodies_are_refused() {
         }
     }
     let form = format!(
-        "POST /api/login HTTP/1.1\r\nhost: x\r\nconnection: close\r\norigin: http://{}\r\n\
+        "POST /api/login HTTP/1.1\r\nhost: {0}\r\nconnection: close\r\norigin: http://{0}\r\n\
          content-type: text/plain\r\ncontent-length: 2\r\n\r\n{{}}",
         gateway.address
     );
@@ -122,7 +123,8 @@ async fn operators_are_no_texts() {
             ("POST", "/api/login", json!({ "name": "anna", "password": operator })),
             ("POST", "/api/register", json!({ "name": operator, "password": PASSWORD })),
             ("POST", "/api/register", json!({ "name": "bert", "password": operator })),
-            ("POST", "/api/tokens", json!({ "name": operator })),
+            ("POST", "/api/tokens", json!({ "name": operator, "password": PASSWORD })),
+            ("POST", "/api/tokens", json!({ "name": "bot", "password": operator })),
             ("PUT", "/api/subscriptions", json!({ "regions": operator })),
             ("PUT", "/api/subscriptions", json!({ "regions": [operator] })),
             ("PUT", "/api/password", json!({ "current_password": operator, "new_password": PASSWORD })),
@@ -250,6 +252,9 @@ async fn what_is_somebody_elses_is_not_there() {
     let (id, token) = anna.make_token("bot").await;
     assert_eq!(bert.get("/api/tokens").await.json(), json!([]));
     assert_eq!(bert.delete(&format!("/api/tokens/{id}")).await.status, 404);
+    let session = anna.get("/api/sessions").await.json()[0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(bert.delete(&format!("/api/sessions/{session}")).await.status, 404);
+    assert_eq!(anna.get("/api/me").await.status, 200);
     bert.put("/api/subscriptions", &json!({ "regions": ["uk"] })).await;
     assert_eq!(anna.get("/api/subscriptions").await.json()["regions"], json!([]));
     let mut bot = Socket::with_token(&gateway.address, &token).await.unwrap();
@@ -258,8 +263,41 @@ async fn what_is_somebody_elses_is_not_there() {
     bot.is_alive().await;
     // And nothing at all is there for who isn't signed in.
     let mut stranger = Browser::new(&gateway.address);
-    for path in ["/api/me", "/api/subscriptions", "/api/tokens", "/api/regions", "/api/odds/uk"] {
+    for path in ["/api/me", "/api/subscriptions", "/api/tokens", "/api/sessions", "/api/regions", "/api/odds/uk"] {
         assert_eq!(stranger.get(path).await.status, 401, "{path}");
+    }
+}
+
+/// Whoever runs it for the own machine and then publishes it by a proxy is told what is missing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_private_gateway_is_not_published_by_accident() {
+    let (_stage, open) = gateway(&OPEN).await;
+    let proxied = [("x-forwarded-for", "192.0.2.1")];
+    let refused = http::get(&open.address, "/api/site", &proxied).await;
+    assert_eq!((refused.status, code(&refused)), (403, json!("not_public")));
+    assert_eq!(http::get(&open.address, "/socket.io/?EIO=4&transport=polling", &proxied).await.status, 403);
+    let old = format!("GET /api/site HTTP/1.0\r\nhost: {}\r\n\r\n", open.address);
+    assert_eq!(http::send(&open.address, old.as_bytes()).await.status, 403, "as nginx asks");
+    let other = "GET /api/site HTTP/1.1\r\nhost: odds.example.com\r\nconnection: close\r\n\r\n";
+    assert_eq!(http::send(&open.address, other.as_bytes()).await.status, 403);
+    assert_eq!(http::get(&open.address, "/api/site", &[]).await.status, 200);
+
+    let public = ["--registration=open", "--public-origin=https://odds.example.com", "--trusted-proxy=127.0.0.1"];
+    for settings in [&public[..], &["--registration=closed"]] {
+        let (_stage, gateway) = gateway(settings).await;
+        assert_eq!(http::get(&gateway.address, "/api/site", &proxied).await.status, 200, "{settings:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn there_are_only_the_pages_own_files() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("index.html"), "<title>Toteboard</title>").unwrap();
+    let (_stage, gateway) = gateway(&["--page", folder.path().to_str().unwrap()]).await;
+    for (path, status) in [("/", 200), ("/index.html", 200), ("/nothing", 404), ("/assets/x.js", 404), ("/../x", 404)] {
+        let answer = http::get(&gateway.address, path, &[]).await;
+        assert_eq!(answer.status, status, "{path}");
+        assert!(answer.headers.contains_key("content-security-policy"), "{path}");
     }
 }
 
@@ -267,7 +305,8 @@ async fn what_is_somebody_elses_is_not_there() {
 async fn every_answer_tells_browsers_to_be_careful() {
     let (_stage, gateway) = gateway(&["--public-origin=https://odds.example.com", "--registration=open"]).await;
     let mut anna = Browser { origin: Some("https://odds.example.com".into()), ..Browser::new(&gateway.address) };
-    for path in ["/api/site", "/api/me", "/api/docs/", "/nothing"] {
+    let polling = "/socket.io/?EIO=4&transport=polling";
+    for path in ["/api/site", "/api/me", "/api/docs/", "/nothing", polling, "/socket.io/?EIO=4&transport=x&sid=y"] {
         let answer = anna.get(path).await;
         let policy = &answer.headers["content-security-policy"];
         assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{policy}");

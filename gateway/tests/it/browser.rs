@@ -83,7 +83,7 @@ impl Browser {
     }
 
     pub async fn make_token(&mut self, name: &str) -> (String, String) {
-        let made = self.post("/api/tokens", &json!({ "name": name })).await;
+        let made = self.post("/api/tokens", &json!({ "name": name, "password": PASSWORD })).await;
         assert_eq!(made.status, 201);
         let made = made.json();
         (made["id"].as_str().unwrap().to_owned(), made["token"].as_str().unwrap().to_owned())

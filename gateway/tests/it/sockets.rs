@@ -11,14 +11,14 @@ use tokio::{
 
 use crate::{
     author::{Author, draw_changes},
-    guest::{BEARER, TOKEN},
+    guest::{self, BEARER, OTHER_TOKEN, TOKEN},
     http,
     stage::{DEADLINE, Running, Stage},
 };
 
 /// A region with a board of some events, and a gateway that has read it.
 struct Scene {
-    _stage: Stage,
+    stage: Stage,
     author: Author,
     random: StdRng,
     gateway: Running,
@@ -31,7 +31,7 @@ impl Scene {
         let stage = Stage::set().await;
         let author = Author::start(&stage.kafka(), REGION).await;
         let gateway = stage.gateway("one", settings).await;
-        let mut this = Self { _stage: stage, author, random: StdRng::seed_from_u64(5), gateway };
+        let mut this = Self { stage, author, random: StdRng::seed_from_u64(5), gateway };
         this.step().await;
         this
     }
@@ -213,7 +213,8 @@ async fn one_user_can_not_take_the_filters_of_all_others() {
     assert_eq!(third.answer("filter", &json!({ "sports": ["a"] })).await["ok"], true, "one that is in use");
     assert_eq!(second.answer("filter", &json!({ "sports": ["c"] })).await["ok"], true, "one for another");
 
-    let mut other = scene.join(with(&scene.token_of_another_user().await, "d")).await;
+    guest::add_user(&*scene.stage.store, "other", OTHER_TOKEN).await;
+    let mut other = scene.join(with(OTHER_TOKEN, "d")).await;
     assert_eq!(other.answer("filter", &json!({ "sports": ["e"] })).await["ok"], true);
     drop(first);
 }

@@ -50,7 +50,7 @@ def is_there(region):
 
 
 post("/api/login", {"name": name, "password": password})
-token = post("/api/tokens", {"name": "check"})["token"]
+token = post("/api/tokens", {"name": "check", "password": password})["token"]
 session = next(it.value for it in jar)
 # Until the boards are read, they are refused, and rightly.
 until = time.monotonic() + 60

@@ -1,0 +1,92 @@
+//! What the audit log says, and what it never says.
+
+use std::{
+    io::Write,
+    sync::{Arc, Mutex},
+};
+
+use accounts::{AccountSettings, Accounts, Requester, StoreUrl};
+use odds::Timestamp;
+use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+
+const PASSWORD: &str = "seven wet badgers";
+const WRONG: &str = "eight dry badgers";
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Lines {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
+
+impl Lines {
+    /// The newest line.
+    fn last(&self) -> String {
+        let bytes = self.0.lock().unwrap();
+        String::from_utf8_lossy(&bytes).lines().last().unwrap_or_default().to_owned()
+    }
+}
+
+#[tokio::test]
+async fn who_did_what_from_where_is_logged_and_no_secret_is() {
+    let lines = Lines::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new("audit=info"))
+        .with_ansi(false)
+        .with_writer(lines.clone())
+        .finish();
+    let _logged = tracing::subscriber::set_default(subscriber);
+    let folder = tempfile::tempdir().unwrap();
+    let store = StoreUrl::Sqlite(folder.path().join("accounts.db")).open().await.unwrap();
+    let settings = AccountSettings { registration: true, ..Default::default() };
+    let accounts = Accounts::new(store, settings, || Timestamp::from_millis(1_000));
+    let by = Requester { address: "192.0.2.7".parse().unwrap(), agent: "a browser".into() };
+    let says = |event: &str, about: &str| {
+        let line = lines.last();
+        assert!(line.contains(event) && line.contains("192.0.2.7") && line.contains(about), "{event}: {line}");
+    };
+
+    let anna = accounts.register("anna", PASSWORD, &by).await.unwrap();
+    says("registered", anna.id.as_str());
+    accounts.sign_in("anna", PASSWORD, &by).await.unwrap();
+    says("signed_in", anna.id.as_str());
+    accounts.sign_in("anna", WRONG, &by).await.unwrap_err();
+    says("sign_in_refused", anna.id.as_str());
+    // A password in the wrong field.
+    accounts.sign_in("tuesday-7-badgers", WRONG, &by).await.unwrap_err();
+    says("sign_in_refused", "unknown");
+    let (token, text) = accounts.create_token(&anna, PASSWORD, "bot", None, &by).await.unwrap();
+    says("token_created", token.id.as_str());
+    accounts.create_token(&anna, WRONG, "bot", None, &by).await.unwrap_err();
+    says("password_refused", anna.id.as_str());
+    accounts.revoke_token(&anna.id, &token.id, &by).await.unwrap();
+    says("token_revoked", token.id.as_str());
+    accounts.by_token(text.reveal(), by.address).await.unwrap_err();
+    says("token_refused", "unknown");
+    accounts.change_password(&anna, PASSWORD, "nine loud badgers", &by).await.unwrap();
+    says("password_changed", anna.id.as_str());
+    accounts.end_sessions(&anna.id, &by).await.unwrap();
+    says("signed_out_everywhere", anna.id.as_str());
+    accounts.delete(&anna, "nine loud badgers", &by).await.unwrap();
+    says("account_deleted", anna.id.as_str());
+
+    let all = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    for secret in [PASSWORD, WRONG, "nine loud", "tuesday", text.reveal()] {
+        assert!(!all.contains(secret), "{secret} is in the log");
+    }
+}

@@ -1,0 +1,46 @@
+//! The headers that tell browsers to be careful, on every answer: the interface, the page and Socket.IO.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+/// The page: its own files only, and its wasm.
+const PAGE_POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; \
+    img-src 'self'; connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; \
+    frame-ancestors 'none'";
+/// The API's description: what shows it writes styles and pictures into itself.
+const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+    img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// What an answer gets, depending on the path that was asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ProtectiveHeaders {
+    policy: &'static str,
+    may_be_kept: bool,
+    over_tls: bool,
+}
+
+impl ProtectiveHeaders {
+    pub(crate) fn of(path: &str, over_tls: bool) -> Self {
+        let policy = if path.starts_with("/api/docs") { DOCS_POLICY } else { PAGE_POLICY };
+        let may_be_kept = !path.starts_with("/api/") && !path.starts_with("/socket.io/");
+        Self { policy, may_be_kept, over_tls }
+    }
+
+    pub(crate) fn set(self, headers: &mut HeaderMap) {
+        let mut set = |name: HeaderName, value: &'static str| {
+            headers.insert(name, HeaderValue::from_static(value));
+        };
+        set(header::CONTENT_SECURITY_POLICY, self.policy);
+        set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+        set(header::REFERRER_POLICY, "no-referrer");
+        set(header::X_FRAME_OPTIONS, "DENY");
+        set(HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
+        set(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
+        set(HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=()");
+        if self.over_tls {
+            set(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000; includeSubDomains");
+        }
+        if !self.may_be_kept {
+            headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Sessions: where an account is signed in.
+
+use std::sync::Arc;
+
+use accounts::{SessionKey, StoredSession};
+use axum::{
+    Json,
+    extract::{Path, State},
+};
+use http::StatusCode;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    caller::{By, Person},
+    error::{ApiError, Refusals},
+};
+use crate::sockets::Hub;
+
+pub(super) fn router() -> OpenApiRouter<Arc<Hub>> {
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(end))
+}
+
+#[derive(Serialize, ToSchema)]
+struct Listed {
+    id: String,
+    /// Whether it is the one that asks.
+    current: bool,
+    began_at: String,
+    /// Unless it is used before.
+    ends_at: String,
+    /// The address that signed in.
+    address: String,
+    /// The program that signed in, as it calls itself.
+    agent: String,
+}
+
+impl Listed {
+    fn new(session: StoredSession, current: Option<&SessionKey>) -> Self {
+        Self {
+            current: current == Some(&session.key),
+            id: session.key.as_str().to_owned(),
+            began_at: session.data.since.to_string(),
+            ends_at: session.data.until.to_string(),
+            address: session.data.address,
+            agent: session.data.agent,
+        }
+    }
+}
+
+/// The sessions of the account, the oldest first.
+#[utoipa::path(
+    get, path = "/api/sessions", tag = "account", security(("session" = [])),
+    responses((status = OK, body = Vec<Listed>), Refusals),
+)]
+async fn list(State(hub): State<Arc<Hub>>, Person { user, session }: Person) -> Result<Json<Vec<Listed>>, ApiError> {
+    let current = session.id().map(SessionKey::of);
+    let sessions = hub.accounts.sessions_of(&user).await?;
+    Ok(Json(sessions.into_iter().map(|session| Listed::new(session, current.as_ref())).collect()))
+}
+
+/// Ends a session; its connections end.
+#[utoipa::path(
+    delete, path = "/api/sessions/{id}", tag = "account", params(("id" = String, Path)), security(("session" = [])),
+    responses((status = NO_CONTENT), Refusals),
+)]
+async fn end(
+    State(hub): State<Arc<Hub>>,
+    By(by): By,
+    Person { user, .. }: Person,
+    Path(id): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    hub.account_changed(hub.accounts.end_session_of(&user, &id, &by).await?);
+    Ok(StatusCode::NO_CONTENT)
+}
