@@ -94,18 +94,22 @@ fn layer(
         let given = environment(&variable).filter(|value| !value.is_empty());
         let arg = command.get_arguments().find(|arg| *arg.get_id() == id).expect("it was just listed");
         let is_secret = arg.is_hide_env_values_set();
+        let many = arg.get_action().takes_values() && matches!(arg.get_action(), ArgAction::Append);
         let secret = match environment(&format!("{variable}_FILE")) {
             Some(path) if is_secret && given.is_none() => {
                 let read = fs::read_to_string(&path)
                     .map_err(|error| format!("{variable}_FILE: can't read {}: {error}", Path::new(&path).display()))?;
-                Some(vec![read.trim_end().to_owned()])
+                let text = read.trim_end();
+                Some(match many {
+                    true => text.split([',', '\n']).map(|value| value.trim().to_owned()).collect(),
+                    false => vec![text.to_owned()],
+                })
             }
             _ => None,
         };
         let from_file = file.get(id.as_str()).cloned();
         command = command.mut_arg(id, |arg| {
             // clap reads the process's own environment by itself; tests bring theirs.
-            let many = arg.get_action().takes_values() && matches!(arg.get_action(), ArgAction::Append);
             let from_environment = given.map(|value| {
                 let text = value.to_string_lossy().into_owned();
                 if many { text.split(',').map(str::to_owned).collect() } else { vec![text] }
@@ -154,6 +158,9 @@ mod tests {
         /// Said to nobody.
         #[arg(long, hide_env_values = true)]
         api_key: Option<String>,
+        /// Several that are said to nobody.
+        #[arg(long = "property", id = "property", hide_env_values = true)]
+        properties: Vec<String>,
         /// Yes or no.
         #[arg(long)]
         loud: bool,
@@ -205,5 +212,14 @@ mod tests {
         assert_eq!(example.api_key.as_deref(), Some("s3cret"));
         let help = read(&["--help"], &environment).unwrap_err().to_string();
         assert!(help.contains("TOTEBOARD_API_KEY") && !help.contains("s3cret"), "{help}");
+    }
+
+    #[test]
+    fn a_file_may_hold_several_secrets() {
+        for text in ["user=anna\npassword=s3cret\n", "user=anna,password=s3cret"] {
+            let secrets = file(text);
+            let environment = [("TOTEBOARD_PROPERTY_FILE", secrets.path().to_str().unwrap())];
+            assert_eq!(read(&["--region", "uk"], &environment).unwrap().properties, ["user=anna", "password=s3cret"]);
+        }
     }
 }
