@@ -52,7 +52,7 @@ fn setting(name: &str, default: &str) -> String {
     std::env::var(name).unwrap_or(default.to_owned())
 }
 
-fn checkout() -> PathBuf {
+pub fn checkout() -> PathBuf {
     #[expect(clippy::disallowed_methods, reason = "set by cargo")]
     let package = std::env::var("CARGO_MANIFEST_DIR").unwrap();
     Path::new(&package).parent().unwrap().to_owned()

@@ -1,10 +1,13 @@
 //! Just enough HTTP to ask a gateway something.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddr},
+};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
 };
 
 #[derive(Debug)]
@@ -20,13 +23,24 @@ impl Answer {
     }
 }
 
+/// A connection from one of the addresses of the loopback network.
+pub async fn connect_from(source: Ipv4Addr, address: &str) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::new(source.into(), 0)).unwrap();
+    socket.connect(address.parse().unwrap()).await.unwrap()
+}
+
 pub async fn get(address: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+    get_from(Ipv4Addr::LOCALHOST, address, path, headers).await
+}
+
+pub async fn get_from(source: Ipv4Addr, address: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
     let mut request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
     for (name, value) in headers {
         request.push_str(&format!("{name}: {value}\r\n"));
     }
     request.push_str("\r\n");
-    send(address, request.as_bytes()).await
+    send_over(connect_from(source, address).await, request.as_bytes()).await
 }
 
 pub async fn send(address: &str, request: &[u8]) -> Answer {

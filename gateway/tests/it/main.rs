@@ -6,6 +6,7 @@ mod accounts;
 mod author;
 mod break_in;
 mod browser;
+mod caddy;
 mod conformance;
 mod examples;
 mod guest;

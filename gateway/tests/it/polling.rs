@@ -1,6 +1,6 @@
 //! Clients that poll.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use odds::{EventId, Filter, Live, News, Region};
 use rand::{SeedableRng, rngs::StdRng};
@@ -46,38 +46,44 @@ impl Scene {
 }
 
 /// One session by long polling.
-struct Poller {
+pub struct Poller {
+    source: Ipv4Addr,
     address: String,
     path: String,
     polls: u32,
-    live: Live,
+    pub live: Live,
     byes: Vec<String>,
 }
 
 impl Poller {
     async fn connect(address: &str, regions: &[Region]) -> Self {
+        Self::connect_from(Ipv4Addr::LOCALHOST, address, regions).await
+    }
+
+    pub async fn connect_from(source: Ipv4Addr, address: &str, regions: &[Region]) -> Self {
         let path = "/socket.io/?EIO=4&transport=polling";
-        let open = http::get(address, path, &[]).await;
+        let open = http::get_from(source, address, path, &[]).await;
         let sid = serde_json::from_slice::<Value>(&open.body[1..]).unwrap()["sid"].as_str().unwrap().to_owned();
         let path = format!("{path}&sid={sid}");
-        let mut this = Self { address: address.to_owned(), path, polls: 0, live: Live::default(), byes: Vec::new() };
+        let address = address.to_owned();
+        let mut this = Self { source, address, path, polls: 0, live: Live::default(), byes: Vec::new() };
         let answer = this.post(&format!("40{}", json!({ "token": TOKEN, "regions": regions }))).await;
         assert_eq!(answer.status, 200);
         this
     }
 
     async fn post(&mut self, body: &str) -> Answer {
-        let Self { address, path, .. } = self;
+        let Self { source, address, path, .. } = self;
         let length = body.len();
         let request = format!(
             "POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: text/plain\r\n\
              content-length: {length}\r\n\r\n{body}"
         );
-        http::send(address, request.as_bytes()).await
+        http::send_over(http::connect_from(*source, address).await, request.as_bytes()).await
     }
 
     /// The next poll, as a client makes it.
-    async fn poll(&mut self) -> u16 {
+    pub async fn poll(&mut self) -> u16 {
         self.polls += 1;
         self.poll_again().await
     }
@@ -85,7 +91,7 @@ impl Poller {
     /// A poll with the `t` of the one before.
     async fn poll_again(&mut self) -> u16 {
         let path = format!("{}&t={}", self.path, self.polls);
-        let answer = http::get(&self.address, &path, &[]).await;
+        let answer = http::get_from(self.source, &self.address, &path, &[]).await;
         if answer.status == 200 {
             let text = String::from_utf8(answer.body).unwrap();
             for (name, payload) in text.split('\u{1e}').filter_map(|it| odds::event_of(it.strip_prefix("42")?)) {

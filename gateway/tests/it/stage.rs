@@ -56,7 +56,10 @@ impl Stage {
     }
 
     pub async fn starting(&self, instance: &str, settings: &[&str]) -> Running {
-        let mut args = vec!["gateway", "--listen=127.0.0.1:0", "--instance", instance, "--tick=20"];
+        let mut args = vec!["gateway", "--instance", instance, "--tick=20"];
+        if !settings.iter().any(|setting| setting.starts_with("--listen=")) {
+            args.push("--listen=127.0.0.1:0");
+        }
         args.extend(settings);
         let settings = Settings::try_parse_from(args).unwrap().gateway;
         let metrics = Metrics::default();

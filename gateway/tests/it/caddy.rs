@@ -1,0 +1,263 @@
+//! Two gateways behind Caddy with the configuration of docker compose, and that behind another Caddy, as a proxy for
+//! TLS would be. `CADDY` names the program.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+    process::Stdio,
+};
+
+use client::{Client, Said};
+use odds::{Filter, Live, Region};
+use rand::{SeedableRng, rngs::StdRng};
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::{
+    net::{TcpListener, TcpStream, UdpSocket},
+    process::{Child, Command},
+    time::Instant,
+};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::{
+    author::{Author, draw_changes},
+    guest::TOKEN,
+    http,
+    polling::Poller,
+    stage::{DEADLINE, Running, Stage, until},
+};
+
+const REGION: Region = Region::Uk;
+/// How many sign-ins a minute the gateways allow each address.
+const ATTEMPTS: usize = 6;
+/// One comes back in so many seconds. A test that takes longer than a few of these proves nothing.
+const ATTEMPT_EVERY: u64 = 60 / ATTEMPTS as u64;
+
+/// A Caddy. Ends with its handle.
+struct Caddy {
+    _child: Child,
+    _storage: TempDir,
+}
+
+impl Caddy {
+    async fn start(config: &Path, environment: &[(&str, &str)], port: u16) -> Self {
+        #[expect(clippy::disallowed_methods, reason = "set by `cargo xtask`")]
+        let program = std::env::var("CADDY").expect("CADDY names a Caddy that knows `client_ip_hash`");
+        let storage = tempfile::tempdir().unwrap();
+        let mut command = Command::new(program);
+        command.args(["run", "--adapter", "caddyfile", "--config"]).arg(config);
+        command.envs(environment.iter().copied());
+        command.env("XDG_DATA_HOME", storage.path()).env("XDG_CONFIG_HOME", storage.path());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
+        let mut child = command.spawn().unwrap();
+        until("Caddy listens", async || {
+            assert!(child.try_wait().unwrap().is_none(), "Caddy ended");
+            TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_ok()
+        })
+        .await;
+        Self { _child: child, _storage: storage }
+    }
+}
+
+/// A name server that knows these addresses by any name.
+async fn name_server(addresses: Vec<Ipv4Addr>) -> (SocketAddr, AbortOnDropHandle<()>) {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    let serving = async move {
+        let mut query = [0; 512];
+        loop {
+            let (length, from) = socket.recv_from(&mut query).await.unwrap();
+            let answer = resolve(&query[..length], &addresses);
+            socket.send_to(&answer, from).await.unwrap();
+        }
+    };
+    (address, AbortOnDropHandle::new(tokio::spawn(serving)))
+}
+
+/// The answer to a question of DNS.
+fn resolve(query: &[u8], addresses: &[Ipv4Addr]) -> Vec<u8> {
+    const HEAD: usize = 12;
+    let name = query[HEAD..].iter().position(|&byte| byte == 0).unwrap() + 1;
+    let question = &query[HEAD..HEAD + name + 4];
+    let is_ipv4 = question[name..] == [0, 1, 0, 1];
+    let addresses = if is_ipv4 { addresses } else { &[] };
+    let mut answer = query[..2].to_vec();
+    answer.extend([0x81, 0x80, 0, 1, 0, u8::try_from(addresses.len()).unwrap(), 0, 0, 0, 0]);
+    answer.extend(question);
+    for address in addresses {
+        // The name above, its IPv4 address, for no time at all.
+        answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4]);
+        answer.extend(address.octets());
+    }
+    answer
+}
+
+async fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
+}
+
+struct Scene {
+    gateways: [Running; 2],
+    author: Author,
+    random: StdRng,
+    /// The inner proxy, as a stranger might reach it.
+    inner: String,
+    /// The outer one, which forgets what clients say of where they come from.
+    outer: String,
+    /// The outer one, which adds to that what it sees itself, as nginx does if it is told so.
+    adding: String,
+    _proxies: [Caddy; 2],
+    _names: AbortOnDropHandle<()>,
+    _stage: Stage,
+}
+
+impl Scene {
+    /// The inner proxy believes `outer_proxy`.
+    async fn set(outer_proxy: &str) -> Self {
+        let (inner, outer, adding) = (free_port().await, free_port().await, free_port().await);
+        let stage = Stage::set().await;
+        let author = Author::start(&stage.kafka(), REGION).await;
+        let settings = ["--trusted-proxy=127.0.0.1", "--public-origin=https://odds.example.com"];
+        let attempts = format!("--attempts-per-minute={ATTEMPTS}");
+        let one = stage.gateway("one", &[&settings[..], &[&attempts, "--listen=127.0.0.2:0"]].concat()).await;
+        let port = one.address.rsplit(':').next().unwrap().to_owned();
+        let listen = format!("--listen=127.0.0.3:{port}");
+        let two = stage.gateway("two", &[&settings[..], &[&attempts, &listen]].concat()).await;
+
+        let (names, _names) = name_server(vec![Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::new(127, 0, 0, 3)]).await;
+        let environment = [
+            ("TOTEBOARD_WEB_PORT", inner.to_string()),
+            ("TOTEBOARD_GATEWAYS", "gateways.test".to_owned()),
+            ("TOTEBOARD_GATEWAY_PORT", port),
+            ("TOTEBOARD_GATEWAY_RESOLVERS", format!("resolvers {names}")),
+            ("TOTEBOARD_OUTER_PROXY", outer_proxy.to_owned()),
+        ];
+        let environment = environment.each_ref().map(|(name, value)| (*name, value.as_str()));
+        let config = crate::examples::checkout().join("deploy/web/Caddyfile");
+        let inner_caddy = Caddy::start(&config, &environment, inner).await;
+
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("Caddyfile");
+        let text = format!(
+            "{{\n admin off\n auto_https off\n persist_config off\n default_bind 127.0.0.1\n}}\n\
+             :{outer} {{\n reverse_proxy 127.0.0.1:{inner}\n}}\n\
+             :{adding} {{\n reverse_proxy 127.0.0.1:{inner} {{\n \
+             header_up X-Forwarded-For \"{{header.X-Forwarded-For}}, {{remote_host}}\"\n }}\n}}\n"
+        );
+        std::fs::write(&config, text).unwrap();
+        let outer_caddy = Caddy::start(&config, &[], outer).await;
+        let [inner, outer, adding] = [inner, outer, adding].map(|port| format!("127.0.0.1:{port}"));
+        let (gateways, random, proxies) = ([one, two], StdRng::seed_from_u64(5), [inner_caddy, outer_caddy]);
+        let mut scene =
+            Self { gateways, author, random, inner, outer, adding, _proxies: proxies, _names, _stage: stage };
+        for _ in 0..5 {
+            scene.step().await;
+        }
+        scene
+    }
+
+    async fn step(&mut self) {
+        self.author.step(draw_changes(&mut self.random, 8)).await;
+    }
+
+    fn is_shown_by(&self, live: &Live) -> bool {
+        let newest = self.author.history.newest(&Filter::default());
+        live.boards.get(&REGION).is_some_and(|board| *board.events() == newest)
+    }
+}
+
+/// A client at an address of its own.
+fn visitor(number: u8) -> Ipv4Addr {
+    Ipv4Addr::new(127, 0, 1, number)
+}
+
+/// Tries to sign in. A client may say that it asks for somebody else.
+async fn sign_in(source: Ipv4Addr, proxy: &str, said: Option<Ipv4Addr>) -> u16 {
+    let body = json!({ "name": format!("user.{}", rand::random::<u32>()), "password": "a wrong password" }).to_string();
+    let said = said.map_or(String::new(), |said| format!("x-forwarded-for: {said}\r\n"));
+    let request = format!(
+        "POST /api/login HTTP/1.1\r\nhost: odds.example.com\r\norigin: https://odds.example.com\r\n{said}\
+         connection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    http::send_over(http::connect_from(source, proxy).await, request.as_bytes()).await.status
+}
+
+/// Tries to sign in until it may not any more. Each time it says another address, if it `lies`.
+async fn use_up(source: Ipv4Addr, proxy: &str, lies: bool) {
+    let began = Instant::now();
+    let mut tried = 0;
+    while sign_in(source, proxy, lies.then(|| Ipv4Addr::new(198, 51, 100, tried))).await == 401 {
+        tried += 1;
+        assert!(tried < 30, "{source} is never refused");
+    }
+    let again = usize::try_from(began.elapsed().as_secs() / ATTEMPT_EVERY).unwrap() + 1;
+    assert!((ATTEMPTS..=ATTEMPTS + again).contains(&tried.into()), "{source} was refused after {tried}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Caddy"]
+async fn behind_a_proxy_attempts_of_one_address_do_not_use_up_those_of_another() {
+    let scene = Scene::set("127.0.0.1").await;
+    for (proxy, first) in [(&scene.outer, 10), (&scene.adding, 20)] {
+        use_up(visitor(first), proxy, false).await;
+        assert_eq!(sign_in(visitor(first + 1), proxy, None).await, 401, "another address");
+        // Who says that it is somebody else is neither believed, nor is it held against somebody else.
+        use_up(visitor(first + 2), proxy, true).await;
+        assert_eq!(sign_in(visitor(first + 3), proxy, None).await, 401);
+        for _ in 0..2 * ATTEMPTS {
+            assert_eq!(sign_in(visitor(first + 2), proxy, Some(visitor(first + 3))).await, 429);
+        }
+        assert_eq!(sign_in(visitor(first + 3), proxy, None).await, 401);
+    }
+    // A stranger who reaches the inner proxy is not believed either.
+    use_up(visitor(30), &scene.inner, true).await;
+    assert_eq!(sign_in(visitor(30), &scene.inner, Some(visitor(31))).await, 429);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Caddy"]
+async fn a_proxy_is_believed_only_if_it_was_named() {
+    let scene = Scene::set("").await;
+    use_up(visitor(10), &scene.outer, true).await;
+    assert_eq!(sign_in(visitor(11), &scene.outer, None).await, 429, "all have the proxy's address");
+    use_up(visitor(12), &scene.inner, true).await;
+    assert_eq!(sign_in(visitor(13), &scene.inner, None).await, 401, "without a proxy each has its own");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Caddy"]
+async fn behind_a_proxy_clients_are_spread_over_the_gateways_and_see_the_board() {
+    let mut scene = Scene::set("127.0.0.1").await;
+    let auth = json!({ "token": TOKEN, "regions": [REGION] });
+    let mut sockets = Vec::new();
+    for number in 1..=16 {
+        let stream = http::connect_from(visitor(number), &scene.outer).await;
+        sockets.push((Client::connect_with(stream, &scene.outer, &[], &auth).await.unwrap(), Live::default()));
+    }
+    let connected = [0, 1].map(|at| scene.gateways[at].metric("toteboard_gateway_connections"));
+    assert!(connected.iter().all(|&clients| clients > 0.0), "{connected:?}");
+    assert_eq!(connected.iter().sum::<f64>(), 16.0);
+    let mut pollers = Vec::new();
+    for number in 1..=6 {
+        pollers.push(Poller::connect_from(visitor(number), &scene.outer, &[REGION]).await);
+    }
+    for round in 0..3 {
+        let end = Instant::now() + DEADLINE;
+        for (client, live) in &mut sockets {
+            while !scene.is_shown_by(live) {
+                assert!(Instant::now() < end, "round {round}");
+                if let Said::Event { name, payload } = client.next().await.unwrap() {
+                    live.take(&name, &payload);
+                }
+            }
+        }
+        for poller in &mut pollers {
+            while !scene.is_shown_by(&poller.live) {
+                assert!(Instant::now() < end, "round {round}");
+                assert_eq!(poller.poll().await, 200);
+            }
+        }
+        scene.step().await;
+    }
+}
