@@ -1,5 +1,6 @@
 //! Tests on real engines, started here on loopback and stopped again.
 
+mod caddy;
 mod kafka;
 
 use std::{
@@ -49,15 +50,16 @@ impl Engines {
         prerequisites::ensure(prerequisites::BUILD, no_install)?;
         prerequisites::ensure(prerequisites::PYTHON, no_install)?;
         prerequisites::ensure(prerequisites::JAVA, no_install)?;
+        let caddy = caddy::caddy(no_install)?;
         let folder = target().join("engines");
         fs::create_dir_all(&folder)?;
         let (recipe, own_url) = mongodb(&folder)?;
         let server = if self.mongodb.is_none() { Some(start(&recipe)?) } else { None };
         let mongodb = self.mongodb.as_deref().unwrap_or(&own_url).trim_end_matches('/');
         let mut cargo = Command::new("cargo");
-        cargo.args(["test", "--workspace", "--quiet", "--", "--ignored", "mongo::"]);
-        cargo.env("TOTEBOARD_TEST_MONGODB", format!("{mongodb}/toteboard-test-contract"));
-        step("the contract of stores on MongoDB", 20 * MINUTE, &mut cargo)?;
+        cargo.args(["test", "--workspace", "--quiet", "--", "--ignored", "mongo::", "caddy::"]);
+        cargo.env("TOTEBOARD_TEST_MONGODB", format!("{mongodb}/toteboard-test-contract")).env("CADDY", caddy);
+        step("tests on MongoDB and behind Caddy", 20 * MINUTE, &mut cargo)?;
         build(&["--workspace", "--bins"])?;
         openapi(&folder, &format!("{mongodb}/toteboard-test-openapi"))?;
         drop(server);
