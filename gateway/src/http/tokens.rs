@@ -35,7 +35,7 @@ struct Listed {
 }
 
 impl Listed {
-    fn new(token: Token, expires_at: Timestamp) -> Self {
+    fn new(token: &Token, expires_at: Timestamp) -> Self {
         Self {
             id: token.id.as_str().to_owned(),
             name: token.name.as_str().to_owned(),
@@ -76,11 +76,11 @@ const DAY: Duration = Duration::from_secs(24 * 3_600);
 )]
 async fn list(State(hub): State<Arc<Hub>>, Person { user, .. }: Person) -> Result<Json<Vec<Listed>>, ApiError> {
     let tokens = hub.accounts.tokens_of(&user.id).await?;
-    let listed = |token: Token| {
-        let end = hub.accounts.end_of(&token);
+    let listed = |token: &Token| {
+        let end = hub.accounts.end_of(token);
         Listed::new(token, end)
     };
-    Ok(Json(tokens.into_iter().map(listed).collect()))
+    Ok(Json(tokens.iter().map(listed).collect()))
 }
 
 /// Makes a token.
@@ -100,7 +100,7 @@ async fn create(
     let lasts = wanted.expires_in_days.map(|days| DAY * days);
     let (token, text) = hub.accounts.create_token(&user, &wanted.password, &wanted.name, lasts, &by).await?;
     let end = hub.accounts.end_of(&token);
-    Ok((StatusCode::CREATED, Json(Made { listed: Listed::new(token, end), token: text.reveal().to_owned() })))
+    Ok((StatusCode::CREATED, Json(Made { listed: Listed::new(&token, end), token: text.reveal().to_owned() })))
 }
 
 /// Revokes a token; its connections end.
