@@ -38,6 +38,8 @@ pub struct Metrics {
     pub(crate) connections: Gauge,
     pub(crate) refused: Counter,
     pub(crate) passwords_hashed: Counter,
+    /// 1 if the store of accounts could be written when it was checked last, else 0.
+    pub(crate) store_writable: Gauge,
     rooms: Family<OfRegion, Gauge>,
     members: Family<OfRegion, Gauge>,
     behind: Family<OfRegion, Gauge>,
@@ -88,6 +90,7 @@ impl Default for Metrics {
             connections: Gauge::default(),
             refused: Counter::default(),
             passwords_hashed: Counter::default(),
+            store_writable: Gauge::default(),
             rooms: Family::default(),
             members: Family::default(),
             behind: Family::default(),
@@ -115,6 +118,8 @@ impl Metrics {
         to.register("connections_refused", "Clients turned away", self.refused.clone());
         let help = "Passwords hashed, to be kept or to be compared";
         to.register("passwords_hashed", help, self.passwords_hashed.clone());
+        let help = "Whether the store of accounts could be written when it was checked last";
+        to.register("store_writable", help, self.store_writable.clone());
         to.register("rooms", "Rooms: regions and filters in use", self.rooms.clone());
         to.register("members", "Clients in the rooms of a region", self.members.clone());
         to.register("members_behind", "Clients that are not at their room's cursor", self.behind.clone());

@@ -1,4 +1,5 @@
-//! Whether clients should be sent here: every region's topic was read to its end once, and Kafka answers.
+//! Whether clients should be sent here: every region's topic was read to its end once, Kafka answers, and what people
+//! change can be stored.
 
 use std::{
     sync::Mutex,
@@ -21,6 +22,7 @@ pub(crate) struct Readiness {
 struct State {
     loaded: [bool; Region::ALL.len()],
     answered: [Option<Instant>; Region::ALL.len()],
+    store_fails: bool,
     stopping: bool,
     told: Option<bool>,
 }
@@ -39,15 +41,14 @@ impl Readiness {
     pub(crate) fn looks(&self, region: Region, loaded: bool) {
         let mut state = self.state();
         state.loaded[region as usize] |= loaded;
-        let reason = state.reason(Instant::now());
-        let ready = reason.is_none();
-        if state.told.is_some_and(|told| told != ready) || state.told.is_none() && ready {
-            match &reason {
-                None => info!("ready"),
-                Some(reason) => error!(reason, "not ready"),
-            }
-            state.told = Some(ready);
-        }
+        state.log_change();
+    }
+
+    /// Whether the store of accounts could be written just now.
+    pub(crate) fn stores(&self, is_writable: bool) {
+        let mut state = self.state();
+        state.store_fails = !is_writable;
+        state.log_change();
     }
 
     pub(crate) fn stop(&self) {
@@ -65,6 +66,18 @@ impl Readiness {
 }
 
 impl State {
+    fn log_change(&mut self) {
+        let reason = self.reason(Instant::now());
+        let ready = reason.is_none();
+        if self.told.is_some_and(|told| told != ready) || self.told.is_none() && ready {
+            match &reason {
+                None => info!("ready"),
+                Some(reason) => error!(reason, "not ready"),
+            }
+            self.told = Some(ready);
+        }
+    }
+
     fn reason(&self, now: Instant) -> Option<String> {
         if self.stopping {
             return Some("the gateway is stopping".into());
@@ -77,6 +90,9 @@ impl State {
             if self.answered[at].is_none_or(|last| now.duration_since(last) > ANSWERS_WITHIN) {
                 return Some(format!("Kafka does not answer: {region} is not read"));
             }
+        }
+        if self.store_fails {
+            return Some("accounts can't be stored".into());
         }
         None
     }
@@ -95,6 +111,10 @@ mod tests {
             readiness.answered(region);
             readiness.looks(region, true);
         }
+        assert_eq!(readiness.reason(), None);
+        readiness.stores(false);
+        assert_eq!(readiness.reason().unwrap(), "accounts can't be stored");
+        readiness.stores(true);
         assert_eq!(readiness.reason(), None);
         let reason = readiness.state().reason(Instant::now() + 2 * ANSWERS_WITHIN).unwrap();
         assert!(reason.starts_with("Kafka does not answer"), "{reason}");

@@ -25,6 +25,7 @@ use crate::{
     GatewaySettings, Metrics,
     browsers::Browsers,
     door::Door,
+    files,
     filters::Filters,
     http,
     link::Callers,
@@ -164,6 +165,7 @@ impl Gateway {
         let reader = ControlReader::new(&kafka)?;
         let recheck = Duration::from_secs(settings.accounts.recheck);
         lifecycle.run("accounts", hub.clone().follow_accounts(reader, recheck, lifecycle.stopping()));
+        lifecycle.run("the store's check", hub.clone().check_store(recheck, lifecycle.stopping()));
 
         let mut router = http::router(&hub, Sessions::new(store, clock));
         if let Some(folder) = &settings.page {
@@ -173,7 +175,7 @@ impl Gateway {
         let service = transport.layer(sockets_layer.layer(router));
         let proxies = settings.accounts.trusted_proxy.into();
         let most = Most {
-            all: settings.max_connections + OTHER_CONNECTIONS,
+            all: files::connections_that_fit(settings.max_connections + OTHER_CONNECTIONS),
             of_network: settings.max_connections_per_address + OTHER_CONNECTIONS_PER_ADDRESS,
         };
         let closed = CancellationToken::new();

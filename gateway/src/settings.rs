@@ -126,8 +126,8 @@ pub struct AccountArgs {
     #[arg(long, value_name = "DAYS", default_value_t = 365, value_parser = clap::value_parser!(u64).range(1..=3_650))]
     pub token_lifetime: u64,
 
-    /// How often it is looked up whether the accounts of connected clients changed without a word, in
-    /// seconds.
+    /// How often the accounts of connected clients are compared with the store, and whether the store can be
+    /// written is checked, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     pub recheck: u64,
 }

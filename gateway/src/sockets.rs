@@ -579,6 +579,24 @@ impl Hub {
         }
     }
 
+    /// Checks whether accounts can be stored, again and again: a full disk refuses writes and answers questions.
+    pub(crate) async fn check_store(self: Arc<Self>, every: Duration, stop: CancellationToken) -> anyhow::Result<()> {
+        let mut check = tokio::time::interval(every);
+        check.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                _ = check.tick() => {}
+            }
+            let checked = self.accounts.check_writable().await;
+            if let Err(error) = &checked {
+                warn!(%error, "accounts can't be stored");
+            }
+            self.metrics.store_writable.set(checked.is_ok().into());
+            self.readiness.stores(checked.is_ok());
+        }
+    }
+
     /// Compares all clients with the store.
     async fn look_up(self: &Arc<Self>) {
         let clients: Vec<Arc<Client>> = self.clients().connected.values().cloned().collect();

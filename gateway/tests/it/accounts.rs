@@ -507,13 +507,41 @@ async fn a_session_lasts_while_it_is_used_and_no_longer() {
     assert_eq!(socket.ends().await.as_deref(), Some("signed_out"));
 }
 
+async fn is_unready_for_the_store(gateway: &Running) -> bool {
+    let answer = http::get(&gateway.address, "/readyz", &[]).await;
+    answer.status == 503 && String::from_utf8_lossy(&answer.body).contains("accounts can't be stored")
+}
+
+/// Another process holds the file to write, as a full disk would: questions are answered, and nothing is stored.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_can_store_nothing_is_not_ready() {
+    let (stage, gateway) = one_gateway(&[]).await;
+    gateway.is_ready().await;
+    let mut anna = Browser::new(&gateway.address);
+    anna.register("anna").await;
+    until("the store was checked", async || gateway.metric("toteboard_gateway_store_writable") == 1.0).await;
+
+    let holder = rusqlite::Connection::open(stage.accounts_file()).unwrap();
+    holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    until("it says that accounts can't be stored", async || is_unready_for_the_store(&gateway).await).await;
+    assert_eq!(gateway.metric("toteboard_gateway_store_writable"), 0.0);
+    assert_eq!(anna.get("/api/me").await.status, 200, "who is signed in goes on");
+    let refused = anna.put("/api/subscriptions", &json!({ "regions": ["uk"] })).await;
+    assert_eq!((refused.status, &refused.json()["error"]["code"]), (503, &json!("store_unavailable")));
+
+    holder.execute_batch("COMMIT").unwrap();
+    gateway.is_ready().await;
+    assert_eq!(anna.put("/api/subscriptions", &json!({ "regions": ["uk"] })).await.status, 200);
+}
+
 /// Nobody at home at the store's address.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_store_what_needs_it_says_so() {
     let mut stage = Stage::set().await;
     stage.store = "mongodb://127.0.0.1:1/x".parse::<StoreUrl>().unwrap().open().await.unwrap();
     let gateway = stage.starting("one", &OPEN).await;
-    gateway.is_ready().await;
+    until("it says that accounts can't be stored", async || is_unready_for_the_store(&gateway).await).await;
+    assert_eq!(gateway.metric("toteboard_gateway_store_writable"), 0.0);
     let mut anna = Browser::new(&gateway.address);
     let answer = anna.sign_in("anna", PASSWORD).await;
     assert_eq!((answer.status, answer.json()["error"]["code"].as_str()), (503, Some("store_unavailable")));

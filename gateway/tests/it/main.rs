@@ -9,6 +9,7 @@ mod browser;
 mod caddy;
 mod conformance;
 mod examples;
+mod files;
 mod guest;
 mod hostile;
 mod http;

@@ -1,6 +1,6 @@
 //! A cluster, and as many gateways as a test wants.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use accounts::Store;
 use clap::Parser;
@@ -20,7 +20,7 @@ const POLL: Duration = Duration::from_millis(20);
 pub struct Stage {
     pub cluster: Embedded,
     pub store: Arc<dyn Store>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 pub struct Running {
@@ -41,7 +41,12 @@ impl Stage {
         log_to_the_test();
         let folder = tempfile::tempdir().unwrap();
         let store = guest::store_with_guest(folder.path()).await;
-        Self { cluster: Embedded::start(&plan()).unwrap(), store, _folder: folder }
+        Self { cluster: Embedded::start(&plan()).unwrap(), store, folder }
+    }
+
+    /// Where the store is.
+    pub fn accounts_file(&self) -> PathBuf {
+        self.folder.path().join("accounts.db")
     }
 
     pub fn kafka(&self) -> KafkaSettings {

@@ -1,0 +1,51 @@
+//! How many files this process may have open: each connection is one.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tracing::{error, info};
+
+/// Kept for Kafka, the store, the page and logs, so that connections never take the last ones.
+const OTHERS: u64 = 512;
+
+/// How many of the wanted connections fit into the limit, which is raised as far as this process may raise it.
+pub(crate) fn connections_that_fit(wanted: usize) -> usize {
+    let needed = wanted as u64 + OTHERS;
+    let before = getrlimit(Resource::Nofile);
+    let mut limit = before.current.unwrap_or(u64::MAX);
+    if limit < needed {
+        let raised = needed.min(before.maximum.unwrap_or(u64::MAX));
+        let asked = Rlimit { current: Some(raised), maximum: before.maximum };
+        if raised > limit && setrlimit(Resource::Nofile, asked).is_ok() {
+            info!(before = limit, now = raised, "raised the limit on open files");
+            limit = raised;
+        }
+    }
+    let fit = fit(wanted, limit);
+    if fit < wanted {
+        error!(
+            limit,
+            needed,
+            fit,
+            wanted,
+            "too few files may be open for --max-connections: raise `ulimit -n`; connections that don't fit are refused"
+        );
+    }
+    fit
+}
+
+fn fit(wanted: usize, limit: u64) -> usize {
+    // With very few files, half of them.
+    let left = limit.saturating_sub(OTHERS).max(limit / 2);
+    wanted.min(usize::try_from(left).unwrap_or(usize::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_files_for_the_rest() {
+        assert_eq!(fit(51_000, 65_536), 51_000);
+        assert_eq!(fit(51_000, 20_000), 20_000 - OTHERS as usize);
+        assert_eq!(fit(51_000, 256), 128);
+    }
+}
