@@ -91,6 +91,7 @@ async function onlyUk(page) {
 
 /** In the page: notes in each frame what cells of these bookmakers show, and what is no best price. */
 function watch(bookmakers) {
+  cancelAnimationFrame(window.looking);
   window.shown = (isFirst) => {
     const columns = [...document.querySelectorAll(".head .bookmaker")].map((column) => column.innerText.toLowerCase());
     const cells = new Map();
@@ -122,16 +123,25 @@ function watch(bookmakers) {
   look();
 }
 
+/** Until enough is drawn to watch. A busy machine takes a while for it. */
+async function isDrawn(page) {
+  const end = Date.now() + WITHIN.timeout;
+  do {
+    await page.waitForTimeout(200);
+    await page.evaluate(watch, await onlyUk(page));
+  } while ((await page.evaluate(() => window.watched)) <= 20 && Date.now() < end);
+}
+
 const wrong = (page) => page.evaluate(() => [window.watched > 20, ...window.wrong]);
 
 for (const parts of [1, 2, 5]) {
   test(`a snapshot that is cut after part ${parts} changes nothing`, async () => {
     const { page, wire } = await openBetween();
-    const bookmakers = await onlyUk(page);
+    await isDrawn(page);
     wire.stopAfter = parts;
     // What passed before is drawn.
     await page.waitForTimeout(500);
-    await page.evaluate(watch, bookmakers);
+    await page.evaluate(watch, await onlyUk(page));
     // An event is opened: all its markets are asked for, and so is a snapshot of each region.
     await page.locator(".title .open").first().click();
     await until(() => wire.withheld.length > 0 && wire.frames > 3);
