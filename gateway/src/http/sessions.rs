@@ -23,7 +23,7 @@ pub(super) fn router() -> OpenApiRouter<Arc<Hub>> {
 }
 
 #[derive(Serialize, ToSchema)]
-struct Listed {
+struct ListedSession {
     id: String,
     /// Whether it is the one that asks.
     current: bool,
@@ -36,7 +36,7 @@ struct Listed {
     agent: String,
 }
 
-impl Listed {
+impl ListedSession {
     fn new(session: StoredSession, current: Option<&SessionKey>) -> Self {
         Self {
             current: current == Some(&session.key),
@@ -52,12 +52,15 @@ impl Listed {
 /// The sessions of the account, the oldest first.
 #[utoipa::path(
     get, path = "/api/sessions", tag = "account", security(("session" = [])),
-    responses((status = OK, body = Vec<Listed>), Refusals),
+    responses((status = OK, body = Vec<ListedSession>), Refusals),
 )]
-async fn list(State(hub): State<Arc<Hub>>, Person { user, session }: Person) -> Result<Json<Vec<Listed>>, ApiError> {
+async fn list(
+    State(hub): State<Arc<Hub>>,
+    Person { user, session }: Person,
+) -> Result<Json<Vec<ListedSession>>, ApiError> {
     let current = session.id().map(SessionKey::of);
     let sessions = hub.accounts.sessions_of(&user).await?;
-    Ok(Json(sessions.into_iter().map(|session| Listed::new(session, current.as_ref())).collect()))
+    Ok(Json(sessions.into_iter().map(|session| ListedSession::new(session, current.as_ref())).collect()))
 }
 
 /// Ends a session; its connections end.

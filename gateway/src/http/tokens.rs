@@ -25,7 +25,7 @@ pub(super) fn router() -> OpenApiRouter<Arc<Hub>> {
 }
 
 #[derive(Serialize, ToSchema)]
-struct Listed {
+struct ListedToken {
     id: String,
     name: String,
     created_at: String,
@@ -34,7 +34,7 @@ struct Listed {
     expires_at: String,
 }
 
-impl Listed {
+impl ListedToken {
     fn new(token: &Token, expires_at: Timestamp) -> Self {
         Self {
             id: token.id.as_str().to_owned(),
@@ -49,7 +49,7 @@ impl Listed {
 #[derive(Serialize, ToSchema)]
 struct Made {
     #[serde(flatten)]
-    listed: Listed,
+    listed: ListedToken,
     /// The token itself. It is shown this once.
     token: String,
 }
@@ -72,13 +72,13 @@ const DAY: Duration = Duration::from_secs(24 * 3_600);
 /// The tokens of the account, without what is secret.
 #[utoipa::path(
     get, path = "/api/tokens", tag = "tokens", security(("session" = [])),
-    responses((status = OK, body = Vec<Listed>), Refusals),
+    responses((status = OK, body = Vec<ListedToken>), Refusals),
 )]
-async fn list(State(hub): State<Arc<Hub>>, Person { user, .. }: Person) -> Result<Json<Vec<Listed>>, ApiError> {
+async fn list(State(hub): State<Arc<Hub>>, Person { user, .. }: Person) -> Result<Json<Vec<ListedToken>>, ApiError> {
     let tokens = hub.accounts.tokens_of(&user.id).await?;
     let listed = |token: &Token| {
         let end = hub.accounts.end_of(token);
-        Listed::new(token, end)
+        ListedToken::new(token, end)
     };
     Ok(Json(tokens.iter().map(listed).collect()))
 }
@@ -100,7 +100,7 @@ async fn create(
     let lasts = wanted.expires_in_days.map(|days| DAY * days);
     let (token, text) = hub.accounts.create_token(&user, &wanted.password, &wanted.name, lasts, &by).await?;
     let end = hub.accounts.end_of(&token);
-    Ok((StatusCode::CREATED, Json(Made { listed: Listed::new(&token, end), token: text.reveal().to_owned() })))
+    Ok((StatusCode::CREATED, Json(Made { listed: ListedToken::new(&token, end), token: text.reveal().to_owned() })))
 }
 
 /// Revokes a token; its connections end.
