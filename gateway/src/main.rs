@@ -46,6 +46,8 @@ async fn main() {
 }
 
 async fn run(settings: Settings) -> anyhow::Result<()> {
+    // What an operator does to accounts is logged, too, beside a gateway's own files.
+    let _logs = settings.log.start(if settings.command.is_some() { "gateway-user" } else { "gateway" })?;
     let url = match settings.gateway.accounts.store.clone() {
         Some(url) => url,
         None => STORE.parse::<StoreUrl>()?,
@@ -54,7 +56,6 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     if let Some(Command::User(command)) = settings.command {
         return command.execute(store, &settings.gateway.accounts, process::now, &mut std::io::stdout()).await;
     }
-    let _logs = settings.log.start("gateway")?;
     let lifecycle = Lifecycle::new();
     let metrics = Metrics::default();
     if let Some(address) = settings.admin.admin {

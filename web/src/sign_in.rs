@@ -25,7 +25,7 @@ pub(crate) fn SignIn(who: RwSignal<Who>, notice: Option<&'static str>) -> impl I
     let title = either("Make an account", "Sign in");
     let password = Input {
         autocomplete: either("new-password", "current-password"),
-        hint: either("At least 10 characters; three or four words are fine.", ""),
+        hint: either("At least 12 characters; three or four words are fine.", ""),
         ..Input::secret("password", "Password", "")
     };
     let inputs = [Input::text("name", "Name or e-mail", "username"), password];

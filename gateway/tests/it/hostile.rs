@@ -20,9 +20,7 @@ const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
 
 /// A connection from another address of this machine.
 async fn connect_from(host: u8, address: &str) -> TcpStream {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.bind((Ipv4Addr::new(127, 0, 0, host), 0).into()).unwrap();
-    socket.connect(address.parse().unwrap()).await.unwrap()
+    http::connect_from(Ipv4Addr::new(127, 0, 0, host), address).await
 }
 
 /// Begins a session by polling from this address.
