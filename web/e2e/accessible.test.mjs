@@ -5,8 +5,8 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { after, before, test } from "node:test";
 import { browser, start } from "./toteboard.mjs";
+import { WITHIN, upcoming } from "./visitor.mjs";
 
-const WITHIN = { timeout: 40_000 };
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 let toteboard;
@@ -44,7 +44,7 @@ for (const colorScheme of ["light", "dark"]) {
       await page.getByLabel("Password").fill(toteboard.password);
       await page.keyboard.press("Enter");
       await page.locator(".row .cell:not(:empty)").first().waitFor(WITHIN);
-      await page.locator(".title .open").first().click();
+      await upcoming(page).click();
       await page.locator(".line caption").first().waitFor(WITHIN);
       await finds(page, "the board");
       await page.getByRole("link", { name: "Settings" }).click();

@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { browser, everySportIsPolled, start } from "./toteboard.mjs";
-import { WITHIN, close, open as visit, prices, signIn } from "./visitor.mjs";
+import { WITHIN, close, open as visit, prices, signIn, upcoming } from "./visitor.mjs";
 
 let toteboard;
 let chromium;
@@ -20,7 +20,6 @@ after(async () => {
   await toteboard?.stop();
 });
 
-const title = (page) => page.locator(".title .open").first();
 const order = (page) => page.locator(".event").evaluateAll((all) => all.map((event) => event.dataset.event));
 /** Where on the screen the open event is. */
 const place = (page) => page.locator(".event.open").evaluate((event) => Math.round(event.getBoundingClientRect().top));
@@ -28,7 +27,7 @@ const tables = (page) => page.locator(".event.open .line caption");
 
 /**
  * Opens the page without the events of some sports, as if they had not been polled yet. The function that
- * this returns lets them come.
+ * this returns lets them come. Without events that have started, too, which would stand above.
  */
 async function openEarly(settings) {
   const page = await visit(chromium, toteboard.url, await chromium.newContext(settings));
@@ -37,6 +36,7 @@ async function openEarly(settings) {
   let socket;
   let earliest = Infinity;
   const isLate = ({ sport_title }) => sport_title && sport_title < "C";
+  const hasStarted = ({ commence_time }) => commence_time && Date.parse(commence_time) < Date.now();
   // The first boards come by the socket, too.
   await page.route("**/api/odds/**", (route) => route.abort());
   await page.routeWebSocket("**/socket.io/**", (page) => {
@@ -46,7 +46,7 @@ async function openEarly(settings) {
       if (!/^42\["(snapshot|odds)"/.test(message)) return page.send(message);
       const [name, payload] = JSON.parse(message.slice(2));
       for (const event of payload.events.filter(isLate)) late.set(`${payload.region} ${event.id}`, { region: payload.region, event });
-      payload.events = payload.events.filter((event) => !isLate(event));
+      payload.events = payload.events.filter((event) => !isLate(event) && !hasStarted(event));
       for (const { commence_time } of payload.events) if (commence_time) earliest = Math.min(earliest, Date.parse(commence_time));
       cursors.set(payload.region, payload.cursor);
       page.send(`42${JSON.stringify([name, payload])}`);
@@ -75,7 +75,7 @@ const isBelow = (page) => page.waitForFunction(() => document.querySelector(".ev
 
 test("rows stay under the mouse after a click, and an open event stays in sight when they move", async () => {
   const { page, come } = await openEarly({ viewport: { width: 1280, height: 800 } });
-  await title(page).click();
+  await upcoming(page).click();
   await tables(page).first().waitFor(WITHIN);
   const [first, at] = [await order(page), await place(page)];
   await come();
@@ -95,7 +95,7 @@ test("rows stay under the mouse after a click, and an open event stays in sight 
 
 test("an event that is opened with a finger stays in sight while others come", async () => {
   const { page, come } = await openEarly({ viewport: { width: 390, height: 800 }, hasTouch: true, isMobile: true });
-  await title(page).tap();
+  await upcoming(page).tap();
   await tables(page).first().waitFor(WITHIN);
   const at = await place(page);
   await come();
@@ -143,7 +143,7 @@ test("what is chosen while the page connects is asked for once it is let in", as
   await signIn(page, "demo", toteboard.password);
   await prices(page).first().waitFor(WITHIN);
   for (let waits = 0; waits < 400 && !knock; waits++) await page.waitForTimeout(100);
-  await title(page).click();
+  await upcoming(page).click();
   await tables(page).first().waitFor(WITHIN);
   knock();
   await page.locator(".state[data-state=live]").waitFor(WITHIN);

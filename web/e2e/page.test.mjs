@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { browser, start } from "./toteboard.mjs";
-import { PASSWORD, WITHIN, close, open as visit, prices, region, register, signIn } from "./visitor.mjs";
+import { PASSWORD, WITHIN, close, open as visit, prices, region, register, signIn, upcoming } from "./visitor.mjs";
 
 const SETTINGS = ["--speed", "20", "--poll-speed", "20", "--attempts-per-minute", "10000", "--recheck", "1"];
 
@@ -186,7 +186,7 @@ test("the board shows what is chosen, and the address says so", async () => {
   const page = await open();
   await signIn(page, "demo", toteboard.password);
   await prices(page).first().waitFor(WITHIN);
-  const title = await page.locator(".title .open").first().innerText();
+  const title = await upcoming(page).innerText();
   const team = title.split("–")[0].trim();
   await page.getByLabel("Search teams").fill(team);
   await page.waitForFunction((team) => [...document.querySelectorAll(".title .open")].every((it) => it.innerText.includes(team)), team, WITHIN);
@@ -202,7 +202,7 @@ test("the board shows what is chosen, and the address says so", async () => {
   await page.reload();
   await page.locator(".outcome", { hasText: /^Over \d/ }).first().waitFor(WITHIN);
   // An event that is opened shows all its markets.
-  await page.locator(".title .open").first().click();
+  await upcoming(page).click();
   await page.locator(".line caption", { hasText: "Winner" }).first().waitFor(WITHIN);
   await close(page);
 });

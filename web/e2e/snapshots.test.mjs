@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { browser, start } from "./toteboard.mjs";
-import { WITHIN, close, open as visit, prices, signIn } from "./visitor.mjs";
+import { WITHIN, close, open as visit, prices, signIn, upcoming } from "./visitor.mjs";
 
 let toteboard;
 let chromium;
@@ -143,7 +143,7 @@ for (const parts of [1, 2, 5]) {
     await page.waitForTimeout(500);
     await page.evaluate(watch, await onlyUk(page));
     // An event is opened: all its markets are asked for, and so is a snapshot of each region.
-    await page.locator(".title .open").first().click();
+    await upcoming(page).click();
     await until(() => wire.withheld.length > 0 && wire.frames > 3);
     assert.equal(wire.passed, parts);
     assert.deepEqual(await wrong(page), [true], "while it comes");
@@ -167,7 +167,7 @@ test("prices grow old while the rest of a snapshot is awaited, however fresh the
   wire.stopAfter = 1;
   await page.waitForTimeout(500);
   await page.evaluate(watch, bookmakers);
-  await page.locator(".title .open").first().click();
+  await upcoming(page).click();
   await until(() => wire.withheld.length > 0);
   const are = ({ old }) => {
     const cells = [...window.shown(true).values()];

@@ -37,4 +37,6 @@ export async function register(page, name) {
 }
 
 export const region = (page, key) => page.getByRole("checkbox", { name: new RegExp(`^${key}`, "i") });
+/** The title of an event that has not started: one that has may be over before the next look at it. */
+export const upcoming = (page) => page.locator(".title:not(:has(.started)) .open").first();
 export const prices = (page) => page.locator(".row .cell:not(:empty)");
