@@ -22,6 +22,8 @@ pub(crate) struct Readiness {
 struct State {
     loaded: [bool; Region::ALL.len()],
     answered: [Option<Instant>; Region::ALL.len()],
+    /// Why a region's topic can't be read yet.
+    trouble: [Option<String>; Region::ALL.len()],
     store_fails: bool,
     stopping: bool,
     told: Option<bool>,
@@ -34,7 +36,14 @@ impl Readiness {
 
     /// Kafka answered this region's task.
     pub(crate) fn answered(&self, region: Region) {
-        self.state().answered[region as usize] = Some(Instant::now());
+        let mut state = self.state();
+        state.answered[region as usize] = Some(Instant::now());
+        state.trouble[region as usize] = None;
+    }
+
+    /// A region's topic can't be read yet.
+    pub(crate) fn fails(&self, region: Region, reason: String) {
+        self.state().trouble[region as usize] = Some(reason);
     }
 
     /// How a region stands now.
@@ -85,7 +94,8 @@ impl State {
         for region in Region::ALL {
             let at = region as usize;
             if !self.loaded[at] {
-                return Some(format!("the topic of {region} is being read"));
+                let being_read = || format!("the topic of {region} is being read");
+                return Some(self.trouble[at].clone().unwrap_or_else(being_read));
             }
             if self.answered[at].is_none_or(|last| now.duration_since(last) > ANSWERS_WITHIN) {
                 return Some(format!("Kafka does not answer: {region} is not read"));
@@ -108,6 +118,8 @@ mod tests {
         for region in Region::ALL {
             let reason = readiness.reason().unwrap();
             assert!(reason.contains(region.key()), "{reason}");
+            readiness.fails(region, "topic odds.uk has no partitions".into());
+            assert_eq!(readiness.reason().unwrap(), "topic odds.uk has no partitions");
             readiness.answered(region);
             readiness.looks(region, true);
         }

@@ -7,6 +7,7 @@
 //! cursor to the room's. Nothing is ever queued for it.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
     sync::Arc,
     time::Duration,
@@ -222,6 +223,7 @@ impl RegionTask {
                 Ok(log) => break log,
                 Err(error) => {
                     warn!(region = %self.region, %error, "the topic can't be read yet");
+                    self.readiness.fails(self.region, error.to_string());
                     tokio::select! {
                         () = stop.cancelled() => return Ok(()),
                         () = tokio::time::sleep(KAFKA_RETRY) => {}
@@ -608,11 +610,12 @@ impl RegionTask {
         let source = marker.map_or("", |marker| &marker.source);
         let (is_otherwise, is_fresher) = {
             let told = self.told.borrow();
-            let is_otherwise = told.state != state || told.reason.as_deref() != reason || told.source != source;
+            let is_otherwise =
+                told.state != state || told.reason.as_deref() != reason.as_deref() || told.source != source;
             (is_otherwise, marker.is_some_and(|marker| is_fresher(&told, &marker.sports, at)))
         };
         if is_otherwise {
-            info!(region = %self.region, state = state.key(), reason, "feed");
+            info!(region = %self.region, state = state.key(), reason = reason.as_deref(), "feed");
         } else if !is_fresher {
             return;
         }
@@ -663,7 +666,7 @@ impl RegionTask {
             region: self.region,
             at,
             state,
-            reason: reason.map(str::to_owned),
+            reason: reason.map(Cow::into_owned),
             source: marker.map(|marker| marker.source.clone()).unwrap_or_default(),
             sports: marker.map(|marker| marker.sports.clone()).unwrap_or_default(),
             bookmakers: marker.map(|marker| marker.bookmakers.clone()).unwrap_or_default(),
@@ -709,12 +712,21 @@ fn remind_after(told: &Feed) -> Duration {
 }
 
 /// How a region stands, and why.
-fn state(log: &RegionLog, at: Timestamp) -> (FeedState, Option<&str>) {
-    match log.reader().marker() {
-        _ if log.reader().phase() != Phase::Live => (FeedState::Down, Some("the board is being read")),
-        None => (FeedState::Down, Some("nothing published yet")),
-        Some(marker) if marker.next_by < at => (FeedState::Stale, Some("the producer is silent")),
-        Some(marker) => (marker.state, marker.reason.as_deref()),
+fn state(log: &RegionLog, at: Timestamp) -> (FeedState, Option<Cow<'_, str>>) {
+    let reader = log.reader();
+    match (reader.phase(), reader.marker()) {
+        (Phase::Live, None) => (FeedState::Down, Some("nothing published yet".into())),
+        (Phase::Live, Some(marker)) if marker.next_by < at => (FeedState::Stale, Some("the producer is silent".into())),
+        (Phase::Live, Some(marker)) => (marker.state, marker.reason.as_deref().map(Cow::from)),
+        (phase, _) => {
+            let reason = match reader.newest_is_in().filter(|_| phase == Phase::Unproven) {
+                Some(has) => {
+                    format!("only {has} of {} partitions have the newest step", reader.partition_count()).into()
+                }
+                None => "the board is being read".into(),
+            };
+            (FeedState::Down, Some(reason))
+        }
     }
 }
 

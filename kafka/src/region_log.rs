@@ -12,7 +12,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicI64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -25,6 +25,7 @@ use rdkafka::{
     consumer::{BaseConsumer, Consumer, ConsumerContext},
     error::{KafkaError, RDKafkaErrorCode},
     message::{BorrowedMessage, Message},
+    metadata::Metadata,
     topic_partition_list::TopicPartitionListElem,
     types::RDKafkaRespErr,
 };
@@ -42,6 +43,9 @@ const IN_FLIGHT: usize = 16;
 
 /// How long Kafka may take to say where partitions end.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often the topic's partitions are counted.
+const COUNT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How often a group's consumers commit what was applied.
 const COMMIT_INTERVAL: &str = "1000";
@@ -64,6 +68,10 @@ pub enum ReadError {
     NoTopic(&'static str),
     #[error("another process is instance {instance:?} of group {group:?}: give each its own --instance")]
     Fenced { group: String, instance: String },
+    #[error("topic {topic} has {partitions} partitions: no more than {} can be read", Reader::MAX_PARTITIONS)]
+    TooManyPartitions { topic: &'static str, partitions: usize },
+    #[error("topic {topic} has {partitions} partitions now, and {known} when it was read")]
+    OtherPartitions { topic: &'static str, partitions: usize, known: usize },
     #[error("a consumer of {0} ended")]
     Ended(&'static str),
 }
@@ -105,10 +113,12 @@ type Lot = Vec<Result<Arrival, ReadError>>;
 /// What the consumers need to know of the reader.
 #[derive(Debug)]
 struct Shared {
+    /// How many partitions the reader has. Those after them are new, and have to wait until it starts over.
+    count: AtomicUsize,
     /// Where to read on, by partition.
-    positions: Vec<AtomicI64>,
+    positions: [AtomicI64; Reader::MAX_PARTITIONS],
     /// What was applied and may be committed, by partition.
-    applied: Vec<AtomicI64>,
+    applied: [AtomicI64; Reader::MAX_PARTITIONS],
     /// Which partitions members of the group have: a bit for each.
     held: watch::Sender<u64>,
 }
@@ -120,10 +130,10 @@ impl RegionLog {
         let failed = |error| ReadError::Kafka { topic, error };
         let probe = Arc::new(consumer(settings, None, Context::default()).map_err(failed)?);
         let reader = reader_of(&probe, topic).await?;
-        let partitions = reader.partition_count();
         let shared = Arc::new(Shared {
-            positions: (0..partitions).map(|_| AtomicI64::new(0)).collect(),
-            applied: (0..partitions).map(|_| AtomicI64::new(0)).collect(),
+            count: AtomicUsize::new(reader.partition_count()),
+            positions: std::array::from_fn(|_| AtomicI64::new(0)),
+            applied: std::array::from_fn(|_| AtomicI64::new(0)),
             held: watch::Sender::new(0),
         });
         let (send, arrivals) = mpsc::channel(IN_FLIGHT);
@@ -144,6 +154,7 @@ impl RegionLog {
                 spawn(Reads::Member(consumer, member));
             }
         }
+        consumers.spawn(count(topic, probe.clone(), shared.clone(), send, stop.clone()));
         Ok(Self {
             region,
             reader,
@@ -197,18 +208,28 @@ impl RegionLog {
                 self.lot = lot.into_iter();
                 continue;
             };
-            if let Some(happening) = self.take(arrival?) {
+            // Whoever counted partitions may not know yet that reading started over.
+            if let Err(ReadError::OtherPartitions { known, .. }) = arrival
+                && known != self.reader.partition_count()
+            {
+                continue;
+            }
+            if let Some(happening) = self.take(arrival?)? {
                 return Ok(happening);
             }
         }
     }
 
-    fn take(&mut self, arrival: Arrival) -> Option<Happening> {
+    fn take(&mut self, arrival: Arrival) -> Result<Option<Happening>, ReadError> {
         let Arrival { generation, partition, offset, record } = arrival;
         if generation != *self.generation.borrow() {
-            return None;
+            return Ok(None);
         }
         let topic = topic_of(self.region);
+        let known = self.reader.partition_count();
+        if partition as usize >= known {
+            return Err(ReadError::OtherPartitions { topic, partitions: partition as usize + 1, known });
+        }
         let progress = match record {
             Ok(record) => match self.reader.read(partition, offset, record) {
                 Progress::Implausible(step) => {
@@ -230,11 +251,11 @@ impl RegionLog {
         let at = partition as usize;
         self.shared.positions[at].store(self.reader.position(partition), Ordering::Relaxed);
         if let Progress::Applied(_) = progress {
-            for (partition, applied) in self.shared.applied.iter().enumerate() {
+            for (partition, applied) in self.shared.applied.iter().take(known).enumerate() {
                 applied.store(self.reader.applied_position(partition as u32), Ordering::Relaxed);
             }
         }
-        (progress != Progress::Waiting).then_some(Happening::Progress(progress))
+        Ok((progress != Progress::Waiting).then_some(Happening::Progress(progress)))
     }
 
     /// Tells how far reading is behind, without keeping it from reading.
@@ -247,7 +268,8 @@ impl RegionLog {
         info!(topic = topic_of(self.region), "reading the topic anew");
         self.reader = reader_of(&self.probe, topic_of(self.region)).await?;
         self.loaded = false;
-        for position in &self.shared.positions {
+        self.shared.count.store(self.reader.partition_count(), Ordering::Relaxed);
+        for position in self.shared.positions.iter().chain(&self.shared.applied) {
             position.store(0, Ordering::Relaxed);
         }
         self.generation.send_modify(|generation| *generation += 1);
@@ -277,17 +299,21 @@ impl LagGauge {
                 let (_, end) = consumer.fetch_watermarks(topic, partition as i32, METADATA_TIMEOUT)?;
                 Ok((end - position.load(Ordering::Relaxed)).max(0))
             };
-            shared.positions.iter().enumerate().map(lag).collect::<Result<_, KafkaError>>()
+            shared.positions().iter().enumerate().map(lag).collect::<Result<_, KafkaError>>()
         });
         asked.await.map_err(|_| ReadError::Ended(topic))?.map_err(|error| ReadError::Kafka { topic, error })
     }
 }
 
 impl Shared {
+    fn positions(&self) -> &[AtomicI64] {
+        &self.positions[..self.count.load(Ordering::Relaxed)]
+    }
+
     /// The partitions that no member of the group has.
     fn not_held(&self) -> Vec<usize> {
         let held = *self.held.borrow();
-        (0..self.positions.len()).filter(|partition| held & (1 << partition) == 0).collect()
+        (0..self.positions().len()).filter(|partition| held & (1 << partition) == 0).collect()
     }
 
     /// These partitions, each from where the reader is.
@@ -324,13 +350,14 @@ impl ClientContext for Context {
 impl ConsumerContext for Context {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, error: RDKafkaRespErr, list: &mut TopicPartitionList) {
         let Some(shared) = &self.shared else { return };
-        let partitions: Vec<usize> = list.elements().iter().map(|element| element.partition() as usize).collect();
+        let elements = list.elements();
+        let partitions = elements.iter().map(|element| element.partition() as usize);
+        let partitions: Vec<usize> = partitions.filter(|at| *at < Reader::MAX_PARTITIONS).collect();
         let bits = partitions.iter().fold(0u64, |bits, partition| bits | 1 << partition);
-        let topic = list.elements().first().map(|element| element.topic().to_owned()).unwrap_or_default();
+        let topic = elements.first().map(|element| element.topic().to_owned()).unwrap_or_default();
         let done = match error {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
-                let list =
-                    shared.assignment(&topic, partitions.iter().copied().filter(|at| *at < shared.positions.len()));
+                let list = shared.assignment(&topic, partitions.iter().copied());
                 info!(topic, ?partitions, "partitions assigned");
                 consumer.incremental_assign(&list).inspect(|()| shared.held.send_modify(|held| *held |= bits))
             }
@@ -381,20 +408,49 @@ fn consumer(
     Ok(Closing::new(config.create_with_context(context)?))
 }
 
+/// Tells when the topic has other partitions than are read: records in the others are needed for every step.
+async fn count(
+    topic: &'static str,
+    probe: Arc<Closing<Context>>,
+    shared: Arc<Shared>,
+    arrivals: mpsc::Sender<Lot>,
+    stop: CancellationToken,
+) {
+    while stop.run_until_cancelled(tokio::time::sleep(COUNT_INTERVAL)).await.is_some() {
+        let probe = probe.clone();
+        let asked = tokio::task::spawn_blocking(move || {
+            let metadata = probe.fetch_metadata(Some(topic), METADATA_TIMEOUT)?;
+            Ok::<_, KafkaError>(partitions_of(&metadata, topic))
+        });
+        // Whoever reads finds out when Kafka can't be reached, or the topic is gone.
+        let Ok(Ok(partitions @ 1..)) = asked.await else { continue };
+        let known = shared.count.load(Ordering::Relaxed);
+        let other = ReadError::OtherPartitions { topic, partitions, known };
+        if partitions != known && arrivals.send(vec![Err(other)]).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn partitions_of(metadata: &Metadata, topic: &str) -> usize {
+    metadata.topics().iter().find(|it| it.name() == topic).map_or(0, |it| it.partitions().len())
+}
+
 /// A reader of the topic as it now is.
 async fn reader_of(consumer: &Arc<Closing<Context>>, topic: &'static str) -> Result<Reader, ReadError> {
     let consumer = consumer.clone();
     let asked = tokio::task::spawn_blocking(move || {
         let metadata = consumer.fetch_metadata(Some(topic), METADATA_TIMEOUT)?;
-        let partitions = metadata.topics().iter().find(|it| it.name() == topic).map_or(0, |it| it.partitions().len());
-        (0..partitions as i32)
+        (0..partitions_of(&metadata, topic) as i32)
             .map(|partition| consumer.fetch_watermarks(topic, partition, METADATA_TIMEOUT))
             .collect::<Result<Vec<(i64, i64)>, KafkaError>>()
     });
     let bounds =
         asked.await.map_err(|_| ReadError::Ended(topic))?.map_err(|error| ReadError::Kafka { topic, error })?;
-    if bounds.is_empty() || bounds.len() > Reader::MAX_PARTITIONS {
-        return Err(ReadError::NoTopic(topic));
+    match bounds.len() {
+        0 => return Err(ReadError::NoTopic(topic)),
+        1..=Reader::MAX_PARTITIONS => {}
+        partitions => return Err(ReadError::TooManyPartitions { topic, partitions }),
     }
     let ends: Vec<i64> = bounds.iter().map(|(_, end)| *end).collect();
     let mut reader = Reader::new(&ends);

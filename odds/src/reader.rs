@@ -140,6 +140,11 @@ impl Reader {
         self.applied
     }
 
+    /// In how many partitions the newest step is, if not in all.
+    pub fn newest_is_in(&self) -> Option<usize> {
+        self.markers.last_key_value().map(|(_, arrived)| arrived.after.len())
+    }
+
     /// Of the newest complete step; fences have none.
     pub fn marker(&self) -> Option<&Marker> {
         self.marker.as_ref()

@@ -69,6 +69,11 @@ impl Fleet {
         Ok(())
     }
 
+    /// Nobody has ended.
+    pub fn lives(&mut self) -> anyhow::Result<()> {
+        self.members.iter_mut().try_for_each(|member| member.part.lives())
+    }
+
     async fn leader(&mut self, region: Region) -> anyhow::Result<&mut Member> {
         let end = Instant::now() + Duration::from_secs(30);
         while Instant::now() < end {

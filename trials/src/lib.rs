@@ -3,6 +3,7 @@
 mod account;
 mod engines;
 mod fleet;
+mod forger;
 pub mod race;
 mod watcher;
 
@@ -11,6 +12,7 @@ use std::net::{Ipv4Addr, TcpListener};
 pub use account::token;
 pub use engines::{Engine, Engines, Part, Recipe};
 pub use fleet::Fleet;
+pub use forger::{Forger, forgeries};
 pub use watcher::{Seen, Watcher};
 
 /// How much faster than reality the world moves.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use anyhow::bail;
-use kafka::{Happening, KafkaSettings, Reading, RegionLog};
-use odds::{Progress, Region, Term};
+use kafka::{Happening, KafkaSettings, ReadError, Reading, RegionLog};
+use odds::{Progress, Region, StepId};
 use producers::simulator::{Shown, Simulator};
 use tokio::sync::watch;
 
@@ -15,13 +15,16 @@ const CONVERGE_WITHIN: Duration = Duration::from_secs(300);
 pub struct Watcher {
     pub region: Region,
     pub seen: watch::Receiver<Seen>,
+    tolerant: watch::Sender<bool>,
 }
 
 #[derive(Debug, Default)]
 pub struct Seen {
     pub steps: u64,
     pub terms: u64,
-    term: Option<Term>,
+    pub newest: StepId,
+    /// How often the topic was read anew.
+    pub anew: u64,
     pub events: usize,
     pub quotes: usize,
     pub wrong: Option<String>,
@@ -31,13 +34,19 @@ pub struct Seen {
 impl Watcher {
     pub fn start(kafka: &KafkaSettings, region: Region) -> Self {
         let (send, seen) = watch::channel(Seen::default());
+        let (tolerant, tolerates) = watch::channel(false);
         let kafka = kafka.clone();
         tokio::spawn(async move {
-            if let Err(error) = watch_region(&kafka, region, &send).await {
+            if let Err(error) = watch_region(&kafka, region, &send, &tolerates).await {
                 send.send_modify(|seen| seen.wrong = Some(error.to_string()));
             }
         });
-        Self { region, seen }
+        Self { region, seen, tolerant }
+    }
+
+    /// From now on somebody writes what is wrong, or changes the topic: then it is read anew, as gateways do.
+    pub fn tolerate(&self) {
+        self.tolerant.send_replace(true);
     }
 
     pub fn check(&self) -> anyhow::Result<()> {
@@ -62,16 +71,29 @@ impl Watcher {
     }
 }
 
-async fn watch_region(kafka: &KafkaSettings, region: Region, send: &watch::Sender<Seen>) -> anyhow::Result<()> {
+async fn watch_region(
+    kafka: &KafkaSettings,
+    region: Region,
+    send: &watch::Sender<Seen>,
+    tolerates: &watch::Receiver<bool>,
+) -> anyhow::Result<()> {
     let mut log = RegionLog::start(kafka, region, &Reading::Alone).await?;
     loop {
-        match log.next().await? {
+        let happening = match log.next().await {
+            Ok(Happening::Progress(Progress::Mismatched(_))) | Err(ReadError::OtherPartitions { .. })
+                if *tolerates.borrow() =>
+            {
+                log.restart().await?;
+                send.send_modify(|seen| seen.anew += 1);
+                continue;
+            }
+            happening => happening?,
+        };
+        match happening {
             Happening::Progress(Progress::Applied(step)) => send.send_modify(|seen| {
                 seen.steps += 1;
-                if seen.term != Some(step.term) {
-                    seen.terms += 1;
-                    seen.term = Some(step.term);
-                }
+                seen.terms += u64::from(seen.newest.term != step.term);
+                seen.newest = step;
                 seen.events = log.board().event_count();
                 seen.quotes = log.board().quote_count();
                 seen.shown = Shown::of_board(log.board());

@@ -17,17 +17,23 @@ use anyhow::{Context, bail, ensure};
 use clap::Parser;
 use client::{Client, ClientError, Said};
 use futures::future::try_join_all;
-use kafka::{KafkaSettings, Property};
-use odds::{Live, News, Region};
+use kafka::{KafkaSettings, Property, TopicPlan};
+use odds::{Feed, FeedState, Live, News, Region, StepId};
 use process::{Lifecycle, LogSettings};
 use producers::simulator::{Shown, Simulator, SimulatorSettings};
+use rdkafka::{
+    admin::{AdminClient, AdminOptions, NewPartitions},
+    client::DefaultClientContext,
+};
 use serde_json::json;
 use tokio::{net::TcpListener, sync::watch};
-use trials::{Engine, Engines, Fleet, Part, SPEED, Watcher, free_address, token};
+use trials::{Engine, Engines, Fleet, Forger, Part, SPEED, Watcher, forgeries, free_address, token};
 
 const CLIENTS: usize = 6;
 /// For what comes by itself: other leaders, another assignment, a reconnect.
 const RECOVERS_WITHIN: Duration = Duration::from_secs(120);
+/// For a region whose topic has a record that nobody honest wrote.
+const LIVE_WITHIN: Duration = Duration::from_secs(20);
 /// How long something stays dead.
 const DEAD_FOR: Duration = Duration::from_secs(8);
 
@@ -103,6 +109,9 @@ async fn drill(settings: Settings, lifecycle: &Lifecycle) -> anyhow::Result<()> 
     }
     let addresses: Vec<String> = gateways.iter().map(|gateway| gateway.address.clone()).collect();
     let token = token(&addresses[0]).await?;
+    for gateway in &mut gateways {
+        gateway.token.clone_from(&token);
+    }
     let clients: Vec<Mirroring> = (0..CLIENTS).map(|n| Mirroring::start(n, addresses.clone(), token.clone())).collect();
     goes_on(&Region::ALL, &mut watchers, &clients).await?;
     println!("{CLIENTS} clients at two gateways mirror what eight producers publish, over TLS and SASL/SCRAM");
@@ -151,6 +160,26 @@ async fn drill(settings: Settings, lifecycle: &Lifecycle) -> anyhow::Result<()> 
     }
     println!("the store: killed, odds went on, 503 for accounts, back");
 
+    for watcher in &watchers {
+        watcher.tolerate();
+    }
+    let (of_all, growing) = (Region::Uk, Region::Au);
+    forge(&kafka, of_all, &mut watchers, &clients, &mut fleet, &mut gateways).await?;
+
+    let partitions = grow(&kafka, growing).await?;
+    let began = Instant::now();
+    live_again(growing, RECOVERS_WITHIN, &mut watchers, &clients, &gateways).await.context("with more partitions")?;
+    let live_after = began.elapsed();
+    gateways[0].part.kill()?;
+    gateways[0].part.revive()?;
+    gateways[0].is_ready().await?;
+    live_again(growing, RECOVERS_WITHIN, &mut watchers, &clients, &gateways).await.context("at a new gateway")?;
+    println!(
+        "{growing} has {partitions} partitions: live after {} s, and at a gateway that starts",
+        live_after.as_secs()
+    );
+
+    fleet.lives()?;
     for gateway in &mut gateways {
         gateway.part.lives()?;
     }
@@ -174,9 +203,74 @@ async fn drill(settings: Settings, lifecycle: &Lifecycle) -> anyhow::Result<()> 
     Ok(())
 }
 
+/// Writes a record of every kind that no leader writes. Nobody ends, and the region is live again each time.
+async fn forge(
+    kafka: &KafkaSettings,
+    region: Region,
+    watchers: &mut [Watcher],
+    clients: &[Mirroring],
+    fleet: &mut Fleet,
+    gateways: &mut [Gateway],
+) -> anyhow::Result<()> {
+    let forger = Forger::new(kafka, region)?;
+    let partitions = plan_of(region).context("it is planned")?.partitions;
+    let at = watchers.iter().position(|watcher| watcher.region == region).context("it is watched")?;
+    let (count, mut longest) = (forgeries(StepId::default()).len(), Duration::ZERO);
+    for n in 0..count {
+        let newest = watchers[at].seen.borrow().newest;
+        let forgery = &forgeries(newest)[n];
+        let began = Instant::now();
+        forger.write(forgery, partitions).await?;
+        live_again(region, LIVE_WITHIN, watchers, clients, gateways).await.with_context(|| forgery.what)?;
+        longest = longest.max(began.elapsed());
+        fleet.lives()?;
+        for gateway in &mut *gateways {
+            gateway.part.lives()?;
+        }
+    }
+    let anew = watchers[at].seen.borrow().anew;
+    let longest = longest.as_secs_f64();
+    println!("{count} forged records: nobody ended, {region} was read anew {anew} times, live within {longest:.1} s");
+    Ok(())
+}
+
+/// Until a step comes that was not there before, every client has it, and every gateway says that the region is live.
+async fn live_again(
+    region: Region,
+    within: Duration,
+    watchers: &mut [Watcher],
+    clients: &[Mirroring],
+    gateways: &[Gateway],
+) -> anyhow::Result<()> {
+    let waiting = async {
+        goes_on(&[region], watchers, clients).await?;
+        for gateway in gateways {
+            while !gateway.is_live(region).await? {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        }
+        anyhow::Ok(())
+    };
+    tokio::time::timeout(within, waiting).await.context("it is not live")?
+}
+
+/// Two more partitions for a region's topic; how many it has then.
+async fn grow(kafka: &KafkaSettings, region: Region) -> anyhow::Result<usize> {
+    let admin: AdminClient<DefaultClientContext> = kafka.client(None, &[]).create()?;
+    let partitions = plan_of(region).context("it is planned")?.partitions as usize + 2;
+    let topic = NewPartitions::new(kafka::topic_of(region), partitions);
+    for done in admin.create_partitions(&[topic], &AdminOptions::new()).await? {
+        done.map_err(|(topic, code)| anyhow::anyhow!("{topic}: {code}"))?;
+    }
+    Ok(partitions)
+}
+
+fn plan_of(region: Region) -> Option<TopicPlan> {
+    kafka::plan().into_iter().find(|topic| topic.name == kafka::topic_of(region))
+}
+
 fn replicas(region: Region) -> i32 {
-    let plan = kafka::plan();
-    plan.iter().find(|topic| topic.name == kafka::topic_of(region)).map_or(0, |topic| topic.replication)
+    plan_of(region).map_or(0, |topic| topic.replication)
 }
 
 /// Until each of these regions has a step, and every client a frame of it, that was not there before.
@@ -217,6 +311,8 @@ struct Parts {
 struct Gateway {
     part: Part,
     address: String,
+    /// Of an account, once there is one.
+    token: String,
 }
 
 impl Parts {
@@ -286,11 +382,18 @@ impl Parts {
             "--registration=open".into(),
         ];
         let log = self.logs.join(format!("gateway-{name}.log"));
-        Ok(Gateway { part: Part::start(name, command, self.properties(), log)?, address })
+        Ok(Gateway { part: Part::start(name, command, self.properties(), log)?, address, token: String::new() })
     }
 }
 
 impl Gateway {
+    async fn is_live(&self, region: Region) -> anyhow::Result<bool> {
+        let text = reqwest::Client::new().get(format!("http://{}/api/regions", self.address));
+        let text = text.bearer_auth(&self.token).send().await?.error_for_status()?.text().await?;
+        let feeds: Vec<Feed> = serde_json::from_str(&text)?;
+        Ok(feeds.iter().any(|feed| feed.region == region && feed.state == FeedState::Live))
+    }
+
     async fn is_ready(&mut self) -> anyhow::Result<()> {
         let end = Instant::now() + RECOVERS_WITHIN;
         let url = format!("http://{}/readyz", self.address);
