@@ -66,7 +66,7 @@ pub fn forgeries(newest: StepId) -> Vec<Forgery> {
     let event = Some(EVENT);
     let step = Some("~step");
     let all = [
-        ("nothing at all", None, vec![], None),
+        ("nothing but a key", event, vec![], None),
         ("an image without headers", event, vec![], image.clone()),
         ("headers that are no numbers", event, headers("a.b", "-1"), image.clone()),
         ("a later version", event, vec![("v", "4294967295".into())], image.clone()),

@@ -1,6 +1,12 @@
 //! The store in MongoDB, where there is one: `TOTEBOARD_TEST_MONGODB` says where.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use accounts::{Store, StoreUrl};
 use tokio::{net::TcpListener, time::Instant};
@@ -9,9 +15,13 @@ pub struct Open {
     pub store: Arc<dyn Store>,
 }
 
+/// A database for each test: one of them forgets what is expired, of everybody.
+static OPENED: AtomicUsize = AtomicUsize::new(0);
+
 #[expect(clippy::disallowed_methods, reason = "not a setting: where the tests' server is")]
 async fn open() -> Open {
     let url = std::env::var("TOTEBOARD_TEST_MONGODB").expect("TOTEBOARD_TEST_MONGODB says where a MongoDB is");
+    let url = format!("{url}-{}", OPENED.fetch_add(1, Ordering::Relaxed));
     Open { store: url.parse::<StoreUrl>().unwrap().open().await.unwrap() }
 }
 

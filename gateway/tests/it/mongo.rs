@@ -94,10 +94,14 @@ async fn a_store_that_goes_away_stops_nobody_who_is_connected() {
         socket.live.boards.get(&Region::Uk).is_some_and(|board| *board.events() == newest)
     })
     .await;
-    assert_eq!(anna.get("/readyz").await.status, 200);
+    // Newcomers are better served by another gateway.
+    let answer = anna.get("/readyz").await;
+    assert_eq!(answer.status, 503);
+    assert!(String::from_utf8_lossy(&answer.body).contains("accounts can't be stored"), "{answer:?}");
 
     proxy.up.send_replace(true);
     until("it comes back by itself", async || anna.clone().get("/api/me").await.status == 200).await;
+    until("it is ready", async || anna.clone().get("/readyz").await.status == 200).await;
     anna.put("/api/subscriptions", &json!({ "regions": [] })).await;
     socket.comes_to(&[]).await;
 }
