@@ -290,7 +290,9 @@ mod tests {
             let error = Password::new(text, &name()).unwrap_err().to_string();
             assert!(error.contains(reason), "{text}: {error}");
         }
-        for text in ["correct horse battery", "Zk4-vnq81-pp", "пароль-и-ещё-слово"] {
+        let (long, longest) = ("many words ".repeat(6), "no end of words ".repeat(8));
+        assert!(long.len() > 64 && longest.len() == 128);
+        for text in ["correct horse battery", "Zk4-vnq81-pp", "пароль-и-ещё-слово", &long, &longest] {
             Password::new(text, &name()).unwrap();
         }
         Password::new(Password::random().reveal(), &name()).unwrap();

@@ -8,6 +8,7 @@ mod break_in;
 mod browser;
 mod caddy;
 mod conformance;
+mod documents;
 mod examples;
 mod files;
 mod guest;
