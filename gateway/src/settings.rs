@@ -41,23 +41,23 @@ pub struct GatewaySettings {
     pub tick: u64,
 
     /// How many clients may be connected.
-    #[arg(long, value_name = "NUMBER", default_value_t = 50_000)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 50_000, value_parser = number)]
     pub max_connections: usize,
 
     /// How many of them from one address.
-    #[arg(long, value_name = "NUMBER", default_value_t = 1_000)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 1_000, value_parser = number)]
     pub max_connections_per_address: usize,
 
     /// How many of one user.
-    #[arg(long, value_name = "NUMBER", default_value_t = 100)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 100, value_parser = number)]
     pub max_connections_per_user: usize,
 
     /// How many sessions may have begun that nobody has signed in to.
-    #[arg(long, value_name = "NUMBER", default_value_t = 10_000)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 10_000, value_parser = number)]
     pub max_strangers: usize,
 
     /// How many of them from one address.
-    #[arg(long, value_name = "NUMBER", default_value_t = 1_000)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 1_000, value_parser = number)]
     pub max_strangers_per_address: usize,
 
     /// How many different filters may be in use: each is another room in every region.
@@ -69,7 +69,7 @@ pub struct GatewaySettings {
     pub max_filters_per_user: u64,
 
     /// The largest message that a client may send, in bytes.
-    #[arg(long, value_name = "BYTES", default_value_t = 16_384)]
+    #[arg(long, value_name = "BYTES", default_value_t = 16_384, value_parser = clap::value_parser!(u64).range(1_024..=16_777_216))]
     pub max_payload: u64,
 
     /// How often a client is pinged, in seconds.
@@ -86,6 +86,10 @@ pub struct GatewaySettings {
 
     #[command(flatten)]
     pub accounts: AccountArgs,
+}
+
+fn number(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|number| (1..=1_000_000).contains(number)).ok_or("from 1 to 1000000".into())
 }
 
 #[derive(Clone, Debug, Args)]
@@ -283,7 +287,35 @@ fn hostname() -> anyhow::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+
+    #[derive(Parser)]
+    struct Alone {
+        #[command(flatten)]
+        _settings: GatewaySettings,
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        assert!(Alone::try_parse_from(["gateway", "--max-filters=1", "--max-payload=1024", "--tick=0"]).is_ok());
+        for argument in [
+            "--max-filters=0",
+            "--max-filters-per-user=0",
+            "--max-payload=0",
+            "--max-connections=0",
+            "--max-connections-per-address=0",
+            "--max-connections-per-user=-1",
+            "--max-strangers=0",
+            "--max-strangers-per-address=NaN",
+            "--ping-interval=0",
+            "--attempts-per-minute=0",
+            "--recheck=0",
+        ] {
+            assert!(Alone::try_parse_from(["gateway", argument]).is_err(), "{argument}");
+        }
+    }
 
     #[test]
     fn an_origin_is_as_browsers_say_it() {

@@ -32,7 +32,7 @@ pub enum Role {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected name=value, such as security.protocol=SASL_SSL")]
+#[error("expected name=value, such as security.protocol=SASL_SSL; a value with commas goes into TOTEBOARD_KAFKA_FILE")]
 pub struct InvalidProperty;
 
 impl FromStr for Property {

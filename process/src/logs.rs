@@ -10,7 +10,7 @@ use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::Subscribe
 #[command(next_help_heading = "Logs")]
 pub struct LogSettings {
     /// What is logged: a level (error, warn, info, debug, trace), or levels by part such as
-    /// `info,toteboard_producers=debug`.
+    /// `info,kafka=debug`.
     #[arg(long, default_value = "info", value_name = "LEVELS")]
     pub log: String,
 

@@ -39,7 +39,7 @@ pub struct PollSettings {
     pub max_credits_per_day: Option<f64>,
 
     /// Divides every interval between polls, and for how long a poll counts as fresh: for a simulator that runs faster than reality.
-    #[arg(long, default_value_t = 1.0, value_name = "FACTOR", hide = true)]
+    #[arg(long, default_value_t = 1.0, value_name = "FACTOR", hide = true, value_parser = speed)]
     pub poll_speed: f64,
 }
 
@@ -71,6 +71,10 @@ pub enum SourceChoice {
     TheOddsApi,
 }
 
+fn speed(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|speed| (0.001..=100_000.0).contains(speed)).ok_or("from 0.001 to 100000".into())
+}
+
 fn share(text: &str) -> Result<f64, String> {
     text.parse().ok().filter(|share| *share > 0.0 && *share <= 1.0).ok_or("above 0, at most 1".into())
 }
@@ -94,5 +98,32 @@ impl SourceSettings {
         };
         let url = url.parse().map_err(|error| anyhow::anyhow!("{flag} {url}: {error}"))?;
         TheOddsApi::new(name, url, ApiKey::new(key.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::simulator::SimulatorSettings;
+
+    #[derive(Parser)]
+    struct Alone {
+        #[command(flatten)]
+        _polling: PollSettings,
+        #[command(flatten)]
+        _simulator: SimulatorSettings,
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        assert!(Alone::try_parse_from(["producer", "--credit-share=1", "--credits=0", "--speed=20"]).is_ok());
+        for flag in ["--credit-share", "--poll-speed", "--credits", "--speed", "--fault-rate"] {
+            for value in ["-1", "NaN", "inf", "much"] {
+                let argument = format!("{flag}={value}");
+                assert!(Alone::try_parse_from(["producer", &argument]).is_err(), "{argument}");
+            }
+        }
     }
 }

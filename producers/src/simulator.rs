@@ -50,7 +50,7 @@ pub struct SimulatorSettings {
     pub speed: f64,
 
     /// Credits that each API key begins with.
-    #[arg(long, default_value_t = 5_000_000.0, value_name = "CREDITS")]
+    #[arg(long, default_value_t = 5_000_000.0, value_name = "CREDITS", value_parser = credits)]
     pub credits: f64,
 
     /// The share of answers that fail, each time in another way.
@@ -60,6 +60,10 @@ pub struct SimulatorSettings {
 
 fn speed(text: &str) -> Result<f64, String> {
     text.parse().ok().filter(|speed| (0.1..=1000.0).contains(speed)).ok_or("from 0.1 to 1000".into())
+}
+
+fn credits(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|credits| (0.0..=1e12).contains(credits)).ok_or("from 0 to 1000000000000".into())
 }
 
 fn share(text: &str) -> Result<f64, String> {

@@ -7,9 +7,10 @@ use std::{
 
 use kafka::{KafkaSettings, Role};
 use rdkafka::{
-    Offset, TopicPartitionList,
+    ClientContext, Offset, TopicPartitionList,
+    client::Client,
     consumer::{BaseConsumer, Consumer},
-    error::KafkaError,
+    error::{KafkaError, RDKafkaErrorCode},
     message::{Headers, Message},
     producer::{BaseRecord, Producer, ThreadedProducer},
 };
@@ -18,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{RecordSettings, TailSettings, TopicError};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
+const QUEUE_RETRY: Duration = Duration::from_millis(10);
 
 /// Prints records, one a line: partition, offset, time, headers, key and value, separated by tabs.
 /// A removal's value is shown as `(removed)`.
@@ -27,23 +29,35 @@ pub fn tail(
     out: &mut dyn Write,
     stop: &CancellationToken,
 ) -> Result<(), TopicError> {
-    let defaults = [("group.id", "toteboard-none"), ("enable.auto.commit", "false"), ("auto.offset.reset", "earliest")];
+    let reset = match &settings.group {
+        Some(_) if !settings.from_beginning => "latest",
+        _ => "earliest",
+    };
+    let defaults = [
+        ("group.id", settings.group.as_deref().unwrap_or("toteboard-none")),
+        ("enable.auto.commit", if settings.group.is_some() { "true" } else { "false" }),
+        // What was printed, and no more.
+        ("enable.auto.offset.store", "false"),
+        ("auto.offset.reset", reset),
+    ];
     let consumer: BaseConsumer = kafka.client(Role::Consumer, &defaults).create()?;
-    let metadata = consumer.fetch_metadata(Some(&settings.topic), TIMEOUT)?;
-    let partitions: Vec<i32> = (metadata.topics().iter().filter(|topic| topic.name() == settings.topic))
-        .flat_map(|topic| topic.partitions().iter().map(rdkafka::metadata::MetadataPartition::id))
-        .filter(|id| settings.partition.is_none_or(|only| only == *id))
-        .collect();
-    if partitions.is_empty() {
-        let partition = settings.partition.map_or(String::new(), |partition| format!(" partition {partition}"));
-        return Err(TopicError::Unknown(format!("{}{partition}", settings.topic)));
+    let mut partitions = partitions_of(consumer.client(), &settings.topic)?;
+    match settings.group {
+        Some(_) => consumer.subscribe(&[&settings.topic])?,
+        None => {
+            partitions.retain(|id| settings.partition.is_none_or(|only| only == *id));
+            if partitions.is_empty() {
+                let partition = settings.partition.unwrap_or_default();
+                return Err(TopicError::Unknown(format!("{} partition {partition}", settings.topic)));
+            }
+            let mut list = TopicPartitionList::new();
+            for id in partitions {
+                let offset = if settings.from_beginning { Offset::Beginning } else { Offset::End };
+                list.add_partition_offset(&settings.topic, id, offset)?;
+            }
+            consumer.assign(&list)?;
+        }
     }
-    let mut list = TopicPartitionList::new();
-    for id in partitions {
-        let offset = if settings.from_beginning { Offset::Beginning } else { Offset::End };
-        list.add_partition_offset(&settings.topic, id, offset)?;
-    }
-    consumer.assign(&list)?;
     let mut left = settings.count;
     while left != Some(0) && !stop.is_cancelled() {
         let Some(message) = consumer.poll(Duration::from_millis(200)) else { continue };
@@ -64,9 +78,20 @@ pub fn tail(
             // Whoever read has had enough.
             return Ok(());
         }
+        if settings.group.is_some() {
+            consumer.store_offset_from_message(&message)?;
+        }
         left = left.map(|left| left - 1);
     }
     Ok(())
+}
+
+fn partitions_of<C: ClientContext>(client: &Client<C>, topic: &str) -> Result<Vec<i32>, TopicError> {
+    let metadata = client.fetch_metadata(Some(topic), TIMEOUT)?;
+    let partitions: Vec<i32> = (metadata.topics().iter().filter(|it| it.name() == topic))
+        .flat_map(|topic| topic.partitions().iter().map(rdkafka::metadata::MetadataPartition::id))
+        .collect();
+    if partitions.is_empty() { Err(TopicError::Unknown(topic.to_owned())) } else { Ok(partitions) }
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -79,6 +104,7 @@ pub fn produce(kafka: &KafkaSettings, settings: &RecordSettings, lines: &mut dyn
     let outcome = Outcome::default();
     let producer: ThreadedProducer<Outcome> =
         kafka.client(Role::Producer, &defaults).create_with_context(outcome.clone())?;
+    let partitions = partitions_of(producer.client(), &settings.topic)?;
     let mut sent = 0;
     for line in lines.lines() {
         let line =
@@ -87,8 +113,16 @@ pub fn produce(kafka: &KafkaSettings, settings: &RecordSettings, lines: &mut dyn
         if let Some(key) = &settings.key {
             record = record.key(key);
         }
-        record.partition = settings.partition;
-        producer.send(record).map_err(|(error, _)| error)?;
+        let in_turn = partitions[sent % partitions.len()];
+        record.partition = settings.partition.or_else(|| settings.key.is_none().then_some(in_turn));
+        while let Err((error, unsent)) = producer.send(record) {
+            if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
+                return Err(error.into());
+            }
+            // Faster than Kafka takes them.
+            std::thread::sleep(QUEUE_RETRY);
+            record = unsent;
+        }
         sent += 1;
     }
     producer.flush(TIMEOUT)?;
@@ -108,7 +142,7 @@ impl Outcome {
     }
 }
 
-impl rdkafka::ClientContext for Outcome {}
+impl ClientContext for Outcome {}
 
 impl rdkafka::producer::ProducerContext for Outcome {
     type DeliveryOpaque = ();

@@ -62,7 +62,7 @@ pub struct RecordSettings {
     #[arg(long, value_name = "NAME")]
     pub topic: String,
 
-    /// Which partition; without, by the key.
+    /// Which partition; without, by the key, or in turn if there is none.
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(i32).range(0..))]
     pub partition: Option<i32>,
 
@@ -81,7 +81,12 @@ pub struct TailSettings {
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(i32).range(0..))]
     pub partition: Option<i32>,
 
-    /// Begin with the oldest record, not with what comes from now on.
+    /// Share the partitions with the other members of this consumer group, and go on where it ended.
+    #[arg(long, value_name = "NAME", conflicts_with = "partition")]
+    pub group: Option<String>,
+
+    /// Begin with the oldest record, not with what comes from now on. A group that was there before goes on where it
+    /// ended all the same.
     #[arg(long)]
     pub from_beginning: bool,
 

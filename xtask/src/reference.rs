@@ -15,7 +15,7 @@ Every setting is a flag, or an environment variable (`TOTEBOARD_` and its name i
 TOML file that `--config` names (its long name with `_` for `-`; a list for what may be repeated). Flags are
 stronger than the environment, and that is stronger than the file. An empty variable is as good as none.
 Every secret can come from a file of its own: `TOTEBOARD_STORE_FILE`, `TOTEBOARD_API_KEY_FILE`,
-`TOTEBOARD_KAFKA_FILE` name one. In the last, each property has a line, or commas separate them.
+`TOTEBOARD_KAFKA_FILE` name one. In the last, each property has a line of its own, and its value may have commas.
 ";
 
 /// The programs, and those of their subcommands that have settings of their own.

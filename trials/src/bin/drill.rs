@@ -95,6 +95,7 @@ async fn drill(settings: Settings, lifecycle: &Lifecycle) -> anyhow::Result<()> 
     println!("three brokers and a store are up");
     let parts = Parts { binaries: settings.binaries.clone(), logs: settings.logs.clone(), kafka: kafka.clone() };
     parts.topics().await?;
+    parts.another_topic().await?;
 
     let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
     let source = format!("http://{}", listener.local_addr()?);
@@ -322,18 +323,42 @@ impl Parts {
     }
 
     async fn topic_creator(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        self.topic_creator_ends(0, arguments).await
+    }
+
+    /// What it said, having exited as it is to.
+    async fn topic_creator_ends(&self, code: i32, arguments: &[&str]) -> anyhow::Result<String> {
         let mut command = tokio::process::Command::new(self.binaries.join("topic-creator"));
         command.arg(format!("--brokers={}", self.kafka.brokers)).args(arguments).envs(self.properties());
         let output = command.output().await?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        ensure!(
-            output.status.success(),
-            "topic-creator {}: {} {text} {}",
-            arguments.join(" "),
-            output.status,
-            String::from_utf8_lossy(&output.stderr)
-        );
+        let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let text = said(&output.stdout) + &said(&output.stderr);
+        let (command, status) = (arguments.join(" "), output.status);
+        ensure!(status.code() == Some(code), "topic-creator {command}: {status}: {text}");
         Ok(text)
+    }
+
+    /// One topic beside the plan, and all that topic-creator may say of it.
+    async fn another_topic(&self) -> anyhow::Result<()> {
+        let topic = "--topic=drill";
+        let create = ["create", topic, "--partitions=3", "--replication-factor=2", "--setting=retention.ms=60000"];
+        let too_many = ["create", "--topic=drill-wide", "--replication-factor=9"];
+        let fewer = [&too_many[..], &["--fewer-replicas"]].concat();
+        for (code, arguments, says) in [
+            (0, &create[..], "drill: made"),
+            (0, &create[..], "drill: there already, as planned"),
+            (2, &["create", topic, "--partitions=4", "--replication-factor=2"], "partitions is 3, planned is 4"),
+            (1, &too_many[..], "drill-wide"),
+            (0, &fewer[..], "drill-wide: made"),
+            (0, &["list"], "drill\t3 partitions\t2 replicas"),
+            (0, &["list"], "drill-wide\t1 partitions\t3 replicas"),
+            (1, &["tail", "--topic=no-such-topic"], "no-such-topic"),
+            (1, &["describe", "--topic=no-such-topic"], "no-such-topic"),
+        ] {
+            let said = self.topic_creator_ends(code, arguments).await?;
+            ensure!(said.contains(says), "topic-creator {} did not say {says:?}: {said}", arguments.join(" "));
+        }
+        Ok(())
     }
 
     /// Makes the plan, and checks that it is there with its replicas.

@@ -1,0 +1,104 @@
+//! Looking into a topic and writing to it by hand, on a cluster in memory. What needs real brokers is in the drill.
+
+#![expect(clippy::unwrap_used, reason = "a test that meets the unexpected fails")]
+
+use std::io::BufReader;
+
+use kafka::{Embedded, KafkaSettings, plan};
+use tokio_util::sync::CancellationToken;
+use topic_creator::{RecordSettings, TailSettings, TopicError, produce, tail};
+
+/// It has two partitions.
+const TOPIC: &str = "odds.us";
+
+fn write(kafka: &KafkaSettings, key: Option<&str>, lines: &[String]) -> Result<usize, TopicError> {
+    let settings = RecordSettings { topic: TOPIC.into(), partition: None, key: key.map(str::to_owned) };
+    produce(kafka, &settings, &mut BufReader::new(lines.join("\n").as_bytes()))
+}
+
+/// What is printed of so many records from the beginning: partition and value of each.
+fn read(kafka: &KafkaSettings, count: usize, partition: Option<i32>, group: Option<&str>) -> Vec<(i32, String)> {
+    let settings = TailSettings {
+        topic: TOPIC.into(),
+        partition,
+        group: group.map(str::to_owned),
+        from_beginning: true,
+        count: Some(count),
+    };
+    let mut printed = Vec::new();
+    tail(kafka, &settings, &mut printed, &CancellationToken::new()).unwrap();
+    let text = String::from_utf8(printed).unwrap();
+    let of_line = |line: &str| {
+        let words: Vec<&str> = line.split('\t').collect();
+        (words[0].parse().unwrap(), words[5].to_owned())
+    };
+    text.lines().map(of_line).collect()
+}
+
+fn numbered(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("line {number}")).collect()
+}
+
+#[test]
+fn without_a_key_records_take_the_partitions_in_turn() {
+    let cluster = Embedded::start(&plan()).unwrap();
+    let kafka = cluster.settings();
+    assert_eq!(write(&kafka, None, &numbered(10)).unwrap(), 10);
+    let mut records = read(&kafka, 10, None, None);
+    records.sort();
+    let expected: Vec<_> = (0..10).map(|number| (number % 2, format!("line {number}"))).collect();
+    let mut sorted = expected.clone();
+    sorted.sort();
+    assert_eq!(records, sorted);
+    assert_eq!(read(&kafka, 5, Some(1), None).iter().filter(|(partition, _)| *partition == 1).count(), 5);
+}
+
+#[test]
+fn with_a_key_they_stay_together() {
+    let cluster = Embedded::start(&plan()).unwrap();
+    let kafka = cluster.settings();
+    write(&kafka, Some("a key"), &numbered(10)).unwrap();
+    let records = read(&kafka, 10, None, None);
+    let first = records[0].0;
+    let expected: Vec<_> = numbered(10).into_iter().map(|line| (first, line)).collect();
+    assert_eq!(records, expected, "and in their order");
+}
+
+#[test]
+fn a_full_queue_is_waited_for() {
+    let cluster = Embedded::start(&plan()).unwrap();
+    let mut kafka = cluster.settings();
+    kafka.properties.push("producer.queue.buffering.max.messages=10".parse().unwrap());
+    kafka.properties.push("producer.linger.ms=20".parse().unwrap());
+    assert_eq!(write(&kafka, None, &numbered(500)).unwrap(), 500);
+    assert_eq!(read(&kafka, 500, None, None).len(), 500);
+}
+
+#[test]
+fn a_group_goes_on_where_it_ended() {
+    let cluster = Embedded::start(&plan()).unwrap();
+    let kafka = cluster.settings();
+    write(&kafka, Some("a key"), &numbered(6)).unwrap();
+    let values = |records: Vec<(i32, String)>| records.into_iter().map(|(_, value)| value).collect::<Vec<_>>();
+    assert_eq!(values(read(&kafka, 4, None, Some("a group"))), numbered(6)[..4]);
+    assert_eq!(values(read(&kafka, 2, None, Some("a group"))), numbered(6)[4..]);
+    assert_eq!(values(read(&kafka, 6, None, Some("another"))), numbered(6));
+}
+
+#[test]
+fn what_is_not_there_is_named() {
+    let cluster = Embedded::start(&plan()).unwrap();
+    let kafka = cluster.settings();
+    let settings = |topic: &str, partition| TailSettings {
+        topic: topic.into(),
+        partition,
+        group: None,
+        from_beginning: true,
+        count: None,
+    };
+    for (settings, named) in [(settings("odds.xx", None), "odds.xx"), (settings(TOPIC, Some(7)), "odds.us partition 7")]
+    {
+        let error = tail(&kafka, &settings, &mut Vec::new(), &CancellationToken::new()).unwrap_err();
+        assert!(error.to_string().contains(named), "{error}");
+    }
+}
