@@ -6,7 +6,8 @@
 //! that is passed straight to the kernel is made once for all of them.
 
 use std::{
-    fmt, io,
+    fmt,
+    io::{self, IoSlice},
     net::Shutdown,
     pin::Pin,
     sync::{
@@ -122,6 +123,14 @@ impl Connection {
         }
     }
 
+    /// The client sent so many bytes: more than a stranger may end the session.
+    fn heard(&self, bytes: usize) -> io::Result<()> {
+        if let Some(link) = self.link.get().filter(|link| !link.may_bring(bytes)) {
+            link.cut();
+        }
+        self.fail_if_cut()
+    }
+
     fn fail_if_cut(&self) -> io::Result<()> {
         match self.cut.load(Ordering::Acquire) {
             true => Err(io::Error::new(io::ErrorKind::ConnectionAborted, "cut by the gateway")),
@@ -132,7 +141,7 @@ impl Connection {
     /// Writes the rest of what was passed.
     fn poll_passed(&self, out: &mut Out, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some((frame, written)) = &mut out.passed {
-            *written += ready!(self.poll_some(&frame[*written..], cx))?;
+            *written += ready!(self.poll_some(&[IoSlice::new(&frame[*written..])], cx))?;
             if *written == frame.len() {
                 out.passed = None;
                 self.took(1);
@@ -141,10 +150,10 @@ impl Connection {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_some(&self, bytes: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    fn poll_some(&self, parts: &[IoSlice<'_>], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         loop {
             ready!(self.stream.poll_write_ready(cx))?;
-            match self.stream.try_write(bytes) {
+            match self.stream.try_write_vectored(parts) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 written => return Poll::Ready(written),
             }
@@ -215,7 +224,7 @@ impl AsyncRead for Wire {
             ready!(connection.stream.poll_read_ready(cx))?;
             match connection.stream.try_read_buf(buf) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                read => return Poll::Ready(read.map(drop)),
+                read => return Poll::Ready(connection.heard(read?)),
             }
         }
     }
@@ -223,19 +232,38 @@ impl AsyncRead for Wire {
 
 impl AsyncWrite for Wire {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
+    }
+
+    /// In parts, so that a response's body, which may be the same for many, is not copied for each.
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         let connection = &*self.0;
         connection.fail_if_cut()?;
         let mut out = connection.out();
         // Of a connection that waits to write, one is woken: if that is who reads, it wakes this one.
         connection.writer.register(cx.waker());
         ready!(connection.poll_passed(&mut out, cx))?;
-        let Poll::Ready(written) = connection.poll_some(buf, cx)? else {
+        let Poll::Ready(written) = connection.poll_some(parts, cx)? else {
             out.stuck_since.get_or_insert_with(Instant::now);
             return Poll::Pending;
         };
         out.stuck_since = None;
         if let Some(link) = connection.link.get() {
-            let events = out.counter.count(&buf[..written]);
+            let mut left = written;
+            let mut events = 0;
+            for part in parts {
+                let taken = &part[..left.min(part.len())];
+                events += out.counter.count(taken);
+                left -= taken.len();
+            }
             if events > 0 {
                 link.is_carried_by(&self.0);
                 link.took(events);

@@ -10,7 +10,7 @@ use std::{
     hint::black_box,
     sync::{
         Arc, Mutex, OnceLock, Weak,
-        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -20,6 +20,9 @@ use socketioxide::socket::Sid;
 use tokio::sync::{Notify, mpsc};
 
 use crate::connection::Connection;
+
+/// What a session may bring before somebody has signed in: each byte may have to be held.
+pub(crate) const STRANGER_BYTES: usize = 4_096;
 
 /// Where region tasks hear of sockets that can take more. At most one entry a socket and region.
 #[derive(Clone, Debug)]
@@ -47,6 +50,8 @@ pub(crate) struct Link {
     /// until the first event leaves by its websocket: while a websocket is only being probed, events still
     /// leave by polling.
     carrier: OnceLock<Weak<Connection>>,
+    /// What its websockets may still bring before somebody signs in.
+    allowance: AtomicUsize,
     /// Every websocket that was opened for this session: usually one.
     websockets: Mutex<Vec<Weak<Connection>>>,
 }
@@ -63,6 +68,7 @@ impl Link {
             cut: AtomicBool::new(false),
             was_cut: Notify::new(),
             carrier: OnceLock::new(),
+            allowance: AtomicUsize::new(STRANGER_BYTES),
             websockets: Mutex::default(),
         }
     }
@@ -139,6 +145,21 @@ impl Link {
         if self.is_cut() {
             connection.cut();
         }
+    }
+
+    /// Somebody has signed in: from now on only the size of a message is limited.
+    pub(crate) fn is_known(&self) {
+        self.allowance.store(usize::MAX, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_strange(&self) -> bool {
+        self.allowance.load(Ordering::Relaxed) != usize::MAX
+    }
+
+    /// Whether a websocket may bring so many bytes more.
+    pub(crate) fn may_bring(&self, bytes: usize) -> bool {
+        let less = |left: usize| if left == usize::MAX { Some(left) } else { left.checked_sub(bytes) };
+        self.allowance.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
     }
 
     /// Whether a websocket is open for it.

@@ -31,6 +31,8 @@ use crate::{
 const FORWARDED_FOR: &str = "x-forwarded-for";
 /// A request's head has to come within this.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
+/// The longest head of a request.
+const HEAD_BYTES: usize = 8_192;
 /// What the kernel holds for a client before it says that it can take no more: a slow client's ping
 /// must not stand behind minutes of odds.
 const UNSENT_BYTES: u32 = 4_096;
@@ -185,6 +187,7 @@ async fn connection<S>(
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_WITHIN)
+        .max_buf_size(HEAD_BYTES)
         .serve_connection(wire, service)
         .with_upgrades();
     tokio::pin!(serving);

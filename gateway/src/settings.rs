@@ -53,7 +53,7 @@ pub struct GatewaySettings {
     pub max_connections_per_user: usize,
 
     /// How many sessions may have begun that nobody has signed in to.
-    #[arg(long, value_name = "NUMBER", default_value_t = 10_000, value_parser = number)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 8_000, value_parser = number)]
     pub max_strangers: usize,
 
     /// How many of them from one address.

@@ -35,7 +35,7 @@ use crate::{
     GatewaySettings,
     door::Door,
     http::ProtectiveHeaders,
-    link::{Callers, Link},
+    link::{Callers, Link, STRANGER_BYTES},
     listener::{Peer, one_less},
 };
 
@@ -163,6 +163,14 @@ impl Transport {
         }))
     }
 
+    /// How much its client may post.
+    fn max_body_of(&self, session: &Session) -> usize {
+        match session.link.is_strange() {
+            true => self.max_body.min(STRANGER_BYTES),
+            false => self.max_body,
+        }
+    }
+
     /// One that is not over.
     fn find(&self, sid: Sid) -> Option<Arc<Session>> {
         lock(&self.polled).get(&sid).and_then(Weak::upgrade).filter(|session| !session.link.is_cut())
@@ -173,6 +181,7 @@ impl Session {
     /// Somebody has signed in.
     pub(crate) fn is_known(&self) {
         drop(lock(&self.stranger).take());
+        self.link.is_known();
     }
 
     /// Its handshake was answered with this id.
@@ -271,7 +280,8 @@ impl<S> TransportService<S> {
             Ok(exchange) => exchange,
             Err(refusal) => return Box::pin(ready(Ok(refusal.response()))),
         };
-        let mut request = request.map(|body| Limited::new(body, self.transport.max_body));
+        let max_body = self.transport.max_body_of(&exchange.session);
+        let mut request = request.map(|body| Limited::new(body, max_body));
         slim(&mut request);
         request.extensions_mut().insert(exchange.session.clone());
         let answer = self.inner.call(request);
@@ -307,7 +317,11 @@ impl Refusal {
             Self::WebsocketVersion => (StatusCode::UPGRADE_REQUIRED, 3, "Bad request: the websocket version is 13"),
             Self::SecondWebsocket => (StatusCode::BAD_REQUEST, 3, "Bad request: the session has a websocket"),
             Self::BadPost => (StatusCode::BAD_REQUEST, 3, "Bad request: one POST at a time, with a packet"),
-            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, 3, "Bad request: the body is larger than maxPayload"),
+            Self::TooLarge => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                3,
+                "Bad request: the body is larger than maxPayload, or than 4096 before sign-in",
+            ),
             Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, 3, "Bad request: the body did not come in time"),
         };
         let body = format!(r#"{{"code":{code},"message":"{message}"}}"#);
@@ -373,7 +387,7 @@ impl Exchange {
                 let posting = session.posts();
                 let refusal = match (&posting, length) {
                     (None, _) | (_, Some(0)) => Some(Refusal::BadPost),
-                    (_, Some(length)) if length > transport.max_body => Some(Refusal::TooLarge),
+                    (_, Some(length)) if length > transport.max_body_of(&session) => Some(Refusal::TooLarge),
                     _ => None,
                 };
                 match (refusal, posting) {

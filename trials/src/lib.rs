@@ -1,15 +1,17 @@
-//! What the trials share: `soak` on the embedded cluster, `drill` on real engines, and `race` beside others.
+//! What the trials share: `soak` on the embedded cluster, `drill` on real engines, `race` beside others, and
+//! `hostile` against peers who mean harm.
 
 mod account;
 mod engines;
 mod fleet;
 mod forger;
+pub mod hostile;
 pub mod race;
 mod watcher;
 
 use std::net::{Ipv4Addr, TcpListener};
 
-pub use account::token;
+pub use account::{PASSWORD, token};
 pub use engines::{Engine, Engines, Part, Recipe};
 pub use fleet::Fleet;
 pub use forger::{Forger, forgeries};

@@ -45,6 +45,8 @@ enum What {
     Page,
     /// How long a start takes until it is ready.
     Starts,
+    /// What hostile peers do to the others. Last, since it fails when a goal is missed.
+    Hostile,
 }
 
 impl Bench {
@@ -58,6 +60,7 @@ impl Bench {
                 What::Board => bench("board", &mut cargo())?,
                 What::PollPlan => bench("poll_plan", &mut cargo())?,
                 What::Slow => bench("slow", &mut cargo())?,
+                What::Hostile => hostile()?,
                 What::Page => {
                     let page = page::build(no_install)?;
                     let chromium = page_tests(no_install)?;
@@ -112,6 +115,23 @@ fn race(seconds: u32, write: bool, no_install: bool) -> anyhow::Result<()> {
     race.arg("--seconds").arg(seconds.to_string()).args(nchan.is_err().then_some("--no-nchan"));
     step("the race", 60 * MINUTE, &mut race)?;
     if write { publish(&folder) } else { Ok(()) }
+}
+
+fn hostile() -> anyhow::Result<()> {
+    let mut build = cargo();
+    build.args(["build", "--release", "--workspace"]);
+    for name in ["gateway", "hostile", "strangers", "crowd"] {
+        build.args(["--bin", name]);
+    }
+    step("compiling for release", 60 * MINUTE, &mut build)?;
+    let binaries = target().join("release");
+    let folder = target().join("hostile");
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder)?;
+    }
+    let mut hostile = Command::new(binaries.join("hostile"));
+    hostile.arg("--binaries").arg(&binaries).arg("--folder").arg(&folder);
+    step("hostile peers", 15 * MINUTE, &mut hostile)
 }
 
 /// The table between its marks, and the picture.

@@ -19,8 +19,9 @@ use axum::{
     extract::{DefaultBodyLimit, Request, State},
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
-    routing::any,
+    routing::{any, get},
 };
+use bytes::Bytes;
 use http::{Method, StatusCode, header};
 use tower_http::timeout::TimeoutLayer;
 use tower_sessions::{SessionManagerLayer, cookie::SameSite};
@@ -29,7 +30,7 @@ use utoipa::{
     openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
 };
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_swagger_ui::SwaggerUi;
+use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::sockets::Hub;
 use error::ApiError;
@@ -84,9 +85,15 @@ pub(crate) fn router(hub: &Arc<Hub>, sessions: Sessions) -> Router {
         .layer(from_fn_with_state(hub.clone(), from_our_page))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, ANSWER_WITHIN));
-    let docs = Router::from(SwaggerUi::new("/api/docs").url("/api/openapi.json", document));
+    // Made once: it is the same for all who ask.
+    let document = Bytes::from(document.to_json().expect("the document is plain data"));
+    let document = get(([(header::CONTENT_TYPE, "application/json")], document));
+    let docs = Router::from(SwaggerUi::new("/api/docs").config(Config::new([DOCUMENT]))).route(DOCUMENT, document);
     Router::new().merge(health::router()).merge(api).with_state(hub.clone()).merge(docs)
 }
+
+/// Where programs read what there is.
+const DOCUMENT: &str = "/api/openapi.json";
 
 async fn nothing_here() -> ApiError {
     ApiError::NotFound("there is nothing here; /api/docs tells what there is".into())

@@ -94,6 +94,17 @@ async fn connections_of_one_address_are_limited() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_head_that_is_too_long_is_refused() {
+    let stage = Stage::set().await;
+    let gateway = stage.gateway("one", &[]).await;
+    for (length, status) in [(7_000, 200), (9_000, 431)] {
+        let padding = "x".repeat(length);
+        let answer = http::get(&gateway.address, "/healthz", &[("x-padding", &padding)]).await;
+        assert_eq!(answer.status, status, "{length} bytes");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_does_not_come_and_an_answer_that_is_not_read_are_given_up() {
     let stage = Stage::set().await;
     let mut author = Author::start(&stage.kafka(), odds::Region::Uk).await;

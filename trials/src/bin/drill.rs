@@ -109,7 +109,7 @@ async fn drill(settings: Settings, lifecycle: &Lifecycle) -> anyhow::Result<()> 
         gateway.is_ready().await?;
     }
     let addresses: Vec<String> = gateways.iter().map(|gateway| gateway.address.clone()).collect();
-    let token = token(&addresses[0]).await?;
+    let token = token(&addresses[0], "trial").await?;
     for gateway in &mut gateways {
         gateway.token.clone_from(&token);
     }

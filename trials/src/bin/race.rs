@@ -9,8 +9,8 @@ use clap::Parser;
 use kafka::{Embedded, plan};
 use odds::Region;
 use trials::race::{
-    Author, Bare, Crowd, Finding, Frames, Goal, Ground, Kind, Recorder, Replaying, Run, Server, Size, Table, Writing,
-    micros, quantile, watch,
+    Author, Bare, Crowd, Finding, Frames, Goal, Ground, Kind, Limits, Recorder, Replaying, Run, Server, Size, Table,
+    Writing, micros, quantile, watch,
 };
 
 const REGION: Region = Region::Uk;
@@ -87,11 +87,15 @@ async fn main() -> anyhow::Result<()> {
     let cluster = Embedded::start(&plan())?;
     let ground = Ground {
         binaries: settings.binaries.clone(),
+        gateway: settings.binaries.join("gateway"),
         peers: settings.peers.clone(),
         folder: settings.folder.clone(),
         kafka: cluster.settings(),
         fetch_wait: FETCH_WAIT,
         region: REGION,
+        limits: Limits::Lifted,
+        settings: Vec::new(),
+        environment: BTreeMap::new(),
     };
     let author = Author::start(&cluster, REGION).await?;
     let window = Duration::from_secs(settings.seconds);

@@ -26,6 +26,11 @@ pub struct Watched {
 
 pub async fn watch(server: &Server, crowd: &mut Crowd, window: Duration) -> anyhow::Result<Watched> {
     tokio::time::sleep(WARM_UP).await;
+    count(server, crowd, window).await
+}
+
+/// The same at once.
+pub async fn count(server: &Server, crowd: &mut Crowd, window: Duration) -> anyhow::Result<Watched> {
     crowd.begin().await?;
     let crowd_pid = crowd.pid()?;
     let (cpu, crowd_cpu) = (server.cpu_seconds()?, cpu_seconds(crowd_pid)?);

@@ -22,7 +22,7 @@ use crate::{Part, free_address, token};
 const UP_WITHIN: Duration = Duration::from_secs(60);
 const DOWN_WITHIN: Duration = Duration::from_secs(3);
 /// For clients of one user at one address.
-const MANY: &str = "100000";
+const MANY: usize = 100_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
@@ -54,6 +54,7 @@ impl fmt::Display for Kind {
 #[derive(Clone, Debug)]
 pub struct Ground {
     pub binaries: PathBuf,
+    pub gateway: PathBuf,
     /// The peers' programs and configurations.
     pub peers: PathBuf,
     /// Logs, accounts and the like.
@@ -62,6 +63,20 @@ pub struct Ground {
     /// How many milliseconds Kafka may let them wait for records.
     pub fetch_wait: u32,
     pub region: Region,
+    pub limits: Limits,
+    /// For a gateway, beside those that it needs.
+    pub settings: Vec<String>,
+    /// Of its process.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// Of all clients of the race one user has them, at one address: which of a gateway's limits are lifted for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limits {
+    /// Of a user, of an address and of strangers.
+    Lifted,
+    /// Of a user only, who may have so many connections: the others are as they come.
+    OfUsers(usize),
 }
 
 #[derive(Debug)]
@@ -128,20 +143,27 @@ impl Server {
             Kind::Gateway(tick) => {
                 let store = ground.folder.join(format!("accounts-{}.db", port(&address)));
                 let mut command = vec![
-                    binary("gateway"),
+                    ground.gateway.display().to_string(),
                     format!("--listen={address}"),
                     format!("--admin={second}"),
                     format!("--tick={tick}"),
                     format!("--brokers={}", ground.kafka.brokers),
                     format!("--instance=race-{}", port(&address)),
                     format!("--store=sqlite:{}", store.display()),
-                    format!("--max-connections-per-address={MANY}"),
-                    format!("--max-strangers={MANY}"),
-                    format!("--max-strangers-per-address={MANY}"),
-                    format!("--max-connections-per-user={MANY}"),
                     "--registration=open".into(),
                     "--log=warn".into(),
                 ];
+                let of_user = match ground.limits {
+                    Limits::Lifted => MANY,
+                    Limits::OfUsers(most) => most,
+                };
+                command.push(format!("--max-connections-per-user={of_user}"));
+                if ground.limits == Limits::Lifted {
+                    command.push(format!("--max-connections-per-address={MANY}"));
+                    command.push(format!("--max-strangers={MANY}"));
+                    command.push(format!("--max-strangers-per-address={MANY}"));
+                }
+                command.extend_from_slice(&ground.settings);
                 command.extend(ground.kafka.properties.iter().map(|property| format!("--kafka={property}")));
                 command.push(format!("--kafka=consumer.fetch.wait.max.ms={}", ground.fetch_wait));
                 command
@@ -161,14 +183,12 @@ impl Server {
             }
         };
         let log = ground.folder.join(format!("{}.log", port(&address)));
-        // As in the images: see docs/operating.md.
-        let environment = BTreeMap::from([("MALLOC_ARENA_MAX".to_owned(), "1".to_owned())]);
-        let part = Part::start(&kind.to_string(), command, environment, log)?;
+        let part = Part::start(&kind.to_string(), command, ground.environment.clone(), log)?;
         let region = ground.region;
         let mut this = Self { kind, part, region, address, second, token: None };
         this.is_ready().await?;
         if let Kind::Gateway(_) = kind {
-            this.token = Some(token(&this.address).await?);
+            this.token = Some(token(&this.address, "trial").await?);
         }
         Ok(this)
     }
@@ -239,6 +259,11 @@ impl Server {
 
     pub fn memory(&self) -> anyhow::Result<f64> {
         memory(self.part.pid())
+    }
+
+    /// How many files and connections its process has.
+    pub fn open_files(&self) -> anyhow::Result<usize> {
+        Ok(std::fs::read_dir(format!("/proc/{}/fd", self.part.pid()))?.count())
     }
 
     /// How late ticks of the region began so far, at most, in milliseconds: the bound of a bucket of the

@@ -18,6 +18,8 @@ use super::{
 
 /// The gateway's own default.
 const MAX_PAYLOAD: usize = 16_384;
+/// What may be sent before signing in.
+const STRANGER_BYTES: usize = 4_096;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn engine() {
@@ -49,6 +51,7 @@ async fn engine() {
         a_ping_of_the_client_is_ignored,
         by_polling_what_is_larger_than_max_payload_is_refused,
         by_websocket_what_is_larger_than_max_payload_closes_the_session,
+        a_stranger_may_send_less,
         two_polls_at_once_close_the_session,
         two_posts_at_once_close_the_session,
         a_poll_that_waits_does_not_hinder_a_post,
@@ -403,11 +406,11 @@ fn large(bytes: usize) -> String {
 }
 
 async fn by_polling_what_is_larger_than_max_payload_is_refused(scene: Arc<Scene>) {
-    let mut session = Session::by_polling(&scene.address).await;
+    let [mut session, _] = Session::connected_by_both(&scene.address).await;
     assert_eq!(session.post(large(MAX_PAYLOAD)).await.status, 200);
     session.until("44/xxx").await;
     for bytes in [MAX_PAYLOAD + 1, 10 * MAX_PAYLOAD] {
-        let session = Session::by_polling(&scene.address).await;
+        let [session, _] = Session::connected_by_both(&scene.address).await;
         let status = session.post(large(bytes)).await.status;
         // Whoever still writes when the gateway has answered may find the connection closed.
         assert!(status == 413 || (status == 0 && bytes > MAX_PAYLOAD + 1), "{bytes} bytes: {status}");
@@ -416,12 +419,27 @@ async fn by_polling_what_is_larger_than_max_payload_is_refused(scene: Arc<Scene>
 
 /// The handshake by websocket names `maxPayload`, too, and PROTOCOL.md promises the limit for every message.
 async fn by_websocket_what_is_larger_than_max_payload_closes_the_session(scene: Arc<Scene>) {
-    let mut session = Session::by_websocket(&scene.address).await;
+    let [_, mut session] = Session::connected_by_both(&scene.address).await;
     session.send(large(MAX_PAYLOAD)).await;
     session.until("44/xxx").await;
     session.send(large(MAX_PAYLOAD + 1)).await;
     let answered = timeout(PROMPTLY, session.next()).await.expect("it is closed");
     assert_eq!(answered.map(|it| it.len()), None, "a message of more than maxPayload was taken");
+}
+
+async fn a_stranger_may_send_less(scene: Arc<Scene>) {
+    let mut session = Session::by_polling(&scene.address).await;
+    assert_eq!(session.post(large(STRANGER_BYTES)).await.status, 200);
+    session.until("44/xxx").await;
+    assert_eq!(session.post(large(STRANGER_BYTES + 1)).await.status, 413);
+    // By websocket all messages together.
+    let mut session = Session::by_websocket(&scene.address).await;
+    for _ in 0..2 {
+        session.send(large(STRANGER_BYTES / 2 - 50)).await;
+        session.until("44/xxx").await;
+    }
+    session.send(large(200)).await;
+    assert!(session.is_closed().await, "more than {STRANGER_BYTES} bytes were taken");
 }
 
 async fn two_polls_at_once_close_the_session(scene: Arc<Scene>) {

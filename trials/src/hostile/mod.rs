@@ -1,0 +1,12 @@
+//! What hostile peers cost a gateway's good clients, beside as many harmless connections.
+
+mod kind;
+mod leg;
+mod peer;
+mod swarm;
+mod wire;
+
+pub use kind::Kind;
+pub use leg::{Leg, Outcome};
+pub use peer::{End, Peer, live};
+pub use swarm::{Origin, Tally};
