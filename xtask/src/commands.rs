@@ -11,6 +11,7 @@ use anyhow::Context;
 use clap::Args;
 
 use crate::{
+    deny,
     engines::Engines,
     guard, page, prerequisites, reference, root,
     steps::{MINUTE, step, works},
@@ -241,6 +242,7 @@ pub(crate) fn ci(engines: Engines, no_install: bool) -> anyhow::Result<()> {
     let mut clippy = Command::new("cargo");
     clippy.args(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]);
     step("clippy", 45 * MINUTE, &mut clippy)?;
+    deny::deny(no_install)?;
     Test::default().execute(no_install)?;
     reference::check()?;
     guard::guard(no_install)?;

@@ -3,6 +3,7 @@
 mod bench;
 mod commands;
 mod coverage;
+mod deny;
 mod engines;
 mod guard;
 mod page;
@@ -51,9 +52,12 @@ enum Command {
     Coverage,
     /// Runs the tests on real engines, which it starts: a MongoDB-speaking server and three Kafka brokers.
     Engines(engines::Engines),
+    /// Checks licences, duplicates and sources of what is depended on; and known vulnerabilities, where the
+    /// advisory database can be fetched.
+    Deny,
     /// Writes docs/settings.md, from what the programs say of their settings.
     Settings,
-    /// What CI runs: formatting, clippy, tests, counted instructions, engines.
+    /// What CI runs: formatting, clippy, dependencies, tests, counted instructions, engines.
     Ci(engines::Engines),
 }
 
@@ -86,6 +90,10 @@ fn execute() -> anyhow::Result<()> {
         }
         Command::Coverage => coverage::coverage(no_install),
         Command::Engines(engines) => engines.execute(no_install),
+        Command::Deny => {
+            prerequisites::ensure(prerequisites::BUILD, no_install)?;
+            deny::deny(no_install)
+        }
         Command::Settings => {
             prerequisites::ensure(prerequisites::BUILD, no_install)?;
             commands::build(&["--workspace", "--bins"])?;

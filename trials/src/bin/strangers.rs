@@ -46,7 +46,13 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let mut peers = JoinSet::new();
     for number in 0..count {
         sleep_until(began + ARRIVE_OVER.mul_f64(number as f64 / count as f64)).await;
-        peers.spawn_local(live(Peer { kind, from: origin.address(kind, number), to: address, auth: auth.clone(), number }));
+        peers.spawn_local(live(Peer {
+            kind,
+            from: origin.address(kind, number),
+            to: address,
+            auth: auth.clone(),
+            number,
+        }));
     }
     let mut tally = Tally::default();
     while let Some(end) = peers.join_next().await {

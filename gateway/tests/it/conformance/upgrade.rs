@@ -120,7 +120,7 @@ async fn connect_by_polling_and_part_of_the_snapshot_before_the_upgrade(scene: A
 
 /// More than `maxPayload` waits for a poll, which takes what fits.
 async fn what_did_not_fit_into_the_last_poll_comes_after_the_upgrade(scene: Arc<Scene>) {
-    let mut session = Session::by_polling(&scene.address).await;
+    let [mut session, _] = Session::connected_by_both(&scene.address).await;
     let name = "x".repeat(7_000);
     for n in 1..=3 {
         assert_eq!(session.post(format!("40/{n}{name},")).await.status, 200);

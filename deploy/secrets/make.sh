@@ -1,0 +1,66 @@
+#!/bin/bash
+# Makes the passwords of Kafka and MongoDB. A password that is there stays, so the first start decides. Each program has
+# a folder (a volume) of its own below $1, which only the user that its image runs as may read.
+set -euo pipefail
+shopt -s inherit_errexit
+umask 077
+brokers=$1/brokers mongodb=$1/mongodb gateway=$1/gateway producer=$1/producer
+chown 1000:1000 "$brokers"
+chown 999:999 "$mongodb"
+chown 10001:10001 "$gateway" "$producer"
+chmod 700 "$brokers" "$mongodb" "$gateway" "$producer"
+
+# Writes a file for the owner of its folder. It is there as a whole or not at all.
+write() {
+    cat >"$1.new"
+    chown --reference="$(dirname "$1")" "$1.new"
+    mv "$1.new" "$1"
+}
+
+# Prints the password in a file, after making one if there is none. Hexadecimal digits need no quotes anywhere.
+password() {
+    [ -s "$1" ] || head -c 24 /dev/urandom | od -An -v -tx1 | tr -d ' \n' | write "$1"
+    cat "$1"
+}
+
+broker=$(password "$brokers/broker-password")
+client=$(password "$brokers/client-password")
+root=$(password "$mongodb/root-password")
+store=$(password "$mongodb/gateway-password")
+
+# Brokers sign in to each other as `broker`, and only they may talk to controllers. All others are `toteboard`.
+write "$brokers/jaas.conf" <<END
+controller.KafkaServer {
+    org.apache.kafka.common.security.plain.PlainLoginModule required
+    username="broker" password="$broker" user_broker="$broker";
+};
+KafkaServer {
+    org.apache.kafka.common.security.plain.PlainLoginModule required
+    username="broker" password="$broker" user_broker="$broker" user_toteboard="$client";
+};
+END
+
+# For Kafka's own tools.
+write "$brokers/client.properties" <<END
+security.protocol=SASL_PLAINTEXT
+sasl.mechanism=PLAIN
+sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required username="toteboard" password="$client";
+END
+
+for program in "$gateway" "$producer"; do
+    write "$program/kafka" <<END
+security.protocol=SASL_PLAINTEXT
+sasl.mechanism=PLAIN
+sasl.username=toteboard
+sasl.password=$client
+END
+done
+
+write "$gateway/store" <<END
+mongodb://gateway:$store@mongodb:27017/toteboard
+END
+
+# For MongoDB's own tools.
+write "$mongodb/url" <<END
+mongodb://root:$root@127.0.0.1:27017/
+END

@@ -1,0 +1,3 @@
+//! What the files beside the program promise.
+
+mod compose;
