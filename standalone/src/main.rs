@@ -67,6 +67,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let file = settings.data.join("accounts.db");
     let cluster = Embedded::start(&plan()).context("the embedded Kafka cluster")?;
     let kafka = cluster.settings();
+    let brokers = kafka.brokers.clone();
     let source = source(&settings, &lifecycle).await?;
     let mut registry = Registry::default();
     let gateway_metrics = gateway::Metrics::default();
@@ -94,6 +95,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     gateway.start(&lifecycle)?;
     info!(%address, "running: all of it in this process");
     println!("Toteboard is at http://{address}");
+    println!("Its Kafka is at {brokers}");
     if let Some(password) = demo {
         println!("Sign in as {DEMO} with the password {}", password.reveal());
     }

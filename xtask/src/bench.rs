@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use crate::{
     commands::{self, page_tests},
     page, prerequisites, root, starts,
-    steps::{MINUTE, step},
+    steps::{MINUTE, compile, step},
     target,
 };
 
@@ -86,7 +86,9 @@ fn cargo() -> Command {
 
 /// The same packages together each time, so that no dependency is built twice.
 fn bench(name: &str, cargo: &mut Command) -> anyhow::Result<()> {
-    step(name, 60 * MINUTE, cargo.args(["bench", "--quiet", "--workspace", "--bench", name]))
+    let args = ["bench", "--quiet", "--workspace", "--bench", name];
+    compile(&format!("compiling {name}"), Command::new("cargo").args(args).arg("--no-run"))?;
+    step(name, 60 * MINUTE, cargo.args(args))
 }
 
 fn race(seconds: u32, write: bool, no_install: bool) -> anyhow::Result<()> {
@@ -104,7 +106,7 @@ fn race(seconds: u32, write: bool, no_install: bool) -> anyhow::Result<()> {
     for name in ["gateway", "race", "crowd", "floor"] {
         build.args(["--bin", name]);
     }
-    step("compiling for release", 60 * MINUTE, &mut build)?;
+    compile("compiling for release", &mut build)?;
     let binaries = target().join("release");
     let folder = target().join("race");
     if folder.exists() {
@@ -123,7 +125,7 @@ fn hostile() -> anyhow::Result<()> {
     for name in ["gateway", "hostile", "strangers", "crowd"] {
         build.args(["--bin", name]);
     }
-    step("compiling for release", 60 * MINUTE, &mut build)?;
+    compile("compiling for release", &mut build)?;
     let binaries = target().join("release");
     let folder = target().join("hostile");
     if folder.exists() {

@@ -12,9 +12,9 @@ use clap::Args;
 
 use crate::{
     deny,
-    engines::Engines,
+    engines::{self, Engines},
     guard, page, prerequisites, reference, root,
-    steps::{MINUTE, step, works},
+    steps::{MINUTE, compile, step, works},
     target,
 };
 
@@ -77,7 +77,7 @@ impl Run {
 
 pub(crate) fn build(what: &[&str]) -> anyhow::Result<()> {
     let mut cargo = Command::new("cargo");
-    step("compiling the binaries", 45 * MINUTE, cargo.arg("build").args(what))
+    compile("compiling the binaries", cargo.arg("build").args(what))
 }
 
 pub(crate) fn binary(name: &str) -> PathBuf {
@@ -93,18 +93,18 @@ pub(crate) struct Test {
 
 impl Test {
     pub(crate) fn execute(self, no_install: bool) -> anyhow::Result<()> {
-        prerequisites::ensure(prerequisites::BUILD, no_install)?;
-        if !self.no_browser {
-            for needs in [prerequisites::BROWSER, prerequisites::PYTHON, prerequisites::JAVA] {
-                prerequisites::ensure(needs, no_install)?;
-            }
+        if self.no_browser {
+            prerequisites::ensure(prerequisites::BUILD, no_install)?;
+        } else {
+            with_browser(no_install)?;
         }
+        compile_tests()?;
         let mut cargo = Command::new("cargo");
-        step("tests in Rust", 45 * MINUTE, cargo.args(["test", "--workspace"]))?;
+        step("tests in Rust", 20 * MINUTE, cargo.args(["test", "--workspace"]))?;
         if self.no_browser {
             return Ok(());
         }
-        examples(20, 5, no_install)?;
+        examples(20, 5)?;
         let page = page::build(no_install)?;
         // The same packages together as the tests above, so that no dependency is built twice.
         build(&["--workspace", "--bins"])?;
@@ -112,12 +112,20 @@ impl Test {
     }
 }
 
+/// Whatever the page and clients in other languages take.
+fn with_browser(no_install: bool) -> anyhow::Result<()> {
+    use prerequisites::{BROWSER, BUILD, JAVA, PYTHON};
+    prerequisites::ensure(&[BUILD, BROWSER, PYTHON, JAVA].concat(), no_install)?;
+    page::ensure(no_install)
+}
+
+pub(crate) fn compile_tests() -> anyhow::Result<()> {
+    compile("compiling the tests", Command::new("cargo").args(["test", "--workspace", "--no-run"]))
+}
+
 /// Runs the example clients of other languages against a real gateway: for some seconds through an unreliable
 /// network, and for a number of connects with each transport.
-fn examples(seconds: u32, connects: u32, no_install: bool) -> anyhow::Result<()> {
-    for needs in [prerequisites::NODE, prerequisites::PYTHON, prerequisites::JAVA] {
-        prerequisites::ensure(needs, no_install)?;
-    }
+fn examples(seconds: u32, connects: u32) -> anyhow::Result<()> {
     let mut npm = Command::new("npm");
     npm.args(["ci", "--no-audit", "--no-fund", "--silent"]).current_dir(root().join("examples/javascript"));
     step("npm packages of the JavaScript client", 10 * MINUTE, &mut npm)?;
@@ -193,9 +201,10 @@ pub(crate) struct Soak {
 
 impl Soak {
     pub(crate) fn execute(self, no_install: bool) -> anyhow::Result<()> {
-        prerequisites::ensure(prerequisites::BUILD, no_install)?;
-        prerequisites::ensure(prerequisites::BROWSER, no_install)?;
+        with_browser(no_install)?;
+        install_fuzz(no_install)?;
         build(&["--workspace", "--bins"])?;
+        compile_tests()?;
         let logs = target().join("soak");
         if logs.exists() {
             std::fs::remove_dir_all(&logs)?;
@@ -208,40 +217,50 @@ impl Soak {
             .with_context(|| format!("the producers' logs are in {}", logs.display()))?;
         let mut clients = Command::new("cargo");
         clients.args(["test", "--workspace", "--quiet", "--", "--ignored", "--nocapture", "board_for_long"]);
-        step("clients", limit + 20 * MINUTE, clients.env("SOAK_MINUTES", self.minutes.to_string()))?;
-        examples(60 * self.minutes.min(5), 100, no_install)?;
+        step("clients", limit, clients.env("SOAK_MINUTES", self.minutes.to_string()))?;
+        examples(60 * self.minutes.min(5), 100)?;
         let mut cuts = page_in_chromium(&page::build(no_install)?, no_install)?;
         cuts.args(["cuts.mjs", "--minutes", &self.minutes.to_string()]);
         step("the page behind a network that breaks", limit, &mut cuts)?;
-        fuzz(no_install)
+        fuzz()
     }
 }
 
-/// What strangers may say, made up at random: a minute for each kind.
-fn fuzz(no_install: bool) -> anyhow::Result<()> {
-    if !works("cargo", &["fuzz", "--version"]) {
-        anyhow::ensure!(!no_install, "missing: cargo-fuzz. Install with: cargo install cargo-fuzz");
-        let mut install = Command::new("cargo");
-        step("installing cargo-fuzz", 20 * MINUTE, install.args(["install", "--quiet", "--locked", "cargo-fuzz"]))?;
+fn install_fuzz(no_install: bool) -> anyhow::Result<()> {
+    if works("cargo", &["fuzz", "--version"]) {
+        return Ok(());
     }
-    for target in ["records", "cursors", "filters", "hello", "client_events"] {
+    anyhow::ensure!(!no_install, "missing: cargo-fuzz. Install with: cargo install cargo-fuzz");
+    compile("installing cargo-fuzz", Command::new("cargo").args(["install", "--quiet", "--locked", "cargo-fuzz"]))
+}
+
+/// What strangers may say, made up at random: a minute for each kind.
+fn fuzz() -> anyhow::Result<()> {
+    let cargo = |what: &[&str]| {
         let mut cargo = Command::new("cargo");
-        cargo.args(["fuzz", "run", target, "--", "-max_total_time=60", "-rss_limit_mb=1024", "-verbosity=0"]);
+        cargo.arg("fuzz").args(what);
         // The stable compiler has what it takes, but wants to be asked.
         cargo.env("RUSTC_BOOTSTRAP", "1").env_remove("CARGO_TARGET_DIR");
-        step(&format!("fuzzing {target}"), 20 * MINUTE, &mut cargo)?;
+        cargo
+    };
+    compile("compiling what is fuzzed", &mut cargo(&["build"]))?;
+    for target in ["records", "cursors", "filters", "hello", "client_events"] {
+        let run = ["run", target, "--", "-max_total_time=60", "-rss_limit_mb=1024", "-verbosity=0"];
+        step(&format!("fuzzing {target}"), 5 * MINUTE, &mut cargo(&run))?;
     }
     Ok(())
 }
 
 /// What CI runs, on a clean checkout.
 pub(crate) fn ci(engines: Engines, no_install: bool) -> anyhow::Result<()> {
-    prerequisites::ensure(prerequisites::BUILD, no_install)?;
+    with_browser(no_install)?;
+    guard::ensure(no_install)?;
+    engines::ensure(no_install)?;
     let mut format = Command::new("cargo");
     step("formatting", 2 * MINUTE, format.args(["fmt", "--all", "--check"]))?;
     let mut clippy = Command::new("cargo");
     clippy.args(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]);
-    step("clippy", 45 * MINUTE, &mut clippy)?;
+    compile("clippy", &mut clippy)?;
     deny::deny(no_install)?;
     Test::default().execute(no_install)?;
     reference::check()?;

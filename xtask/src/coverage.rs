@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{
     prerequisites, root,
-    steps::{MINUTE, output, step, works},
+    steps::{MINUTE, compile, output, step, works},
     target,
 };
 
@@ -23,7 +23,7 @@ pub(crate) fn coverage(no_install: bool) -> anyhow::Result<()> {
         ensure!(!no_install, "missing: cargo-llvm-cov. Install with: cargo install --locked cargo-llvm-cov");
         let mut install = Command::new("cargo");
         install.args(["install", "--quiet", "--locked", "cargo-llvm-cov"]);
-        step("installing cargo-llvm-cov", 20 * MINUTE, &mut install)?;
+        compile("installing cargo-llvm-cov", &mut install)?;
     }
     if !has_tools()? {
         ensure!(!no_install, "missing: llvm-tools. Install with: rustup component add llvm-tools");
@@ -32,7 +32,7 @@ pub(crate) fn coverage(no_install: bool) -> anyhow::Result<()> {
     let report = target().join("coverage.json");
     let mut cargo = Command::new("cargo");
     cargo.args(["llvm-cov", "--workspace", "--json", "--summary-only", "--ignore-filename-regex", LEFT_OUT]);
-    step("tests, with every line counted", 80 * MINUTE, cargo.arg("--output-path").arg(&report))?;
+    compile("tests, with every line counted", cargo.arg("--output-path").arg(&report))?;
     let text = std::fs::read_to_string(&report).context("the report")?;
     print(&serde_json::from_str(&text)?)
 }

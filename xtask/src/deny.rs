@@ -8,7 +8,7 @@ use std::{
 use anyhow::ensure;
 
 use crate::{
-    steps::{MINUTE, output, quietly, step},
+    steps::{MINUTE, compile, output, quietly, step},
     target,
 };
 
@@ -49,7 +49,7 @@ fn program(no_install: bool) -> anyhow::Result<PathBuf> {
     for (setting, value) in [("LTO", "off"), ("CODEGEN_UNITS", "16"), ("OPT_LEVEL", "1")] {
         install.env(format!("CARGO_PROFILE_RELEASE_{setting}"), value);
     }
-    step("installing cargo-deny", 30 * MINUTE, &mut install)?;
+    compile("installing cargo-deny", &mut install)?;
     Ok(built)
 }
 

@@ -12,12 +12,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, bail};
 use clap::Args;
 use serde_json::{Value, json};
 
 use crate::{
-    commands::{binary, build, jars, python},
+    commands::{binary, build, compile_tests, jars, python},
     prerequisites, root,
     steps::{MINUTE, step},
     target,
@@ -34,6 +34,12 @@ pub(crate) struct Engines {
     mongodb: Option<String>,
 }
 
+pub(crate) fn ensure(no_install: bool) -> anyhow::Result<()> {
+    use prerequisites::{BUILD, JAVA, PYTHON};
+    prerequisites::ensure(&[BUILD, PYTHON, JAVA].concat(), no_install)?;
+    caddy::ensure(no_install)
+}
+
 /// Ends with its handle.
 struct Running(Child);
 
@@ -47,15 +53,14 @@ impl Drop for Running {
 
 impl Engines {
     pub(crate) fn execute(self, no_install: bool) -> anyhow::Result<()> {
-        prerequisites::ensure(prerequisites::BUILD, no_install)?;
-        prerequisites::ensure(prerequisites::PYTHON, no_install)?;
-        prerequisites::ensure(prerequisites::JAVA, no_install)?;
+        ensure(no_install)?;
         let caddy = caddy::caddy(no_install)?;
         let folder = target().join("engines");
         fs::create_dir_all(&folder)?;
         let (recipe, own_url) = mongodb(&folder)?;
         let server = if self.mongodb.is_none() { Some(start(&recipe)?) } else { None };
         let mongodb = self.mongodb.as_deref().unwrap_or(&own_url).trim_end_matches('/');
+        compile_tests()?;
         let mut cargo = Command::new("cargo");
         cargo.args(["test", "--workspace", "--quiet", "--", "--ignored", "mongo::", "caddy::"]);
         cargo.env("TOTEBOARD_TEST_MONGODB", format!("{mongodb}/toteboard-test-contract")).env("CADDY", caddy);
@@ -142,8 +147,8 @@ fn start(recipe: &Value) -> anyhow::Result<Running> {
     let mut running = Running(child);
     let end = Instant::now() + UP_WITHIN;
     while TcpStream::connect(text("address")).is_err() {
-        ensure!(running.0.try_wait()?.is_none(), "{} ended: see {}", text("name"), text("log"));
-        ensure!(Instant::now() < end, "{} does not come up: see {}", text("name"), text("log"));
+        anyhow::ensure!(running.0.try_wait()?.is_none(), "{} ended: see {}", text("name"), text("log"));
+        anyhow::ensure!(Instant::now() < end, "{} does not come up: see {}", text("name"), text("log"));
         std::thread::sleep(Duration::from_millis(100));
     }
     Ok(running)

@@ -7,7 +7,7 @@ use anyhow::{Context, bail, ensure};
 
 use crate::{
     prerequisites,
-    steps::{MINUTE, quietly, step},
+    steps::{MINUTE, compile, quietly},
     target,
 };
 
@@ -44,14 +44,18 @@ const RULES: [Rule; 4] = [
 const FEW: u32 = 30;
 const MANY: u32 = 60;
 
+pub(crate) fn ensure(no_install: bool) -> anyhow::Result<()> {
+    if cfg!(target_os = "linux") { prerequisites::ensure(prerequisites::VALGRIND, no_install) } else { Ok(()) }
+}
+
 pub(crate) fn guard(no_install: bool) -> anyhow::Result<()> {
     if !cfg!(target_os = "linux") {
         eprintln!("instructions are counted on Linux only");
         return Ok(());
     }
-    prerequisites::ensure(prerequisites::VALGRIND, no_install)?;
+    ensure(no_install)?;
     let mut cargo = Command::new("cargo");
-    step("compiling the guard", 20 * MINUTE, cargo.args(["test", "--workspace", "--bench", "guard", "--no-run"]))?;
+    compile("compiling the guard", cargo.args(["test", "--workspace", "--bench", "guard", "--no-run"]))?;
     let mut broken = 0;
     for Rule { what, work, than, most } in RULES {
         let ratio = instructions(work)? / instructions(than)?;

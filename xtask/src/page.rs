@@ -15,7 +15,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
     prerequisites, root,
-    steps::{MINUTE, output, step, works},
+    steps::{compile, output, works},
     target,
 };
 
@@ -24,7 +24,7 @@ const PACKAGE: &str = "toteboard-web";
 
 /// Builds the page and gives the folder it is in.
 pub(crate) fn build(no_install: bool) -> anyhow::Result<PathBuf> {
-    let wasm = compile(no_install)?;
+    let wasm = compile_app(no_install)?;
     let page = target().join("page-site");
     let source = fs::read(&wasm).with_context(|| wasm.display().to_string())?;
     let stamp = format!("{:016x}", xxh3_64(&source) ^ inputs()?);
@@ -65,22 +65,26 @@ fn inputs() -> anyhow::Result<u64> {
     Ok(xxh3_64(&all))
 }
 
-/// Compiles the app: with rustup's target, or with Debian's own Rust where rustup can't add one.
-fn compile(no_install: bool) -> anyhow::Result<PathBuf> {
+/// A compiler for the app: rustup's target, or Debian's own Rust where rustup can't add one.
+pub(crate) fn ensure(no_install: bool) -> anyhow::Result<()> {
+    // Quiet: where it fails, there is another way.
+    if rustup_has_target() || !no_install && works("rustup", &["target", "add", TRIPLE]) {
+        return Ok(());
+    }
+    prerequisites::ensure(prerequisites::DEBIAN_WASM, no_install).context(
+        "the page needs Rust's wasm target: `rustup target add wasm32-unknown-unknown` fails here, \
+         and Debian's own Rust packages, which would do too, are not there",
+    )
+}
+
+fn compile_app(no_install: bool) -> anyhow::Result<PathBuf> {
+    ensure(no_install)?;
     let mut cargo = Command::new("cargo");
     cargo.args(["build", "--package", PACKAGE, "--profile", "page", "--target", TRIPLE]);
     if !rustup_has_target() {
-        // Quiet: where it fails, there is another way.
-        let added = !no_install && works("rustup", &["target", "add", TRIPLE]);
-        if !added {
-            prerequisites::ensure(prerequisites::DEBIAN_WASM, no_install).context(
-                "the page needs Rust's wasm target: `rustup target add wasm32-unknown-unknown` fails here, \
-                 and Debian's own Rust packages, which would do too, are not there",
-            )?;
-            use_debian(&mut cargo)?;
-        }
+        use_debian(&mut cargo)?;
     }
-    step("compiling the page to wasm", 20 * MINUTE, &mut cargo)?;
+    compile("compiling the page to wasm", &mut cargo)?;
     Ok(target().join(TRIPLE).join("page").join(format!("{PACKAGE}.wasm")))
 }
 

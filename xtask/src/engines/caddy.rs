@@ -6,11 +6,9 @@ use std::{
     process::Command,
 };
 
-use anyhow::bail;
-
 use crate::{
     root,
-    steps::{MINUTE, output, step, works},
+    steps::{compile, output, works},
     target,
 };
 
@@ -19,23 +17,34 @@ const VERSION: &str = "v2.11.9";
 /// What it takes to build it. A Go since 1.21 that may fetch toolchains fetches the one that is asked for.
 const GO: (u32, u32) = (1, 26);
 
-/// The program. Builds it if need be.
-pub(super) fn caddy(no_install: bool) -> anyhow::Result<PathBuf> {
-    let folder = target().join("caddy").join(VERSION);
-    let built = folder.join("caddy");
-    if let Some(there) = [PathBuf::from("caddy"), built.clone()].into_iter().find(|program| is_new(program)) {
-        return Ok(there);
-    }
+/// There is one, or what it takes to build one.
+pub(super) fn ensure(no_install: bool) -> anyhow::Result<()> {
     let (major, minor) = GO;
     let missing = format!("missing: a Caddy that knows `client_ip_hash`, or Go {major}.{minor} to build one");
-    if no_install || !go_is_new() {
-        bail!("{missing}");
+    anyhow::ensure!(there().is_some() || !no_install && go_is_new(), missing);
+    Ok(())
+}
+
+/// The program. Builds it if need be.
+pub(super) fn caddy(no_install: bool) -> anyhow::Result<PathBuf> {
+    if let Some(there) = there() {
+        return Ok(there);
     }
+    ensure(no_install)?;
+    let built = built();
     let mut go = Command::new("go");
-    go.args(["install", &format!("github.com/caddyserver/caddy/v2/cmd/caddy@{VERSION}")]).env("GOBIN", &folder);
-    step("building Caddy", 30 * MINUTE, go.current_dir(target()))?;
+    go.args(["install", &format!("github.com/caddyserver/caddy/v2/cmd/caddy@{VERSION}")]);
+    compile("building Caddy", go.env("GOBIN", built.with_file_name("")).current_dir(target()))?;
     anyhow::ensure!(is_new(&built), "{} does not understand deploy/web/Caddyfile", built.display());
     Ok(built)
+}
+
+fn built() -> PathBuf {
+    target().join("caddy").join(VERSION).join("caddy")
+}
+
+fn there() -> Option<PathBuf> {
+    [PathBuf::from("caddy"), built()].into_iter().find(|program| is_new(program))
 }
 
 /// Whether it understands the configuration: what Debian has is too old.
