@@ -127,6 +127,7 @@ impl RegionHandle {
             source: String::new(),
             sports: BTreeMap::new(),
             bookmakers: BTreeMap::new(),
+            bookmaker_names: BTreeMap::new(),
         });
         (Self { requests: send, feed }, Inbox { requests, told })
     }
@@ -670,6 +671,7 @@ impl RegionTask {
             source: marker.map(|marker| marker.source.clone()).unwrap_or_default(),
             sports: marker.map(|marker| marker.sports.clone()).unwrap_or_default(),
             bookmakers: marker.map(|marker| marker.bookmakers.clone()).unwrap_or_default(),
+            bookmaker_names: marker.map(|marker| marker.bookmaker_names.clone()).unwrap_or_default(),
         }
     }
 

@@ -36,6 +36,12 @@ impl Decimal {
         self.mantissa as f64 / 10f64.powi(i32::from(self.scale))
     }
 
+    /// Whether a bookmaker can ask this as decimal odds: more than the stake comes back, and not more than ten
+    /// thousand times the stake is won.
+    pub fn is_decimal_odds(self) -> bool {
+        Self { mantissa: 1, scale: 0 } < self && self <= Self { mantissa: 10_001, scale: 0 }
+    }
+
     /// The same line seen from the other side: a spread of +3.5 for one team is -3.5 for the other.
     #[must_use]
     pub fn negated(self) -> Self {
@@ -204,6 +210,16 @@ mod tests {
 
     fn decimal(text: &str) -> Decimal {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn prices_that_nobody_asks_are_no_decimal_odds() {
+        for good in ["1.001", "1.01", "2", "100", "5001", "10001"] {
+            assert!(decimal(good).is_decimal_odds(), "{good}");
+        }
+        for bad in ["0", "1", "1.0", "0.5", "-2", "-110", "10001.1", "1e15"] {
+            assert!(!decimal(bad).is_decimal_odds(), "{bad}");
+        }
     }
 
     #[test]

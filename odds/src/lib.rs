@@ -34,7 +34,7 @@ pub use event::{
 pub use filter::{Filter, InvalidFilter};
 pub use hello::{BadHello, Hello, read_regions};
 pub use live::{Live, News, Touched, event_of};
-pub use marker::{Credits, FeedState, Marker, SportFreshness};
+pub use marker::{Credits, DaySpending, FeedState, Marker, SportFreshness};
 pub use mirror::{Mirror, MirrorEvent, OutOfStep};
 pub use pending::Pending;
 pub use protocol::{Change, Feed, OddsPayload, PROTOCOL_VERSION, QuoteChange, SnapshotPayload, Subscriptions};

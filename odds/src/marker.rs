@@ -39,6 +39,15 @@ pub struct Credits {
     pub used: Option<f64>,
 }
 
+/// What the producers of a region spent of the upstream's credits on one day.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DaySpending {
+    pub day_ends: Timestamp,
+    /// By source, with the cost of a poll that is about to be made: where a day has a cap, nothing is spent
+    /// before it is on the topic.
+    pub credits: BTreeMap<String, f64>,
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Marker {
     /// Of the board after the step.
@@ -58,4 +67,51 @@ pub struct Marker {
     /// The newest `last_update` that upstream gave for each bookmaker.
     #[serde(default)]
     pub bookmakers: BTreeMap<BookmakerKey, Timestamp>,
+    /// What upstream calls its bookmakers. Absent in markers of earlier versions.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub bookmaker_names: BTreeMap<BookmakerKey, String>,
+    /// Absent while it isn't known, and in markers of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spent_today: Option<DaySpending>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As the version before names and spending wrote it.
+    const OLD: &str = r#"{"digest":"00000000000000000000000000000001","at":"2026-11-21T12:00:00Z",
+        "next_by":"2026-11-21T12:00:25Z","state":"live","source":"test","credits":{"remaining":9.0,"used":1.0},
+        "sports":{"soccer_epl":{"polled_at":"2026-11-21T12:00:00Z","stale_after":"2026-11-21T12:02:00Z"}},
+        "bookmakers":{"betmgm":"2026-11-21T11:59:00Z"}}"#;
+
+    /// What that version reads of a marker.
+    #[derive(Deserialize)]
+    struct OldMarker {
+        digest: Digest,
+        bookmakers: BTreeMap<BookmakerKey, Timestamp>,
+    }
+
+    #[test]
+    fn markers_of_earlier_versions_are_read() {
+        let marker: Marker = serde_json::from_str(OLD).unwrap();
+        assert!(marker.bookmaker_names.is_empty());
+        assert_eq!(marker.spent_today, None);
+        let again = serde_json::to_value(&marker).unwrap();
+        assert_eq!(again, serde_json::from_str::<serde_json::Value>(OLD).unwrap(), "and written as they were");
+    }
+
+    #[test]
+    fn earlier_versions_read_todays_markers() {
+        let mut marker: Marker = serde_json::from_str(OLD).unwrap();
+        marker.bookmaker_names = [("betmgm".parse().unwrap(), "BetMGM".to_owned())].into();
+        marker.spent_today = Some(DaySpending {
+            day_ends: "2026-11-22T00:00:00Z".parse().unwrap(),
+            credits: [("test".to_owned(), 4.5)].into(),
+        });
+        let json = serde_json::to_string(&marker).unwrap();
+        let old: OldMarker = serde_json::from_str(&json).unwrap();
+        assert_eq!((old.digest, old.bookmakers.len()), (marker.digest, 1));
+        assert_eq!(serde_json::from_str::<Marker>(&json).unwrap(), marker);
+    }
 }

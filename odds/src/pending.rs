@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{Board, EventId, Image, SportKey};
+use crate::{Board, Details, EventId, Image, SportKey};
 
 /// However long Kafka is away, this holds one image per event at most.
 #[derive(Clone, Debug, Default)]
@@ -10,6 +10,14 @@ pub struct Pending {
     changes: BTreeMap<EventId, Option<Image>>,
     /// Sports whose last answer was empty while the board had events of theirs.
     emptied: BTreeSet<SportKey>,
+    /// Events that upstream offers and no record has room for.
+    left_out: BTreeMap<EventId, LeftOut>,
+}
+
+#[derive(Clone, Debug)]
+struct LeftOut {
+    sport: SportKey,
+    max_bytes: usize,
 }
 
 impl Pending {
@@ -27,33 +35,46 @@ impl Pending {
     }
 
     /// Takes the answer to a poll of one sport: all its events. What the answer lacks is gone, but
-    /// an answer that empties the whole sport is believed only the second time, and events that
-    /// could not be read (without an id: any event) are taken to be there as they were.
+    /// an answer that empties the whole sport is believed only the second time. Returns whether it is
+    /// believed: one that isn't says nothing of the sport, not even that its prices still stand.
     pub fn poll(
         &mut self,
         board: &Board,
         sport: &SportKey,
         answer: impl IntoIterator<Item = (EventId, Image)>,
-        unreadable: &[Option<EventId>],
-    ) {
+    ) -> bool {
         let mut gone = self.events_of(board, |of| of == sport);
-        let mut empty = unreadable.is_empty();
+        let mut offered = BTreeSet::new();
         for (event, image) in answer {
-            empty = false;
             gone.remove(&event);
-            self.want(board, event, image);
+            self.want(board, event.clone(), image);
+            offered.insert(event);
         }
-        if empty && !gone.is_empty() && self.emptied.insert(sport.clone()) {
-            return;
-        }
-        for event in unreadable {
-            match event {
-                Some(event) => drop(gone.remove(event)),
-                None => gone.clear(),
-            }
+        if offered.is_empty() && !gone.is_empty() && self.emptied.insert(sport.clone()) {
+            return false;
         }
         self.emptied.remove(sport);
+        self.left_out.retain(|event, it| it.sport != *sport || offered.contains(event));
         gone.into_iter().for_each(|event| self.drop_event(board, event));
+        true
+    }
+
+    /// What is known of an event besides its prices.
+    pub fn details<'a>(&'a self, board: &'a Board, event: &EventId) -> Option<&'a Details> {
+        match self.changes.get(event) {
+            Some(wanted) => wanted.as_ref().map(|image| &image.details),
+            None => board.details(event),
+        }
+    }
+
+    /// Takes an event off the board because its record would have more than so many bytes, until it has
+    /// fewer.
+    pub fn leave_out(&mut self, board: &Board, event: &EventId, max_bytes: usize) {
+        if let Some(Some(image)) = self.changes.get(event) {
+            let sport = image.details.sport_key.clone();
+            self.left_out.insert(event.clone(), LeftOut { sport, max_bytes });
+            self.drop_event(board, event.clone());
+        }
     }
 
     /// Takes off what is of other sports than these: they are not polled any longer.
@@ -82,6 +103,12 @@ impl Pending {
     }
 
     fn want(&mut self, board: &Board, event: EventId, mut image: Image) {
+        if let Some(left_out) = self.left_out.get(&event) {
+            if image.to_json(&event).len() > left_out.max_bytes {
+                return self.drop_event(board, event);
+            }
+            self.left_out.remove(&event);
+        }
         let shown = board.image(&event, image.polled_at);
         // What waits to be sent is newer than what is shown: its times go first, then the board's,
         // for a price that went and came back before anybody saw it.
@@ -151,7 +178,7 @@ mod tests {
     fn only_what_differs_is_wanted() {
         let mut pending = Pending::default();
         let answer = vec![(id("a"), image("s", 150, 9)), (id("b"), image("s", 160, 9))];
-        pending.poll(&board(), &sport("s"), answer, &[]);
+        pending.poll(&board(), &sport("s"), answer);
         assert_eq!(names(&pending), [("b", true)]);
     }
 
@@ -159,8 +186,8 @@ mod tests {
     fn a_price_that_went_and_came_back_unseen_is_no_change() {
         let mut pending = Pending::default();
         let answer = |price| vec![(id("a"), image("s", price, price)), (id("b"), image("s", 150, price))];
-        pending.poll(&board(), &sport("s"), answer(160), &[]);
-        pending.poll(&board(), &sport("s"), answer(150), &[]);
+        pending.poll(&board(), &sport("s"), answer(160));
+        pending.poll(&board(), &sport("s"), answer(150));
         assert!(pending.is_empty());
     }
 
@@ -168,8 +195,8 @@ mod tests {
     fn a_price_that_waits_to_be_sent_keeps_its_time() {
         let mut pending = Pending::default();
         let answer = |at| vec![(id("a"), image("s", 160, at)), (id("b"), image("s", 150, at))];
-        pending.poll(&board(), &sport("s"), answer(5), &[]);
-        pending.poll(&board(), &sport("s"), answer(9), &[]);
+        pending.poll(&board(), &sport("s"), answer(5));
+        pending.poll(&board(), &sport("s"), answer(9));
         let (_, image) = pending.changes().next().unwrap();
         assert_eq!(image.unwrap().quotes.values().next().unwrap().last_update, Timestamp::from_millis(5));
     }
@@ -177,16 +204,16 @@ mod tests {
     #[test]
     fn what_an_answer_lacks_is_gone() {
         let mut pending = Pending::default();
-        pending.poll(&board(), &sport("s"), vec![(id("a"), image("s", 150, 9))], &[]);
+        pending.poll(&board(), &sport("s"), vec![(id("a"), image("s", 150, 9))]);
         assert_eq!(names(&pending), [("b", false)]);
     }
 
     #[test]
     fn an_empty_answer_is_believed_the_second_time() {
         let mut pending = Pending::default();
-        pending.poll(&board(), &sport("s"), vec![], &[]);
+        pending.poll(&board(), &sport("s"), vec![]);
         assert!(pending.is_empty());
-        pending.poll(&board(), &sport("s"), vec![], &[]);
+        pending.poll(&board(), &sport("s"), vec![]);
         assert_eq!(names(&pending), [("a", false), ("b", false)]);
     }
 
@@ -194,20 +221,47 @@ mod tests {
     fn two_empty_answers_with_odds_between_are_each_the_first() {
         let mut pending = Pending::default();
         let full = || vec![(id("a"), image("s", 150, 9)), (id("b"), image("s", 150, 9))];
-        pending.poll(&board(), &sport("s"), vec![], &[]);
-        pending.poll(&board(), &sport("s"), full(), &[]);
-        pending.poll(&board(), &sport("s"), vec![], &[]);
+        pending.poll(&board(), &sport("s"), vec![]);
+        pending.poll(&board(), &sport("s"), full());
+        pending.poll(&board(), &sport("s"), vec![]);
         assert!(pending.is_empty());
     }
 
     #[test]
-    fn events_that_could_not_be_read_stay() {
+    fn an_answer_says_whether_it_is_believed() {
         let mut pending = Pending::default();
-        pending.poll(&board(), &sport("s"), vec![], &[Some(id("a"))]);
-        assert_eq!(names(&pending), [("b", false)]);
-        let mut pending = Pending::default();
-        pending.poll(&board(), &sport("s"), vec![(id("d"), image("s", 150, 9))], &[None]);
-        assert_eq!(names(&pending), [("d", true)]);
+        assert!(!pending.poll(&board(), &sport("s"), vec![]));
+        assert!(pending.poll(&board(), &sport("s"), vec![]));
+        assert!(pending.poll(&board(), &sport("s"), vec![(id("a"), image("s", 150, 9))]));
+        assert!(pending.poll(&board(), &sport("never_shown"), vec![]));
+    }
+
+    #[test]
+    fn an_event_that_is_too_large_is_left_out_until_it_fits() {
+        let (mut pending, mut board) = (Pending::default(), board());
+        let answer = |price| vec![(id("a"), image("s", price, 9)), (id("b"), image("s", 150, 9))];
+        let bytes = image("s", 160, 9).to_json(&id("a")).len();
+        pending.poll(&board, &sport("s"), answer(160));
+        pending.leave_out(&board, &id("a"), bytes - 1);
+        assert_eq!(names(&pending), [("a", false)], "its old prices go");
+        board.remove(&id("a"));
+        pending.settle(&board);
+        assert!(pending.is_empty(), "nothing is tried again");
+        pending.poll(&board, &sport("s"), answer(170));
+        assert!(pending.is_empty(), "nor at the next poll");
+        pending.leave_out(&board, &id("b"), 1);
+        pending.poll(&board, &sport("s"), answer(200));
+        assert_eq!(names(&pending), [("a", true)], "a shorter price fits");
+    }
+
+    #[test]
+    fn details_are_those_that_wait_to_be_shown() {
+        let (mut pending, board) = (Pending::default(), board());
+        let mut renamed = image("s", 150, 9);
+        renamed.details.sport_title = "T".into();
+        pending.poll(&board, &sport("s"), vec![(id("a"), renamed)]);
+        let title = |event: &str| pending.details(&board, &id(event)).map(|details| &*details.sport_title);
+        assert_eq!((title("a"), title("b"), title("c"), title("d")), (Some("T"), None, Some("S"), None));
     }
 
     #[test]
@@ -221,7 +275,7 @@ mod tests {
     fn what_the_board_shows_is_settled() {
         let mut pending = Pending::default();
         let mut board = board();
-        pending.poll(&board, &sport("s"), vec![(id("a"), image("s", 160, 9))], &[]);
+        pending.poll(&board, &sport("s"), vec![(id("a"), image("s", 160, 9))]);
         board.set(&id("a"), &image("s", 160, 9));
         board.remove(&id("b"));
         pending.settle(&board);

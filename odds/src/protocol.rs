@@ -76,6 +76,9 @@ pub struct Feed {
     pub source: String,
     pub sports: BTreeMap<SportKey, SportFreshness>,
     pub bookmakers: BTreeMap<BookmakerKey, Timestamp>,
+    /// What upstream calls its bookmakers; the key stands for one that is missing.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub bookmaker_names: BTreeMap<BookmakerKey, String>,
 }
 
 impl<'de> Deserialize<'de> for Change {

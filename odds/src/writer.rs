@@ -7,8 +7,8 @@ use std::{
 };
 
 use crate::{
-    BookmakerKey, Credits, EventId, FeedState, Headers, Image, Marker, Pending, Phase, Reader, Record, RecordKind,
-    SCHEMA_VERSION, SportFreshness, SportKey, StepId, Term, Timestamp,
+    BookmakerKey, Credits, DaySpending, EventId, FeedState, Headers, Image, Marker, Pending, Phase, Reader, Record,
+    RecordKind, SCHEMA_VERSION, SportFreshness, SportKey, StepId, Term, Timestamp,
 };
 
 /// A record as it goes to Kafka.
@@ -46,6 +46,8 @@ pub struct Status {
     pub credits: Credits,
     pub sports: BTreeMap<SportKey, SportFreshness>,
     pub bookmakers: BTreeMap<BookmakerKey, Timestamp>,
+    pub bookmaker_names: BTreeMap<BookmakerKey, String>,
+    pub spent_today: Option<DaySpending>,
 }
 
 /// One step. The markers go out when every record is acknowledged.
@@ -157,9 +159,22 @@ impl Writer {
             }
         }
 
-        let Status { at, next_by, state, reason, source, credits, sports, bookmakers } = status;
+        let Status { at, next_by, state, reason, source, credits, sports, bookmakers, bookmaker_names, spent_today } =
+            status;
         let digest = reader.board().digest_after(wanted.iter().map(|(event, image)| (*event, image.as_ref())));
-        let marker = Marker { digest, at, next_by, state, reason, source, credits, sports, bookmakers };
+        let marker = Marker {
+            digest,
+            at,
+            next_by,
+            state,
+            reason,
+            source,
+            credits,
+            sports,
+            bookmakers,
+            bookmaker_names,
+            spent_today,
+        };
         plan.markers = everywhere(reader, &Record { id, kind: RecordKind::Marker(Box::new(marker)) });
         self.last = id;
         plan

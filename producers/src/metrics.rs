@@ -18,6 +18,8 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+use crate::Unreadable;
+
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub(crate) struct Outcome {
     outcome: &'static str,
@@ -26,6 +28,11 @@ pub(crate) struct Outcome {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub(crate) struct Kind {
     kind: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(crate) struct OfLevel {
+    level: &'static str,
 }
 
 /// Cheap to clone: all clones count together.
@@ -38,7 +45,7 @@ pub struct Metrics {
     pub(crate) steps: Counter,
     pub(crate) mismatches: Counter,
     pub(crate) too_large: Counter,
-    pub(crate) unreadable_events: Counter,
+    unreadable: Family<OfLevel, Counter>,
     pub(crate) delivery: Histogram,
     credits_remaining: Gauge<f64, AtomicU64>,
     credits_used: Gauge<f64, AtomicU64>,
@@ -55,7 +62,7 @@ impl Default for Metrics {
             steps: Counter::default(),
             mismatches: Counter::default(),
             too_large: Counter::default(),
-            unreadable_events: Counter::default(),
+            unreadable: Family::default(),
             delivery: Histogram::new(exponential_buckets(0.001, 2.0, 15)),
             credits_remaining: Gauge::default(),
             credits_used: Gauge::default(),
@@ -79,9 +86,9 @@ impl Metrics {
         registry.register("digest_mismatches", "Boards that did not fit their digest", self.mismatches.clone());
         registry.register("events_too_large", "Events left out because of their size", self.too_large.clone());
         registry.register(
-            "unreadable_events",
-            "Upstream's events that could not be read",
-            self.unreadable_events.clone(),
+            "unreadable",
+            "What could not be read of upstream's answers and was left out, by level",
+            self.unreadable.clone(),
         );
         registry.register_with_unit(
             "delivery",
@@ -100,6 +107,12 @@ impl Metrics {
 
     pub(crate) fn polled(&self, outcome: &'static str) {
         self.polls.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    pub(crate) fn left_out(&self, unreadable: &Unreadable) {
+        for (level, count) in unreadable.iter() {
+            self.unreadable.get_or_create(&OfLevel { level: level.key() }).inc_by(count);
+        }
     }
 
     pub(crate) fn delivered(&self, kind: &'static str, count: u64) {

@@ -11,8 +11,8 @@ use rand::RngExt;
 use tracing::{info, warn};
 
 use crate::{
-    Answer, Budget, OddsQuery, Source, SourceError, Sport, SportState, intervals, midnight_after, next_poll,
-    renewal_after, settings::PollSettings, stale_after,
+    Answer, Budget, Nearness, OddsQuery, RetryAfter, Source, SourceError, Sport, SportState, Unreadable, intervals,
+    midnight_after, next_poll, renewal_after, settings::PollSettings, spending::Spending, stale_after,
 };
 
 /// How often the list of sports, and the starts of sports without known events, are asked for.
@@ -22,10 +22,25 @@ const OUTRIGHTS: &str = "outrights";
 /// Waits after failures: doubled each time, up to the longest.
 const FIRST_BACK_OFF: f64 = 1_000.0;
 const LONGEST_BACK_OFF: f64 = 60_000.0;
-/// How often it is tried again whether credits were renewed.
+/// However long upstream wants to be left alone, it is asked again after this.
+const LONGEST_RETRY_AFTER: i64 = 10 * 60 * 1000;
+/// How often it is tried again whether credits were renewed, and first.
 const OUT_OF_CREDITS_RETRY: i64 = 10 * 60 * 1000;
-/// A market or sport that is refused is asked for again after this.
-const REFUSED_RETRY: i64 = 60 * 60 * 1000;
+const FIRST_CREDITS_CHECK: i64 = 60 * 1000;
+/// A sport that is refused, or answered in another format, is asked for again after this, doubled each time up
+/// to the longest; in play it doesn't wait for so long.
+const FIRST_REFUSED_RETRY: i64 = 60 * 1000;
+const LONGEST_REFUSED_RETRY: i64 = 60 * 60 * 1000;
+const LONGEST_REFUSED_RETRY_IN_PLAY: i64 = 2 * 60 * 1000;
+/// What a list lacks is believed to be gone when the next list lacks it too; that is asked for after this.
+const LIST_RETRY: i64 = 60 * 1000;
+/// For how long an event that an answer lacks still says when its sport is in play: bookmakers take their prices
+/// down for a while.
+const VANISHED_FOR: i64 = 15 * 60 * 1000;
+/// How many bookmakers of a region are remembered.
+const MAX_BOOKMAKERS: usize = 500;
+/// The longest reason, in characters.
+const MAX_REASON: usize = 300;
 /// When everything has been stale for this long, the feed is down.
 const DOWN_AFTER: i64 = 10 * 60 * 1000;
 
@@ -33,21 +48,33 @@ const DOWN_AFTER: i64 = 10 * 60 * 1000;
 #[derive(Clone, Debug)]
 pub(crate) enum Errand {
     Sports,
+    /// Only what is left of credits, which is free.
+    Credits,
     Odds(OddsQuery),
 }
 
 /// What came of an errand.
 #[derive(Debug)]
 pub(crate) enum Returned {
-    Sports(Result<(Vec<Known>, Credits), SourceError>),
-    Odds(SportKey, Result<Answer, SourceError>),
+    Sports(Result<Listed, SourceError>),
+    Credits(Result<Credits, SourceError>),
+    Odds { sport: SportKey, answer: Result<Answer, SourceError> },
+}
+
+/// The sports as the source lists them.
+#[derive(Debug)]
+pub(crate) struct Listed {
+    sports: Vec<Known>,
+    credits: Credits,
+    pub(crate) unreadable: Unreadable,
 }
 
 /// A sport as the source lists it.
 #[derive(Clone, Debug)]
 pub(crate) struct Known {
     sport: Sport,
-    starts: Vec<Timestamp>,
+    /// Nothing if it could not be read.
+    starts: Option<Vec<Timestamp>>,
 }
 
 #[derive(Debug)]
@@ -56,85 +83,171 @@ pub(crate) struct Polling {
     settings: PollSettings,
     source: String,
     sports: Vec<SportState>,
+    /// When each known start of a sport's events was last listed or answered.
+    starts: BTreeMap<SportKey, BTreeMap<Timestamp, Timestamp>>,
     listed_at: Option<Timestamp>,
-    refused_until: BTreeMap<SportKey, Timestamp>,
+    /// The last list lacked something that may only be missing for a moment.
+    list_again: bool,
+    /// Sports that the last list lacked.
+    missing: BTreeSet<SportKey>,
+    /// Sports whose last poll came to nothing.
+    troubled: BTreeMap<SportKey, Trouble>,
     freshness: BTreeMap<SportKey, SportFreshness>,
     bookmakers: BTreeMap<BookmakerKey, Timestamp>,
+    bookmaker_names: BTreeMap<BookmakerKey, String>,
     credits: Credits,
-    spent_today: (Timestamp, f64),
+    /// A report of what is left of credits that is believed if the next says so too.
+    doubted: Option<f64>,
+    /// When credits were last reported, and how often in a row they did not do.
+    credits_at: Timestamp,
+    credits_checks: u32,
+    spending: Spending,
     failure: Option<Failure>,
     planned: Vec<(SportKey, i64)>,
 }
 
+/// Of the source as a whole.
 #[derive(Debug)]
 struct Failure {
     reason: String,
     count: i32,
     retry_at: Timestamp,
+    /// Longer than it takes to notice that one poll failed.
+    is_long: bool,
+}
+
+/// Of one sport.
+#[derive(Debug)]
+struct Trouble {
+    reason: String,
+    count: i32,
+    retry_at: Timestamp,
+    /// Upstream answers, and not with what was asked for.
+    is_refusal: bool,
 }
 
 impl Returned {
     pub(crate) fn outcome(&self) -> &'static str {
         let error = match self {
-            Self::Sports(Ok(_)) | Self::Odds(_, Ok(_)) => return "ok",
-            Self::Sports(Err(error)) | Self::Odds(_, Err(error)) => error,
+            Self::Sports(Ok(_)) | Self::Credits(Ok(_)) | Self::Odds { answer: Ok(_), .. } => return "ok",
+            Self::Sports(Err(error)) | Self::Credits(Err(error)) | Self::Odds { answer: Err(error), .. } => error,
         };
         match error {
             SourceError::BadKey { .. } => "bad_key",
             SourceError::OutOfCredits(_) => "out_of_credits",
             SourceError::Refused { .. } => "refused",
             SourceError::TooFast { .. } => "too_fast",
-            SourceError::Outage(_) => "outage",
+            SourceError::Outage { .. } => "outage",
+            SourceError::WrongFormat { .. } => "wrong_format",
         }
     }
 }
 
 impl Errand {
+    /// It was not even tried.
+    pub(crate) fn fails(self, reason: &str) -> Returned {
+        let error = SourceError::Outage { reason: reason.to_owned(), retry_after: None, cost: 0.0 };
+        match self {
+            Self::Sports => Returned::Sports(Err(error)),
+            Self::Credits => Returned::Credits(Err(error)),
+            Self::Odds(query) => Returned::Odds { sport: query.sport, answer: Err(error) },
+        }
+    }
+
     pub(crate) async fn run<S: Source>(self, source: &S, wanted: &[SportKey]) -> Returned {
         match self {
             Self::Sports => Returned::Sports(list(source, wanted).await),
-            Self::Odds(query) => Returned::Odds(query.sport.clone(), source.odds(query).await),
+            Self::Credits => Returned::Credits(source.sports().await.map(|list| list.credits)),
+            Self::Odds(query) => {
+                let sport = query.sport.clone();
+                Returned::Odds { sport, answer: source.odds(query).await }
+            }
         }
     }
 }
 
-async fn list<S: Source>(source: &S, wanted: &[SportKey]) -> Result<(Vec<Known>, Credits), SourceError> {
-    let (sports, credits) = source.sports().await?;
-    let mut known = Vec::new();
-    for sport in sports {
+async fn list<S: Source>(source: &S, wanted: &[SportKey]) -> Result<Listed, SourceError> {
+    let list = source.sports().await?;
+    let mut unreadable = list.unreadable;
+    let mut sports = Vec::new();
+    let mut goes_on = true;
+    for sport in list.sports {
         if wanted.is_empty() || wanted.contains(&sport.key) {
-            let starts = source.starts(&sport.key).await?;
-            known.push(Known { sport, starts });
+            let starts = if goes_on { Some(source.starts(&sport.key).await) } else { None };
+            let starts = match starts {
+                Some(Ok(list)) => {
+                    unreadable.merge(&list.unreadable);
+                    Some(list.starts)
+                }
+                Some(Err(error @ SourceError::BadKey { .. })) => return Err(error),
+                Some(Err(error)) => {
+                    warn!(sport = %sport.key, %error, "when its events start is not known");
+                    // Where one sport is refused, others may not be.
+                    goes_on = matches!(error, SourceError::Refused { .. } | SourceError::WrongFormat { .. });
+                    None
+                }
+                None => None,
+            };
+            sports.push(Known { sport, starts });
         }
     }
-    Ok((known, credits))
+    Ok(Listed { sports, credits: list.credits, unreadable })
 }
 
 impl Polling {
     pub(crate) fn new(region: Region, settings: PollSettings, source: String, now: Timestamp) -> Self {
+        let spending = Spending::new(&source, settings.max_credits_per_day, now);
         Self {
             region,
             settings,
             source,
             sports: Vec::new(),
+            starts: BTreeMap::new(),
             listed_at: None,
-            refused_until: BTreeMap::new(),
+            list_again: false,
+            missing: BTreeSet::new(),
+            troubled: BTreeMap::new(),
             freshness: BTreeMap::new(),
             bookmakers: BTreeMap::new(),
+            bookmaker_names: BTreeMap::new(),
             credits: Credits::default(),
-            spent_today: (midnight_after(now), 0.0),
+            doubted: None,
+            credits_at: now,
+            credits_checks: 0,
+            spending,
             failure: None,
             planned: Vec::new(),
         }
     }
 
     /// Takes over what the topic's last marker says, so that a new leader doesn't begin by polling
-    /// everything, nor shows as never polled what was polled a moment ago.
-    pub(crate) fn take_over(&mut self, marker: &odds::Marker) {
+    /// everything, nor shows as never polled what was polled a moment ago, nor spends what is spent.
+    pub(crate) fn take_over(&mut self, marker: &odds::Marker, now: Timestamp) {
+        self.spending.take_over_marker(marker, now);
         if marker.source == self.source {
             self.freshness = marker.sports.clone();
             self.bookmakers = marker.bookmakers.clone();
+            self.bookmaker_names.extend(marker.bookmaker_names.clone());
             self.credits = marker.credits;
+            for sport in &mut self.sports {
+                sport.last_polled = sport.last_polled.max(self.freshness.get(&sport.key).map(|it| it.polled_at));
+            }
+        }
+    }
+
+    pub(crate) fn spending(&self) -> &Spending {
+        &self.spending
+    }
+
+    pub(crate) fn spending_mut(&mut self) -> &mut Spending {
+        &mut self.spending
+    }
+
+    /// What an errand may cost.
+    pub(crate) fn price(&self, errand: &Errand) -> f64 {
+        match errand {
+            Errand::Odds(query) => self.cost_of(&query.sport),
+            Errand::Sports | Errand::Credits => 0.0,
         }
     }
 
@@ -156,36 +269,58 @@ impl Polling {
     }
 
     fn budget(&self, now: Timestamp) -> Budget {
-        let (midnight, spent) = self.spent_today;
-        let spent = if now >= midnight { 0.0 } else { spent };
         Budget {
             left: self.credits.remaining.map(|left| left * self.settings.credit_share),
             renewal: renewal_after(now),
-            today: self.settings.max_credits_per_day.map(|cap| (cap - spent, midnight_after(now))),
+            today: self.spending.left(now).map(|left| (left, midnight_after(now))),
         }
     }
 
     /// The next errand, and when to run it.
     pub(crate) fn next(&self, now: Timestamp) -> Option<(Errand, Timestamp)> {
         let not_before = self.failure.as_ref().map_or(now, |failure| failure.retry_at);
-        let list_at = self.listed_at.map_or(now, |at| at.plus_millis(LIST_INTERVAL));
-        let list = (Errand::Sports, list_at.max(not_before));
-        let refused = |sport: &SportState| self.refused_until.get(&sport.key).is_some_and(|until| *until > now);
-        let open: Vec<SportState> =
-            self.sports.iter().filter(|sport| !refused(sport)).map(|sport| self.hurried(sport, now)).collect();
-        let Some((at, due)) = next_poll(&open, &self.budget(now), now) else {
-            return Some(list);
+        let list_interval = if self.list_again { LIST_RETRY } else { LIST_INTERVAL };
+        let list_at = self.listed_at.map_or(now, |at| at.plus_millis(list_interval));
+        let mut soonest = (Errand::Sports, list_at.max(not_before));
+        let mut take = |errand, due: Timestamp| {
+            if due.max(not_before) < soonest.1 {
+                soonest = (errand, due.max(not_before));
+            }
         };
-        let wait = due.millis_since(now) as f64 / self.settings.poll_speed;
-        let due = now.plus_millis(wait as i64).max(not_before);
-        if list.1 <= due {
-            return Some(list);
+        if self.lacks_credits(now) {
+            let wait = FIRST_CREDITS_CHECK.saturating_mul(1 << self.credits_checks.min(10));
+            take(Errand::Credits, self.credits_at.plus_millis(wait.min(OUT_OF_CREDITS_RETRY)));
         }
-        let sport = &open[at];
+        let waits_until = |sport: &SportState| {
+            self.troubled.get(&sport.key).map(|trouble| trouble.retry_at).filter(|until| *until > now)
+        };
+        let open: Vec<SportState> = self
+            .sports
+            .iter()
+            .filter(|sport| waits_until(sport).is_none())
+            .map(|sport| self.hurried(sport, now))
+            .collect();
+        let waiting = self.sports.iter().filter_map(|sport| Some((waits_until(sport)?, sport)));
+        if let Some((at, due)) = next_poll(&open, &self.budget(now), now) {
+            let wait = due.millis_since(now) as f64 / self.settings.poll_speed;
+            take(Errand::Odds(self.query(&open[at], now)), now.plus_millis(wait as i64));
+        } else if let Some((until, _)) = waiting.min_by_key(|(until, _)| *until).filter(|_| open.is_empty()) {
+            // Planned anew when that one may be asked for.
+            take(Errand::Credits, until);
+        }
+        Some(soonest)
+    }
+
+    fn query(&self, sport: &SportState, now: Timestamp) -> OddsQuery {
         let markets =
             if sport.outrights { vec![OUTRIGHTS.parse().expect("a plain key")] } else { self.settings.markets.clone() };
-        let query = OddsQuery { sport: sport.key.clone(), region: self.region, markets, now };
-        Some((Errand::Odds(query), due))
+        OddsQuery { sport: sport.key.clone(), region: self.region, markets, now }
+    }
+
+    /// Whether some sport can't be polled for want of credits.
+    fn lacks_credits(&self, now: Timestamp) -> bool {
+        let left = self.budget(now).left;
+        self.sports.iter().any(|sport| left.is_some_and(|left| left < sport.cost))
     }
 
     /// As if the time since its last poll had passed faster.
@@ -195,111 +330,173 @@ impl Polling {
         SportState { last_polled, ..sport.clone() }
     }
 
-    /// Takes what came of an errand. An error that nothing but a person can mend is given back.
-    pub(crate) fn returned(&mut self, returned: &Returned, now: Timestamp) -> Result<(), SourceError> {
-        let failed = match returned {
-            Returned::Sports(Ok((known, credits))) => {
-                self.listed(known, now);
-                self.take_credits(*credits);
-                None
+    /// Takes what came of an errand. `believed`: unless the answer is empty for the first time. An error that
+    /// nothing but a person can mend is given back.
+    pub(crate) fn returned(&mut self, returned: &Returned, believed: bool, now: Timestamp) -> Result<(), SourceError> {
+        match returned {
+            Returned::Sports(Ok(listed)) => {
+                self.listed(listed, now);
+                self.take_credits(listed.credits, 0.0, now);
             }
-            Returned::Odds(sport, Ok(answer)) => {
-                self.polled(sport, answer, now);
-                None
+            Returned::Credits(Ok(credits)) => {
+                self.take_credits(*credits, 0.0, now);
+                self.credits_at = now;
             }
-            Returned::Sports(Err(error)) => Some((None, error)),
-            Returned::Odds(sport, Err(error)) => Some((Some(sport), error)),
-        };
-        match failed {
-            None => {
-                if let Some(failure) = &self.failure {
-                    // The free list proves nothing about credits.
-                    let free = matches!(returned, Returned::Sports(_));
-                    if !free {
-                        info!(after = failure.count, "the odds API answers again");
-                        self.failure = None;
-                    }
+            Returned::Odds { sport, answer: Ok(answer) } => {
+                self.spending.spend(answer.cost, now);
+                self.take_credits(answer.credits, answer.cost, now);
+                self.polled(sport, answer, believed, now);
+                if let Some(failure) = self.failure.take() {
+                    info!(after = failure.count, "the odds API answers again");
                 }
-                self.log_plan(now);
-                Ok(())
+                self.troubled.remove(sport);
             }
-            Some((_, error @ SourceError::BadKey { .. })) => Err(error.clone()),
-            Some((Some(sport), error @ SourceError::Refused { .. })) => {
-                warn!(%sport, %error, "this sport is left alone for an hour");
-                self.refused_until.insert(sport.clone(), now.plus_millis(REFUSED_RETRY));
-                Ok(())
-            }
-            Some((sport, error)) => {
-                self.failed(sport, error, now);
-                Ok(())
+            Returned::Sports(Err(error)) | Returned::Credits(Err(error)) => self.failed(None, error, now)?,
+            Returned::Odds { sport, answer: Err(error) } => {
+                self.spending.spend(error.cost(), now);
+                self.failed(Some(sport), error, now)?;
             }
         }
+        if self.lacks_credits(now) {
+            self.credits_checks += 1;
+        } else {
+            self.credits_checks = 0;
+        }
+        self.log_plan(now);
+        Ok(())
     }
 
-    fn failed(&mut self, sport: Option<&SportKey>, error: &SourceError, now: Timestamp) {
+    fn failed(&mut self, sport: Option<&SportKey>, error: &SourceError, now: Timestamp) -> Result<(), SourceError> {
+        let is_refusal = matches!(error, SourceError::Refused { .. } | SourceError::WrongFormat { .. });
+        if let SourceError::BadKey { .. } = error {
+            return Err(error.clone());
+        }
+        if let SourceError::WrongFormat { credits, cost, .. } = error {
+            self.take_credits(*credits, *cost, now);
+        }
+        if let Some(sport) = sport.filter(|_| is_refusal || matches!(error, SourceError::Outage { .. })) {
+            self.troubled_by(sport, error, is_refusal, now);
+            if is_refusal {
+                // Upstream answers: others are polled as ever.
+                self.failure = None;
+                return Ok(());
+            }
+        }
         let count = self.failure.as_ref().map_or(0, |failure| failure.count) + 1;
-        let doubled = (FIRST_BACK_OFF * 2f64.powi(count.min(10) - 1)).min(LONGEST_BACK_OFF);
-        let jittered = doubled * rand::rng().random_range(0.5..1.0);
+        let jittered = back_off(count);
         let wait = match error {
-            SourceError::TooFast { retry_after: Some(wait) } => millis(*wait).max(jittered as i64),
             SourceError::OutOfCredits(credits) => {
-                self.take_credits(*credits);
-                self.credits.remaining = self.credits.remaining.map(|left| left.min(0.0)).or(Some(0.0));
+                self.credits.used = credits.used.or(self.credits.used);
+                self.credits.remaining = Some(credits.remaining.map_or(0.0, |left| left.min(0.0)));
+                self.credits_at = now;
                 OUT_OF_CREDITS_RETRY.min(renewal_after(now).millis_since(now).max(1_000))
             }
-            _ => jittered as i64,
+            error => match error.retry_after() {
+                Some(RetryAfter::In(wait)) => millis(wait).min(LONGEST_RETRY_AFTER).max(jittered),
+                Some(RetryAfter::At(at)) => at.millis_since(now).min(LONGEST_RETRY_AFTER).max(jittered),
+                None => jittered,
+            },
         };
         warn!(sport = sport.map(tracing::field::display), %error, retry_in_ms = wait, "a poll failed");
-        self.failure = Some(Failure { reason: error.to_string(), count, retry_at: now.plus_millis(wait) });
+        let is_long = count > 1 || wait > LONGEST_BACK_OFF as i64;
+        self.failure =
+            Some(Failure { reason: short(&error.to_string()), count, retry_at: now.plus_millis(wait), is_long });
+        Ok(())
     }
 
-    fn listed(&mut self, known: &[Known], now: Timestamp) {
+    /// One sport that fails again and again must not keep others from being polled.
+    fn troubled_by(&mut self, sport: &SportKey, error: &SourceError, is_refusal: bool, now: Timestamp) {
+        let count = self.troubled.get(sport).map_or(0, |trouble| trouble.count) + 1;
+        let in_play = self.sports.iter().any(|it| it.key == *sport && it.nearness(now) == Nearness::InPlay);
+        let longest = if in_play { LONGEST_REFUSED_RETRY_IN_PLAY } else { LONGEST_REFUSED_RETRY };
+        let wait = match is_refusal {
+            true => (FIRST_REFUSED_RETRY << (count - 1).min(10)).min(longest),
+            false => back_off(count),
+        };
+        if is_refusal {
+            warn!(%sport, %error, retry_in_ms = wait, "this sport is left alone for a while");
+        }
+        let reason = short(&format!("{sport}: {error}"));
+        self.troubled.insert(sport.clone(), Trouble { reason, count, retry_at: now.plus_millis(wait), is_refusal });
+    }
+
+    fn listed(&mut self, listed: &Listed, now: Timestamp) {
         self.listed_at = Some(now);
+        self.list_again = listed.sports.iter().any(|known| known.starts.is_none());
         let before = std::mem::take(&mut self.sports);
-        for Known { sport, starts } in known {
+        let missing_before = std::mem::take(&mut self.missing);
+        for Known { sport, starts } in &listed.sports {
             let last_polled = before
                 .iter()
                 .find(|known| known.key == sport.key)
                 .and_then(|known| known.last_polled)
                 .or_else(|| self.freshness.get(&sport.key).map(|it| it.polled_at));
-            let markets = if sport.outrights { 1 } else { self.settings.markets.len() };
+            let known = self.starts.entry(sport.key.clone()).or_default();
+            match starts.as_deref() {
+                // What was there a moment ago may only be missing from one list.
+                None | Some([]) => known.retain(|_, seen| now.millis_since(*seen) <= VANISHED_FOR),
+                Some(starts) => *known = starts.iter().map(|start| (*start, now)).collect(),
+            }
             self.sports.push(SportState {
                 key: sport.key.clone(),
                 outrights: sport.outrights,
-                starts: starts.clone(),
+                starts: known.keys().copied().collect(),
                 last_polled,
-                cost: markets as f64,
+                cost: if sport.outrights { 1 } else { self.settings.markets.len() } as f64,
             });
         }
+        for sport in before {
+            if self.sports.iter().all(|known| known.key != sport.key) && !missing_before.contains(&sport.key) {
+                warn!(sport = %sport.key, "the odds API's list lacks a sport: it is kept until the next list");
+                self.missing.insert(sport.key.clone());
+                self.list_again = true;
+                self.sports.push(sport);
+            }
+        }
         for wanted in &self.settings.sports {
-            if known.iter().all(|known| known.sport.key != *wanted) {
+            if self.sports.iter().all(|known| known.key != *wanted) {
                 warn!(sport = %wanted, "the odds API has no such sport in season");
             }
         }
-        let current: BTreeSet<&SportKey> = self.sports.iter().map(|sport| &sport.key).collect();
-        self.freshness.retain(|sport, _| current.contains(sport));
+        // A new leader has no list before its first one; an empty one is no reason to forget everything.
+        if self.sports.is_empty() {
+            self.list_again = true;
+        } else {
+            let current: BTreeSet<&SportKey> = self.sports.iter().map(|sport| &sport.key).collect();
+            self.freshness.retain(|sport, _| current.contains(sport));
+            self.starts.retain(|sport, _| current.contains(sport));
+            self.troubled.retain(|sport, _| current.contains(sport));
+        }
     }
 
-    fn polled(&mut self, sport: &SportKey, answer: &Answer, now: Timestamp) {
+    fn polled(&mut self, sport: &SportKey, answer: &Answer, believed: bool, now: Timestamp) {
         let budget = self.budget(now);
-        let before = self.credits.remaining;
-        self.take_credits(answer.credits);
-        let spent = if answer.events.is_empty() { 0.0 } else { self.cost_of(sport) };
-        if now >= self.spent_today.0 {
-            self.spent_today = (midnight_after(now), 0.0);
-        }
-        self.spent_today.1 += spent;
-        if answer.credits.remaining.is_none() {
-            self.credits.remaining = before.map(|before| before - spent);
-        }
         for (bookmaker, seen) in &answer.bookmakers {
-            let newest = self.bookmakers.entry(bookmaker.clone()).or_insert(*seen);
-            *newest = (*newest).max(*seen);
+            if self.bookmakers.len() < MAX_BOOKMAKERS || self.bookmakers.contains_key(bookmaker) {
+                let newest = self.bookmakers.entry(bookmaker.clone()).or_insert(*seen);
+                *newest = (*newest).max(*seen);
+            }
+        }
+        for (bookmaker, name) in &answer.bookmaker_names {
+            if self.bookmaker_names.len() < MAX_BOOKMAKERS || self.bookmaker_names.contains_key(bookmaker) {
+                self.bookmaker_names.insert(bookmaker.clone(), name.clone());
+            }
         }
         let Some(at) = self.sports.iter().position(|known| known.key == *sport) else { return };
-        let state = &mut self.sports[at];
-        state.last_polled = Some(now);
-        state.starts = answer.events.iter().map(|(_, image)| image.details.commence_time).collect();
+        self.sports[at].last_polled = Some(now);
+        let mut answered: Vec<Timestamp> = answer.events.iter().map(|(_, image)| image.details.commence_time).collect();
+        answered.extend(answer.incomplete.iter().filter_map(|it| Some(it.details.as_ref()?.commence_time)));
+        // An empty answer says nothing of when events start: bookmakers may have taken all prices down.
+        if !answered.is_empty() {
+            let starts = self.starts.entry(sport.clone()).or_default();
+            starts.retain(|_, seen| now.millis_since(*seen) <= VANISHED_FOR);
+            starts.extend(answered.into_iter().map(|start| (start, now)));
+            self.sports[at].starts = starts.keys().copied().collect();
+        }
+        if !believed {
+            warn!(%sport, "an empty answer is not believed: what was there gets no fresher by it");
+            return;
+        }
         let interval = intervals(&self.sports, &budget, now)[at].unwrap_or(0);
         let fresh_for = stale_after(&self.sports[at], interval, now).millis_since(now) as f64;
         let stale_after = now.plus_millis((fresh_for / self.settings.poll_speed) as i64);
@@ -310,9 +507,25 @@ impl Polling {
         self.sports.iter().find(|known| known.key == *sport).map_or(0.0, |known| known.cost)
     }
 
-    fn take_credits(&mut self, credits: Credits) {
-        self.credits.remaining = credits.remaining.or(self.credits.remaining);
-        self.credits.used = credits.used.or(self.credits.used);
+    /// Takes what upstream says is left, after a call that cost this. A report that more than half of it is gone
+    /// at once is believed the second time.
+    fn take_credits(&mut self, said: Credits, cost: f64, now: Timestamp) {
+        self.credits.used = said.used.or(self.credits.used);
+        let expected = self.credits.remaining.map(|left| left - cost);
+        let Some(left) = said.remaining else {
+            self.credits.remaining = expected;
+            return;
+        };
+        let is_collapse = |left: f64| expected.is_some_and(|expected| left < expected / 2.0);
+        if is_collapse(left) && !self.doubted.is_some_and(is_collapse) {
+            warn!(left, ?expected, "the odds API says that credits collapsed: believed if it says so again");
+            self.doubted = Some(left);
+            self.credits.remaining = expected;
+            return;
+        }
+        self.doubted = None;
+        self.credits.remaining = Some(left);
+        self.credits_at = now;
     }
 
     /// Says at the start, and when it changes much, how often each sport will be polled.
@@ -338,35 +551,49 @@ impl Polling {
         self.planned = plan.into_iter().map(kept).collect();
     }
 
-    /// How the feed stands now, and why. A sport that is merely late says so by its own freshness.
-    pub(crate) fn state(&self, now: Timestamp) -> (FeedState, Option<&str>) {
+    /// How the feed stands now, and why. A sport that is merely late says so by its own freshness; what lasts is
+    /// said also while all prices are still good.
+    pub(crate) fn state(&self, now: Timestamp) -> (FeedState, Option<String>) {
         let over = |it: &SportFreshness, grace: i64| it.stale_after.plus_millis(grace) < now;
         let trouble = self.trouble(now);
+        let Some((reason, lasts)) = trouble else {
+            return match self.freshness.is_empty() {
+                true => (FeedState::Down, Some("nothing polled yet".into())),
+                false => (FeedState::Live, None),
+            };
+        };
         if self.freshness.is_empty() {
-            (FeedState::Down, trouble.or(Some("nothing polled yet")))
-        } else if trouble.is_none() || self.freshness.values().all(|it| !over(it, 0)) {
-            (FeedState::Live, None)
+            (FeedState::Down, Some(reason))
+        } else if self.freshness.values().all(|it| !over(it, 0)) {
+            (FeedState::Live, Some(reason).filter(|_| lasts))
         } else if self.freshness.values().all(|it| over(it, DOWN_AFTER)) {
-            (FeedState::Down, trouble)
+            (FeedState::Down, Some(reason))
         } else {
-            (FeedState::Stale, trouble)
+            (FeedState::Stale, Some(reason))
         }
     }
 
-    /// What keeps polls from being made, if anything does.
-    fn trouble(&self, now: Timestamp) -> Option<&str> {
+    /// What keeps polls from being made, if anything does, and whether it lasts.
+    fn trouble(&self, now: Timestamp) -> Option<(String, bool)> {
         if let Some(failure) = &self.failure {
-            return Some(&failure.reason);
+            return Some((failure.reason.clone(), failure.is_long));
+        }
+        let worst = self.troubled.values().max_by_key(|it| (it.is_refusal, it.count));
+        if let Some(trouble) = worst {
+            return Some((trouble.reason.clone(), trouble.is_refusal || trouble.count > 1));
         }
         let Budget { left, today, .. } = self.budget(now);
         let dearest = self.sports.iter().map(|sport| sport.cost).max_by(f64::total_cmp)?;
-        if left.is_some_and(|left| left < dearest) {
-            Some("this producer's share of the credits is used up until they are renewed")
+        let reason = if left.is_some_and(|left| left < dearest) {
+            "this producer's share of the credits is used up until they are renewed"
+        } else if self.settings.max_credits_per_day.is_some_and(|cap| cap < dearest) {
+            "a poll costs more credits than may be spent a day"
         } else if today.is_some_and(|(left, _)| left < dearest) {
-            Some("what may be spent of credits today is used up")
+            "what may be spent of credits today is used up"
         } else {
-            None
-        }
+            return None;
+        };
+        Some((reason.to_owned(), true))
     }
 
     /// What a marker says now.
@@ -376,15 +603,184 @@ impl Polling {
             at: now,
             next_by,
             state,
-            reason: reason.map(str::to_owned),
+            reason,
             source: self.source.clone(),
             credits: self.credits,
             sports: self.freshness.clone(),
             bookmakers: self.bookmakers.clone(),
+            bookmaker_names: self.bookmaker_names.clone(),
+            spent_today: self.spending.said(now),
         }
     }
 }
 
+/// Doubled each time, up to the longest, and not the same for everybody.
+fn back_off(count: i32) -> i64 {
+    let doubled = (FIRST_BACK_OFF * 2f64.powi(count.clamp(1, 10) - 1)).min(LONGEST_BACK_OFF);
+    (doubled * rand::rng().random_range(0.5..1.0)) as i64
+}
+
+fn short(reason: &str) -> String {
+    reason.chars().take(MAX_REASON).collect()
+}
+
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use odds::{Details, Image, Quotes};
+
+    use super::*;
+
+    const MINUTE: i64 = 60_000;
+
+    fn noon() -> Timestamp {
+        "2026-11-21T12:00:00Z".parse().unwrap()
+    }
+
+    fn key() -> SportKey {
+        "soccer_epl".parse().unwrap()
+    }
+
+    /// Knows one sport, with a game that began ten minutes ago, polled a minute ago.
+    fn in_play() -> Polling {
+        let markets = ["h2h", "spreads", "totals"].map(|key| key.parse().unwrap()).to_vec();
+        let settings =
+            PollSettings { sports: Vec::new(), markets, credit_share: 1.0, max_credits_per_day: None, poll_speed: 1.0 };
+        let mut polling = Polling::new(Region::Uk, settings, "test".into(), noon());
+        let sport = Sport { key: key(), outrights: false };
+        let starts = Some(vec![noon().plus_millis(-10 * MINUTE)]);
+        let listed = list_of(vec![Known { sport, starts }]);
+        polling.returned(&listed, true, noon().plus_millis(-MINUTE)).unwrap();
+        polling.returned(&odds(Ok(full(900_000.0))), true, noon().plus_millis(-MINUTE)).unwrap();
+        polling
+    }
+
+    fn list_of(sports: Vec<Known>) -> Returned {
+        Returned::Sports(Ok(Listed { sports, credits: Credits::default(), unreadable: Unreadable::default() }))
+    }
+
+    fn odds(answer: Result<Answer, SourceError>) -> Returned {
+        Returned::Odds { sport: key(), answer }
+    }
+
+    fn empty() -> Answer {
+        Answer { credits: Credits { remaining: Some(900_000.0), used: None }, ..Answer::default() }
+    }
+
+    fn full(remaining: f64) -> Answer {
+        let details = Details {
+            sport_key: key(),
+            sport_title: "EPL".into(),
+            commence_time: noon().plus_millis(-10 * MINUTE),
+            home_team: None,
+            away_team: None,
+        };
+        let image = Image { polled_at: noon(), details, quotes: Quotes::new() };
+        let credits = Credits { remaining: Some(remaining), used: None };
+        Answer { events: vec![("e".parse().unwrap(), image)], credits, cost: 3.0, ..Answer::default() }
+    }
+
+    /// How long until the sport is polled again.
+    fn wait(polling: &Polling, now: Timestamp) -> i64 {
+        let mut at = now;
+        for _ in 0..200 {
+            match polling.next(at).unwrap() {
+                (Errand::Odds(_), due) => return due.millis_since(now),
+                (_, due) => at = due.plus_millis(1_000),
+            }
+        }
+        i64::MAX
+    }
+
+    #[test]
+    fn an_empty_answer_neither_slows_a_sport_in_play_nor_freshens_it() {
+        let mut polling = in_play();
+        let before = polling.freshness[&key()];
+        polling.returned(&odds(Ok(empty())), false, noon()).unwrap();
+        assert!(wait(&polling, noon()) <= MINUTE);
+        assert_eq!(polling.freshness[&key()], before);
+        // Also when it is believed: bookmakers take prices down for a while.
+        polling.returned(&odds(Ok(empty())), true, noon().plus_millis(MINUTE)).unwrap();
+        assert!(wait(&polling, noon().plus_millis(MINUTE)) <= MINUTE);
+    }
+
+    #[test]
+    fn what_a_list_lacks_is_gone_when_the_next_lacks_it_too() {
+        let mut polling = in_play();
+        polling.returned(&list_of(Vec::new()), true, noon()).unwrap();
+        assert!(polling.known_sports().unwrap().contains(&key()));
+        assert!(wait(&polling, noon()) <= MINUTE);
+        let (errand, due) = polling.next(noon().plus_millis(MINUTE)).unwrap();
+        assert!(matches!(errand, Errand::Sports | Errand::Odds(_)) && due.millis_since(noon()) <= 2 * MINUTE);
+        polling.returned(&list_of(Vec::new()), true, noon().plus_millis(MINUTE)).unwrap();
+        assert!(polling.sports.is_empty());
+    }
+
+    #[test]
+    fn a_sport_that_is_refused_is_asked_for_again_soon_and_the_reason_is_said() {
+        let mut polling = in_play();
+        let refused = || SourceError::Refused { code: "UNKNOWN_SPORT".into(), message: "no such sport".into() };
+        for _ in 0..20 {
+            polling.returned(&odds(Err(refused())), true, noon()).unwrap();
+            assert!(polling.troubled[&key()].retry_at.millis_since(noon()) <= LONGEST_REFUSED_RETRY_IN_PLAY);
+            let (_, reason) = polling.state(noon());
+            assert!(reason.is_some_and(|reason| reason.contains("soccer_epl") && reason.contains("UNKNOWN_SPORT")));
+        }
+        assert_eq!(polling.state(noon().plus_millis(5 * MINUTE)).0, FeedState::Stale);
+        polling.returned(&odds(Ok(full(900_000.0))), true, noon()).unwrap();
+        assert_eq!(polling.state(noon()), (FeedState::Live, None));
+    }
+
+    #[test]
+    fn however_long_upstream_wants_to_be_left_alone_it_is_asked_again() {
+        let at = RetryAfter::At(noon().plus_millis(365 * 24 * 60 * MINUTE));
+        for retry_after in [RetryAfter::In(Duration::from_secs(u64::MAX)), at] {
+            let retry_after = Some(retry_after);
+            let outage = SourceError::Outage { reason: "status 503".into(), retry_after, cost: 0.0 };
+            for error in [SourceError::TooFast { retry_after }, outage] {
+                let mut polling = in_play();
+                polling.returned(&odds(Err(error.clone())), true, noon()).unwrap();
+                assert_eq!(polling.failure.as_ref().unwrap().retry_at.millis_since(noon()), LONGEST_RETRY_AFTER);
+                assert_eq!(
+                    polling.state(noon()),
+                    (FeedState::Live, Some(polling.failure.as_ref().unwrap().reason.clone()))
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn one_report_that_credits_are_gone_is_not_believed_and_two_are() {
+        let mut polling = in_play();
+        polling.returned(&odds(Ok(full(-3.0))), true, noon()).unwrap();
+        assert!(wait(&polling, noon()) <= MINUTE);
+        polling.returned(&odds(Ok(full(899_990.0))), true, noon()).unwrap();
+        polling.returned(&odds(Ok(full(-3.0))), true, noon()).unwrap();
+        polling.returned(&odds(Ok(full(-6.0))), true, noon()).unwrap();
+        let (errand, due) = polling.next(noon()).unwrap();
+        assert!(matches!(errand, Errand::Credits), "what is left is asked for again");
+        assert!(due.millis_since(noon()) <= OUT_OF_CREDITS_RETRY);
+        assert!(polling.state(noon()).1.is_some_and(|reason| reason.contains("credits")));
+    }
+
+    #[test]
+    fn a_sport_that_always_fails_keeps_no_other_from_being_polled() {
+        let mut polling = in_play();
+        let known = |key: &str| Known {
+            sport: Sport { key: key.parse().unwrap(), outrights: false },
+            starts: Some(vec![noon().plus_millis(-10 * MINUTE)]),
+        };
+        polling.returned(&list_of(vec![known("soccer_epl"), known("other")]), true, noon()).unwrap();
+        let outage = SourceError::Outage { reason: "status 500".into(), retry_after: None, cost: 0.0 };
+        for _ in 0..8 {
+            polling.returned(&odds(Err(outage.clone())), true, noon()).unwrap();
+        }
+        let after = polling.failure.as_ref().unwrap().retry_at.plus_millis(-1);
+        polling.troubled.get_mut(&key()).unwrap().retry_at = after.plus_millis(MINUTE);
+        let Some((Errand::Odds(query), _)) = polling.next(after) else { panic!("nothing is polled") };
+        assert_eq!(query.sport.as_str(), "other");
+    }
 }

@@ -5,7 +5,7 @@
 //! everything that decides; polls and sends run beside it and report back, so that neither a slow
 //! upstream nor a slow broker keeps it from reading, or from hearing that it was deposed.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use futures::future::BoxFuture;
@@ -13,7 +13,10 @@ use kafka::{
     Delivered, Election, ElectionEvent, Happening, KafkaSettings, MAX_RECORD_BYTES, Publisher, ReadError, Reading,
     RegionLog,
 };
-use odds::{FeedState, Outgoing, Pending, Phase, Plan, Progress, Region, SportKey, Standing, Timestamp, Writer};
+use odds::{
+    Board, EventId, FeedState, Image, Outgoing, Pending, Phase, Plan, Progress, Region, SportKey, Standing, Timestamp,
+    Writer,
+};
 use rand::RngExt;
 use rdkafka::error::KafkaError;
 use tokio::{task::JoinHandle, time::Instant};
@@ -21,9 +24,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use crate::{
-    Metrics, Source,
+    Answer, Metrics, Source,
     polling::{Errand, Polling, Returned},
     settings::PollSettings,
+    spending_file::SpendingFile,
 };
 
 /// A marker goes out at least this often.
@@ -53,6 +57,7 @@ pub struct Producer<S> {
     source: Arc<S>,
     clock: fn() -> Timestamp,
     metrics: Metrics,
+    spending_file: Option<SpendingFile>,
 }
 
 impl<S: Source> Producer<S> {
@@ -64,7 +69,13 @@ impl<S: Source> Producer<S> {
         clock: fn() -> Timestamp,
         metrics: Metrics,
     ) -> Self {
-        Self { region, polling, kafka, source: Arc::new(source), clock, metrics }
+        Self { region, polling, kafka, source: Arc::new(source), clock, metrics, spending_file: None }
+    }
+
+    /// Keeps what is spent of credits a day in a file, too, where the topics don't outlive the process.
+    #[must_use]
+    pub fn with_spending_file(self, path: PathBuf) -> Self {
+        Self { spending_file: Some(SpendingFile::new(path)), ..self }
     }
 
     /// Runs until told to stop. Fails only where going on makes no sense: a key that is refused,
@@ -87,7 +98,10 @@ impl<S: Source> Producer<S> {
         };
         let election = Election::join(&self.kafka, self.region)?;
         let now = (self.clock)();
-        let polling = Polling::new(self.region, self.polling, self.source.name().to_owned(), now);
+        let mut polling = Polling::new(self.region, self.polling, self.source.name().to_owned(), now);
+        if let Some(said) = self.spending_file.as_ref().map(SpendingFile::read).transpose()?.flatten() {
+            polling.spending_mut().take_over(&said, now);
+        }
         let running = Running {
             region: self.region,
             source: self.source,
@@ -102,6 +116,7 @@ impl<S: Source> Producer<S> {
             unproven_since: None,
             anew_at: None,
             kafka: self.kafka,
+            spending_file: self.spending_file,
         };
         running.run(stop).await
     }
@@ -113,6 +128,7 @@ struct Running<S> {
     clock: fn() -> Timestamp,
     metrics: Metrics,
     kafka: KafkaSettings,
+    spending_file: Option<SpendingFile>,
     log: RegionLog,
     election: Election,
     polling: Polling,
@@ -135,10 +151,14 @@ struct Leading {
     sent_at: Instant,
     next_marker: Instant,
     poll: Option<JoinHandle<Returned>>,
+    /// Waits until what it costs is on the topic.
+    errand: Option<Errand>,
+    /// What the last leader said is known: everything before the fence is read.
+    taken_over: bool,
     /// What is on its way makes the step: published when it is read.
     dirty: bool,
-    /// The feed's state as last published.
-    said: Option<FeedState>,
+    /// The feed's state and its reason as last published.
+    said: Option<(FeedState, Option<String>)>,
 }
 
 /// A fence or a step on its way to Kafka.
@@ -230,7 +250,7 @@ impl<S: Source> Running<S> {
     /// One poll at a time, and none before the fence stands: only the leader spends credits.
     fn may_poll(&self, leading: &Leading) -> bool {
         let fenced = !leading.writer.last().is_fence() || leading.writer.standing(self.log.reader()) == Standing::Ready;
-        leading.poll.is_none() && fenced
+        leading.poll.is_none() && leading.errand.is_none() && leading.taken_over && fenced
     }
 
     fn wake_at(&self) -> Instant {
@@ -270,7 +290,20 @@ impl<S: Source> Running<S> {
                 if !leading.writer.last().is_fence() {
                     self.fence.has_led();
                 }
-                let news = leading.said != Some(self.polling.state((self.clock)()).0);
+                if !leading.taken_over {
+                    leading.taken_over = true;
+                    if let Some(marker) = self.log.reader().marker() {
+                        self.polling.take_over(marker, (self.clock)());
+                    }
+                }
+                let noted = self.log.reader().marker().and_then(|marker| marker.spent_today.as_ref());
+                if leading.errand.is_some() && self.polling.spending().is_to_be_noted(noted) {
+                    leading.dirty = true;
+                } else if let Some(errand) = leading.errand.take() {
+                    self.start(errand);
+                }
+                let Some(leading) = &mut self.leading else { return Ok(()) };
+                let news = leading.said.as_ref() != Some(&self.polling.state((self.clock)()));
                 if leading.dirty || news || leading.next_marker <= Instant::now() {
                     self.publish();
                 }
@@ -293,9 +326,6 @@ impl<S: Source> Running<S> {
 
     fn begin(&mut self) -> anyhow::Result<()> {
         let now = (self.clock)();
-        if let Some(marker) = self.log.reader().marker() {
-            self.polling.take_over(marker);
-        }
         let anew = std::mem::take(&mut self.started_over);
         let (writer, fence) = Writer::begin(self.log.reader(), now, rand::rng().random(), anew);
         self.fence.begins(Instant::now());
@@ -311,6 +341,8 @@ impl<S: Source> Running<S> {
             sent_at: Instant::now(),
             next_marker: Instant::now(),
             poll: None,
+            errand: None,
+            taken_over: false,
             dirty: false,
             said: None,
         });
@@ -323,6 +355,7 @@ impl<S: Source> Running<S> {
         if let Some(poll) = &leading.poll {
             poll.abort();
         }
+        self.polling.spending_mut().abandon((self.clock)());
         drop(leading.sending);
         leading.publisher.purge();
         // Its end may wait for threads.
@@ -336,11 +369,12 @@ impl<S: Source> Running<S> {
         let Some(leading) = &mut self.leading else { return };
         let now = (self.clock)();
         let status = self.polling.status(now, now.plus_millis(NEXT_BY));
-        leading.said = Some(status.state);
+        leading.said = Some((status.state, status.reason.clone()));
         leading.pending.settle(self.log.board());
         let plan = leading.writer.plan(self.log.reader_mut(), &leading.pending, status, MAX_RECORD_BYTES);
         for event in &plan.too_large {
             error!(region = %self.region, %event, "an event is too large to be published and is left out");
+            leading.pending.leave_out(self.log.board(), event, MAX_RECORD_BYTES);
         }
         self.metrics.too_large.inc_by(plan.too_large.len() as u64);
         debug!(region = %self.region, step = %leading.writer.last(), records = plan.records.len(), "publishing");
@@ -383,9 +417,35 @@ impl<S: Source> Running<S> {
 
     fn poll(&mut self, errand: Errand) {
         let Some(leading) = &mut self.leading else { return };
+        let price = self.polling.price(&errand);
+        if price > 0.0 && !self.polling.spending_mut().reserve(price, (self.clock)()) {
+            return;
+        }
+        let noted = self.log.reader().marker().and_then(|marker| marker.spent_today.as_ref());
+        if price > 0.0 && self.polling.spending().is_to_be_noted(noted) {
+            leading.errand = Some(errand);
+            leading.dirty = true;
+        } else {
+            self.start(errand);
+        }
+    }
+
+    /// What it costs is on the topic, if it has to be.
+    fn start(&mut self, errand: Errand) {
+        let Some(leading) = &mut self.leading else { return };
         let source = self.source.clone();
         let wanted: Vec<SportKey> = self.polling.wanted().to_vec();
-        leading.poll = Some(tokio::spawn(async move { errand.run(&*source, &wanted).await }));
+        let costs = self.polling.price(&errand) > 0.0;
+        let note = self.spending_file.clone().zip(self.polling.spending().said((self.clock)())).filter(|_| costs);
+        leading.poll = Some(tokio::spawn(async move {
+            if let Some((file, spending)) = note {
+                let written = tokio::task::spawn_blocking(move || file.write(&spending)).await;
+                if let Err(error) = written.map_err(std::io::Error::from).flatten() {
+                    return errand.fails(&format!("what is spent of credits can't be stored: {error}"));
+                }
+            }
+            errand.run(&*source, &wanted).await
+        }));
     }
 
     fn polled(&mut self, returned: Result<Returned, tokio::task::JoinError>) -> anyhow::Result<()> {
@@ -397,27 +457,34 @@ impl<S: Source> Running<S> {
             Err(error) => anyhow::bail!("a poll broke: {error}"),
         };
         self.metrics.polled(returned.outcome());
-        self.polling.returned(&returned, now)?;
+        let board = self.log.board();
+        let believed = match &returned {
+            Returned::Odds { sport, answer: Ok(answer) } => {
+                leading.pending.poll(board, sport, offered(&leading.pending, board, answer))
+            }
+            _ => true,
+        };
+        self.polling.returned(&returned, believed, now)?;
         self.metrics.say_credits(self.polling.credits());
         self.metrics.say_freshness(self.polling.freshness().iter());
-        let board = self.log.board();
         match returned {
-            Returned::Odds(sport, Ok(answer)) => {
-                let (events, unreadable) = (answer.events.len(), answer.unreadable.len());
-                self.metrics.unreadable_events.inc_by(unreadable as u64);
-                leading.pending.poll(board, &sport, answer.events, &answer.unreadable);
+            Returned::Odds { sport, answer: Ok(answer) } => {
+                let (events, unreadable) = (answer.events.len(), answer.unreadable.total());
+                self.metrics.left_out(&answer.unreadable);
                 let pending = leading.pending.len();
                 let credits = self.polling.credits().remaining;
                 info!(region = %self.region, %sport, events, unreadable, changed = pending, credits, "polled");
                 leading.dirty = true;
             }
-            Returned::Sports(Ok(_)) => {
+            Returned::Sports(Ok(listed)) => {
+                self.metrics.left_out(&listed.unreadable);
                 if let Some(sports) = self.polling.known_sports() {
                     leading.pending.keep_sports(board, &sports);
                     leading.dirty |= !leading.pending.is_empty();
                 }
             }
-            Returned::Odds(_, Err(_)) | Returned::Sports(Err(_)) => {}
+            Returned::Odds { .. } => leading.dirty = true,
+            Returned::Sports(Err(_)) | Returned::Credits(_) => {}
         }
         self.metrics.pending.set(leading.pending.len() as i64);
         Ok(())
@@ -497,6 +564,15 @@ impl<S: Source> Running<S> {
             warn!(region = %self.region, %error, "not everything was sent");
         }
     }
+}
+
+/// The events of an answer; of those that are incomplete, what is known already completes them.
+fn offered(pending: &Pending, board: &Board, answer: &Answer) -> Vec<(EventId, Image)> {
+    let incomplete = answer.incomplete.iter().filter_map(|event| {
+        let details = pending.details(board, &event.id).or(event.details.as_ref())?.clone();
+        Some((event.id.clone(), Image { polled_at: event.polled_at, details, quotes: event.quotes.clone() }))
+    });
+    answer.events.iter().cloned().chain(incomplete).collect()
 }
 
 /// Markers go out when every record is acknowledged.

@@ -34,8 +34,8 @@ pub struct PollSettings {
     #[arg(long, default_value_t = 0.25, value_name = "SHARE", value_parser = share)]
     pub credit_share: f64,
 
-    /// Credits that this producer may use a day (UTC).
-    #[arg(long, value_name = "CREDITS")]
+    /// Credits that may be used a day (UTC): by each producer, or in `standalone` by all four together.
+    #[arg(long, value_name = "CREDITS", value_parser = credits)]
     pub max_credits_per_day: Option<f64>,
 
     /// Divides every interval between polls, and for how long a poll counts as fresh: for a simulator that runs faster than reality.
@@ -79,6 +79,11 @@ fn share(text: &str) -> Result<f64, String> {
     text.parse().ok().filter(|share| *share > 0.0 && *share <= 1.0).ok_or("above 0, at most 1".into())
 }
 
+fn credits(text: &str) -> Result<f64, String> {
+    let credits: Option<f64> = text.parse().ok();
+    credits.filter(|credits| credits.is_finite() && *credits >= 0.0).ok_or("a number, at least 0".into())
+}
+
 impl SourceSettings {
     /// A mistyped setting must not serve fiction for fact, nor the other way round.
     pub fn open(&self) -> anyhow::Result<TheOddsApi> {
@@ -119,7 +124,8 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_refused() {
         assert!(Alone::try_parse_from(["producer", "--credit-share=1", "--credits=0", "--speed=20"]).is_ok());
-        for flag in ["--credit-share", "--poll-speed", "--credits", "--speed", "--fault-rate"] {
+        for flag in ["--credit-share", "--poll-speed", "--max-credits-per-day", "--credits", "--speed", "--fault-rate"]
+        {
             for value in ["-1", "NaN", "inf", "much"] {
                 let argument = format!("{flag}={value}");
                 assert!(Alone::try_parse_from(["producer", &argument]).is_err(), "{argument}");

@@ -1,24 +1,33 @@
 //! The Odds API, version 4, and whatever speaks like it: the only place that knows its paths, its
 //! JSON and its errors.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{fmt, time::Duration};
 
-use odds::{
-    BookmakerKey, Credits, Details, EventId, Image, Market, MarketKey, Outcome, Outcomes, Quotes, SportKey, Timestamp,
+use odds::{Credits, MarketKey, SportKey, Timestamp};
+use reqwest::{
+    Client, StatusCode, Url,
+    header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER},
 };
-use reqwest::{Client, StatusCode, Url, header::RETRY_AFTER};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
+use time::{OffsetDateTime, format_description::well_known::Rfc2822};
+use tracing::warn;
 
-use crate::source::{Answer, OddsQuery, Source, SourceError, Sport};
+use crate::{
+    answer::{AnswerReader, Field},
+    source::{Answer, Level, OddsQuery, RetryAfter, Source, SourceError, Sport, SportList, StartList, Unreadable},
+};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// For a whole answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest answer seen is two hundred kilobytes.
 const MAX_BODY: usize = 32 << 20;
-/// How much of an upstream's error text is repeated.
+/// How much of an upstream's error text is repeated, and how long its codes are.
 const MAX_MESSAGE: usize = 200;
+const MAX_CODE: usize = 64;
+/// How much of a body that should not have come is logged.
+const MAX_LOGGED: usize = 120;
 
 /// A key that can't be printed.
 #[derive(Clone)]
@@ -55,48 +64,77 @@ impl TheOddsApi {
         Ok(Self { name, base, key, client })
     }
 
+    /// Asks for something that costs at most `price`.
     async fn get<T: DeserializeOwned>(
         &self,
         path: &[&str],
         query: &[(&str, &str)],
-    ) -> Result<(T, Credits), SourceError> {
+        price: f64,
+    ) -> Result<Got<T>, SourceError> {
+        let outage = |reason, cost| SourceError::Outage { reason, retry_after: None, cost };
         let mut url = self.base.clone();
-        url.path_segments_mut().map_err(|()| SourceError::Outage("the address can't have a path".into()))?.extend(path);
-        let answer =
-            self.client.get(url).query(&[("apiKey", &self.key.0)]).query(query).send().await.map_err(outage)?;
+        url.path_segments_mut().map_err(|()| outage("the address can't have a path".into(), 0.0))?.extend(path);
+        let answer = self.client.get(url).query(&[("apiKey", &self.key.0)]).query(query).send().await;
+        // Whether upstream took a request that it never answered, nobody knows.
+        let answer = answer.map_err(|error| {
+            let cost = if error.is_connect() { 0.0 } else { price };
+            outage(causes(error), cost)
+        })?;
         let status = answer.status();
         let credits = credits(answer.headers());
-        let retry_after = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-        let body = read(answer).await?;
+        let said_cost = number(answer.headers(), "x-requests-last").map(|cost| cost.clamp(0.0, price));
+        let retry_after = retry_after(answer.headers());
+        let media_type = media_type(answer.headers());
+        let body = read(answer).await.map_err(|reason| outage(reason, said_cost.unwrap_or(price)))?;
         if status.is_success() {
-            let json = serde_json::from_slice(&body);
-            return json.map(|json| (json, credits)).map_err(|_| SourceError::Outage(self.quote("no JSON", &body)));
+            return match serde_json::from_slice(&body) {
+                Ok(value) => Ok(Got { value, credits, cost: said_cost }),
+                Err(error) => {
+                    warn!(%status, %error, body = self.excerpt(&body), "an answer is not the JSON that was expected");
+                    let reason = format!("an answer is not the JSON that was expected{media_type}");
+                    Err(outage(reason, said_cost.unwrap_or(price)))
+                }
+            };
         }
         #[derive(Default, Deserialize)]
         #[serde(default)]
         struct ErrorBody {
-            message: String,
-            error_code: String,
+            message: Field<String>,
+            error_code: Field<String>,
         }
-        let ErrorBody { message, error_code: code } = serde_json::from_slice(&body).unwrap_or_default();
-        let message = self.hide_key(&message.chars().take(MAX_MESSAGE).collect::<String>());
+        let ErrorBody { message, error_code } = serde_json::from_slice(&body).unwrap_or_default();
+        let code = error_code.value().filter(|code| is_code(code)).unwrap_or_default();
+        let message = self.words(&message.value().unwrap_or_default());
         Err(match status {
             StatusCode::UNAUTHORIZED if code == "OUT_OF_USAGE_CREDITS" => SourceError::OutOfCredits(credits),
             // A proxy's 401 has no code: that is an outage, not a reason to stop.
             StatusCode::UNAUTHORIZED if !code.is_empty() => SourceError::BadKey { code, message },
-            StatusCode::TOO_MANY_REQUESTS => SourceError::TooFast { retry_after: retry_after.map(Duration::from_secs) },
+            StatusCode::TOO_MANY_REQUESTS => SourceError::TooFast { retry_after },
             StatusCode::NOT_FOUND | StatusCode::UNPROCESSABLE_ENTITY | StatusCode::BAD_REQUEST => {
                 let code = if code.is_empty() { status.as_str().to_owned() } else { code };
                 SourceError::Refused { code, message }
             }
-            _ => SourceError::Outage(self.quote(&format!("status {}", status.as_u16()), &body)),
+            _ => {
+                warn!(%status, body = self.excerpt(&body), "the odds API fails");
+                let reason = format!("status {}{media_type}", status.as_u16());
+                SourceError::Outage { reason, retry_after, cost: said_cost.unwrap_or(0.0) }
+            }
         })
     }
 
-    /// The beginning of a body that should not have come.
-    fn quote(&self, what: &str, body: &[u8]) -> String {
-        let text: String = String::from_utf8_lossy(body).chars().filter(|c| !c.is_control()).take(60).collect();
-        self.hide_key(&format!("{what}: {text:?}"))
+    /// Upstream's words, which clients are shown: markup is none of them.
+    fn words(&self, text: &str) -> String {
+        if text.contains(['<', '>']) {
+            return "it says why in HTML".into();
+        }
+        let plain: String = text.chars().filter(|c| !c.is_control()).take(MAX_MESSAGE).collect();
+        self.hide_key(&plain)
+    }
+
+    /// The beginning of a body, for the log alone.
+    fn excerpt(&self, body: &[u8]) -> String {
+        let whole = self.hide_key(&String::from_utf8_lossy(body));
+        whole.chars().filter(|c| !c.is_control()).take(MAX_LOGGED).collect()
     }
 
     fn hide_key(&self, text: &str) -> String {
@@ -104,8 +142,16 @@ impl TheOddsApi {
     }
 }
 
+/// What a good answer says.
+struct Got<T> {
+    value: T,
+    credits: Credits,
+    /// What the call cost, if that was said.
+    cost: Option<f64>,
+}
+
 /// Errors of the client name the URL, and the URL has the key in it.
-fn outage(error: reqwest::Error) -> SourceError {
+fn causes(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut text = error.to_string();
     let mut source = std::error::Error::source(&error);
@@ -113,26 +159,50 @@ fn outage(error: reqwest::Error) -> SourceError {
         text = format!("{text}: {cause}");
         source = cause.source();
     }
-    SourceError::Outage(text)
+    text
 }
 
-async fn read(mut answer: reqwest::Response) -> Result<Vec<u8>, SourceError> {
+async fn read(mut answer: reqwest::Response) -> Result<Vec<u8>, String> {
     let mut body = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(outage)? {
+    while let Some(chunk) = answer.chunk().await.map_err(causes)? {
         body.extend_from_slice(&chunk);
         if body.len() > MAX_BODY {
-            return Err(SourceError::Outage(format!("an answer of more than {MAX_BODY} bytes")));
+            return Err(format!("an answer of more than {MAX_BODY} bytes"));
         }
     }
     Ok(body)
 }
 
 /// Signed decimals, any of which may be missing.
-fn credits(headers: &reqwest::header::HeaderMap) -> Credits {
-    let number = |name: &str| -> Option<f64> {
-        headers.get(name)?.to_str().ok()?.trim().parse().ok().filter(|number: &f64| number.is_finite())
-    };
-    Credits { remaining: number("x-requests-remaining"), used: number("x-requests-used") }
+fn credits(headers: &HeaderMap) -> Credits {
+    Credits { remaining: number(headers, "x-requests-remaining"), used: number(headers, "x-requests-used") }
+}
+
+fn number(headers: &HeaderMap, name: &str) -> Option<f64> {
+    headers.get(name)?.to_str().ok()?.trim().parse().ok().filter(|number: &f64| number.is_finite())
+}
+
+/// Seconds or a date; however large, it is a number.
+fn retry_after(headers: &HeaderMap) -> Option<RetryAfter> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Some(RetryAfter::In(Duration::from_secs(text.parse().unwrap_or(u64::MAX))));
+    }
+    let date = OffsetDateTime::parse(text, &Rfc2822).ok()?;
+    Some(RetryAfter::At(Timestamp::from_millis(date.unix_timestamp().saturating_mul(1_000))))
+}
+
+/// What sort of body it is, to be put behind a reason.
+fn media_type(headers: &HeaderMap) -> String {
+    let text = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let text = text.split(';').next().unwrap_or_default().trim();
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'+' | b'.' | b'-');
+    let is_plain = !text.is_empty() && text.len() <= MAX_CODE && text.bytes().all(plain);
+    if is_plain { format!(" ({text})") } else { String::new() }
+}
+
+fn is_code(text: &str) -> bool {
+    text.len() <= MAX_CODE && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 impl Source for TheOddsApi {
@@ -140,33 +210,53 @@ impl Source for TheOddsApi {
         self.name
     }
 
-    async fn sports(&self) -> Result<(Vec<Sport>, Credits), SourceError> {
+    async fn sports(&self) -> Result<SportList, SourceError> {
         #[derive(Deserialize)]
         struct ApiSport {
             key: SportKey,
-            #[serde(default = "yes")]
-            active: bool,
             #[serde(default)]
-            has_outrights: bool,
+            active: Field<bool>,
+            #[serde(default)]
+            has_outrights: Field<bool>,
         }
-        fn yes() -> bool {
-            true
+        let got: Got<Vec<Box<RawValue>>> = self.get(&["v4", "sports"], &[], 0.0).await?;
+        let mut list = SportList { credits: got.credits, ..SportList::default() };
+        for sport in &got.value {
+            match serde_json::from_str::<ApiSport>(sport.get()) {
+                Ok(sport) if sport.active == Field::Is(false) => {}
+                Ok(ApiSport { key, has_outrights, .. }) => {
+                    list.sports.push(Sport { key, outrights: has_outrights.value().unwrap_or(false) });
+                }
+                Err(error) => {
+                    warn!(%error, entry = self.excerpt(sport.get().as_bytes()), "a sport can't be read and is left out");
+                    list.unreadable.add(Level::Sport);
+                }
+            }
         }
-        let (list, credits): (Vec<Box<RawValue>>, _) = self.get(&["v4", "sports"], &[]).await?;
-        let sports = list.iter().filter_map(|sport| serde_json::from_str::<ApiSport>(sport.get()).ok());
-        let sports = sports.filter(|sport| sport.active);
-        Ok((sports.map(|sport| Sport { key: sport.key, outrights: sport.has_outrights }).collect(), credits))
+        none_is_readable(got.value.len(), &list.unreadable, "no sport can be read", got.credits)?;
+        Ok(list)
     }
 
-    async fn starts(&self, sport: &SportKey) -> Result<Vec<Timestamp>, SourceError> {
+    async fn starts(&self, sport: &SportKey) -> Result<StartList, SourceError> {
         #[derive(Deserialize)]
         struct ApiStart {
             commence_time: Timestamp,
         }
         let path = ["v4", "sports", sport.as_str(), "events"];
-        let (list, _): (Vec<Box<RawValue>>, _) = self.get(&path, &[("dateFormat", "iso")]).await?;
-        let starts = list.iter().filter_map(|event| serde_json::from_str::<ApiStart>(event.get()).ok());
-        Ok(starts.map(|start| start.commence_time).collect())
+        let got: Got<Vec<Box<RawValue>>> = self.get(&path, &[("dateFormat", "iso")], 0.0).await?;
+        let mut list = StartList::default();
+        for event in &got.value {
+            match serde_json::from_str::<ApiStart>(event.get()) {
+                Ok(start) => list.starts.push(start.commence_time),
+                Err(error) => {
+                    let entry = self.excerpt(event.get().as_bytes());
+                    warn!(%sport, %error, entry, "an event's start can't be read and is left out");
+                    list.unreadable.add(Level::Start);
+                }
+            }
+        }
+        none_is_readable(got.value.len(), &list.unreadable, "no event's start can be read", got.credits)?;
+        Ok(list)
     }
 
     async fn odds(&self, query: OddsQuery) -> Result<Answer, SourceError> {
@@ -174,19 +264,13 @@ impl Source for TheOddsApi {
         let markets = query.markets.iter().map(MarketKey::as_str).collect::<Vec<_>>().join(",");
         let parameters =
             [("regions", query.region.key()), ("markets", &markets), ("oddsFormat", "decimal"), ("dateFormat", "iso")];
-        let (list, credits): (Vec<Box<RawValue>>, _) = self.get(&path, &parameters).await?;
-        let mut answer = Answer { credits, ..Answer::default() };
-        for raw in &list {
-            match event(raw.get(), query.now) {
-                Ok(event) => answer.take(event),
-                Err((id, reason)) => {
-                    let event = id.as_ref().map(EventId::as_str).unwrap_or_default();
-                    tracing::warn!(sport = %query.sport, event, %reason, "an event can't be read and is skipped");
-                    answer.unreadable.push(id);
-                }
-            }
-        }
-        Ok(answer)
+        let price = self.cost(&query.markets);
+        let got: Got<Vec<Box<RawValue>>> = self.get(&path, &parameters, price).await?;
+        // An empty answer is free.
+        let cost = got.cost.unwrap_or(if got.value.is_empty() { 0.0 } else { price });
+        let mut reader = AnswerReader::new(&query);
+        got.value.iter().for_each(|event| reader.event(event.get()));
+        reader.finish(got.credits, cost)
     }
 
     fn cost(&self, markets: &[MarketKey]) -> f64 {
@@ -194,85 +278,15 @@ impl Source for TheOddsApi {
     }
 }
 
-struct ReadEvent {
-    id: EventId,
-    image: Image,
-    bookmakers: Vec<(BookmakerKey, Timestamp)>,
-}
-
-impl Answer {
-    fn take(&mut self, event: ReadEvent) {
-        for (bookmaker, last_update) in event.bookmakers {
-            let newest = self.bookmakers.entry(bookmaker).or_insert(last_update);
-            *newest = last_update.max(*newest);
-        }
-        self.events.push((event.id, event.image));
+/// A list of which nothing can be read is in another format.
+fn none_is_readable(
+    entries: usize,
+    unreadable: &Unreadable,
+    reason: &str,
+    credits: Credits,
+) -> Result<(), SourceError> {
+    if entries > 0 && unreadable.total() == entries as u64 {
+        return Err(SourceError::WrongFormat { reason: reason.into(), credits, cost: 0.0 });
     }
-}
-
-#[derive(Deserialize)]
-struct ApiEvent {
-    id: EventId,
-    sport_key: SportKey,
-    #[serde(default)]
-    sport_title: Option<String>,
-    commence_time: Timestamp,
-    #[serde(default)]
-    home_team: Option<String>,
-    #[serde(default)]
-    away_team: Option<String>,
-    #[serde(default)]
-    bookmakers: Vec<ApiBookmaker>,
-}
-
-#[derive(Deserialize)]
-struct ApiBookmaker {
-    key: BookmakerKey,
-    #[serde(default)]
-    last_update: Option<Timestamp>,
-    #[serde(default)]
-    markets: Vec<ApiMarket>,
-}
-
-#[derive(Deserialize)]
-struct ApiMarket {
-    key: MarketKey,
-    #[serde(default)]
-    last_update: Option<Timestamp>,
-    #[serde(default)]
-    outcomes: Vec<Outcome>,
-}
-
-/// One event of an answer; without, its id if that much can be read, and why.
-fn event(json: &str, now: Timestamp) -> Result<ReadEvent, (Option<EventId>, String)> {
-    #[derive(Deserialize)]
-    struct JustId {
-        id: EventId,
-    }
-    let event: ApiEvent = serde_json::from_str(json)
-        .map_err(|error| (serde_json::from_str::<JustId>(json).ok().map(|it| it.id), error.to_string()))?;
-    let mut quotes = Quotes::new();
-    let mut seen: BTreeMap<BookmakerKey, Timestamp> = BTreeMap::new();
-    for ApiBookmaker { key, last_update: of_bookmaker, markets } in event.bookmakers {
-        for ApiMarket { key: market, last_update, outcomes } in markets {
-            let last_update = last_update.or(of_bookmaker);
-            if let Some(last_update) = last_update {
-                let newest = seen.entry(key.clone()).or_insert(last_update);
-                *newest = last_update.max(*newest);
-            }
-            if !outcomes.is_empty() {
-                let quote = Market { last_update: last_update.unwrap_or(now), outcomes: Outcomes::new(outcomes) };
-                quotes.insert((key.clone(), market), quote);
-            }
-        }
-    }
-    let details = Details {
-        sport_title: event.sport_title.unwrap_or_else(|| event.sport_key.to_string()),
-        sport_key: event.sport_key,
-        commence_time: event.commence_time,
-        home_team: event.home_team,
-        away_team: event.away_team,
-    };
-    let image = Image { polled_at: now, details, quotes };
-    Ok(ReadEvent { id: event.id, image, bookmakers: seen.into_iter().collect() })
+    Ok(())
 }

@@ -145,8 +145,11 @@ fn start_producer(
     metrics: producers::Metrics,
     lifecycle: &Lifecycle,
 ) -> anyhow::Result<()> {
-    let polling = settings.polling.clone();
+    let mut polling = settings.polling.clone();
+    // What may be spent a day is for all of them.
+    polling.max_credits_per_day = polling.max_credits_per_day.map(|credits| credits / Region::ALL.len() as f64);
     let producer = Producer::new(region, polling, kafka.clone(), source.open()?, process::now, metrics);
+    let producer = producer.with_spending_file(settings.data.join(format!("credits-{region}.json")));
     lifecycle.run("a producer", producer.run(lifecycle.stopping()));
     Ok(())
 }

@@ -107,8 +107,8 @@ impl Author {
             };
             let answer: Vec<_> = wanted.iter().filter_map(of_sport).collect();
             // An emptied sport is believed the second time.
-            pending.poll(self.log.board(), &sport, answer.clone(), &[]);
-            pending.poll(self.log.board(), &sport, answer, &[]);
+            pending.poll(self.log.board(), &sport, answer.clone());
+            pending.poll(self.log.board(), &sport, answer);
         }
         let status = Status {
             at: now,
@@ -119,6 +119,8 @@ impl Author {
             credits: Credits::default(),
             sports: freshness,
             bookmakers: BTreeMap::new(),
+            bookmaker_names: BTreeMap::new(),
+            spent_today: None,
         };
         let plan = self.writer.plan(self.log.reader_mut(), &pending, status, MAX_RECORD_BYTES);
         for record in &plan.records {

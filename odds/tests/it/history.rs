@@ -225,7 +225,7 @@ impl Leader {
         let answer = || target.iter().map(|(event, price)| (event_id(*event), image(*price)));
         // An answer that empties the sport is believed the second time.
         for _ in 0..2 {
-            self.pending.poll(self.observer.reader.board(), &sport(), answer(), &[]);
+            self.pending.poll(self.observer.reader.board(), &sport(), answer());
         }
         let status = Status {
             at: Timestamp::from_millis(0),
@@ -236,6 +236,8 @@ impl Leader {
             credits: Credits::default(),
             sports: BTreeMap::new(),
             bookmakers: BTreeMap::new(),
+            bookmaker_names: BTreeMap::new(),
+            spent_today: None,
         };
         let writer = self.writer.as_mut().expect("it has begun");
         let plan = writer.plan(&mut self.observer.reader, &self.pending, status, usize::MAX);

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use odds::Timestamp;
-use producers::{Answer, OddsQuery, Source, SourceError};
+use producers::{Answer, Level, OddsQuery, RetryAfter, Source, SourceError};
 
 use crate::upstream::{KEY, Upstream};
 
@@ -79,7 +79,130 @@ async fn an_event_that_cannot_be_read_does_not_take_the_others_along() {
     let answer = ask(&format!("[{bad},{good},{nameless},7]")).await.unwrap();
     assert_eq!(answer.events.len(), 1);
     assert_eq!(answer.events[0].0.as_str(), "good");
-    assert_eq!(answer.unreadable, [Some("bad".parse().unwrap()), None, None]);
+    assert_eq!(answer.incomplete[0].id.as_str(), "bad", "its prices are still good for something");
+    assert_eq!(answer.unreadable.count(Level::Event), 2);
+    assert_eq!(answer.unreadable.count(Level::Details), 1);
+}
+
+/// An event whose bookmaker `a` has these outcomes, and whose bookmaker `b` is well.
+fn with_outcomes(outcomes: &str) -> String {
+    format!(
+        r#"[{{"id":"e","sport_key":"s","commence_time":"2026-11-21T15:00:00Z","bookmakers":[
+            {{"key":"a","title":"Aces","markets":[{{"key":"h2h","outcomes":[{outcomes}]}}]}},
+            {{"key":"b","title":"Bets","markets":[{{"key":"h2h","outcomes":[{{"name":"X","price":3}}]}}]}}]}}]"#
+    )
+}
+
+#[tokio::test]
+async fn a_price_that_cannot_be_is_left_out_and_nothing_else() {
+    for bad in [r#"null"#, r#""1.9""#, "0", "1", "-2", "-110", "1e15", "[]", "{}"] {
+        let outcomes = format!(r#"{{"name":"X","price":{bad}}},{{"name":"Y","price":1.5}}"#);
+        let answer = ask(&with_outcomes(&outcomes)).await.unwrap();
+        let expected = [
+            r#"e a h2h 2026-11-21T12:00:00Z [{"name":"Y","price":1.5}]"#,
+            r#"e b h2h 2026-11-21T12:00:00Z [{"name":"X","price":3}]"#,
+        ];
+        assert_eq!(texts(&answer), expected, "{bad}");
+        assert_eq!((answer.unreadable.count(Level::Outcome), answer.unreadable.total()), (1, 1), "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_left_out_at_its_level() {
+    let good = r#"{"key":"good","markets":[{"key":"h2h","outcomes":[{"name":"X","price":3}]}]}"#;
+    for (bad, level) in [
+        ("7", Level::Bookmaker),
+        (r#"{"title":"nameless"}"#, Level::Bookmaker),
+        (r#"{"key":"k","markets":7}"#, Level::Bookmaker),
+        (r#"{"key":"k","markets":[7]}"#, Level::Market),
+        (r#"{"key":"k","markets":[{"key":"h2h","outcomes":{}}]}"#, Level::Market),
+        (r#"{"key":"k","markets":[{"key":"h2h","outcomes":[{"price":2}]}]}"#, Level::Outcome),
+    ] {
+        let answer = ask(&format!(
+            r#"[{{"id":"e","sport_key":"s","commence_time":"2026-11-21T15:00:00Z","bookmakers":[{bad},{good}]}}]"#
+        ))
+        .await
+        .unwrap();
+        assert_eq!(texts(&answer), [r#"e good h2h 2026-11-21T12:00:00Z [{"name":"X","price":3}]"#], "{bad}");
+        assert_eq!((answer.unreadable.count(level), answer.unreadable.total()), (1, 1), "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn american_odds_are_no_decimal_odds() {
+    // One bookmaker's market: +130 alone could be a price.
+    let answer = ask(&with_outcomes(r#"{"name":"X","price":-150},{"name":"Y","price":130}"#)).await.unwrap();
+    assert_eq!(texts(&answer), [r#"e b h2h 2026-11-21T12:00:00Z [{"name":"X","price":3}]"#]);
+    assert_eq!(answer.unreadable.count(Level::Market), 1);
+    // All of an answer.
+    for prices in [["-150", "130"], ["110", "120"], ["0", "1e15"]] {
+        let body =
+            with_outcomes(&format!(r#"{{"name":"X","price":{}}},{{"name":"Y","price":{}}}"#, prices[0], prices[1]));
+        let error = ask(&body.replace(r#""price":3"#, r#""price":-120"#)).await.unwrap_err();
+        assert!(matches!(&error, SourceError::WrongFormat { cost, .. } if *cost > 1.0), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn bookmakers_are_called_as_upstream_calls_them() {
+    let answer = ask(&with_outcomes("")).await.unwrap();
+    let name = |key: &str| answer.bookmaker_names.get(key).map(String::as_str);
+    assert_eq!((name("a"), name("b"), name("c")), (Some("Aces"), Some("Bets"), None));
+}
+
+#[tokio::test]
+async fn the_cost_of_a_call_is_what_upstream_says_or_all_that_it_may_be() {
+    let upstream = Upstream::start().await;
+    let full = with_outcomes("");
+    for (header, body, cost) in [
+        (None, &*full, 2.0),
+        (None, "[]", 0.0),
+        (Some("1"), &full, 1.0),
+        (Some("1e9"), &full, 2.0),
+        (Some("NaN"), &full, 2.0),
+    ] {
+        let headers: Vec<_> = header.map(|cost| ("x-requests-last", cost)).into_iter().collect();
+        upstream.answers(200, &headers, body);
+        assert_eq!(upstream.client().odds(query()).await.unwrap().cost, cost, "{header:?}");
+    }
+    upstream.answers(200, &[], "<html>");
+    assert_eq!(upstream.client().odds(query()).await.unwrap_err().cost(), 2.0, "it may have cost all the same");
+    upstream.answers(503, &[], "");
+    assert_eq!(upstream.client().odds(query()).await.unwrap_err().cost(), 0.0);
+}
+
+#[tokio::test]
+async fn upstream_may_say_when_in_many_ways() {
+    let upstream = Upstream::start().await;
+    let date = "2026-11-21T12:00:00Z".parse().unwrap();
+    for (text, expected) in [
+        ("7", Some(RetryAfter::In(Duration::from_secs(7)))),
+        ("99999999999999999999999", Some(RetryAfter::In(Duration::from_secs(u64::MAX)))),
+        ("Sat, 21 Nov 2026 12:00:00 GMT", Some(RetryAfter::At(date))),
+        ("-5", None),
+        ("soon", None),
+    ] {
+        upstream.answers(429, &[("retry-after", text)], "");
+        let error = upstream.client().odds(query()).await.unwrap_err();
+        assert_eq!(error, SourceError::TooFast { retry_after: expected }, "{text}");
+        upstream.answers(503, &[("retry-after", text)], "");
+        let error = upstream.client().odds(query()).await.unwrap_err();
+        assert!(matches!(error, SourceError::Outage { retry_after, .. } if retry_after == expected), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn no_reason_has_html_in_it() {
+    let upstream = Upstream::start().await;
+    let html = "<html><script>alert(1)</script></html>";
+    let json = format!(r#"{{"message":"{html}","error_code":"<b>"}}"#);
+    for status in [200, 400, 401, 403, 404, 422, 429, 500, 502, 503] {
+        for body in [html, &json] {
+            upstream.answers(status, &[("content-type", "text/html; <b>")], body);
+            let reason = upstream.client().odds(query()).await.unwrap_err().to_string();
+            assert!(!reason.contains(['<', '>']), "{status}: {reason}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -112,7 +235,7 @@ async fn each_error_is_told_from_the_others() {
     }
     upstream.answers(429, &[("retry-after", "7")], "");
     let error_after = upstream.client().odds(query()).await.unwrap_err();
-    assert_eq!(error_after, SourceError::TooFast { retry_after: Some(Duration::from_secs(7)) });
+    assert_eq!(error_after, SourceError::TooFast { retry_after: Some(RetryAfter::In(Duration::from_secs(7))) });
     upstream.answers(401, &[("x-requests-remaining", "0")], &error("OUT_OF_USAGE_CREDITS"));
     let out = upstream.client().odds(query()).await.unwrap_err();
     assert!(matches!(out, SourceError::OutOfCredits(credits) if credits.remaining == Some(0.0)), "{out:?}");
@@ -132,12 +255,12 @@ async fn what_may_pass_is_an_outage() {
     ] {
         upstream.answers(status, &[], body);
         let error = upstream.client().odds(query()).await.unwrap_err();
-        assert!(matches!(error, SourceError::Outage(_)), "{status} {body}: {error:?}");
+        assert!(matches!(error, SourceError::Outage { .. }), "{status} {body}: {error:?}");
     }
     upstream.answers(200, &[], "[{},");
     upstream.cuts_off();
     let error = upstream.client().odds(query()).await.unwrap_err();
-    assert!(matches!(error, SourceError::Outage(_)), "cut off: {error:?}");
+    assert!(matches!(error, SourceError::Outage { .. }), "cut off: {error:?}");
 }
 
 #[tokio::test]
@@ -164,8 +287,10 @@ async fn sports_out_of_season_are_left_out() {
     let sports =
         r#"[{"key":"a","active":true,"has_outrights":true},{"key":"b","active":false},{"key":"c"},{"title":"?"}]"#;
     upstream.answers(200, &[("x-requests-remaining", "9")], sports);
-    let (sports, credits) = upstream.client().sports().await.unwrap();
-    let sports: Vec<_> = sports.iter().map(|sport| (sport.key.as_str(), sport.outrights)).collect();
+    let list = upstream.client().sports().await.unwrap();
+    assert_eq!(list.unreadable.count(Level::Sport), 1);
+    let credits = list.credits;
+    let sports: Vec<_> = list.sports.iter().map(|sport| (sport.key.as_str(), sport.outrights)).collect();
     assert_eq!(sports, [("a", true), ("c", false)]);
     assert_eq!(credits.remaining, Some(9.0));
 }

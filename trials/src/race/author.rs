@@ -94,7 +94,7 @@ impl Author {
         self.writer.start_anew();
         let mut pending = Pending::default();
         for (sport, events) in &self.sports {
-            pending.poll(self.log.board(), sport, events.clone(), &[]);
+            pending.poll(self.log.board(), sport, events.clone());
         }
         self.publish(&pending).await
     }
@@ -111,7 +111,7 @@ impl Author {
             *market = quote(&mut self.random, &image.details, at);
         }
         let mut pending = Pending::default();
-        pending.poll(self.log.board(), sport, events.clone(), &[]);
+        pending.poll(self.log.board(), sport, events.clone());
         self.times.note(self.step);
         self.publish(&pending).await
     }
@@ -129,6 +129,8 @@ impl Author {
             credits: Credits::default(),
             sports: self.sports.iter().map(|(sport, _)| (sport.clone(), fresh)).collect(),
             bookmakers: BTreeMap::new(),
+            bookmaker_names: BTreeMap::new(),
+            spent_today: None,
         };
         let plan = self.writer.plan(self.log.reader_mut(), pending, status, MAX_RECORD_BYTES);
         self.publisher.send(&plan.records).await?;
