@@ -95,7 +95,7 @@ pub struct RegionLog {
     /// Asks where partitions end.
     probe: Arc<Closing<Context>>,
     loaded: bool,
-    unreadable: u64,
+    unreadable: UnreadableRecords,
     _consumers: JoinSet<()>,
     _stop: tokio_util::sync::DropGuard,
 }
@@ -109,6 +109,46 @@ struct Arrival {
 }
 
 type Lot = Vec<Result<Arrival, ReadError>>;
+
+/// How many records could not be read, each counted once: one that is read again, because the topic is read anew
+/// or a process starts, must not look like a new one.
+#[derive(Debug)]
+struct UnreadableRecords {
+    count: u64,
+    /// By partition: everything before this offset is read, or was there before anybody here read.
+    counted_to: Vec<i64>,
+}
+
+impl UnreadableRecords {
+    /// What is there already was counted by whoever read it when it came.
+    fn after(ends: impl IntoIterator<Item = i64>) -> Self {
+        Self { count: 0, counted_to: ends.into_iter().collect() }
+    }
+
+    /// Counts a record, and returns whether it is new.
+    fn add(&mut self, partition: u32, offset: i64) -> bool {
+        let counted_to = &mut self.counted_to[partition as usize];
+        let is_new = offset >= *counted_to;
+        if is_new {
+            *counted_to = offset + 1;
+            self.count += 1;
+        }
+        is_new
+    }
+
+    /// The topic is read anew, and its partitions end here. One that ends before what was read of it is another
+    /// log: all of it is new.
+    fn restart(&mut self, read_to: impl IntoIterator<Item = i64>, ends: impl IntoIterator<Item = i64>) {
+        let counted_to = self.counted_to.iter().copied().chain(std::iter::repeat(0));
+        let read_to = read_to.into_iter().chain(std::iter::repeat(0));
+        self.counted_to = (ends.into_iter().zip(counted_to.zip(read_to)))
+            .map(|(end, (counted_to, read_to))| {
+                let known = counted_to.max(read_to);
+                if end < known { 0 } else { known }
+            })
+            .collect();
+    }
+}
 
 /// What the consumers need to know of the reader.
 #[derive(Debug)]
@@ -129,7 +169,7 @@ impl RegionLog {
         let topic = topic_of(region);
         let failed = |error| ReadError::Kafka { topic, error };
         let probe = Arc::new(consumer(settings, None, Context::default()).map_err(failed)?);
-        let reader = reader_of(&probe, topic).await?;
+        let (reader, ends) = reader_of(&probe, topic).await?;
         let shared = Arc::new(Shared {
             count: AtomicUsize::new(reader.partition_count()),
             positions: std::array::from_fn(|_| AtomicI64::new(0)),
@@ -164,7 +204,7 @@ impl RegionLog {
             generation,
             probe,
             loaded: false,
-            unreadable: 0,
+            unreadable: UnreadableRecords::after(ends),
             _consumers: consumers,
             _stop: stop.drop_guard(),
         })
@@ -191,9 +231,9 @@ impl RegionLog {
         self.loaded
     }
 
-    /// How many records could not be read.
+    /// How many records could not be read, of those that came since the start.
     pub fn unreadable(&self) -> u64 {
-        self.unreadable
+        self.unreadable.count
     }
 
     /// Reads until something happened. Nothing is lost if the future is dropped.
@@ -233,16 +273,16 @@ impl RegionLog {
         let progress = match record {
             Ok(record) => match self.reader.read(partition, offset, record) {
                 Progress::Implausible(step) => {
-                    self.unreadable += 1;
-                    warn!(topic, partition, offset, %step, "a record of an impossible term or step is skipped");
+                    let is_new = self.unreadable.add(partition, offset);
+                    warn!(topic, partition, offset, %step, is_new, "a record of an impossible term or step is skipped");
                     Progress::Waiting
                 }
                 progress => progress,
             },
             Err(reason) => {
                 if offset >= self.reader.position(partition) {
-                    self.unreadable += 1;
-                    warn!(topic, partition, offset, %reason, "a record can't be read and is skipped");
+                    let is_new = self.unreadable.add(partition, offset);
+                    warn!(topic, partition, offset, %reason, is_new, "a record can't be read and is skipped");
                 }
                 self.reader.advance(partition, offset + 1);
                 Progress::Waiting
@@ -266,7 +306,10 @@ impl RegionLog {
     /// Drops the board and reads the topic from its beginning.
     pub async fn restart(&mut self) -> Result<(), ReadError> {
         info!(topic = topic_of(self.region), "reading the topic anew");
-        self.reader = reader_of(&self.probe, topic_of(self.region)).await?;
+        let (reader, ends) = reader_of(&self.probe, topic_of(self.region)).await?;
+        let read_to = self.shared.positions.iter().map(|position| position.load(Ordering::Relaxed));
+        self.unreadable.restart(read_to, ends);
+        self.reader = reader;
         self.loaded = false;
         self.shared.count.store(self.reader.partition_count(), Ordering::Relaxed);
         for position in self.shared.positions.iter().chain(&self.shared.applied) {
@@ -436,8 +479,8 @@ fn partitions_of(metadata: &Metadata, topic: &str) -> usize {
     metadata.topics().iter().find(|it| it.name() == topic).map_or(0, |it| it.partitions().len())
 }
 
-/// A reader of the topic as it now is.
-async fn reader_of(consumer: &Arc<Closing<Context>>, topic: &'static str) -> Result<Reader, ReadError> {
+/// A reader of the topic as it now is, and where its partitions end.
+async fn reader_of(consumer: &Arc<Closing<Context>>, topic: &'static str) -> Result<(Reader, Vec<i64>), ReadError> {
     let consumer = consumer.clone();
     let asked = tokio::task::spawn_blocking(move || {
         let metadata = consumer.fetch_metadata(Some(topic), METADATA_TIMEOUT)?;
@@ -458,7 +501,7 @@ async fn reader_of(consumer: &Arc<Closing<Context>>, topic: &'static str) -> Res
     for (partition, (begin, _)) in bounds.iter().enumerate() {
         reader.advance(partition as u32, *begin);
     }
-    Ok(reader)
+    Ok((reader, ends))
 }
 
 /// Which group a consumer belongs to, and whose member it is there.
@@ -629,5 +672,30 @@ impl Task {
                 debug!(topic = self.topic, partition, %error, "an offset can't be stored");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_that_is_read_again_is_counted_once() {
+        let mut unreadable = UnreadableRecords::after([3, 0]);
+        assert!(!unreadable.add(0, 2), "it was there before anybody here read");
+        assert!(unreadable.add(0, 3) && unreadable.add(1, 3));
+        // Read anew, when two more had come to each.
+        unreadable.restart([6, 4], [8, 6]);
+        let new: Vec<i64> = (0..8).filter(|offset| unreadable.add(0, *offset)).collect();
+        assert_eq!(new, [6, 7]);
+        assert_eq!(unreadable.count, 4);
+    }
+
+    #[test]
+    fn a_topic_that_was_made_anew_is_another() {
+        let mut unreadable = UnreadableRecords::after([0, 0]);
+        unreadable.restart([100, 100], [2, 200, 1]);
+        let new = [(0, 1), (1, 99), (1, 100), (2, 0)].map(|(partition, offset)| unreadable.add(partition, offset));
+        assert_eq!(new, [true, false, true, true]);
     }
 }

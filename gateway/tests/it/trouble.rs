@@ -120,6 +120,11 @@ async fn a_board_that_does_not_fit_is_down_until_all_is_written_anew() {
     let gateway = stage.gateway("one", &[]).await;
     let board = async || http::get(&gateway.address, "/api/odds/uk", &[BEARER]).await;
     until("there is a board", async || board().await.status == 200).await;
+    let stranger: FutureProducer = stage.kafka().client(Role::Producer, &[]).create().unwrap();
+    let record = FutureRecord::to(topic_of(REGION)).partition(1).key("forged").payload("not JSON");
+    stranger.send(record, Duration::from_secs(10)).await.unwrap();
+    let unreadable = || gateway.metric("toteboard_gateway_unreadable_records_total{region=\"uk\"}");
+    until("what can't be read is counted", async || unreadable() >= 1.0).await;
 
     // A record of one of the leader's next steps, of an event that it knows nothing of.
     let cursor: odds::Cursor = board().await.json()["cursor"].as_str().unwrap().parse().unwrap();
@@ -144,6 +149,12 @@ async fn a_board_that_does_not_fit_is_down_until_all_is_written_anew() {
         answer.status == 200 && !forged && uk["state"] == "live"
     })
     .await;
+    assert!((unreadable() - 1.0).abs() < f64::EPSILON, "it was read again and counted again: {}", unreadable());
+    let another = stage.gateway("two", &[]).await;
+    let board = async || http::get(&another.address, "/api/odds/uk", &[BEARER]).await;
+    until("another gateway has the board", async || board().await.status == 200).await;
+    let unreadable = another.metric("toteboard_gateway_unreadable_records_total{region=\"uk\"}");
+    assert!(unreadable.abs() < f64::EPSILON, "it is not new to a gateway that starts: {unreadable}");
     stop.cancel();
     producing.await.unwrap().unwrap();
 }
