@@ -33,14 +33,14 @@ const any = (all) => all[Math.floor(Math.random() * all.length)];
 function look() {
   const text = (element) => element?.innerText.trim() ?? "";
   const price = (element) => (text(element) === "" || text(element) === "–" ? null : Number(text(element)));
-  const columns = [...document.querySelectorAll(".head .bookmaker")].map((column) => column.innerText);
+  const columns = [...document.querySelectorAll(".head .bookmaker")].map((column) => column.title);
   const events = [...document.querySelectorAll(".event:has(.title)")].map((event) => ({
     id: event.dataset.event,
     badge: text(event.querySelector(".badge.margin, .badge.arbitrage")),
     rows: [...event.querySelectorAll(":scope > .row:not(.none)")].map((row) => ({
       label: text(row.querySelector(".outcome")),
       best: price(row.querySelector(".best .price")),
-      by: text(row.querySelector(".best .by")),
+      by: row.querySelector(".best .by")?.title ?? "",
       cells: [...row.querySelectorAll(".cell")].map((cell, n) => ({
         bookmaker: columns[n],
         price: price(cell),

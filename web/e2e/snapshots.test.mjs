@@ -77,23 +77,23 @@ async function until(condition) {
   }
 }
 
-/** How bookmakers are called that quote in the UK and not in Europe. */
+/** Bookmakers that quote in the UK and not in Europe. */
 async function onlyUk(page) {
   const of = async (region) => {
     const board = await (await page.request.get(`${toteboard.url}/api/odds/${region}`)).json();
     return new Set(board.events.flatMap((event) => event.quotes.map((quote) => quote.bookmaker)));
   };
   const [uk, eu] = [await of("uk"), await of("eu")];
-  const names = [...uk].filter((bookmaker) => !eu.has(bookmaker)).map((bookmaker) => bookmaker.replaceAll("_", " "));
-  assert.ok(names.length > 3, names.join());
-  return names;
+  const keys = [...uk].filter((bookmaker) => !eu.has(bookmaker));
+  assert.ok(keys.length > 3, keys.join());
+  return keys;
 }
 
 /** In the page: notes in each frame what cells of these bookmakers show, and what is no best price. */
 function watch(bookmakers) {
   cancelAnimationFrame(window.looking);
   window.shown = (isFirst) => {
-    const columns = [...document.querySelectorAll(".head .bookmaker")].map((column) => column.innerText.toLowerCase());
+    const columns = [...document.querySelectorAll(".head .bookmaker")].map((column) => column.title);
     const cells = new Map();
     for (const row of document.querySelectorAll(".event > .row:not(.none)")) {
       const where = `${row.closest(".event").dataset.event} ${row.querySelector(".outcome").innerText}`;

@@ -25,7 +25,7 @@ class State {
   }
 }
 
-const keyOf = (event, market, bookmaker) => `${event} ${market} ${bookmaker.split(/[_ ]+/).join(" ").toLowerCase()}`;
+const keyOf = (event, market, bookmaker) => `${event} ${market} ${bookmaker}`;
 const nameOf = (labels) => [...labels].sort().join(" / ");
 
 /** As the page writes it. */

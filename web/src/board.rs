@@ -9,7 +9,7 @@ use crate::{
     event_card::EventCard,
     shared::{Key, list, when},
     stream::Stream,
-    view::{Query, bookmaker_title},
+    view::Query,
 };
 
 #[component]
@@ -51,10 +51,15 @@ pub(crate) fn BoardPage(stream: Stream) -> impl IntoView {
 }
 
 fn column(stream: Stream, bookmaker: Key) -> AnyView {
-    let title = bookmaker_title(&bookmaker);
-    let about = title.clone();
-    let is_mine = move || stream.query.with(|query| query.mine.contains(&*bookmaker));
-    view! { <span class="bookmaker" role="columnheader" title=about class:mine=is_mine>{title}</span> }.into_any()
+    // Names are not unique: the key tells them apart.
+    let (key, about) = (bookmaker.clone(), bookmaker.to_string());
+    let is_mine = move || stream.query.with(|query| query.mine.contains(&*key));
+    view! {
+        <span class="bookmaker" role="columnheader" title=about class:mine=is_mine>
+            {move || stream.bookmaker(&bookmaker)}
+        </span>
+    }
+    .into_any()
 }
 
 /// What is wrong with which region, if anything is.

@@ -9,7 +9,7 @@ use crate::{
     api,
     shared::{Key, list},
     stream::Stream,
-    view::{OddsFormat, Query, When, bookmaker_title, gathered, market_title, pretty},
+    view::{OddsFormat, Query, When, gathered, market_title, pretty},
 };
 
 /// The regions, all in sight; a change applies at once, everywhere.
@@ -153,8 +153,8 @@ fn in_order(keys: impl Iterator<Item = Key>) -> Vec<Key> {
     gathered::<_, BTreeSet<Key>>(keys).into_iter().collect()
 }
 
-fn title_of_bookmaker(_: Stream, key: &str) -> String {
-    bookmaker_title(key)
+fn title_of_bookmaker(stream: Stream, key: &str) -> String {
+    stream.bookmaker(key)
 }
 
 /// Which market the rows show.
@@ -223,7 +223,7 @@ fn Several(
         count => format!(" ({count})"),
     };
     let draw = move |key: Key| {
-        let (title, here) = (title(stream, &key), key.clone());
+        let (about, here, of_key) = (key.to_string(), key.clone(), key.clone());
         let change = move |event| {
             stream.query.update(|query| {
                 let chosen = chosen(query);
@@ -234,9 +234,9 @@ fn Several(
             });
         };
         view! {
-            <label>
+            <label title=about>
                 <input type="checkbox" prop:checked=move || of().contains(&*here) on:change=change/>
-                {title}
+                {move || title(stream, &of_key)}
             </label>
         }
         .into_any()

@@ -11,7 +11,7 @@ use crate::{
     browser::{self, Watch},
     shared::{Key, list, when},
     stream::Stream,
-    view::{EventView, Line, OddsFormat, Offer, OutcomeView, bookmaker_title, day_of, market_title, percent},
+    view::{EventView, Line, OddsFormat, Offer, OutcomeView, day_of, market_title, percent},
 };
 
 type Event = RwSignal<Arc<EventView>>;
@@ -164,7 +164,7 @@ fn OutcomeRow(stream: Stream, event: Event, place: Place) -> impl IntoView {
             let price = stream.query.with(|query| query.format).say(price);
             view! {
                 <span class="price">{price}</span>
-                <span class="by">{bookmaker_title(&bookmaker)}</span>
+                <span class="by" title=bookmaker.to_string()>{stream.bookmaker(&bookmaker)}</span>
             }
         })
     };
@@ -239,7 +239,7 @@ impl Look {
             (None, None) => ("not offered", None),
         };
         let at = about.1.map(browser::clock_to_the_second).unwrap_or_default();
-        format!("{}: {}{at}", bookmaker_title(bookmaker), about.0)
+        format!("{bookmaker}: {}{at}", about.0)
     }
 }
 
@@ -263,7 +263,7 @@ fn Cell(
         Look::after(before, offer, is_best, stream.now.get_untracked())
     });
     let class = move || look.with(Look::class);
-    let about = move || look.with(|look| look.about(&bookmaker));
+    let about = move || look.with(|look| look.about(&stream.bookmaker(&bookmaker)));
     let text = move || look.with(|look| look.text(stream.query.with(|query| query.format)));
     view! { <span class=class role="cell" title=about>{text}</span> }
 }
@@ -274,12 +274,12 @@ fn AllLines(stream: Stream, event: Event) -> impl IntoView {
     let lines = move || {
         let format = stream.query.with(|query| query.format);
         let columns = stream.columns.get();
-        event.with(|view| view.lines.iter().map(|line| line_view(line, &columns, format)).collect_view())
+        event.with(|view| view.lines.iter().map(|line| line_view(stream, line, &columns, format)).collect_view())
     };
     view! { <div class="all" role="row" tabindex="0"><div role="cell">{lines}</div></div> }
 }
 
-fn line_view(line: &Line, columns: &[Key], format: OddsFormat) -> impl IntoView + use<> {
+fn line_view(stream: Stream, line: &Line, columns: &[Key], format: OddsFormat) -> impl IntoView + use<> {
     let others = line.outcomes.iter().flat_map(|outcome| outcome.offers.keys());
     let mut bookmakers: Vec<Key> = columns.to_vec();
     bookmakers.extend(others.cloned().map(Key::from));
@@ -289,7 +289,7 @@ fn line_view(line: &Line, columns: &[Key], format: OddsFormat) -> impl IntoView 
     let name = market_title(line.market.as_str());
     let name = line.description.as_ref().map_or(name.clone(), |about| format!("{name} · {about}"));
     let margin = line.margin().map(|margin| format!(" · margin {}", percent(margin)));
-    let head = bookmakers.iter().map(|key| view! { <th scope="col">{bookmaker_title(key)}</th> });
+    let head = bookmakers.iter().map(|key| view! { <th scope="col">{stream.bookmaker(key)}</th> });
     let head = head.collect_view();
     let rows = line.outcomes.iter().map(|outcome| {
         let best = outcome.best().filter(|_| line.marks_best()).map(|(key, _)| key.as_str());

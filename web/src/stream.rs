@@ -55,6 +55,8 @@ pub(crate) struct Stream {
     pub(crate) markets: RwSignal<BTreeSet<Key>>,
     /// Sports and what they are called.
     pub(crate) sports: RwSignal<BTreeMap<String, String>>,
+    /// Bookmakers and what upstream calls them.
+    names: RwSignal<BTreeMap<String, String>>,
     /// Every region that is chosen is what the gateway has.
     pub(crate) loaded: RwSignal<bool>,
     /// Somebody was signed out meanwhile.
@@ -152,6 +154,7 @@ impl Stream {
             columns: RwSignal::new(Vec::new()),
             markets: RwSignal::new(BTreeSet::new()),
             sports: RwSignal::new(BTreeMap::new()),
+            names: RwSignal::new(BTreeMap::new()),
             loaded: RwSignal::new(false),
             signed_out: RwSignal::new(false),
         };
@@ -323,14 +326,19 @@ impl Stream {
                 self.flush_soon();
             }
             News::Feed(region) => {
+                let mut names = self.names.get_untracked();
                 {
                     let mut inner = inner.borrow_mut();
                     let feed = inner.live.feeds[&region].clone();
+                    for (key, name) in &feed.bookmaker_names {
+                        names.insert(key.as_str().to_owned(), name.clone());
+                    }
                     inner.ahead = feed.at.millis_since(browser::now());
                     if feed.state != FeedState::Live || inner.in_step.contains(&region) {
                         inner.feeds.insert(region, feed);
                     }
                 }
+                set_if_new(self.names, names);
                 self.feeds.set(inner.borrow().live.feeds.clone());
                 self.look_at_the_clock();
             }
@@ -529,6 +537,11 @@ impl Stream {
         set_if_new(self.columns, columns);
         self.markets.update(|known| known.extend(markets));
         set_if_new(self.sports, sports);
+    }
+
+    /// What a bookmaker is called: by its key until upstream says more.
+    pub(crate) fn bookmaker(self, key: &str) -> String {
+        self.names.with(|names| names.get(key).cloned()).unwrap_or_else(|| key.to_owned())
     }
 
     fn is_open(self, id: &EventId) -> bool {

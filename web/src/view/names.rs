@@ -13,16 +13,10 @@ pub(crate) fn market_title(key: &str) -> String {
     }
 }
 
-/// What a bookmaker is called.
-pub(crate) fn bookmaker_title(key: &str) -> String {
-    pretty(key)
-}
-
-/// `some_key` as a title.
+/// `some_key` as a title, of a sport or a market that nobody gave one.
 pub(crate) fn pretty(key: &str) -> String {
     let words = key.split('_').filter(|word| !word.is_empty()).map(|word| {
-        let is_region =
-            ["us", "uk", "eu", "au", "ex", "nfl", "nba", "nhl", "mlb", "epl", "mma", "wnba"].contains(&word);
+        let is_region = ["us", "uk", "nfl", "nba", "nhl", "mlb", "epl", "mma", "wnba"].contains(&word);
         let mut word = word.to_owned();
         let letters = if is_region { word.len() } else { 1 };
         if let Some(first) = word.get_mut(..letters) {
@@ -56,7 +50,6 @@ mod tests {
     #[test]
     fn keys_become_titles() {
         assert_eq!(pretty("soccer_epl"), "Soccer EPL");
-        assert_eq!(bookmaker_title("betfair_ex_uk"), "Betfair EX UK");
         assert_eq!(market_title("h2h"), "Winner");
         assert_eq!(market_title("player_points"), "Player Points");
     }
