@@ -107,6 +107,8 @@ fn marker() -> String {
         credits: odds::Credits::default(),
         sports: [].into(),
         bookmakers: [].into(),
+        bookmaker_names: [].into(),
+        spent_today: None,
     };
     serde_json::to_string(&marker).expect("plain values")
 }

@@ -9,7 +9,13 @@ pub mod hostile;
 pub mod race;
 mod watcher;
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::{
+    net::{Ipv4Addr, TcpListener},
+    sync::{
+        LazyLock,
+        atomic::{AtomicU16, Ordering},
+    },
+};
 
 pub use account::{PASSWORD, token};
 pub use engines::{Engine, Engines, Part, Recipe};
@@ -22,7 +28,17 @@ pub const SPEED: f64 = 20.0;
 /// How much more often than in reality it is polled.
 pub const POLL_SPEED: f64 = 60.0;
 
-/// On loopback. A port that is free now is free in a moment, too.
+/// Of the ports that the kernel gives to nobody who connects: one that is free now is free in a moment, too.
+static NEXT_PORT: LazyLock<AtomicU16> = LazyLock::new(|| rand::random_range(20_000..28_000).into());
+
+/// On loopback, and no other one that was given before.
 pub fn free_address() -> std::io::Result<String> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.to_string())
+    loop {
+        let port = NEXT_PORT.fetch_add(1, Ordering::Relaxed);
+        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            Ok(listener) => return Ok(listener.local_addr()?.to_string()),
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {}
+            Err(error) => return Err(error),
+        }
+    }
 }

@@ -35,8 +35,8 @@ pub(crate) struct Engines {
 }
 
 pub(crate) fn ensure(no_install: bool) -> anyhow::Result<()> {
-    use prerequisites::{BUILD, JAVA, PYTHON};
-    prerequisites::ensure(&[BUILD, PYTHON, JAVA].concat(), no_install)?;
+    use prerequisites::{BUILD, JAVA, NODE, PYTHON};
+    prerequisites::ensure(&[BUILD, PYTHON, JAVA, NODE].concat(), no_install)?;
     caddy::ensure(no_install)
 }
 
@@ -156,7 +156,11 @@ fn start(recipe: &Value) -> anyhow::Result<Running> {
 
 /// Compares the description of the REST interface with what a server on that store does.
 fn openapi(logs: &Path, store: &str) -> anyhow::Result<()> {
-    let python = python(&root().join("xtask/engines/openapi/requirements.txt"), "openapi")?;
+    let sources = root().join("xtask/engines/openapi");
+    let python = python(&sources.join("requirements.txt"), "openapi")?;
+    let mut npm = Command::new("npm");
+    npm.args(["ci", "--no-audit", "--no-fund", "--silent"]).current_dir(sources.join("typescript"));
+    step("npm packages of a generated client", 10 * MINUTE, &mut npm)?;
     let mut standalone = Command::new(binary("standalone"));
     standalone.args(["--listen", "127.0.0.1:0", "--attempts-per-minute", "1000000", "--store", store]);
     standalone.arg("--data").arg(logs.join("standalone-data"));
@@ -175,6 +179,6 @@ fn openapi(logs: &Path, store: &str) -> anyhow::Result<()> {
         bail!("the standalone program ended: see {}", logs.join("standalone.log").display());
     };
     let mut check = Command::new(python);
-    check.arg(root().join("xtask/engines/openapi/check.py")).args([&url, "demo", &password]);
+    check.arg(sources.join("check.py")).args([&url, "demo", &password]).arg(logs);
     step("the REST interface does what it says", 15 * MINUTE, check.current_dir(logs))
 }

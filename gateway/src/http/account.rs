@@ -69,7 +69,7 @@ struct Site {
 }
 
 /// What there is to know before signing in, and whether somebody has.
-#[utoipa::path(get, path = "/api/site", tag = "account", responses((status = OK, body = Site), Refusals))]
+#[utoipa::path(get, path = "/api/site", tag = "account", responses((status = OK, body = Site, description = "What the page shows before anybody signs in."), Refusals))]
 async fn site(State(hub): State<Arc<Hub>>, caller: Result<Caller, ApiError>) -> Result<Json<Site>, ApiError> {
     let me = match caller {
         Ok(Caller { user }) => Some((&user).into()),
@@ -125,7 +125,7 @@ struct Logout {
 /// Ends the session and its connections, here or everywhere. Without a session nothing happens.
 #[utoipa::path(
     post, path = "/api/logout", tag = "account", params(Logout),
-    responses((status = NO_CONTENT), Refusals),
+    responses((status = NO_CONTENT, description = "The session is over."), Refusals),
 )]
 async fn logout(
     State(hub): State<Arc<Hub>>,
@@ -152,7 +152,7 @@ async fn logout(
 /// Who is signed in.
 #[utoipa::path(
     get, path = "/api/me", tag = "account", security(("session" = []), ("token" = [])),
-    responses((status = OK, body = Me), Refusals),
+    responses((status = OK, body = Me, description = "Who asks."), Refusals),
 )]
 async fn me(Caller { user }: Caller) -> Json<Me> {
     Json((&user).into())
@@ -167,8 +167,8 @@ struct Deletion {
 
 /// Deletes the account with all that belongs to it.
 #[utoipa::path(
-    delete, path = "/api/me", tag = "account", request_body = Deletion, security(("session" = [])),
-    responses((status = NO_CONTENT), Refusals),
+    delete, path = "/api/me", operation_id = "delete_account", tag = "account", request_body = Deletion, security(("session" = [])),
+    responses((status = NO_CONTENT, description = "The account is gone, and all that belonged to it."), Refusals),
 )]
 async fn delete(
     State(hub): State<Arc<Hub>>,
@@ -191,7 +191,7 @@ struct NewPassword {
 
 /// Changes the password and ends all sessions; the one that asks goes on as a new one.
 #[utoipa::path(
-    put, path = "/api/password", tag = "account", request_body = NewPassword, security(("session" = [])),
+    put, path = "/api/password", operation_id = "change_password", tag = "account", request_body = NewPassword, security(("session" = [])),
     responses((status = NO_CONTENT, description = "With a new session's cookie."), Refusals),
 )]
 async fn password(

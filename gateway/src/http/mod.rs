@@ -7,6 +7,7 @@ mod error;
 mod headers;
 mod health;
 mod odds;
+mod schemas;
 mod sessions;
 mod subscriptions;
 mod tokens;

@@ -18,6 +18,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     caller::Caller,
     error::{ApiError, Refusals},
+    schemas,
     subscriptions::RegionKey,
 };
 use crate::{
@@ -35,7 +36,7 @@ pub(super) fn router() -> OpenApiRouter<Arc<Hub>> {
 /// How fresh each region is: the `feed` of each.
 #[utoipa::path(
     get, path = "/api/regions", tag = "odds", security(("session" = []), ("token" = [])),
-    responses((status = OK, body = Vec<Object>), Refusals),
+    responses((status = OK, body = Vec<schemas::Feed>, description = "One for each region."), Refusals),
 )]
 async fn regions(State(hub): State<Arc<Hub>>, _: Caller) -> Json<Vec<Feed>> {
     Json(hub.regions.iter().map(RegionHandle::feed).collect())
@@ -50,7 +51,11 @@ async fn regions(State(hub): State<Arc<Hub>>, _: Caller) -> Json<Vec<Feed>> {
         ("bookmaker" = Option<Vec<String>>, Query, description = "Only these; repeat for more."),
         ("market" = Option<Vec<String>>, Query, description = "Only these; repeat for more."),
     ),
-    responses((status = OK, body = Object), (status = NOT_MODIFIED), Refusals),
+    responses(
+        (status = OK, body = schemas::Snapshot, description = "The whole board."),
+        (status = NOT_MODIFIED, description = "The board is still that of the ETag."),
+        Refusals,
+    ),
 )]
 async fn board(
     State(hub): State<Arc<Hub>>,

@@ -51,8 +51,8 @@ impl ListedSession {
 
 /// The sessions of the account, the oldest first.
 #[utoipa::path(
-    get, path = "/api/sessions", tag = "account", security(("session" = [])),
-    responses((status = OK, body = Vec<ListedSession>), Refusals),
+    get, path = "/api/sessions", operation_id = "list_sessions", tag = "account", security(("session" = [])),
+    responses((status = OK, body = Vec<ListedSession>, description = "The oldest first."), Refusals),
 )]
 async fn list(
     State(hub): State<Arc<Hub>>,
@@ -65,8 +65,8 @@ async fn list(
 
 /// Ends a session; its connections end.
 #[utoipa::path(
-    delete, path = "/api/sessions/{id}", tag = "account", params(("id" = String, Path)), security(("session" = [])),
-    responses((status = NO_CONTENT), Refusals),
+    delete, path = "/api/sessions/{id}", operation_id = "end_session", tag = "account", params(("id" = String, Path)), security(("session" = [])),
+    responses((status = NO_CONTENT, description = "The session is over, and so are its sockets."), Refusals),
 )]
 async fn end(
     State(hub): State<Arc<Hub>>,

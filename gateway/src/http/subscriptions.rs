@@ -54,7 +54,7 @@ pub(super) enum RegionKey {
 /// The regions that are subscribed.
 #[utoipa::path(
     get, path = "/api/subscriptions", tag = "subscriptions", security(("session" = []), ("token" = [])),
-    responses((status = OK, body = Told), Refusals),
+    responses((status = OK, body = Told, description = "What is subscribed to."), Refusals),
 )]
 async fn subscriptions(Caller { user }: Caller) -> Json<Subscriptions> {
     Json(Subscriptions::new(Some(user.revision), &user.regions))
@@ -64,7 +64,7 @@ async fn subscriptions(Caller { user }: Caller) -> Json<Subscriptions> {
 #[utoipa::path(
     put, path = "/api/subscriptions", tag = "subscriptions", request_body = Wanted,
     security(("session" = []), ("token" = [])),
-    responses((status = OK, body = Told), Refusals),
+    responses((status = OK, body = Told, description = "What is subscribed to now."), Refusals),
 )]
 async fn subscribe(
     State(hub): State<Arc<Hub>>,

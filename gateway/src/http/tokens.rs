@@ -71,8 +71,8 @@ const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 /// The tokens of the account, without what is secret.
 #[utoipa::path(
-    get, path = "/api/tokens", tag = "tokens", security(("session" = [])),
-    responses((status = OK, body = Vec<ListedToken>), Refusals),
+    get, path = "/api/tokens", operation_id = "list_tokens", tag = "tokens", security(("session" = [])),
+    responses((status = OK, body = Vec<ListedToken>, description = "The oldest first."), Refusals),
 )]
 async fn list(State(hub): State<Arc<Hub>>, Person { user, .. }: Person) -> Result<Json<Vec<ListedToken>>, ApiError> {
     let tokens = hub.accounts.tokens_of(&user.id).await?;
@@ -85,8 +85,8 @@ async fn list(State(hub): State<Arc<Hub>>, Person { user, .. }: Person) -> Resul
 
 /// Makes a token.
 #[utoipa::path(
-    post, path = "/api/tokens", tag = "tokens", request_body = Wanted, security(("session" = [])),
-    responses((status = CREATED, body = Made), Refusals),
+    post, path = "/api/tokens", operation_id = "create_token", tag = "tokens", request_body = Wanted, security(("session" = [])),
+    responses((status = CREATED, body = Made, description = "The token, which is shown this once."), Refusals),
 )]
 async fn create(
     State(hub): State<Arc<Hub>>,
@@ -105,8 +105,8 @@ async fn create(
 
 /// Revokes a token; its connections end.
 #[utoipa::path(
-    delete, path = "/api/tokens/{id}", tag = "tokens", params(("id" = String, Path)), security(("session" = [])),
-    responses((status = NO_CONTENT), Refusals),
+    delete, path = "/api/tokens/{id}", operation_id = "revoke_token", tag = "tokens", params(("id" = String, Path)), security(("session" = [])),
+    responses((status = NO_CONTENT, description = "The token is good for nothing any more."), Refusals),
 )]
 async fn revoke(
     State(hub): State<Arc<Hub>>,

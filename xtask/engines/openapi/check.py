@@ -1,8 +1,9 @@
 """Compares what /api/openapi.json says with what a running server does, by made-up requests.
 
-    python check.py http://127.0.0.1:8080 demo PASSWORD
+    python check.py http://127.0.0.1:8080 demo PASSWORD FOLDER
 
-Once as a program with a token, once as a person with a session.
+Once as a program with a token, once as a person with a session. Before that, generated clients read its boards: what
+they are made of goes into the folder.
 """
 
 import http.cookiejar
@@ -15,7 +16,7 @@ import time
 import urllib.error
 import urllib.request
 
-url, name, password = sys.argv[1:]
+url, name, password, folder = sys.argv[1:]
 jar = http.cookiejar.CookieJar()
 browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar))
 
@@ -58,6 +59,8 @@ while not all(is_there(region) for region in ("us", "uk", "eu", "au")):
     if time.monotonic() > until:
         sys.exit("the boards are not read within a minute")
     time.sleep(0.2)
+clients = pathlib.Path(__file__).with_name("clients.py")
+subprocess.run([sys.executable, clients, url, token, folder], check=True, timeout=600)
 wrong = check("a program", "token", f'bearer = "{token}"')
 # Signing in and out would end the session that the rest is asked with.
 without = [option for path in ("/api/login", "/api/logout", "/api/register", "/api/sessions/{id}") for option in ("--exclude-path", path)]

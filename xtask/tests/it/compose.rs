@@ -33,6 +33,17 @@ struct Service {
 struct Network {
     #[serde(default)]
     internal: bool,
+    ipam: Addresses,
+}
+
+#[derive(Deserialize)]
+struct Addresses {
+    config: Vec<Range>,
+}
+
+#[derive(Deserialize)]
+struct Range {
+    subnet: String,
 }
 
 type Table = BTreeMap<String, BTreeSet<String>>;
@@ -66,6 +77,17 @@ fn only_what_must_reach_the_outside_is_on_an_outer_network() {
     let expected: [(&str, &[&str]); 3] =
         [("outside", &["web"]), ("upstream", &PRODUCERS), ("monitoring", &["grafana", "prometheus"])];
     assert_eq!(outer, table(expected));
+}
+
+/// Docker would pick ranges that overlap with those that must be known.
+#[test]
+fn every_network_has_a_range_of_its_own() {
+    let networks = compose().networks;
+    let ranges: BTreeSet<&str> =
+        networks.values().flat_map(|network| &network.ipam.config).map(|range| range.subnet.as_str()).collect();
+    assert_eq!(ranges.len(), networks.len());
+    let gateway = &compose().services["gateway"];
+    assert_eq!(gateway.environment["TOTEBOARD_TRUSTED_PROXY"], networks["front"].ipam.config[0].subnet);
 }
 
 #[test]

@@ -1,3 +1,4 @@
 //! What the files beside the program promise.
 
+mod alerts;
 mod compose;
