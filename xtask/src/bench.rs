@@ -45,6 +45,9 @@ enum What {
     Page,
     /// How long a start takes until it is ready.
     Starts,
+    /// What connections, frames and sign-ins take with other allocators, where Debian's libmimalloc2.0 and libjemalloc2
+    /// are installed.
+    Allocators,
     /// What hostile peers do to the others. Last, since it fails when a goal is missed.
     Hostile,
 }
@@ -60,7 +63,10 @@ impl Bench {
                 What::Board => bench("board", &mut cargo())?,
                 What::PollPlan => bench("poll_plan", &mut cargo())?,
                 What::Slow => bench("slow", &mut cargo())?,
-                What::Hostile => hostile()?,
+                What::Hostile => trial("hostile", "hostile peers", &[])?,
+                What::Allocators => {
+                    trial("allocators", "a gateway with each allocator", &allocators())?;
+                }
                 What::Page => {
                     let page = page::build(no_install)?;
                     let chromium = page_tests(no_install)?;
@@ -119,21 +125,37 @@ fn race(seconds: u32, write: bool, no_install: bool) -> anyhow::Result<()> {
     if write { publish(&folder) } else { Ok(()) }
 }
 
-fn hostile() -> anyhow::Result<()> {
+/// The gateway in each environment: glibc's allocator as it comes and as the images have it, and others beside it.
+fn allocators() -> Vec<String> {
+    let mut gateways = vec!["glibc".to_owned(), "glibc with one arena,MALLOC_ARENA_MAX=1".to_owned()];
+    let libraries = Path::new("/usr/lib").join(format!("{}-linux-gnu", std::env::consts::ARCH));
+    for (name, file) in [("mimalloc", "libmimalloc.so.2"), ("jemalloc", "libjemalloc.so.2")] {
+        let library = libraries.join(file);
+        if library.is_file() {
+            gateways.push(format!("{name},LD_PRELOAD={}", library.display()));
+        } else {
+            eprintln!("without {name}: {} is not there", library.display());
+        }
+    }
+    gateways
+}
+
+/// One of the trials in a folder of its own, with all that it starts compiled for release.
+fn trial(program: &str, name: &str, arguments: &[String]) -> anyhow::Result<()> {
     let mut build = cargo();
     build.args(["build", "--release", "--workspace"]);
-    for name in ["gateway", "hostile", "strangers", "crowd"] {
+    for name in ["gateway", "hostile", "strangers", "crowd", "allocators"] {
         build.args(["--bin", name]);
     }
     compile("compiling for release", &mut build)?;
     let binaries = target().join("release");
-    let folder = target().join("hostile");
+    let folder = target().join(program);
     if folder.exists() {
         std::fs::remove_dir_all(&folder)?;
     }
-    let mut hostile = Command::new(binaries.join("hostile"));
-    hostile.arg("--binaries").arg(&binaries).arg("--folder").arg(&folder);
-    step("hostile peers", 15 * MINUTE, &mut hostile)
+    let mut trial = Command::new(binaries.join(program));
+    trial.arg("--binaries").arg(&binaries).arg("--folder").arg(&folder).args(arguments);
+    step(name, 20 * MINUTE, &mut trial)
 }
 
 /// The table between its marks, and the picture.
