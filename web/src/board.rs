@@ -51,7 +51,7 @@ pub(crate) fn BoardPage(stream: Stream) -> impl IntoView {
 }
 
 fn column(stream: Stream, bookmaker: Key) -> AnyView {
-    // Names are not unique: the key tells them apart.
+    // A long name is cut: the key says all of it.
     let (key, about) = (bookmaker.clone(), bookmaker.to_string());
     let is_mine = move || stream.query.with(|query| query.mine.contains(&*key));
     view! {

@@ -23,7 +23,7 @@ use crate::{
     browser::{self, Anchor},
     shared::Key,
     socket::{Client, Happening},
-    view::{EventView, Freshness, Query, gathered, merge, sorted},
+    view::{EventView, Freshness, Query, gathered, merge, sorted, told_apart},
 };
 
 /// The connection to the gateway, as the page shows it.
@@ -539,9 +539,9 @@ impl Stream {
         set_if_new(self.sports, sports);
     }
 
-    /// What a bookmaker is called: by its key until upstream says more.
+    /// What a bookmaker is called.
     pub(crate) fn bookmaker(self, key: &str) -> String {
-        self.names.with(|names| names.get(key).cloned()).unwrap_or_else(|| key.to_owned())
+        self.names.with(|names| told_apart(names, key))
     }
 
     fn is_open(self, id: &EventId) -> bool {

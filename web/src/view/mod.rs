@@ -10,7 +10,7 @@ mod query;
 pub(crate) use event::{EventView, Line, Offer, OutcomeView, merge};
 pub(crate) use format::{OddsFormat, day_of, percent};
 pub(crate) use freshness::Freshness;
-pub(crate) use names::{market_title, pretty};
+pub(crate) use names::{market_title, pretty, told_apart};
 pub(crate) use query::{Query, When};
 
 /// Sorts by texts. One for all: a sort is compiled for each kind of thing that it sorts.

@@ -1,5 +1,7 @@
 //! Names for keys.
 
+use std::collections::BTreeMap;
+
 /// What a market is called.
 pub(crate) fn market_title(key: &str) -> String {
     match key {
@@ -16,7 +18,7 @@ pub(crate) fn market_title(key: &str) -> String {
 /// `some_key` as a title, of a sport or a market that nobody gave one.
 pub(crate) fn pretty(key: &str) -> String {
     let words = key.split('_').filter(|word| !word.is_empty()).map(|word| {
-        let is_region = ["us", "uk", "nfl", "nba", "nhl", "mlb", "epl", "mma", "wnba"].contains(&word);
+        let is_region = ["us", "uk", "eu", "au", "nfl", "nba", "nhl", "mlb", "epl", "mma", "wnba"].contains(&word);
         let mut word = word.to_owned();
         let letters = if is_region { word.len() } else { 1 };
         if let Some(first) = word.get_mut(..letters) {
@@ -25,6 +27,17 @@ pub(crate) fn pretty(key: &str) -> String {
         word
     });
     words.collect::<Vec<_>>().join(" ")
+}
+
+/// What a bookmaker is called: by its key until upstream says more. Upstream gives one name to several, a brand in
+/// several countries: those get the last word of their key, too.
+pub(crate) fn told_apart(names: &BTreeMap<String, String>, key: &str) -> String {
+    let Some(name) = names.get(key) else { return key.to_owned() };
+    let is_shared = names.iter().any(|(other, of_other)| other != key && of_other == name);
+    match key.split('_').skip(1).last() {
+        Some(word) if is_shared => [name.clone(), pretty(word)].join(" "),
+        _ => name.clone(),
+    }
 }
 
 /// A text as it is searched by: without case and accents.
@@ -46,6 +59,22 @@ pub(crate) fn folded(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bookmakers_of_one_name_are_told_apart() {
+        let names: BTreeMap<String, String> = [
+            ("betfair_ex_eu", "Betfair"),
+            ("betfair_ex_uk", "Betfair"),
+            ("unibet", "Unibet"),
+            ("unibet_uk", "Unibet"),
+            ("williamhill_us", "Caesars"),
+        ]
+        .map(|(key, name)| (key.to_owned(), name.to_owned()))
+        .into();
+        let told: Vec<String> = names.keys().map(|key| told_apart(&names, key)).collect();
+        assert_eq!(told, ["Betfair EU", "Betfair UK", "Unibet", "Unibet UK", "Caesars"]);
+        assert_eq!(told_apart(&names, "new_one"), "new_one");
+    }
 
     #[test]
     fn keys_become_titles() {
