@@ -11,7 +11,7 @@ use rdkafka::{
 };
 
 const SENT_WITHIN: Duration = Duration::from_secs(10);
-/// Where an `Outgoing` would have its event.
+/// That nobody offers.
 const EVENT: &str = "forged";
 
 /// Writes what it likes into a region's topic.

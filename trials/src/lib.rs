@@ -29,7 +29,7 @@ pub const SPEED: f64 = 20.0;
 pub const POLL_SPEED: f64 = 60.0;
 
 /// Of the ports that the kernel gives to nobody who connects: one that is free now is free in a moment, too.
-static NEXT_PORT: LazyLock<AtomicU16> = LazyLock::new(|| rand::random_range(20_000..28_000).into());
+static NEXT_PORT: LazyLock<AtomicU16> = LazyLock::new(|| rand::random_range(20_000..26_000).into());
 
 /// On loopback, and no other one that was given before.
 pub fn free_address() -> std::io::Result<String> {

@@ -32,7 +32,7 @@ pub(crate) fn coverage(no_install: bool) -> anyhow::Result<()> {
     let report = target().join("coverage.json");
     let mut cargo = Command::new("cargo");
     cargo.args(["llvm-cov", "--workspace", "--json", "--summary-only", "--ignore-filename-regex", LEFT_OUT]);
-    compile("tests, with every line counted", cargo.arg("--output-path").arg(&report))?;
+    step("tests, with every line counted", 80 * MINUTE, cargo.arg("--output-path").arg(&report))?;
     let text = std::fs::read_to_string(&report).context("the report")?;
     print(&serde_json::from_str(&text)?)
 }

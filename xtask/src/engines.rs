@@ -9,6 +9,7 @@ use std::{
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU16, Ordering},
     time::{Duration, Instant},
 };
 
@@ -34,6 +35,7 @@ pub(crate) struct Engines {
     mongodb: Option<String>,
 }
 
+/// All that the engines, and what is asked of them, take.
 pub(crate) fn ensure(no_install: bool) -> anyhow::Result<()> {
     use prerequisites::{BUILD, JAVA, NODE, PYTHON};
     prerequisites::ensure(&[BUILD, PYTHON, JAVA, NODE].concat(), no_install)?;
@@ -90,10 +92,15 @@ fn drill(folder: &Path, mongodb: Value, url: &str) -> anyhow::Result<()> {
         .with_context(|| format!("logs are in {}", logs.display()))
 }
 
-/// Ports that nobody has just now.
-fn free_ports(count: usize) -> anyhow::Result<Vec<u16>> {
-    let held: Vec<TcpListener> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
-    held.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
+/// How many ports were looked at.
+static LOOKED_AT: AtomicU16 = AtomicU16::new(0);
+
+/// Ports that nobody has just now, of those that the kernel gives to nobody who connects. None is given twice: an
+/// engine that is stopped comes back to its own.
+fn free_ports(count: usize) -> Vec<u16> {
+    let first = 28_000 + (std::process::id() % 2_000) as u16;
+    let ports = std::iter::repeat_with(|| first + LOOKED_AT.fetch_add(1, Ordering::Relaxed));
+    ports.filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).take(count).collect()
 }
 
 /// The libraries that a pom.xml beside this one names.
@@ -120,7 +127,7 @@ fn mongodb(folder: &Path) -> anyhow::Result<(Value, String)> {
             fs::remove_file(old)?;
         }
     }
-    let port = free_ports(1)?[0];
+    let port = free_ports(1)[0];
     let mut command = vec!["java".to_owned()];
     command.extend(java(&libraries, &[]));
     command.push(root().join("xtask/engines/mongodb/Mongo.java").display().to_string());

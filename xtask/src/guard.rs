@@ -44,6 +44,7 @@ const RULES: [Rule; 4] = [
 const FEW: u32 = 30;
 const MANY: u32 = 60;
 
+/// What counts instructions is there, where they are counted.
 pub(crate) fn ensure(no_install: bool) -> anyhow::Result<()> {
     if cfg!(target_os = "linux") { prerequisites::ensure(prerequisites::VALGRIND, no_install) } else { Ok(()) }
 }

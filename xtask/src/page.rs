@@ -77,6 +77,7 @@ pub(crate) fn ensure(no_install: bool) -> anyhow::Result<()> {
     )
 }
 
+/// Gives the app as wasm.
 fn compile_app(no_install: bool) -> anyhow::Result<PathBuf> {
     ensure(no_install)?;
     let mut cargo = Command::new("cargo");

@@ -69,7 +69,10 @@ struct Site {
 }
 
 /// What there is to know before signing in, and whether somebody has.
-#[utoipa::path(get, path = "/api/site", tag = "account", responses((status = OK, body = Site, description = "What the page shows before anybody signs in."), Refusals))]
+#[utoipa::path(
+    get, path = "/api/site", tag = "account",
+    responses((status = OK, body = Site, description = "What the page shows before anybody signs in."), Refusals),
+)]
 async fn site(State(hub): State<Arc<Hub>>, caller: Result<Caller, ApiError>) -> Result<Json<Site>, ApiError> {
     let me = match caller {
         Ok(Caller { user }) => Some((&user).into()),
@@ -167,7 +170,8 @@ struct Deletion {
 
 /// Deletes the account with all that belongs to it.
 #[utoipa::path(
-    delete, path = "/api/me", operation_id = "delete_account", tag = "account", request_body = Deletion, security(("session" = [])),
+    delete, path = "/api/me", operation_id = "delete_account",
+    tag = "account", request_body = Deletion, security(("session" = [])),
     responses((status = NO_CONTENT, description = "The account is gone, and all that belonged to it."), Refusals),
 )]
 async fn delete(
@@ -191,7 +195,8 @@ struct NewPassword {
 
 /// Changes the password and ends all sessions; the one that asks goes on as a new one.
 #[utoipa::path(
-    put, path = "/api/password", operation_id = "change_password", tag = "account", request_body = NewPassword, security(("session" = [])),
+    put, path = "/api/password", operation_id = "change_password",
+    tag = "account", request_body = NewPassword, security(("session" = [])),
     responses((status = NO_CONTENT, description = "With a new session's cookie."), Refusals),
 )]
 async fn password(

@@ -65,7 +65,8 @@ async fn list(
 
 /// Ends a session; its connections end.
 #[utoipa::path(
-    delete, path = "/api/sessions/{id}", operation_id = "end_session", tag = "account", params(("id" = String, Path)), security(("session" = [])),
+    delete, path = "/api/sessions/{id}", operation_id = "end_session",
+    tag = "account", params(("id" = String, Path)), security(("session" = [])),
     responses((status = NO_CONTENT, description = "The session is over, and so are its sockets."), Refusals),
 )]
 async fn end(

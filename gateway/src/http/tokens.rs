@@ -85,7 +85,8 @@ async fn list(State(hub): State<Arc<Hub>>, Person { user, .. }: Person) -> Resul
 
 /// Makes a token.
 #[utoipa::path(
-    post, path = "/api/tokens", operation_id = "create_token", tag = "tokens", request_body = Wanted, security(("session" = [])),
+    post, path = "/api/tokens", operation_id = "create_token",
+    tag = "tokens", request_body = Wanted, security(("session" = [])),
     responses((status = CREATED, body = Made, description = "The token, which is shown this once."), Refusals),
 )]
 async fn create(
@@ -105,7 +106,8 @@ async fn create(
 
 /// Revokes a token; its connections end.
 #[utoipa::path(
-    delete, path = "/api/tokens/{id}", operation_id = "revoke_token", tag = "tokens", params(("id" = String, Path)), security(("session" = [])),
+    delete, path = "/api/tokens/{id}", operation_id = "revoke_token",
+    tag = "tokens", params(("id" = String, Path)), security(("session" = [])),
     responses((status = NO_CONTENT, description = "The token is good for nothing any more."), Refusals),
 )]
 async fn revoke(

@@ -164,8 +164,8 @@ async fn drill(settings: Settings, lifecycle: &Lifecycle) -> anyhow::Result<()> 
     for watcher in &watchers {
         watcher.tolerate();
     }
-    let (of_all, growing) = (Region::Uk, Region::Au);
-    forge(&kafka, of_all, &mut watchers, &clients, &mut fleet, &mut gateways).await?;
+    let (forged, growing) = (Region::Uk, Region::Au);
+    forge(&kafka, forged, &mut watchers, &clients, &mut fleet, &mut gateways).await?;
 
     let partitions = grow(&kafka, growing).await?;
     let began = Instant::now();

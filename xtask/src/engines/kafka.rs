@@ -28,7 +28,7 @@ pub(super) fn prepare(folder: &Path) -> anyhow::Result<Value> {
     let folder = folder.join("kafka");
     fs::create_dir_all(&folder)?;
     let certificate = certificate(&folder)?;
-    let ports = free_ports(3 * BROKERS)?;
+    let ports = free_ports(3 * BROKERS);
     let (plain, rest) = ports.split_at(BROKERS);
     let (secure, controller) = rest.split_at(BROKERS);
     let voters = (0..BROKERS).map(|at| format!("{}@127.0.0.1:{}", at + 1, controller[at]));
