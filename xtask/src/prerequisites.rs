@@ -28,12 +28,14 @@ pub(crate) const BUILD: &[Need] = &[
     },
 ];
 
-const NODE_20: Need = Need { what: "Node.js 20 or later", is_there: node_is_new, package: "nodejs" };
+/// Debian 12's.
+const NODE_MAJOR: u32 = 18;
+const NODE_JS: Need = Need { what: "Node.js 18 or later", is_there: node_is_new, package: "nodejs" };
 const NPM: Need = Need { what: "npm", is_there: || works("npm", &["--version"]), package: "npm" };
 
 /// To run the page's tests.
 pub(crate) const BROWSER: &[Need] =
-    &[NODE_20, NPM, Need { what: "Chromium", is_there: || chromium().is_some(), package: "chromium" }];
+    &[NODE_JS, NPM, Need { what: "Chromium", is_there: || chromium().is_some(), package: "chromium" }];
 
 /// To run the Python client.
 pub(crate) const PYTHON: &[Need] = &[Need {
@@ -53,7 +55,7 @@ pub(crate) const VALGRIND: &[Need] =
     &[Need { what: "valgrind", is_there: || works("valgrind", &["--version"]), package: "valgrind" }];
 
 /// To run the JavaScript client, and the peers of the race. Without nchan that is run, too, with one peer less.
-pub(crate) const NODE: &[Need] = &[NODE_20, NPM];
+pub(crate) const NODE: &[Need] = &[NODE_JS, NPM];
 pub(crate) const NCHAN: &[Need] = &[
     Need { what: "nginx", is_there: || works("nginx", &["-v"]), package: "nginx" },
     Need {
@@ -105,7 +107,7 @@ fn is_root() -> bool {
 }
 
 fn node_is_new() -> bool {
-    major("node").is_some_and(|major| major >= 20)
+    major("node").is_some_and(|major| major >= NODE_MAJOR)
 }
 
 /// Programs are started from their source, which needs the compiler.
@@ -122,4 +124,32 @@ fn major(program: &str) -> Option<u32> {
 /// The browser's program.
 pub(crate) fn chromium() -> Option<&'static str> {
     ["chromium", "chromium-browser", "google-chrome"].into_iter().find(|name| works(name, &["--version"]))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::root;
+
+    /// The lowest major version in a range like `^18.1 || >=20`.
+    fn lowest(range: &str) -> u32 {
+        let majors = range.split("||").map(|it| it.trim().trim_start_matches(|c: char| !c.is_ascii_digit()));
+        majors.map(|it| it.split(['.', ' ']).next().unwrap().parse().unwrap()).min().unwrap()
+    }
+
+    #[test]
+    fn all_that_npm_installs_runs_on_the_node_that_is_asked_for() {
+        let files = ["web/e2e", "examples/javascript", "trials/peers/node", "xtask/engines/openapi/typescript"];
+        for folder in files {
+            let lock = std::fs::read_to_string(root().join(folder).join("package-lock.json")).unwrap();
+            let lock: Value = serde_json::from_str(&lock).unwrap();
+            for (package, about) in lock["packages"].as_object().unwrap() {
+                if let Some(range) = about["engines"]["node"].as_str() {
+                    assert!(lowest(range) <= NODE_MAJOR, "{folder}: {package} wants Node.js {range}");
+                }
+            }
+        }
+    }
 }
