@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 const FILE: &str = include_str!("../../../deploy/prometheus/alerts.yml");
+const TESTS: &str = include_str!("../../../deploy/prometheus/alerts.test.yml");
 const OPERATING: &str = include_str!("../../../docs/operating.md");
 const METRICS: [&str; 2] =
     [include_str!("../../../gateway/src/metrics.rs"), include_str!("../../../producers/src/metrics.rs")];
@@ -34,6 +35,20 @@ fn every_alert_is_explained() {
     assert!(rules.len() > 10);
     for Rule { alert, .. } in rules {
         assert!(OPERATING.contains(&format!("`{alert}`")), "docs/operating.md does not say what to do about {alert}");
+    }
+}
+
+/// Prometheus itself runs them, beside the engines.
+#[test]
+fn every_alert_is_tried_when_it_fires_and_when_it_does_not() {
+    for Rule { alert, .. } in rules() {
+        let tries: Vec<&str> =
+            TESTS.split("alertname: ").filter(|it| it.split([',', '\n']).next() == Some(&alert)).collect();
+        assert!(tries.iter().any(|it| it.contains("exp_labels")), "{alert} never fires in alerts.test.yml");
+        assert!(
+            tries.iter().any(|it| it.starts_with(&format!("{alert}, "))),
+            "{alert} always fires in alerts.test.yml"
+        );
     }
 }
 

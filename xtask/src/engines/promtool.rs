@@ -1,0 +1,55 @@
+//! The alerts, tried in Prometheus' own evaluation: promtool from the PATH, or of Debian's package, which is
+//! unpacked into the target folder and not installed, because it would start a server.
+
+use std::{path::PathBuf, process::Command};
+
+use anyhow::Context;
+
+use crate::{
+    root,
+    steps::{MINUTE, step, works},
+    target,
+};
+
+/// There is one, or what it takes to get one.
+pub(super) fn ensure(no_install: bool) -> anyhow::Result<()> {
+    let debian = works("apt-get", &["--version"]) && works("dpkg-deb", &["--version"]);
+    anyhow::ensure!(there().is_some() || !no_install && debian, "missing: promtool, which comes with Prometheus");
+    Ok(())
+}
+
+pub(super) fn test_alerts(no_install: bool) -> anyhow::Result<()> {
+    let promtool = match there() {
+        Some(there) => there,
+        None => {
+            ensure(no_install)?;
+            unpack()?;
+            there().context("Debian's package of Prometheus has no promtool that works")?
+        }
+    };
+    let mut promtool = Command::new(promtool);
+    promtool.current_dir(root().join("deploy/prometheus")).args(["test", "rules", "alerts.test.yml"]);
+    step("alerts in Prometheus", MINUTE, &mut promtool)
+}
+
+fn unpack() -> anyhow::Result<()> {
+    let folder = target().join("prometheus");
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder)?;
+    }
+    std::fs::create_dir_all(&folder)?;
+    let mut download = Command::new("apt-get");
+    step(
+        "Debian's package of Prometheus",
+        5 * MINUTE,
+        download.args(["-qq", "download", "prometheus"]).current_dir(&folder),
+    )?;
+    let package = std::fs::read_dir(&folder)?.next().context("apt-get downloaded nothing")??.path();
+    let mut unpack = Command::new("dpkg-deb");
+    step("unpacking it", MINUTE, unpack.arg("-x").arg(package).arg(&folder))
+}
+
+fn there() -> Option<PathBuf> {
+    let is_one = |program: &PathBuf| program.to_str().is_some_and(|program| works(program, &["--version"]));
+    [PathBuf::from("promtool"), target().join("prometheus/usr/bin/promtool")].into_iter().find(is_one)
+}
