@@ -76,6 +76,15 @@ impl Member {
         matches!(self.stand, Stand::Following)
     }
 
+    /// It has what its room has.
+    pub(crate) fn is_at(&self, room: Option<Cursor>) -> bool {
+        match &self.stand {
+            Stand::Following => true,
+            Stand::Behind(from) => from.is_some() && *from == room,
+            Stand::Partly(..) => false,
+        }
+    }
+
     /// Sends it what others are sent, too.
     pub(crate) fn send(&mut self, packet: &Packet, at: Instant) {
         let number = self.link.pass(packet.frame());
@@ -86,15 +95,23 @@ impl Member {
     /// the socket's queue.
     pub(crate) fn note(&mut self, number: Option<u64>, packet: &Packet, at: Instant) {
         match number {
-            Some(number) => self.last = Sent { number, bytes: packet.bytes(), at },
+            Some(number) => self.sent(number, packet, at),
             None => self.tell(packet, at),
         }
+    }
+
+    /// What is on its way and what follows it are taken together.
+    fn sent(&mut self, number: u64, packet: &Packet, at: Instant) {
+        self.last = match self.can_take() {
+            true => Sent { number, bytes: packet.bytes(), at },
+            false => Sent { number, bytes: self.last.bytes + packet.bytes(), at: self.last.at },
+        };
     }
 
     /// Sends by the socket's queue: after all that it was answered.
     pub(crate) fn tell(&mut self, packet: &Packet, at: Instant) {
         let number = self.client.tell(packet.event(), packet.payload());
-        self.last = Sent { number, bytes: packet.bytes(), at };
+        self.sent(number, packet, at);
     }
 
     /// The network has what it was sent last.

@@ -167,6 +167,7 @@ pub(crate) struct RegionTask {
     dozing: HashSet<Sid>,
     /// When members were told the feed last, whoever is the next to be told again first.
     reminders: VecDeque<(Instant, Sid)>,
+    reminders_due: bool,
     due: Option<Instant>,
     /// When the last tick was due.
     ticked: Option<Instant>,
@@ -200,6 +201,7 @@ impl RegionTask {
             seats: HashMap::new(),
             dozing: HashSet::new(),
             reminders: VecDeque::new(),
+            reminders_due: false,
             due: None,
             ticked: None,
             told,
@@ -268,9 +270,11 @@ impl RegionTask {
                     self.serve_if_settled(&log, &mut turn).await;
                 }
                 _ = by_clock.tick() => {
-                    let at = (self.clock)();
-                    self.tell_feed(&log, at).await;
-                    self.remind(&log, at).await;
+                    self.reminders_due = true;
+                    // The tick that is due tells of the boards that it brings.
+                    if self.due.is_none() {
+                        self.tell_time(&log).await;
+                    }
                     self.readiness.looks(self.region, log.is_loaded());
                     self.judge(&mut log).await;
                 }
@@ -451,8 +455,8 @@ impl RegionTask {
                 self.metrics.latency.observe(age as f64 / 1000.0);
             }
         }
+        self.tell_time(log).await;
         self.serve(log, turn).await;
-        self.tell_feed(log, (self.clock)()).await;
         let members = self.rooms.values().flat_map(|room| room.members.values());
         let behind = members.filter(|member| !member.is_following()).count();
         self.metrics.behind.set(behind as i64);
@@ -515,7 +519,8 @@ impl RegionTask {
         }
     }
 
-    /// Brings members up to their rooms' cursors, as far as they can take it.
+    /// Brings members up to their rooms' cursors, as far as they can take it. That prices are fresh is told to
+    /// those who have them; that they are not, to all.
     async fn serve(&mut self, log: &RegionLog, turn: &mut Vec<Sid>) {
         let live = log.reader().phase() == Phase::Live;
         let mut feed: Option<Packet> = None;
@@ -531,7 +536,7 @@ impl RegionTask {
             if !member.is_called(self.region) {
                 continue;
             }
-            if member.owes_feed {
+            if member.owes_feed && (member.is_at(room.cursor) || self.told.borrow().state != FeedState::Live) {
                 let feed = feed.get_or_insert_with(|| feed_packet(&self.told.borrow()));
                 member.send(feed, Instant::now());
                 member.owes_feed = false;
@@ -570,6 +575,15 @@ impl RegionTask {
         }
         for ((_, part), (filter, frames, sids)) in together {
             self.hand_out(&filter, &frames, part, &sids).await;
+            let room = self.rooms.get_mut(&filter).expect("it was just served");
+            for sid in sids {
+                let member = room.members.get_mut(&sid).expect("it was just served");
+                if member.owes_feed && member.is_at(room.cursor) {
+                    let feed = feed.get_or_insert_with(|| feed_packet(&self.told.borrow()));
+                    member.send(feed, Instant::now());
+                    member.owes_feed = false;
+                }
+            }
         }
     }
 
@@ -600,6 +614,15 @@ impl RegionTask {
         self.finish(filter, sending).await;
         if frames.kind == odds::FrameKind::Snapshot {
             self.metrics.snapshots.inc_by(sids.len() as u64);
+        }
+    }
+
+    /// Tells how fresh the boards are that the rooms have now.
+    async fn tell_time(&mut self, log: &RegionLog) {
+        let at = (self.clock)();
+        self.tell_feed(log, at).await;
+        if std::mem::take(&mut self.reminders_due) {
+            self.remind(log, at).await;
         }
     }
 

@@ -17,12 +17,17 @@ type State = BTreeMap<EventId, Arc<Image>>;
 
 /// Every state of a region's board, by the step that made it.
 #[derive(Clone, Debug, Default)]
-pub struct History(Arc<Mutex<BTreeMap<StepId, State>>>);
+pub struct History(Arc<Mutex<BTreeMap<StepId, (Timestamp, State)>>>);
 
 impl History {
     /// What a client sees of the state at a step.
     pub fn shown(&self, step: StepId, filter: &Filter) -> Option<BTreeMap<EventId, MirrorEvent>> {
-        Some(shown(self.0.lock().unwrap().get(&step)?, filter))
+        Some(shown(&self.0.lock().unwrap().get(&step)?.1, filter))
+    }
+
+    /// When all prices of the state at a step were polled.
+    pub fn polled_at(&self, step: StepId) -> Timestamp {
+        self.0.lock().unwrap()[&step].0
     }
 
     /// The step that made the newest state.
@@ -31,7 +36,7 @@ impl History {
     }
 
     pub fn newest(&self, filter: &Filter) -> BTreeMap<EventId, MirrorEvent> {
-        self.0.lock().unwrap().last_key_value().map(|(_, state)| shown(state, filter)).unwrap_or_default()
+        self.0.lock().unwrap().last_key_value().map(|(_, (_, state))| shown(state, filter)).unwrap_or_default()
     }
 }
 
@@ -132,7 +137,7 @@ impl Author {
                 None => drop(self.state.remove(&record.key.parse::<EventId>().unwrap())),
             }
         }
-        self.history.0.lock().unwrap().insert(self.writer.last(), self.state.clone());
+        self.history.0.lock().unwrap().insert(self.writer.last(), (now, self.state.clone()));
         self.publisher.send(&plan.records).await.unwrap();
         self.publisher.send(&plan.markers).await.unwrap();
         self.read_back().await;

@@ -323,6 +323,61 @@ async fn that_a_sport_is_fresh_again_is_told_at_once() {
     assert!(began.elapsed() < Duration::from_secs(5), "long before the next regular one");
 }
 
+/// Prices are only said to be fresh to who has them: between two ticks, in the middle of a snapshot, when frames
+/// are far apart, and when it comes back.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_feed_is_newer_than_the_board_that_a_client_has() {
+    let mut scene = Scene::set(&["--tick=400"]).await;
+    // So that the time is told every second.
+    scene.author.good_for = 2_000;
+    let history = scene.author.history.clone();
+    let mut auths = vec![uk(), json!({ "token": TOKEN, "regions": ["uk"], "max_rate": 0.7 })];
+    let mut guests = Vec::new();
+    for auth in &auths {
+        guests.push(scene.join(auth.clone()).await);
+    }
+    let mut late = scene.join(uk()).await;
+    late.comes_to_show(&scene, &Filter::default()).await;
+    let cursor = late.live.boards[&REGION].cursor().unwrap();
+    let end = Instant::now() + Duration::from_secs(6);
+    let writing = async {
+        while Instant::now() < end {
+            scene.step().await;
+            tokio::time::sleep(Duration::from_millis(90)).await;
+        }
+    };
+    let follow = |mut guest: Guest| {
+        let history = &history;
+        async move {
+            let (mut fresh, mut feeds) = (0, 0);
+            while Instant::now() < end {
+                let (said, _) = guest.next().await;
+                if !matches!(&said, Said::Event { name, .. } if name == "feed") {
+                    continue;
+                }
+                let feed = &guest.live.feeds[&REGION];
+                let Some(told) = feed.sports.values().map(|sport| sport.polled_at).max() else { continue };
+                let shown = guest.live.boards.get(&REGION).and_then(|board| board.cursor());
+                let has = shown.map(|cursor| history.polled_at(cursor.step()));
+                assert!(has.is_some_and(|has| told <= has), "polled at {told}, and it has what was polled at {has:?}");
+                fresh += u32::from(Some(told) == has);
+                feeds += 1;
+            }
+            (fresh, feeds)
+        }
+    };
+    let following = futures::future::join_all(guests.into_iter().map(follow));
+    let ((), told) = tokio::join!(writing, following);
+    assert!(told.iter().all(|(fresh, feeds)| *fresh >= 3 && *feeds >= 4), "{told:?}");
+    // One that was away meanwhile.
+    auths[0]["resume"] = json!({ "uk": cursor.to_string() });
+    let mut back = scene.join(auths.swap_remove(0)).await;
+    back.live = late.live;
+    let feed: Feed = serde_json::from_value(back.comes_to_be_live().await).unwrap();
+    let has = history.polled_at(back.live.boards[&REGION].cursor().unwrap().step());
+    assert!(feed.sports.values().all(|sport| sport.polled_at <= has));
+}
+
 /// A client that reads nothing is not queued for: when it reads again, there are a few frames and
 /// they lead to the newest board. Meanwhile it holds nobody up.
 #[tokio::test(flavor = "multi_thread")]

@@ -61,9 +61,12 @@ impl Stage {
     }
 
     pub async fn starting(&self, instance: &str, settings: &[&str]) -> Running {
-        let mut args = vec!["gateway", "--instance", instance, "--tick=20"];
-        if !settings.iter().any(|setting| setting.starts_with("--listen=")) {
-            args.push("--listen=127.0.0.1:0");
+        let mut args = vec!["gateway", "--instance", instance];
+        for usual in ["--tick=20", "--listen=127.0.0.1:0"] {
+            let (name, _) = usual.split_once('=').unwrap();
+            if !settings.iter().any(|setting| setting.split('=').next() == Some(name)) {
+                args.push(usual);
+            }
         }
         args.extend(settings);
         let settings = Settings::try_parse_from(args).unwrap().gateway;
