@@ -23,7 +23,7 @@ use rdkafka::{
     ClientContext, Offset, TopicPartitionList,
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, Consumer, ConsumerContext},
-    error::{KafkaError, RDKafkaErrorCode},
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
     message::{BorrowedMessage, Message},
     metadata::Metadata,
     topic_partition_list::TopicPartitionListElem,
@@ -417,6 +417,17 @@ impl ConsumerContext for Context {
         };
         if let Err(error) = done {
             error!(topic, %error, "partitions could not be taken or left");
+        }
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
+        if let Err(error) = result {
+            return debug!(%error, "offsets can't be committed");
+        }
+        for element in offsets.elements() {
+            if let (Ok(()), Offset::Offset(offset)) = (element.error(), element.offset()) {
+                debug!(topic = element.topic(), partition = element.partition(), offset, "committed");
+            }
         }
     }
 }

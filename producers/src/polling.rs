@@ -58,7 +58,12 @@ pub(crate) enum Errand {
 pub(crate) enum Returned {
     Sports(Result<Listed, SourceError>),
     Credits(Result<Credits, SourceError>),
-    Odds { sport: SportKey, answer: Result<Answer, SourceError> },
+    /// `asked_at`: no price is older.
+    Odds {
+        sport: SportKey,
+        asked_at: Timestamp,
+        answer: Result<Answer, SourceError>,
+    },
 }
 
 /// The sports as the source lists them.
@@ -150,7 +155,7 @@ impl Errand {
         match self {
             Self::Sports => Returned::Sports(Err(error)),
             Self::Credits => Returned::Credits(Err(error)),
-            Self::Odds(query) => Returned::Odds { sport: query.sport, answer: Err(error) },
+            Self::Odds(query) => Returned::Odds { sport: query.sport, asked_at: query.now, answer: Err(error) },
         }
     }
 
@@ -159,8 +164,8 @@ impl Errand {
             Self::Sports => Returned::Sports(list(source, wanted).await),
             Self::Credits => Returned::Credits(source.sports().await.map(|list| list.credits)),
             Self::Odds(query) => {
-                let sport = query.sport.clone();
-                Returned::Odds { sport, answer: source.odds(query).await }
+                let (sport, asked_at) = (query.sport.clone(), query.now);
+                Returned::Odds { sport, asked_at, answer: source.odds(query).await }
             }
         }
     }
@@ -256,8 +261,14 @@ impl Polling {
         &self.settings.sports
     }
 
+    fn is_wanted(&self, sport: &SportKey) -> bool {
+        self.wanted().is_empty() || self.wanted().contains(sport)
+    }
+
+    /// The sports that there are, and those that may only be missing from the last list.
     pub(crate) fn known_sports(&self) -> Option<BTreeSet<SportKey>> {
-        self.listed_at.map(|_| self.sports.iter().map(|sport| sport.key.clone()).collect())
+        let known = || self.sports.iter().map(|sport| &sport.key).chain(&self.missing).cloned().collect();
+        self.listed_at.map(|_| known())
     }
 
     pub(crate) fn credits(&self) -> Credits {
@@ -279,7 +290,7 @@ impl Polling {
     /// The next errand, and when to run it.
     pub(crate) fn next(&self, now: Timestamp) -> Option<(Errand, Timestamp)> {
         let not_before = self.failure.as_ref().map_or(now, |failure| failure.retry_at);
-        let list_interval = if self.list_again { LIST_RETRY } else { LIST_INTERVAL };
+        let list_interval = self.hurry(if self.list_again { LIST_RETRY } else { LIST_INTERVAL });
         let list_at = self.listed_at.map_or(now, |at| at.plus_millis(list_interval));
         let mut soonest = (Errand::Sports, list_at.max(not_before));
         let mut take = |errand, due: Timestamp| {
@@ -289,7 +300,7 @@ impl Polling {
         };
         if self.lacks_credits(now) {
             let wait = FIRST_CREDITS_CHECK.saturating_mul(1 << self.credits_checks.min(10));
-            take(Errand::Credits, self.credits_at.plus_millis(wait.min(OUT_OF_CREDITS_RETRY)));
+            take(Errand::Credits, self.credits_at.plus_millis(self.hurry(wait.min(OUT_OF_CREDITS_RETRY))));
         }
         let waits_until = |sport: &SportState| {
             self.troubled.get(&sport.key).map(|trouble| trouble.retry_at).filter(|until| *until > now)
@@ -323,6 +334,11 @@ impl Polling {
         self.sports.iter().any(|sport| left.is_some_and(|left| left < sport.cost))
     }
 
+    /// A wait, where the world runs faster than reality: but no rush.
+    fn hurry(&self, millis: i64) -> i64 {
+        ((millis as f64 / self.settings.poll_speed) as i64).max(millis.min(FIRST_BACK_OFF as i64))
+    }
+
     /// As if the time since its last poll had passed faster.
     fn hurried(&self, sport: &SportState, now: Timestamp) -> SportState {
         let passed = |last: Timestamp| now.millis_since(last) as f64 * self.settings.poll_speed;
@@ -342,17 +358,17 @@ impl Polling {
                 self.take_credits(*credits, 0.0, now);
                 self.credits_at = now;
             }
-            Returned::Odds { sport, answer: Ok(answer) } => {
+            Returned::Odds { sport, asked_at, answer: Ok(answer) } => {
                 self.spending.spend(answer.cost, now);
                 self.take_credits(answer.credits, answer.cost, now);
-                self.polled(sport, answer, believed, now);
+                self.polled(sport, *asked_at, answer, believed, now);
                 if let Some(failure) = self.failure.take() {
                     info!(after = failure.count, "the odds API answers again");
                 }
                 self.troubled.remove(sport);
             }
             Returned::Sports(Err(error)) | Returned::Credits(Err(error)) => self.failed(None, error, now)?,
-            Returned::Odds { sport, answer: Err(error) } => {
+            Returned::Odds { sport, answer: Err(error), .. } => {
                 self.spending.spend(error.cost(), now);
                 self.failed(Some(sport), error, now)?;
             }
@@ -383,22 +399,23 @@ impl Polling {
             }
         }
         let count = self.failure.as_ref().map_or(0, |failure| failure.count) + 1;
-        let jittered = back_off(count);
+        let jittered = self.hurry(back_off(count));
+        let longest = self.hurry(LONGEST_RETRY_AFTER);
         let wait = match error {
             SourceError::OutOfCredits(credits) => {
                 self.credits.used = credits.used.or(self.credits.used);
                 self.credits.remaining = Some(credits.remaining.map_or(0.0, |left| left.min(0.0)));
                 self.credits_at = now;
-                OUT_OF_CREDITS_RETRY.min(renewal_after(now).millis_since(now).max(1_000))
+                self.hurry(OUT_OF_CREDITS_RETRY).min(renewal_after(now).millis_since(now).max(1_000))
             }
             error => match error.retry_after() {
-                Some(RetryAfter::In(wait)) => millis(wait).min(LONGEST_RETRY_AFTER).max(jittered),
-                Some(RetryAfter::At(at)) => at.millis_since(now).min(LONGEST_RETRY_AFTER).max(jittered),
+                Some(RetryAfter::In(wait)) => millis(wait).min(longest).max(jittered),
+                Some(RetryAfter::At(at)) => at.millis_since(now).min(longest).max(jittered),
                 None => jittered,
             },
         };
         warn!(sport = sport.map(tracing::field::display), %error, retry_in_ms = wait, "a poll failed");
-        let is_long = count > 1 || wait > LONGEST_BACK_OFF as i64;
+        let is_long = count > 1 || wait > self.hurry(LONGEST_BACK_OFF as i64);
         self.failure =
             Some(Failure { reason: short(&error.to_string()), count, retry_at: now.plus_millis(wait), is_long });
         Ok(())
@@ -416,6 +433,7 @@ impl Polling {
         if is_refusal {
             warn!(%sport, %error, retry_in_ms = wait, "this sport is left alone for a while");
         }
+        let wait = self.hurry(wait);
         let reason = short(&format!("{sport}: {error}"));
         self.troubled.insert(sport.clone(), Trouble { reason, count, retry_at: now.plus_millis(wait), is_refusal });
     }
@@ -453,6 +471,17 @@ impl Polling {
                 self.sports.push(sport);
             }
         }
+        // Those of a former leader, too.
+        let is_gone = |sport: &&SportKey| {
+            let is_listed = self.sports.iter().any(|known| known.key == **sport);
+            !is_listed && self.is_wanted(sport) && !missing_before.contains(*sport)
+        };
+        let of_former: Vec<SportKey> = self.freshness.keys().filter(is_gone).cloned().collect();
+        for sport in of_former {
+            warn!(%sport, "the odds API's first list lacks a sport: its odds are kept until the next list");
+            self.missing.insert(sport);
+            self.list_again = true;
+        }
         for wanted in &self.settings.sports {
             if self.sports.iter().all(|known| known.key != *wanted) {
                 warn!(sport = %wanted, "the odds API has no such sport in season");
@@ -462,14 +491,15 @@ impl Polling {
         if self.sports.is_empty() {
             self.list_again = true;
         } else {
-            let current: BTreeSet<&SportKey> = self.sports.iter().map(|sport| &sport.key).collect();
+            let current: BTreeSet<&SportKey> =
+                self.sports.iter().map(|sport| &sport.key).chain(&self.missing).collect();
             self.freshness.retain(|sport, _| current.contains(sport));
             self.starts.retain(|sport, _| current.contains(sport));
             self.troubled.retain(|sport, _| current.contains(sport));
         }
     }
 
-    fn polled(&mut self, sport: &SportKey, answer: &Answer, believed: bool, now: Timestamp) {
+    fn polled(&mut self, sport: &SportKey, asked_at: Timestamp, answer: &Answer, believed: bool, now: Timestamp) {
         let budget = self.budget(now);
         for (bookmaker, seen) in &answer.bookmakers {
             if self.bookmakers.len() < MAX_BOOKMAKERS || self.bookmakers.contains_key(bookmaker) {
@@ -499,8 +529,8 @@ impl Polling {
         }
         let interval = intervals(&self.sports, &budget, now)[at].unwrap_or(0);
         let fresh_for = stale_after(&self.sports[at], interval, now).millis_since(now) as f64;
-        let stale_after = now.plus_millis((fresh_for / self.settings.poll_speed) as i64);
-        self.freshness.insert(sport.clone(), SportFreshness { polled_at: now, stale_after });
+        let stale_after = asked_at.plus_millis((fresh_for / self.settings.poll_speed) as i64);
+        self.freshness.insert(sport.clone(), SportFreshness { polled_at: asked_at, stale_after });
     }
 
     fn cost_of(&self, sport: &SportKey) -> f64 {
@@ -663,7 +693,7 @@ mod tests {
     }
 
     fn odds(answer: Result<Answer, SourceError>) -> Returned {
-        Returned::Odds { sport: key(), answer }
+        Returned::Odds { sport: key(), asked_at: noon().plus_millis(-MINUTE), answer }
     }
 
     fn empty() -> Answer {
@@ -717,6 +747,31 @@ mod tests {
         assert!(matches!(errand, Errand::Sports | Errand::Odds(_)) && due.millis_since(noon()) <= 2 * MINUTE);
         polling.returned(&list_of(Vec::new()), true, noon().plus_millis(MINUTE)).unwrap();
         assert!(polling.sports.is_empty());
+    }
+
+    #[test]
+    fn what_the_first_list_of_a_new_leader_lacks_is_gone_when_the_next_lacks_it_too() {
+        let former = in_play();
+        let mut polling = Polling::new(Region::Uk, former.settings.clone(), "test".into(), noon());
+        polling.freshness.clone_from(&former.freshness);
+        let other =
+            || Known { sport: Sport { key: "other".parse().unwrap(), outrights: false }, starts: Some(Vec::new()) };
+        polling.returned(&list_of(vec![other()]), true, noon()).unwrap();
+        assert!(polling.known_sports().unwrap().contains(&key()) && polling.freshness.contains_key(&key()));
+        polling.returned(&list_of(vec![other()]), true, noon().plus_millis(MINUTE)).unwrap();
+        assert!(!polling.known_sports().unwrap().contains(&key()) && !polling.freshness.contains_key(&key()));
+    }
+
+    #[test]
+    fn prices_are_as_old_as_the_question() {
+        let mut polling = in_play();
+        let asked_at = noon().plus_millis(-9_000);
+        polling
+            .returned(&Returned::Odds { sport: key(), asked_at, answer: Ok(full(900_000.0)) }, true, noon())
+            .unwrap();
+        let SportFreshness { polled_at, stale_after } = polling.freshness[&key()];
+        assert_eq!(polled_at, asked_at, "a slow answer may be as old");
+        assert!(stale_after.millis_since(asked_at) <= 3 * MINUTE);
     }
 
     #[test]

@@ -459,7 +459,7 @@ impl<S: Source> Running<S> {
         self.metrics.polled(returned.outcome());
         let board = self.log.board();
         let believed = match &returned {
-            Returned::Odds { sport, answer: Ok(answer) } => {
+            Returned::Odds { sport, answer: Ok(answer), .. } => {
                 leading.pending.poll(board, sport, offered(&leading.pending, board, answer))
             }
             _ => true,
@@ -468,7 +468,7 @@ impl<S: Source> Running<S> {
         self.metrics.say_credits(self.polling.credits());
         self.metrics.say_freshness(self.polling.freshness().iter());
         match returned {
-            Returned::Odds { sport, answer: Ok(answer) } => {
+            Returned::Odds { sport, answer: Ok(answer), .. } => {
                 let (events, unreadable) = (answer.events.len(), answer.unreadable.total());
                 self.metrics.left_out(&answer.unreadable);
                 let pending = leading.pending.len();

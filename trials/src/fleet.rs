@@ -12,6 +12,12 @@ use odds::Region;
 
 use crate::{POLL_SPEED, Part, free_address};
 
+/// What producers of simulated odds are told.
+pub fn simulated(source: &str) -> Vec<String> {
+    let url = format!("--simulator-url={source}");
+    vec!["--source=simulator".to_owned(), url, format!("--poll-speed={POLL_SPEED}")]
+}
+
 /// Two producers for each region.
 #[derive(Debug)]
 pub struct Fleet {
@@ -34,21 +40,25 @@ impl Member {
 }
 
 impl Fleet {
-    /// Their programs, their logs, their Kafka, the simulator.
-    pub fn start(binaries: &Path, logs: &Path, kafka: &KafkaSettings, source: &str) -> anyhow::Result<Self> {
+    /// Their programs, their logs, their Kafka, their regions, and what each is told besides.
+    pub fn start(
+        binaries: &Path,
+        logs: &Path,
+        kafka: &KafkaSettings,
+        regions: &[Region],
+        arguments: &[String],
+    ) -> anyhow::Result<Self> {
         let mut members = Vec::new();
-        for region in Region::ALL {
+        for &region in regions {
             for n in 0..2 {
                 let admin = free_address()?;
                 let mut command: Vec<String> = vec![
                     binaries.join("producer").display().to_string(),
                     format!("--region={region}"),
-                    "--source=simulator".into(),
-                    format!("--simulator-url={source}"),
-                    format!("--poll-speed={POLL_SPEED}"),
                     format!("--brokers={}", kafka.brokers),
                     format!("--admin={admin}"),
                 ];
+                command.extend_from_slice(arguments);
                 command.extend(kafka.properties.iter().map(|property| format!("--kafka={property}")));
                 let log = logs.join(format!("producer-{region}-{n}.log"));
                 let part = Part::start(&format!("producer {region} {n}"), command, BTreeMap::new(), log)?;
@@ -87,6 +97,15 @@ impl Fleet {
         bail!("nobody leads {region}")
     }
 
+    /// The sum of what all count under a name.
+    pub async fn metric(&self, name: &str) -> anyhow::Result<f64> {
+        let mut sum = 0.0;
+        for member in &self.members {
+            sum += metric(&member.admin, name).await?;
+        }
+        Ok(sum)
+    }
+
     pub async fn kill_leader(&mut self, region: Region) -> anyhow::Result<()> {
         self.leader(region).await?.part.kill()
     }
@@ -102,4 +121,11 @@ impl Fleet {
     pub fn end(&mut self) {
         self.members.clear();
     }
+}
+
+/// The sum of all metrics whose name begins like this, at an admin port.
+pub(crate) async fn metric(admin: &str, name: &str) -> anyhow::Result<f64> {
+    let text = reqwest::get(format!("http://{admin}/metrics")).await?.error_for_status()?.text().await?;
+    let lines = text.lines().filter(|line| line.starts_with(name));
+    Ok(lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
 }

@@ -1,12 +1,14 @@
-//! What the trials share: `soak` on the embedded cluster, `drill` on real engines, `race` beside others, and
-//! `hostile` against peers who mean harm.
+//! What the trials share: `soak` on the embedded cluster, `drill` and `oddities` on real engines, `race` beside
+//! others, and `hostile` against peers who mean harm.
 
 mod account;
 mod engines;
 mod fleet;
 mod forger;
 pub mod hostile;
+mod parts;
 pub mod race;
+pub mod upstream;
 mod watcher;
 
 use std::{
@@ -19,8 +21,9 @@ use std::{
 
 pub use account::{PASSWORD, token};
 pub use engines::{Engine, Engines, Part, Recipe};
-pub use fleet::Fleet;
+pub use fleet::{Fleet, simulated};
 pub use forger::{Forger, forgeries};
+pub use parts::{Gateway, Parts, RECOVERS_WITHIN};
 pub use watcher::{Seen, Watcher};
 
 /// How much faster than reality the world moves.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use kafka::{Happening, KafkaSettings, ReadError, Reading, RegionLog};
-use odds::{Progress, Region, StepId};
+use odds::{Marker, Progress, Region, StepId};
 use producers::simulator::{Shown, Simulator};
 use tokio::sync::watch;
 
@@ -28,6 +28,8 @@ pub struct Seen {
     pub events: usize,
     pub quotes: usize,
     pub wrong: Option<String>,
+    /// Of the newest step.
+    pub marker: Option<Marker>,
     shown: Shown,
 }
 
@@ -96,6 +98,7 @@ async fn watch_region(
                 seen.newest = step;
                 seen.events = log.board().event_count();
                 seen.quotes = log.board().quote_count();
+                seen.marker = log.reader().marker().cloned();
                 seen.shown = Shown::of_board(log.board());
             }),
             Happening::Progress(Progress::Mismatched(step)) => bail!("the digest does not fit at {step}"),

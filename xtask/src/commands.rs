@@ -194,16 +194,27 @@ fn page_in_chromium(page: &Path, no_install: bool) -> anyhow::Result<Command> {
 
 #[derive(Debug, Args)]
 pub(crate) struct Soak {
-    /// For how many minutes something happens every minute.
+    /// For how many minutes the upstream misbehaves, something happens to producers every minute, and so on.
     #[arg(long, default_value_t = 10, value_name = "MINUTES")]
     minutes: u32,
+
+    /// Only the odd upstream answers.
+    #[arg(long)]
+    odd_answers: bool,
 }
 
 impl Soak {
     pub(crate) fn execute(self, no_install: bool) -> anyhow::Result<()> {
-        with_browser(no_install)?;
-        install_fuzz(no_install)?;
+        prerequisites::ensure(prerequisites::JAVA, no_install)?;
+        if !self.odd_answers {
+            with_browser(no_install)?;
+            install_fuzz(no_install)?;
+        }
         build(&["--workspace", "--bins"])?;
+        engines::odd_answers(60 * self.minutes)?;
+        if self.odd_answers {
+            return Ok(());
+        }
         compile_tests()?;
         let logs = target().join("soak");
         if logs.exists() {

@@ -2,6 +2,7 @@
 
 mod caddy;
 mod kafka;
+mod promtool;
 
 use std::{
     fs::{self, File},
@@ -26,6 +27,8 @@ use crate::{
 
 /// How long an engine may take to come up.
 const UP_WITHIN: Duration = Duration::from_secs(60);
+/// For how long the fake upstream misbehaves in CI. A soak does it for longer.
+const ODDITIES_SECONDS: u32 = 100;
 
 #[derive(Debug, Args)]
 pub(crate) struct Engines {
@@ -39,6 +42,7 @@ pub(crate) struct Engines {
 pub(crate) fn ensure(no_install: bool) -> anyhow::Result<()> {
     use prerequisites::{BUILD, JAVA, NODE, PYTHON};
     prerequisites::ensure(&[BUILD, PYTHON, JAVA, NODE].concat(), no_install)?;
+    promtool::ensure(no_install)?;
     caddy::ensure(no_install)
 }
 
@@ -56,6 +60,7 @@ impl Drop for Running {
 impl Engines {
     pub(crate) fn execute(self, no_install: bool) -> anyhow::Result<()> {
         ensure(no_install)?;
+        promtool::test_alerts(no_install)?;
         let caddy = caddy::caddy(no_install)?;
         let folder = target().join("engines");
         fs::create_dir_all(&folder)?;
@@ -70,26 +75,56 @@ impl Engines {
         build(&["--workspace", "--bins"])?;
         openapi(&folder, &format!("{mongodb}/toteboard-test-openapi"))?;
         drop(server);
-        drill(&folder, recipe, &own_url)
+        drill(&folder, recipe.clone(), &own_url)?;
+        oddities(recipe, &own_url, ODDITIES_SECONDS)
     }
+}
+
+/// Odd upstream answers against producers on brokers of their own, each way for some seconds.
+pub(crate) fn odd_answers(seconds: u32) -> anyhow::Result<()> {
+    let folder = target().join("engines");
+    fs::create_dir_all(&folder)?;
+    let (recipe, url) = mongodb(&folder)?;
+    oddities(recipe, &url, seconds)
+}
+
+fn oddities(mongodb: Value, url: &str, seconds: u32) -> anyhow::Result<()> {
+    let folder = target().join("engines");
+    let logs = empty(folder.join("oddities"))?;
+    let mut oddities = trial("oddities", &folder, mongodb, url, &logs)?;
+    oddities.args(["--seconds", &seconds.to_string()]);
+    // Upstream is given time to be well again, and asked to wait for half a minute now and then.
+    let limit = Duration::from_secs(u64::from(2 * seconds)) + 15 * MINUTE;
+    step("odd upstream answers on real brokers", limit, &mut oddities)
+        .with_context(|| format!("logs are in {}", logs.display()))
 }
 
 /// Brokers, a store, producers, gateways and clients; each dies once.
 fn drill(folder: &Path, mongodb: Value, url: &str) -> anyhow::Result<()> {
+    let logs = empty(folder.join("drill"))?;
+    let mut drill = trial("drill", folder, mongodb, url, &logs)?;
+    step("a drill on real brokers", 20 * MINUTE, &mut drill).with_context(|| format!("logs are in {}", logs.display()))
+}
+
+/// How a trial is started, with brokers that are prepared for it.
+fn trial(name: &str, folder: &Path, mongodb: Value, url: &str, logs: &Path) -> anyhow::Result<Command> {
     let mut engines = kafka::prepare(folder)?;
     engines["mongodb"] = mongodb;
-    engines["mongodb_url"] = json!(format!("{url}/toteboard-test-drill"));
+    engines["mongodb_url"] = json!(format!("{url}/toteboard-test-{name}"));
     let file = folder.join("engines.json");
     fs::write(&file, engines.to_string())?;
-    let logs = folder.join("drill");
-    if logs.exists() {
-        fs::remove_dir_all(&logs)?;
+    let mut trial = Command::new(binary(name));
+    trial.arg("--engines").arg(file).arg("--binaries").arg(target().join("debug")).arg("--logs").arg(logs);
+    trial.args(["--log", "warn"]);
+    Ok(trial)
+}
+
+fn empty(folder: PathBuf) -> anyhow::Result<PathBuf> {
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
     }
-    fs::create_dir_all(&logs)?;
-    let mut drill = Command::new(binary("drill"));
-    drill.arg("--engines").arg(file).arg("--binaries").arg(target().join("debug")).arg("--logs").arg(&logs);
-    step("a drill on real brokers", 20 * MINUTE, drill.args(["--log", "warn"]))
-        .with_context(|| format!("logs are in {}", logs.display()))
+    fs::create_dir_all(&folder)?;
+    Ok(folder)
 }
 
 /// How many ports were looked at.

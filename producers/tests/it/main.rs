@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that meets the unexpected fails")]
 
+mod cap;
 mod leading;
 mod months;
 mod poll_plan;

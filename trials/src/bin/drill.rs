@@ -18,7 +18,7 @@ use clap::Parser;
 use client::{Client, ClientError, Said};
 use futures::future::try_join_all;
 use kafka::{KafkaSettings, Property, TopicPlan};
-use odds::{Feed, FeedState, Live, News, Region, StepId};
+use odds::{Live, News, Region, StepId};
 use process::{Lifecycle, LogSettings};
 use producers::simulator::{Shown, Simulator, SimulatorSettings};
 use rdkafka::{
@@ -27,11 +27,11 @@ use rdkafka::{
 };
 use serde_json::json;
 use tokio::{net::TcpListener, sync::watch};
-use trials::{Engine, Engines, Fleet, Forger, Part, SPEED, Watcher, forgeries, free_address, token};
+use trials::{
+    Engine, Engines, Fleet, Forger, Gateway, Parts, RECOVERS_WITHIN, SPEED, Watcher, forgeries, simulated, token,
+};
 
 const CLIENTS: usize = 6;
-/// For what comes by itself: other leaders, another assignment, a reconnect.
-const RECOVERS_WITHIN: Duration = Duration::from_secs(120);
 /// For a region whose topic has a record that nobody honest wrote.
 const LIVE_WITHIN: Duration = Duration::from_secs(20);
 /// How long something stays dead.
@@ -102,7 +102,7 @@ async fn drill(settings: Settings, lifecycle: &Lifecycle) -> anyhow::Result<()> 
     let simulator = SimulatorSettings { speed: SPEED, ..settings.simulator };
     let simulator = Simulator::new(&simulator, process::now);
     lifecycle.run("the simulator", simulator.clone().serve(listener, lifecycle.stopping().cancelled_owned()));
-    let mut fleet = Fleet::start(&settings.binaries, &settings.logs, &kafka, &source)?;
+    let mut fleet = Fleet::start(&settings.binaries, &settings.logs, &kafka, &Region::ALL, &simulated(&source))?;
     let mut watchers: Vec<Watcher> = Region::ALL.into_iter().map(|region| Watcher::start(&kafka, region)).collect();
     let mut gateways = [parts.gateway("one", &mongodb_url)?, parts.gateway("two", &mongodb_url)?];
     for gateway in &mut gateways {
@@ -300,135 +300,6 @@ async fn goes_on(regions: &[Region], watchers: &mut [Watcher], clients: &[Mirror
 
 fn resumes(clients: &[Mirroring]) -> u64 {
     clients.iter().map(|client| client.counts.resumed.load(Ordering::Relaxed)).sum()
-}
-
-/// How parts are started.
-struct Parts {
-    binaries: PathBuf,
-    logs: PathBuf,
-    kafka: KafkaSettings,
-}
-
-struct Gateway {
-    part: Part,
-    address: String,
-    /// Of an account, once there is one.
-    token: String,
-}
-
-impl Parts {
-    fn properties(&self) -> BTreeMap<String, String> {
-        let properties = self.kafka.properties.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-        [("TOTEBOARD_KAFKA".to_owned(), properties)].into()
-    }
-
-    async fn topic_creator(&self, arguments: &[&str]) -> anyhow::Result<String> {
-        self.topic_creator_ends(0, arguments).await
-    }
-
-    /// What it said, having exited as it is to.
-    async fn topic_creator_ends(&self, code: i32, arguments: &[&str]) -> anyhow::Result<String> {
-        let mut command = tokio::process::Command::new(self.binaries.join("topic-creator"));
-        command.arg(format!("--brokers={}", self.kafka.brokers)).args(arguments).envs(self.properties());
-        let output = command.output().await?;
-        let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let text = said(&output.stdout) + &said(&output.stderr);
-        let (command, status) = (arguments.join(" "), output.status);
-        ensure!(status.code() == Some(code), "topic-creator {command}: {status}: {text}");
-        Ok(text)
-    }
-
-    /// One topic beside the plan, and all that topic-creator may say of it.
-    async fn another_topic(&self) -> anyhow::Result<()> {
-        let topic = "--topic=drill";
-        let create = ["create", topic, "--partitions=3", "--replication-factor=2", "--setting=retention.ms=60000"];
-        let too_many = ["create", "--topic=drill-wide", "--replication-factor=9"];
-        let fewer = [&too_many[..], &["--fewer-replicas"]].concat();
-        for (code, arguments, says) in [
-            (0, &create[..], "drill: made"),
-            (0, &create[..], "drill: there already, as planned"),
-            (2, &["create", topic, "--partitions=4", "--replication-factor=2"], "partitions is 3, planned is 4"),
-            (1, &too_many[..], "drill-wide"),
-            (0, &fewer[..], "drill-wide: made"),
-            (0, &["list"], "drill\t3 partitions\t2 replicas"),
-            (0, &["list"], "drill-wide\t1 partitions\t3 replicas"),
-            (1, &["tail", "--topic=no-such-topic"], "no-such-topic"),
-            (1, &["describe", "--topic=no-such-topic"], "no-such-topic"),
-        ] {
-            let said = self.topic_creator_ends(code, arguments).await?;
-            ensure!(said.contains(says), "topic-creator {} did not say {says:?}: {said}", arguments.join(" "));
-        }
-        Ok(())
-    }
-
-    /// Makes the plan, and checks that it is there with its replicas.
-    async fn topics(&self) -> anyhow::Result<()> {
-        let made = self.topic_creator(&["create"]).await?;
-        let again = self.topic_creator(&["create"]).await?;
-        let all =
-            |text: &str, what: &str| text.lines().filter(|line| line.ends_with(what)).count() == kafka::plan().len();
-        ensure!(all(&made, ": made"), "not all topics were made: {made}");
-        ensure!(all(&again, "there already, as planned"), "the plan is not what there is: {again}");
-        self.in_sync().await?;
-        print!("{}", self.topic_creator(&["describe"]).await?);
-        Ok(())
-    }
-
-    /// Until every replica of the plan is in sync.
-    async fn in_sync(&self) -> anyhow::Result<()> {
-        let end = Instant::now() + RECOVERS_WITHIN;
-        loop {
-            let text = self.topic_creator(&["describe"]).await?;
-            let mut out: Vec<&str> = Vec::new();
-            for line in text.lines().filter(|line| !line.starts_with("__")) {
-                let mut words = line.split('\t').skip(3);
-                let replicas = words.next().and_then(|it| it.strip_prefix("replicas ")).context("no replicas")?;
-                let in_sync = words.next().and_then(|it| it.strip_prefix("in sync ")).context("no replicas in sync")?;
-                if replicas.split(',').count() != in_sync.split(',').count() {
-                    out.push(line);
-                }
-            }
-            if out.is_empty() {
-                return Ok(());
-            }
-            ensure!(Instant::now() < end, "replicas stay out of sync: {out:?}");
-            tokio::time::sleep(Duration::from_millis(500)).await;
-        }
-    }
-
-    fn gateway(&self, name: &str, store: &str) -> anyhow::Result<Gateway> {
-        let address = free_address()?;
-        let command = vec![
-            self.binaries.join("gateway").display().to_string(),
-            format!("--instance={name}"),
-            format!("--listen={address}"),
-            format!("--brokers={}", self.kafka.brokers),
-            format!("--store={store}"),
-            "--registration=open".into(),
-        ];
-        let log = self.logs.join(format!("gateway-{name}.log"));
-        Ok(Gateway { part: Part::start(name, command, self.properties(), log)?, address, token: String::new() })
-    }
-}
-
-impl Gateway {
-    async fn is_live(&self, region: Region) -> anyhow::Result<bool> {
-        let text = reqwest::Client::new().get(format!("http://{}/api/regions", self.address));
-        let text = text.bearer_auth(&self.token).send().await?.error_for_status()?.text().await?;
-        let feeds: Vec<Feed> = serde_json::from_str(&text)?;
-        Ok(feeds.iter().any(|feed| feed.region == region && feed.state == FeedState::Live))
-    }
-
-    async fn is_ready(&mut self) -> anyhow::Result<()> {
-        let end = Instant::now() + RECOVERS_WITHIN;
-        let url = format!("http://{}/readyz", self.address);
-        while !reqwest::get(&url).await.is_ok_and(|answer| answer.status() == 200) {
-            self.part.lives()?;
-            ensure!(Instant::now() < end, "{url} does not become 200");
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-        Ok(())
-    }
 }
 
 /// An account of its own, and a token of that.

@@ -23,7 +23,7 @@ use rdkafka::{
 };
 use tokio::net::TcpListener;
 use tracing::{info, warn};
-use trials::{Fleet, SPEED, Watcher};
+use trials::{Fleet, SPEED, Watcher, simulated};
 
 const FAULT_RATE: f64 = 0.05;
 /// Longer than a producer's session in its group.
@@ -73,7 +73,8 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
 
     let mut watchers: Vec<Watcher> =
         Region::ALL.into_iter().map(|region| Watcher::start(&cluster.settings(), region)).collect();
-    let mut fleet = Fleet::start(&settings.binaries, &settings.logs, &cluster.settings(), &source)?;
+    let mut fleet =
+        Fleet::start(&settings.binaries, &settings.logs, &cluster.settings(), &Region::ALL, &simulated(&source))?;
 
     let begun = Instant::now();
     let mut blows: BTreeMap<&'static str, u32> = BTreeMap::new();

@@ -1,0 +1,96 @@
+//! The daily cap, kept by real programs that are killed and started again.
+
+use std::{
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use kafka::{Embedded, KafkaSettings, Reading, RegionLog, plan};
+use odds::{DaySpending, Region, Term};
+use producers::simulator::{SOURCE, Simulator, SimulatorSettings};
+use tokio::{net::TcpListener, time::Instant};
+
+const REGION: Region = Region::Uk;
+/// Four polls, and the simulator has more sports than that.
+const CAP: f64 = 12.0;
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A producer's process. Killed with its handle, as a power cut would.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn producer(kafka: &KafkaSettings, upstream: &str) -> Process {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_producer"));
+    command.args([format!("--region={REGION}"), format!("--brokers={}", kafka.brokers)]);
+    command.args(kafka.properties.iter().map(|property| format!("--kafka={property}")));
+    command.args(["--source=simulator".to_owned(), format!("--simulator-url={upstream}")]);
+    command.args(["--credit-share=1", "--poll-speed=600", "--log=error"]);
+    command.arg(format!("--max-credits-per-day={CAP}"));
+    Process(command.stdin(Stdio::null()).spawn().unwrap())
+}
+
+/// What the simulator charged until now. Asking is free.
+async fn charged(upstream: &str) -> f64 {
+    let answer = reqwest::get(format!("{upstream}/v4/sports?apiKey=simulator")).await.unwrap();
+    answer.headers()["x-requests-used"].to_str().unwrap().parse().unwrap()
+}
+
+/// Reads until a leader above this term says that the day's credits are used up; gives its term.
+async fn used_up(log: &mut RegionLog, above: Term) -> Term {
+    let says = |log: &RegionLog| {
+        let reason = log.reader().marker().and_then(|marker| marker.reason.clone());
+        log.reader().applied().term > above && reason.is_some_and(|reason| reason.contains("today"))
+    };
+    let waiting = async {
+        while !says(log) {
+            log.next().await.unwrap();
+        }
+    };
+    tokio::time::timeout(DEADLINE, waiting).await.unwrap_or_else(|_| panic!("{:?}", log.reader().marker()));
+    log.reader().applied().term
+}
+
+fn said(log: &RegionLog) -> DaySpending {
+    log.reader().marker().unwrap().spent_today.clone().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_daily_cap_is_kept_by_programs_that_are_killed_and_take_turns() {
+    // Whoever set one before set the same.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let cluster = Embedded::start(&plan()).unwrap();
+    let settings = SimulatorSettings { seed: 3, speed: 1.0, credits: 1e6, fault_rate: 0.0 };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let upstream = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(Simulator::new(&settings, process::now).serve(listener, std::future::pending()));
+    let kafka = cluster.settings();
+    let mut log = RegionLog::start(&kafka, REGION, &Reading::Alone).await.unwrap();
+
+    let first = producer(&kafka, &upstream);
+    let end = Instant::now() + DEADLINE;
+    while charged(&upstream).await <= 0.0 {
+        assert!(Instant::now() < end, "nothing is polled");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    // In the middle of its polls, with another one ready.
+    let second = producer(&kafka, &upstream);
+    drop(first);
+    let term = used_up(&mut log, Term::new(0, 0)).await;
+    let spent = charged(&upstream).await;
+    assert!(spent <= CAP, "{spent} credits were charged, and {CAP} may be spent");
+    drop(second);
+
+    // Once more, after the day's credits are used up.
+    let third = producer(&kafka, &upstream);
+    used_up(&mut log, term).await;
+    let day = said(&log);
+    assert_eq!(charged(&upstream).await, spent, "nothing more is spent");
+    assert!(day.credits[SOURCE] >= spent && day.credits[SOURCE] <= CAP, "{day:?}, {spent} charged");
+    drop(third);
+}
