@@ -51,6 +51,9 @@ const BYTES_A_SECOND: usize = 2_048;
 const STOPS_FOR: Duration = Duration::from_secs(15);
 const READS_FOR: Duration = Duration::from_secs(5);
 const SIGN_INS: usize = 200;
+/// The goals: how much later the others may get what they get, and what a slow one may take of memory.
+const MOST_DELAY: f64 = 1.5;
+const MOST_BYTES_EACH: i64 = 150_000;
 
 fn main() {
     let minutes: f64 = 2.0;
@@ -231,11 +234,13 @@ async fn slow(server: &Server, history: History, minutes: f64, end_writing: impl
         grown as f64 / 1e6,
         grown as f64 / 1e3 / (2 * SLOW) as f64
     );
+    let (dropped, all) = (load.dropped.load(Ordering::Relaxed), CLIENTS + 2 * SLOW);
     println!(
-        "slow: {} disconnected; {exact} of {} ended well, all slow ones and the sample with exactly the board",
-        load.dropped.load(Ordering::Relaxed),
-        CLIENTS + 2 * SLOW
+        "slow: {dropped} disconnected; {exact} of {all} ended well, all slow ones and the sample with exactly the board"
     );
+    assert!(f64::from(beside) <= MOST_DELAY * f64::from(alone), "slow ones delay the others more than {MOST_DELAY} x");
+    assert!(grown <= (2 * SLOW) as i64 * MOST_BYTES_EACH, "more than {MOST_BYTES_EACH} bytes for each slow one");
+    assert_eq!((dropped, exact), (0, all), "nobody is cut off, and all end with the board");
 }
 
 async fn p99(load: &Load, over: Duration) -> u32 {

@@ -25,8 +25,9 @@ use crate::{filters::HeldFilter, link::Link};
 pub(crate) const RETRY_AFTER_MS: u64 = 5_000;
 /// How long a client that is sent away may take to accept its `bye`.
 const BYE_WITHIN: Duration = Duration::from_secs(5);
-/// How often the gateway checks whether it has.
-const BYE_CHECK: Duration = Duration::from_millis(20);
+/// When the gateway first checks whether it has, and how long it waits at most until the next check.
+const FIRST_BYE_CHECK: Duration = Duration::from_millis(10);
+const LONGEST_BYE_CHECK: Duration = Duration::from_millis(640);
 
 pub(crate) struct Client {
     pub(crate) socket: SocketRef,
@@ -128,11 +129,8 @@ impl Client {
     pub(crate) fn end(self: &Arc<Self>, bye: Bye) {
         let client = self.clone();
         tokio::spawn(async move {
-            let end = Instant::now() + BYE_WITHIN;
             // A client that sends a lot before it reads has filled its queue with answers.
-            while !client.say_bye(&bye) && client.socket.connected() && Instant::now() < end {
-                tokio::time::sleep(BYE_CHECK).await;
-            }
+            check_until(|| client.say_bye(&bye) || !client.socket.connected()).await;
             client.cut_when_sent().await;
         });
     }
@@ -155,11 +153,19 @@ impl Client {
 
     /// Cuts the connection as soon as the network has accepted all that was sent, or if that takes too long.
     pub(crate) async fn cut_when_sent(&self) {
-        let end = Instant::now() + BYE_WITHIN;
-        while !self.link.has_taken_all() && !self.link.is_cut() && Instant::now() < end {
-            tokio::time::sleep(BYE_CHECK).await;
-        }
+        check_until(|| self.link.has_taken_all() || self.link.is_cut()).await;
         self.link.cut();
+    }
+}
+
+/// Until it is done, or has taken too long. Many may be sent away at once who don't read: they are looked at less
+/// and less often.
+async fn check_until(mut is_done: impl FnMut() -> bool) {
+    let end = Instant::now() + BYE_WITHIN;
+    let mut wait = FIRST_BYE_CHECK;
+    while !is_done() && Instant::now() < end {
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(LONGEST_BYE_CHECK);
     }
 }
 

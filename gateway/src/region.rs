@@ -22,7 +22,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior},
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
-use tracing::{debug, error, info, warn};
+use tracing::{Instrument, debug, error, info, warn};
 
 use crate::{
     client::Client,
@@ -225,7 +225,7 @@ impl RegionTask {
             match RegionLog::start(&kafka, self.region, &reading).await {
                 Ok(log) => break log,
                 Err(error) => {
-                    warn!(region = %self.region, %error, "the topic can't be read yet");
+                    warn!(%error, "the topic can't be read yet");
                     self.readiness.fails(self.region, error.to_string());
                     tokio::select! {
                         () = stop.cancelled() => return Ok(()),
@@ -286,12 +286,12 @@ impl RegionTask {
         match happening {
             Ok(Happening::Loaded) => {
                 let (events, quotes) = (log.board().event_count(), log.board().quote_count());
-                info!(region = %self.region, events, quotes, "the topic is read");
+                info!(events, quotes, "the topic is read");
                 self.readiness.looks(self.region, true);
                 self.due.get_or_insert_with(Instant::now);
             }
             Ok(Happening::Progress(Progress::Applied(step))) => {
-                debug!(region = %self.region, %step, "applied");
+                debug!(%step, "applied");
                 if log.reader().phase() == Phase::Live {
                     self.proven = true;
                     self.misfits = 0;
@@ -301,14 +301,14 @@ impl RegionTask {
                 self.due.get_or_insert_with(|| due.max(Instant::now()));
             }
             Ok(Happening::Progress(Progress::Mismatched(step))) => {
-                error!(region = %self.region, %step, "the board does not fit its digest");
+                error!(%step, "the board does not fit its digest");
                 self.metrics.mismatches.inc();
                 self.misfit(log).await;
             }
             Ok(Happening::Progress(_)) => {}
             Err(error @ (ReadError::Fenced { .. } | ReadError::Ended(_))) => return Err(error.into()),
             Err(error) => {
-                error!(region = %self.region, %error, "the topic is not what was read: it is read anew");
+                error!(%error, "the topic is not what was read: it is read anew");
                 self.start_over(log).await;
             }
         }
@@ -342,7 +342,7 @@ impl RegionTask {
         self.unproven_since = None;
         self.reload_at = None;
         while let Err(error) = log.restart().await {
-            warn!(region = %self.region, %error, "the topic can't be read");
+            warn!(%error, "the topic can't be read");
             tokio::time::sleep(KAFKA_RETRY).await;
         }
         self.lose_board(log).await;
@@ -372,7 +372,7 @@ impl RegionTask {
         }
         let since = *self.unproven_since.get_or_insert_with(Instant::now);
         if since.elapsed() > PROOF_WITHIN && self.reload_at.is_none() {
-            warn!(region = %self.region, "nothing proves the board");
+            warn!("nothing proves the board");
             self.misfit(log).await;
         }
     }
@@ -639,7 +639,7 @@ impl RegionTask {
             (is_otherwise, marker.is_some_and(|marker| is_fresher(&told, &marker.sports, at)))
         };
         if is_otherwise {
-            info!(region = %self.region, state = state.key(), reason = reason.as_deref(), "feed");
+            info!(state = state.key(), reason = reason.as_deref(), "feed");
         } else if !is_fresher {
             return;
         }
@@ -762,7 +762,7 @@ fn feed_packet(feed: &Feed) -> Packet {
 /// Notes from time to time whether Kafka answers and how far reading is behind, until the guard is dropped.
 fn watch(log: &RegionLog, metrics: RegionMetrics, readiness: Arc<Readiness>) -> AbortOnDropHandle<()> {
     let (gauge, region) = (log.lag_gauge(), log.region());
-    AbortOnDropHandle::new(tokio::spawn(async move {
+    let watching = async move {
         loop {
             if gauge.reaches_kafka().await {
                 readiness.answered(region);
@@ -773,7 +773,8 @@ fn watch(log: &RegionLog, metrics: RegionMetrics, readiness: Arc<Readiness>) -> 
             }
             tokio::time::sleep(LAG_INTERVAL).await;
         }
-    }))
+    };
+    AbortOnDropHandle::new(tokio::spawn(watching.in_current_span()))
 }
 
 async fn sleep_until(due: Option<Instant>) {

@@ -19,7 +19,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tower::Layer;
-use tracing::warn;
+use tracing::{Instrument, error_span, warn};
 
 use crate::{
     GatewaySettings, Metrics,
@@ -159,6 +159,8 @@ impl Gateway {
             let consumers = settings.consumers(region);
             let reading = Reading::Group { group, instance: instance.clone(), consumers };
             let task = RegionTask::new(setting, inbox).run(kafka.clone(), reading, lifecycle.stopping());
+            // Each line of the log names the region.
+            let task = task.instrument(error_span!("board", %region));
             lifecycle.run_apart(format!("region {region}"), task)?;
         }
 

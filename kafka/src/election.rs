@@ -37,6 +37,7 @@ pub struct Election {
 }
 
 struct Context {
+    region: Region,
     holds: watch::Sender<bool>,
 }
 
@@ -68,7 +69,7 @@ impl ConsumerContext for Context {
             }
         };
         if let Err(error) = done {
-            warn!(%error, "the election's partition could not be taken or left");
+            warn!(region = %self.region, %error, "the election's partition could not be taken or left");
         }
     }
 }
@@ -88,7 +89,7 @@ impl Election {
             ],
         );
         config.set("group.id", &group);
-        let consumer: StreamConsumer<Context> = config.create_with_context(Context { holds: holds_send })?;
+        let consumer: StreamConsumer<Context> = config.create_with_context(Context { region, holds: holds_send })?;
         consumer.subscribe(&[CONTROL])?;
         let consumer = Arc::new(consumer);
         let (wish, wishes) = mpsc::channel(1);
@@ -169,7 +170,7 @@ async fn listen(
                 }
             }
             Err(error) => {
-                debug!(%error, "the election's consumer is in trouble");
+                debug!(%region, %error, "the election's consumer is in trouble");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }

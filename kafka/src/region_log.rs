@@ -411,7 +411,7 @@ impl ConsumerContext for Context {
             }
             other => {
                 let code: RDKafkaErrorCode = other.into();
-                error!(%code, "rebalancing failed");
+                error!(topic, %code, "rebalancing failed");
                 Ok(())
             }
         };

@@ -8,7 +8,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use anyhow::Context;
 use tokio::{
     runtime,
-    signal::unix,
+    signal::unix::{self, Signal, SignalKind},
     sync::{Mutex, oneshot},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -29,16 +29,37 @@ pub fn exit(result: anyhow::Result<()>) -> ! {
     }
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Lifecycle {
     stopping: CancellationToken,
     tasks: TaskTracker,
     failure: Arc<Mutex<Option<anyhow::Error>>>,
+    signals: Arc<Mutex<Signals>>,
+}
+
+#[derive(Debug)]
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Default for Lifecycle {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Lifecycle {
+    /// From now on a signal to end is heard, also while the process still starts.
     pub fn new() -> Self {
-        Self::default()
+        let heard = |kind| unix::signal(kind).expect("signals of these kinds can be heard");
+        let (terminate, interrupt) = (heard(SignalKind::terminate()), heard(SignalKind::interrupt()));
+        Self {
+            stopping: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            failure: Arc::default(),
+            signals: Arc::new(Mutex::new(Signals { terminate, interrupt })),
+        }
     }
 
     /// Ends when everything is to stop.
@@ -101,8 +122,8 @@ impl Lifecycle {
 
     /// Waits for SIGTERM, SIGINT, a call of [`Self::stop`] or a failure; then lets every task end.
     pub async fn wait(self) -> anyhow::Result<()> {
-        let mut terminate = unix::signal(unix::SignalKind::terminate())?;
-        let mut interrupt = unix::signal(unix::SignalKind::interrupt())?;
+        let mut signals = self.signals.lock().await;
+        let Signals { terminate, interrupt } = &mut *signals;
         tokio::select! {
             _ = terminate.recv() => info!("stopping: terminated"),
             _ = interrupt.recv() => info!("stopping: interrupted"),

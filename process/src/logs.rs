@@ -47,11 +47,12 @@ pub struct Logs {
 impl LogSettings {
     /// Starts logging for this process.
     pub fn start(&self, process: &str) -> anyhow::Result<Logs> {
-        let filter = || EnvFilter::try_new(&self.log).map_err(|error| anyhow::anyhow!("--log: {error}"));
+        // One for all layers: a layer with a filter of its own now and then misses the span that an event is in.
+        let filter = EnvFilter::try_new(&self.log).map_err(|error| anyhow::anyhow!("--log: {error}"))?;
         let terminal = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
         let terminal = match self.log_format {
-            LogFormat::Json => terminal.json().with_filter(filter()?).boxed(),
-            LogFormat::Text => terminal.with_ansi(std::io::stderr().is_terminal()).with_filter(filter()?).boxed(),
+            LogFormat::Json => terminal.json().boxed(),
+            LogFormat::Text => terminal.with_ansi(std::io::stderr().is_terminal()).boxed(),
         };
         let (file, guard) = match &self.log_dir {
             None => (None, None),
@@ -64,13 +65,13 @@ impl LogSettings {
                 let (writer, guard) = tracing_appender::non_blocking(appender);
                 let layer = tracing_subscriber::fmt::layer().with_writer(writer);
                 let layer = match self.log_format {
-                    LogFormat::Json => layer.json().with_filter(filter()?).boxed(),
-                    LogFormat::Text => layer.with_ansi(false).with_filter(filter()?).boxed(),
+                    LogFormat::Json => layer.json().boxed(),
+                    LogFormat::Text => layer.with_ansi(false).boxed(),
                 };
                 (Some(layer), Some(guard))
             }
         };
-        tracing_subscriber::registry().with(terminal).with(file).try_init()?;
+        tracing_subscriber::registry().with(filter).with(terminal).with(file).try_init()?;
         Ok(Logs { _file: guard })
     }
 }

@@ -21,7 +21,7 @@ use rand::RngExt;
 use rdkafka::error::KafkaError;
 use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info, warn};
+use tracing::{Instrument, debug, error, error_span, info, warn};
 
 use crate::{
     Answer, Metrics, Source,
@@ -81,6 +81,12 @@ impl<S: Source> Producer<S> {
     /// Runs until told to stop. Fails only where going on makes no sense: a key that is refused,
     /// settings that librdkafka refuses.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        // Each line of the log names the region.
+        let span = error_span!("producer", region = %self.region);
+        self.take_part(stop).instrument(span).await
+    }
+
+    async fn take_part(self, stop: CancellationToken) -> anyhow::Result<()> {
         let log = loop {
             match RegionLog::start(&self.kafka, self.region, &Reading::Alone).await {
                 Ok(log) => break log,
@@ -88,7 +94,7 @@ impl<S: Source> Producer<S> {
                     return Err(error).context("Kafka's settings");
                 }
                 Err(error) => {
-                    warn!(region = %self.region, %error, "the topic can't be read yet");
+                    warn!(%error, "the topic can't be read yet");
                     tokio::select! {
                         () = stop.cancelled() => return Ok(()),
                         () = tokio::time::sleep(KAFKA_RETRY) => {}
@@ -211,7 +217,7 @@ impl<S: Source> Running<S> {
             match self.wait(&stop).await {
                 Woke::Stop => break,
                 Woke::Read(read) => self.read(read).await?,
-                Woke::Election(ElectionEvent::Won) => info!(region = %self.region, "won the election"),
+                Woke::Election(ElectionEvent::Won) => info!("won the election"),
                 Woke::Election(ElectionEvent::Lost) => self.step_down("lost the election"),
                 Woke::Election(ElectionEvent::WishForAnew) => self.wish_for_anew(),
                 Woke::Sent(sent) => self.sent(sent),
@@ -329,7 +335,7 @@ impl<S: Source> Running<S> {
         let anew = std::mem::take(&mut self.started_over);
         let (writer, fence) = Writer::begin(self.log.reader(), now, rand::rng().random(), anew);
         self.fence.begins(Instant::now());
-        info!(region = %self.region, term = %writer.term(), "leading: fencing off former leaders");
+        info!(term = %writer.term(), "leading: fencing off former leaders");
         let publisher = Publisher::new(&self.kafka, self.region)?;
         let sending = send(publisher.clone(), Plan { records: Vec::new(), markers: fence, ..Plan::default() });
         self.metrics.leading.set(1);
@@ -362,7 +368,7 @@ impl<S: Source> Running<S> {
         tokio::task::spawn_blocking(move || drop(leading.publisher));
         self.metrics.leading.set(0);
         self.metrics.pending.set(0);
-        warn!(region = %self.region, term = %leading.writer.term(), reason, "no longer leading");
+        warn!(term = %leading.writer.term(), reason, "no longer leading");
     }
 
     fn publish(&mut self) {
@@ -373,11 +379,11 @@ impl<S: Source> Running<S> {
         leading.pending.settle(self.log.board());
         let plan = leading.writer.plan(self.log.reader_mut(), &leading.pending, status, MAX_RECORD_BYTES);
         for event in &plan.too_large {
-            error!(region = %self.region, %event, "an event is too large to be published and is left out");
+            error!(%event, "an event is too large to be published and is left out");
             leading.pending.leave_out(self.log.board(), event, MAX_RECORD_BYTES);
         }
         self.metrics.too_large.inc_by(plan.too_large.len() as u64);
-        debug!(region = %self.region, step = %leading.writer.last(), records = plan.records.len(), "publishing");
+        debug!(step = %leading.writer.last(), records = plan.records.len(), "publishing");
         leading.sending = Some(send(leading.publisher.clone(), plan));
         leading.sent_at = Instant::now();
         leading.next_marker = Instant::now() + HEARTBEAT;
@@ -403,13 +409,13 @@ impl<S: Source> Running<S> {
                 let step = leading.writer.last();
                 let bytes = delivered.bytes;
                 if images + removals > 0 {
-                    info!(region = %self.region, %step, images, removals, bytes, ?longest, "published");
+                    info!(%step, images, removals, bytes, ?longest, "published");
                 } else {
-                    debug!(region = %self.region, %step, ?longest, "marked");
+                    debug!(%step, ?longest, "marked");
                 }
             }
             Err(error) => {
-                error!(region = %self.region, %error, "Kafka did not take a step: the term ends");
+                error!(%error, "Kafka did not take a step: the term ends");
                 self.step_down("a delivery failed for good");
             }
         }
@@ -437,7 +443,7 @@ impl<S: Source> Running<S> {
         let wanted: Vec<SportKey> = self.polling.wanted().to_vec();
         let costs = self.polling.price(&errand) > 0.0;
         let note = self.spending_file.clone().zip(self.polling.spending().said((self.clock)())).filter(|_| costs);
-        leading.poll = Some(tokio::spawn(async move {
+        let poll = async move {
             if let Some((file, spending)) = note {
                 let written = tokio::task::spawn_blocking(move || file.write(&spending)).await;
                 if let Err(error) = written.map_err(std::io::Error::from).flatten() {
@@ -445,7 +451,8 @@ impl<S: Source> Running<S> {
                 }
             }
             errand.run(&*source, &wanted).await
-        }));
+        };
+        leading.poll = Some(tokio::spawn(poll.in_current_span()));
     }
 
     fn polled(&mut self, returned: Result<Returned, tokio::task::JoinError>) -> anyhow::Result<()> {
@@ -473,7 +480,7 @@ impl<S: Source> Running<S> {
                 self.metrics.left_out(&answer.unreadable);
                 let pending = leading.pending.len();
                 let credits = self.polling.credits().remaining;
-                info!(region = %self.region, %sport, events, unreadable, changed = pending, credits, "polled");
+                info!(%sport, events, unreadable, changed = pending, credits, "polled");
                 leading.dirty = true;
             }
             Returned::Sports(Ok(listed)) => {
@@ -494,13 +501,13 @@ impl<S: Source> Running<S> {
         match read {
             Ok(Happening::Progress(Progress::Mismatched(step))) => {
                 self.metrics.mismatches.inc();
-                error!(region = %self.region, %step, "the board does not fit its digest");
+                error!(%step, "the board does not fit its digest");
                 self.step_down("the board does not fit");
                 self.start_over().await;
             }
             Ok(Happening::Loaded) => {
                 let (events, quotes) = (self.log.board().event_count(), self.log.board().quote_count());
-                info!(region = %self.region, events, quotes, "the topic is read");
+                info!(events, quotes, "the topic is read");
             }
             Ok(Happening::Progress(_)) => {
                 if let Some(leading) = &mut self.leading {
@@ -510,7 +517,7 @@ impl<S: Source> Running<S> {
             }
             Err(error @ ReadError::Ended(_)) => return Err(error.into()),
             Err(error) => {
-                error!(region = %self.region, %error, "the topic is not what was read: it is read anew");
+                error!(%error, "the topic is not what was read: it is read anew");
                 self.step_down("the topic has to be read anew");
                 self.start_over().await;
             }
@@ -522,7 +529,7 @@ impl<S: Source> Running<S> {
         self.started_over = true;
         self.unproven_since = None;
         while let Err(error) = self.log.restart().await {
-            warn!(region = %self.region, %error, "the topic can't be read");
+            warn!(%error, "the topic can't be read");
             tokio::time::sleep(KAFKA_RETRY).await;
         }
     }
@@ -535,7 +542,7 @@ impl<S: Source> Running<S> {
         }
         let since = *self.unproven_since.get_or_insert_with(Instant::now);
         if self.leading.is_none() && !self.election.is_won() && since.elapsed() > PROOF_WITHIN {
-            warn!(region = %self.region, "nothing proves the board: the topic is read anew");
+            warn!("nothing proves the board: the topic is read anew");
             self.start_over().await;
         }
     }
@@ -543,7 +550,7 @@ impl<S: Source> Running<S> {
     fn wish_for_anew(&mut self) {
         let Some(leading) = &mut self.leading else { return };
         if self.anew_at.is_none_or(|at| at.elapsed() > ANEW_AT_MOST_EVERY) {
-            info!(region = %self.region, "a reader's board does not fit: everything is published anew");
+            info!("a reader's board does not fit: everything is published anew");
             self.anew_at = Some(Instant::now());
             leading.writer.start_anew();
             leading.dirty = true;
@@ -556,12 +563,12 @@ impl<S: Source> Running<S> {
         if let Some(sending) = leading.sending.take()
             && tokio::time::timeout(FLUSH_WITHIN, sending).await.is_err()
         {
-            warn!(region = %self.region, "the last step was cut short");
+            warn!("the last step was cut short");
         }
         self.election.leave();
         let flushed = tokio::task::spawn_blocking(move || leading.publisher.flush(FLUSH_WITHIN)).await;
         if let Ok(Err(error)) = flushed {
-            warn!(region = %self.region, %error, "not everything was sent");
+            warn!(%error, "not everything was sent");
         }
     }
 }

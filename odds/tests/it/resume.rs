@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use odds::{
     Board, BookmakerKey, Decimal, Details, EventId, Filter, Frame, FrameKind, Image, Market, MarketKey, Mirror,
-    MirrorEvent, OutOfStep, Outcome, Outcomes, Quotes, Region, SnapshotPayload, SportKey, StepId, Term, Timestamp,
+    MirrorEvent, OutOfStep, Outcome, Outcomes, PART_BYTES, Quotes, Region, SnapshotPayload, SportKey, StepId, Term,
+    Timestamp,
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
@@ -193,7 +194,10 @@ fn large_board(random: &mut StdRng, step: u64) -> Board {
 
 fn parts_of(board: &Board) -> Vec<SnapshotPayload> {
     let frames = board.snapshot(REGION, &Filter::default()).unwrap();
-    assert!(frames.len() > 3 && frames.iter().all(|frame| frame.json.len() < 1_100_000));
+    // A part ends with the event that fills it.
+    let (last, full) = frames.split_last().unwrap();
+    assert!(full.len() > 3 && full.iter().all(|frame| (PART_BYTES..2 * PART_BYTES).contains(&frame.json.len())));
+    assert!(last.json.len() < 2 * PART_BYTES);
     frames.iter().map(|frame| serde_json::from_str(&frame.json).unwrap()).collect()
 }
 

@@ -1,6 +1,7 @@
-//! The delivery log: where a record is, by the producer's and the gateway's own lines.
+//! What the log tells: of which region, and where a record is, by the producer's and the gateway's own lines.
 
 use std::{
+    collections::BTreeSet,
     io::{BufRead, BufReader},
     process::{Child, Command, Stdio},
     sync::mpsc,
@@ -8,43 +9,53 @@ use std::{
 };
 
 use serde_json::Value;
+use tempfile::TempDir;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
-struct Standalone(Child);
+struct Standalone {
+    child: Child,
+    _data: TempDir,
+}
 
 impl Drop for Standalone {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
-/// What it logs, line by line, until the deadline.
-fn log_of(child: &mut Child) -> impl Iterator<Item = Value> {
-    let (lines, all) = mpsc::channel();
-    let stderr = BufReader::new(child.stderr.take().unwrap());
-    std::thread::spawn(move || {
-        for line in stderr.lines() {
-            // Nobody listens any more when the test is over.
-            let _ = lines.send(line.unwrap());
-        }
-    });
-    let end = Instant::now() + DEADLINE;
-    std::iter::from_fn(move || all.recv_timeout(end.saturating_duration_since(Instant::now())).ok()).map(|line| {
-        serde_json::from_str::<Value>(&line).unwrap_or_else(|_| panic!("not JSON: {line}"))["fields"].take()
-    })
+impl Standalone {
+    fn start(settings: &[&str]) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_standalone"));
+        command.args(["--listen=127.0.0.1:0", "--log-format=json", "--speed=20"]).args(settings);
+        command.arg("--data").arg(data.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        Self { child: command.spawn().unwrap(), _data: data }
+    }
+
+    /// What it logs, line by line, until the deadline.
+    fn log(&mut self) -> impl Iterator<Item = Value> {
+        let (lines, all) = mpsc::channel();
+        let stderr = BufReader::new(self.child.stderr.take().unwrap());
+        std::thread::spawn(move || {
+            for line in stderr.lines() {
+                // Nobody listens any more when the test is over.
+                let _ = lines.send(line.unwrap());
+            }
+        });
+        let end = Instant::now() + DEADLINE;
+        std::iter::from_fn(move || all.recv_timeout(end.saturating_duration_since(Instant::now())).ok())
+            .map(|line| serde_json::from_str(&line).unwrap_or_else(|_| panic!("not JSON: {line}")))
+    }
 }
 
 #[test]
 fn a_record_is_found_in_the_log_of_who_writes_it_and_of_who_reads_it() {
-    let data = tempfile::tempdir().unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_standalone"));
-    command.args(["--listen=127.0.0.1:0", "--log=warn,kafka=debug", "--log-format=json", "--speed=20"]);
-    command.arg("--data").arg(data.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut standalone = Standalone(command.spawn().unwrap());
+    let mut standalone = Standalone::start(&["--log=warn,kafka=debug"]);
     let mut delivered = None;
-    for line in log_of(&mut standalone.0) {
+    for line in standalone.log() {
+        let line = &line["fields"];
         let says = |what: &str| line["message"] == what;
         if delivered.is_none() && says("delivered") {
             assert!(line["key"].as_str().is_some_and(|key| !key.is_empty()) && line["latency"].is_string(), "{line}");
@@ -58,4 +69,24 @@ fn a_record_is_found_in_the_log_of_who_writes_it_and_of_who_reads_it() {
         }
     }
     panic!("within {DEADLINE:?} nobody logged to have read {delivered:?}");
+}
+
+/// Also of what upstream answers, of which the plan of polls and the reader of answers know no region.
+#[test]
+fn every_line_about_a_regions_work_names_the_region() {
+    let mut standalone = Standalone::start(&["--log=error,producers=debug,gateway::region=debug", "--fault-rate=0.3"]);
+    let mut named = BTreeSet::new();
+    for line in standalone.log() {
+        let target = line["target"].as_str().unwrap();
+        if ["producers::producer", "producers::polling", "producers::the_odds_api", "gateway::region"].contains(&target)
+        {
+            let region = line["span"]["region"].as_str().unwrap_or_else(|| panic!("no region: {line}"));
+            named.insert((target.to_owned(), region.to_owned()));
+        }
+        let is_in = |region: &str| named.iter().filter(|(_, named)| named == region).count();
+        if named.len() >= 12 && ["us", "uk", "eu", "au"].into_iter().all(|region| is_in(region) >= 2) {
+            return;
+        }
+    }
+    panic!("within {DEADLINE:?} only these logged anything: {named:?}");
 }

@@ -4,3 +4,4 @@
 
 mod cap;
 mod delivery_log;
+mod program;

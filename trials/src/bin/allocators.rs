@@ -29,8 +29,8 @@ const READERS: Size = Size { clients: 1_000, watching: 50, mirroring: 5 };
 const CHANGES: usize = 10;
 const SETTLE: Duration = Duration::from_secs(3);
 const SIGN_IN_FOR: Duration = Duration::from_secs(20);
-/// Who sign in and who load files of the page, each again and again.
-const VISITORS: usize = 20;
+/// Who sign in, all as one user who may try ten times at once, and who load files of the page; each again and again.
+const VISITORS: usize = 8;
 /// The bytes of the page's largest file, about.
 const FILE_BYTES: usize = 600_000;
 

@@ -1,0 +1,124 @@
+//! How the program starts and ends, and what it tells whoever runs it.
+
+use std::{
+    io::{BufRead, BufReader, Lines},
+    net::TcpListener,
+    process::{Child, ChildStdout, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Killed with its handle if it has not ended.
+struct Running {
+    child: Child,
+    _says: Lines<BufReader<ChildStdout>>,
+    _data: TempDir,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Running {
+    /// Returns once it says where it is.
+    fn start(settings: &[String]) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let mut command = command(&data, settings);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut says = BufReader::new(child.stdout.take().unwrap()).lines();
+        let address = says.find(|line| line.as_ref().unwrap().starts_with("Toteboard is at "));
+        let running = Self { child, _says: says, _data: data };
+        assert!(address.is_some(), "it ended before it was there");
+        running
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    fn exit_code(&mut self) -> Option<i32> {
+        let end = Instant::now() + DEADLINE;
+        while Instant::now() < end {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("it goes on for {DEADLINE:?}")
+    }
+}
+
+fn command(data: &TempDir, settings: &[String]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_standalone"));
+    command.env("TOTEBOARD_LOG", "error").arg("--data").arg(data.path()).args(settings).stdin(Stdio::null());
+    command
+}
+
+/// Of one that can't start.
+fn output(settings: &[&str]) -> Output {
+    let settings: Vec<String> = settings.iter().map(|it| (*it).to_owned()).collect();
+    command(&tempfile::tempdir().unwrap(), &settings).output().unwrap()
+}
+
+#[test]
+fn it_exits_with_0_when_it_is_asked_to_end() {
+    for signal in ["TERM", "INT"] {
+        let mut running = Running::start(&["--listen=127.0.0.1:0".into()]);
+        running.signal(signal);
+        assert_eq!(running.exit_code(), Some(0), "SIG{signal}");
+    }
+}
+
+#[test]
+fn it_exits_with_1_and_one_line_when_it_cannot_start() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    for (settings, says) in [
+        (vec![format!("--listen={address}")], address.to_string()),
+        (vec!["--listen=127.0.0.1:0".to_owned(), format!("--admin={address}")], format!("--admin {address}")),
+        (vec!["--listen=127.0.0.1:0".to_owned(), "--log=a=b=c".to_owned()], "--log".to_owned()),
+    ] {
+        let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+        let Output { status, stderr, .. } = output(&settings);
+        let stderr = String::from_utf8(stderr).unwrap();
+        assert_eq!(status.code(), Some(1), "{settings:?}: {stderr}");
+        let last = stderr.lines().last().unwrap();
+        assert!(last.starts_with("error: ") && last.contains(&says), "{settings:?}: {stderr}");
+    }
+}
+
+#[test]
+fn it_exits_with_2_when_a_setting_makes_no_sense() {
+    for setting in ["--no-such-setting", "--max-filters=0", "--credits=-1"] {
+        let Output { status, stderr, .. } = output(&[setting]);
+        let stderr = String::from_utf8(stderr).unwrap();
+        let name = setting.split('=').next().unwrap();
+        assert!(status.code() == Some(2) && stderr.contains(name), "{setting}: {status}: {stderr}");
+    }
+}
+
+#[tokio::test]
+async fn the_admin_port_tells_that_it_is_there_and_what_it_counts() {
+    // Whoever set one before set the same.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let _running = Running::start(&["--listen=127.0.0.1:0".into(), format!("--admin={free}")]);
+    let health = reqwest::get(format!("http://{free}/healthz")).await.unwrap();
+    assert_eq!((health.status().as_u16(), health.text().await.unwrap().as_str()), (200, "ok\n"));
+    let metrics = reqwest::get(format!("http://{free}/metrics")).await.unwrap();
+    let kind = metrics.headers()["content-type"].to_str().unwrap().to_owned();
+    assert!(kind.starts_with("application/openmetrics-text; version=1.0.0"), "{kind}");
+    let text = metrics.text().await.unwrap();
+    assert!(text.ends_with("# EOF\n"), "{text}");
+    for of in ["toteboard_gateway_board_events{region=\"uk\"}", "toteboard_producer_leading{region=\"uk\"}"] {
+        assert!(text.lines().any(|line| line.starts_with(of)), "{of} is not in {text}");
+    }
+    assert_eq!(reqwest::get(format!("http://{free}/api/site")).await.unwrap().status(), 404, "it is not for users");
+}
