@@ -2,7 +2,7 @@
 //! from as many, beside a thousand who want all. Each kind is compared with as many harmless connections
 //! from the same addresses, in the same run. A goal that is missed makes it fail.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use anyhow::{Context, ensure};
 use clap::{Parser, ValueEnum};
@@ -10,7 +10,7 @@ use kafka::{Embedded, plan};
 use odds::Region;
 use trials::{
     hostile::{Kind, Leg, Outcome},
-    race::{Author, Ground, Limits, Run, as_in_images},
+    race::{Author, Ground, Limits, Run},
 };
 
 const REGION: Region = Region::Uk;
@@ -63,7 +63,7 @@ async fn main() -> anyhow::Result<()> {
         region: REGION,
         limits: Limits::OfUsers(MANY),
         settings: Vec::new(),
-        environment: as_in_images(),
+        environment: BTreeMap::new(),
     };
     let mut author = Author::start(&cluster, REGION).await?;
     let kinds = if settings.kinds.is_empty() { Kind::value_variants() } else { &settings.kinds };

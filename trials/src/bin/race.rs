@@ -10,7 +10,7 @@ use kafka::{Embedded, plan};
 use odds::Region;
 use trials::race::{
     Author, Bare, Crowd, Finding, Frames, Goal, Ground, Kind, Limits, Recorder, Replaying, Run, Server, Size, Table,
-    Writing, as_in_images, micros, quantile, watch,
+    Writing, micros, quantile, watch,
 };
 
 const REGION: Region = Region::Uk;
@@ -95,7 +95,7 @@ async fn main() -> anyhow::Result<()> {
         region: REGION,
         limits: Limits::Lifted,
         settings: Vec::new(),
-        environment: as_in_images(),
+        environment: BTreeMap::new(),
     };
     let author = Author::start(&cluster, REGION).await?;
     let window = Duration::from_secs(settings.seconds);

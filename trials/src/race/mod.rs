@@ -18,7 +18,7 @@ pub use frames::FrameReader;
 pub use replay::{Frames, Recorder, Replaying};
 pub use report::{Finding, Goal, Table};
 pub use run::{Run, count, quantile, watch};
-pub use server::{Ground, Kind, Limits, Server, as_in_images};
+pub use server::{Ground, Kind, Limits, Server};
 
 /// The time, the same for all processes of a machine.
 #[expect(clippy::disallowed_methods, reason = "milliseconds are too coarse to tell who is faster")]

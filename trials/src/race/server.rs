@@ -70,11 +70,6 @@ pub struct Ground {
     pub environment: BTreeMap<String, String>,
 }
 
-/// What deploy/Dockerfile sets: see docs/operating.md.
-pub fn as_in_images() -> BTreeMap<String, String> {
-    BTreeMap::from([("MALLOC_ARENA_MAX".to_owned(), "1".to_owned())])
-}
-
 /// Of all clients of the race one user has them, at one address: which of a gateway's limits are lifted for them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limits {
