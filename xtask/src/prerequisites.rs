@@ -28,9 +28,9 @@ pub(crate) const BUILD: &[Need] = &[
     },
 ];
 
-/// Debian 12's.
-const NODE_MAJOR: u32 = 18;
-const NODE_JS: Need = Need { what: "Node.js 18 or later", is_there: node_is_new, package: "nodejs" };
+/// What Playwright needs that can drive today's Chromium.
+const NODE_MAJOR: u32 = 20;
+const NODE_JS: Need = Need { what: "Node.js 20 or later", is_there: node_is_new, package: "nodejs" };
 const NPM: Need = Need { what: "npm", is_there: || works("npm", &["--version"]), package: "npm" };
 
 /// To run the page's tests.
