@@ -54,6 +54,8 @@ async function openEarly(settings) {
   });
   await signIn(page, "demo", toteboard.password);
   await prices(page).first().waitFor(WITHIN);
+  // The feed comes after the board, and with it what is said above the rows.
+  await page.locator(".banner").waitFor(WITHIN);
   page.wrong = page.wrong.filter((text) => !text.includes("api/odds"));
   const come = async () => {
     // Not in the middle of a snapshot.
