@@ -167,6 +167,7 @@ pub(crate) struct RegionTask {
     dozing: HashSet<Sid>,
     /// When members were told the feed last, whoever is the next to be told again first.
     reminders: VecDeque<(Instant, Sid)>,
+    /// Whether reminders are to be looked at with the next tick.
     reminders_due: bool,
     due: Option<Instant>,
     /// When the last tick was due.
@@ -537,9 +538,7 @@ impl RegionTask {
                 continue;
             }
             if member.owes_feed && (member.is_at(room.cursor) || self.told.borrow().state != FeedState::Live) {
-                let feed = feed.get_or_insert_with(|| feed_packet(&self.told.borrow()));
-                member.send(feed, Instant::now());
-                member.owes_feed = false;
+                pay_feed(member, &mut feed, &self.told);
             }
             if !live || member.is_following() {
                 continue;
@@ -579,9 +578,7 @@ impl RegionTask {
             for sid in sids {
                 let member = room.members.get_mut(&sid).expect("it was just served");
                 if member.owes_feed && member.is_at(room.cursor) {
-                    let feed = feed.get_or_insert_with(|| feed_packet(&self.told.borrow()));
-                    member.send(feed, Instant::now());
-                    member.owes_feed = false;
+                    pay_feed(member, &mut feed, &self.told);
                 }
             }
         }
@@ -757,6 +754,12 @@ fn state(log: &RegionLog, at: Timestamp) -> (FeedState, Option<Cow<'_, str>>) {
 
 fn feed_packet(feed: &Feed) -> Packet {
     Packet::new("feed", &serde_json::to_string(feed).expect("plain values"))
+}
+
+/// Tells a member what it was not told yet. It is made once for all.
+fn pay_feed(member: &mut Member, made: &mut Option<Packet>, told: &watch::Sender<Feed>) {
+    member.send(made.get_or_insert_with(|| feed_packet(&told.borrow())), Instant::now());
+    member.owes_feed = false;
 }
 
 /// Notes from time to time whether Kafka answers and how far reading is behind, until the guard is dropped.

@@ -8,7 +8,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use anyhow::Context;
 use tokio::{
     runtime,
-    signal::unix::{self, Signal, SignalKind},
+    signal::unix::{self, SignalKind},
     sync::{Mutex, oneshot},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -29,37 +29,16 @@ pub fn exit(result: anyhow::Result<()>) -> ! {
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Lifecycle {
     stopping: CancellationToken,
     tasks: TaskTracker,
     failure: Arc<Mutex<Option<anyhow::Error>>>,
-    signals: Arc<Mutex<Signals>>,
-}
-
-#[derive(Debug)]
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Default for Lifecycle {
-    fn default() -> Self {
-        Self::new()
-    }
 }
 
 impl Lifecycle {
-    /// From now on a signal to end is heard, also while the process still starts.
     pub fn new() -> Self {
-        let heard = |kind| unix::signal(kind).expect("signals of these kinds can be heard");
-        let (terminate, interrupt) = (heard(SignalKind::terminate()), heard(SignalKind::interrupt()));
-        Self {
-            stopping: CancellationToken::new(),
-            tasks: TaskTracker::new(),
-            failure: Arc::default(),
-            signals: Arc::new(Mutex::new(Signals { terminate, interrupt })),
-        }
+        Self::default()
     }
 
     /// Ends when everything is to stop.
@@ -120,23 +99,26 @@ impl Lifecycle {
         Ok(())
     }
 
-    /// Waits for SIGTERM, SIGINT, a call of [`Self::stop`] or a failure; then lets every task end.
-    pub async fn wait(self) -> anyhow::Result<()> {
-        let mut signals = self.signals.lock().await;
-        let Signals { terminate, interrupt } = &mut *signals;
-        tokio::select! {
-            _ = terminate.recv() => info!("stopping: terminated"),
-            _ = interrupt.recv() => info!("stopping: interrupted"),
-            () = self.stopping.cancelled() => info!("stopping"),
-        }
-        self.stopping.cancel();
-        self.tasks.close();
-        if tokio::time::timeout(GRACE, self.tasks.wait()).await.is_err() {
-            warn!(tasks = self.tasks.len(), "some tasks did not end in time");
-        }
-        match self.failure.lock().await.take() {
-            None => Ok(()),
-            Some(failure) => Err(failure),
+    /// Waits for SIGTERM, SIGINT, a call of [`Self::stop`] or a failure; then lets every task end. Signals are heard
+    /// from the call on, before the future is awaited.
+    pub fn wait(self) -> impl Future<Output = anyhow::Result<()>> + Send {
+        let (terminate, interrupt) = (unix::signal(SignalKind::terminate()), unix::signal(SignalKind::interrupt()));
+        async move {
+            let (mut terminate, mut interrupt) = (terminate?, interrupt?);
+            tokio::select! {
+                _ = terminate.recv() => info!("stopping: terminated"),
+                _ = interrupt.recv() => info!("stopping: interrupted"),
+                () = self.stopping.cancelled() => info!("stopping"),
+            }
+            self.stopping.cancel();
+            self.tasks.close();
+            if tokio::time::timeout(GRACE, self.tasks.wait()).await.is_err() {
+                warn!(tasks = self.tasks.len(), "some tasks did not end in time");
+            }
+            match self.failure.lock().await.take() {
+                None => Ok(()),
+                Some(failure) => Err(failure),
+            }
         }
     }
 }

@@ -94,12 +94,14 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let demo = demo_account(store, is_private).await?;
     gateway.start(&lifecycle)?;
     info!(%address, "running: all of it in this process");
+    // Whoever reads where it is may end it at once.
+    let waiting = lifecycle.wait();
     println!("Toteboard is at http://{address}");
     println!("Its Kafka is at {brokers}");
     if let Some(password) = demo {
         println!("Sign in as {DEMO} with the password {}", password.reveal());
     }
-    lifecycle.wait().await
+    waiting.await
 }
 
 /// An account to look around with, for who sits at this machine: made with an empty store, and given another password

@@ -4,12 +4,13 @@ use std::{
     collections::BTreeMap,
     fs::File,
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, ensure};
+use kafka::KafkaSettings;
 use serde::Deserialize;
 use tokio::net::TcpStream;
 
@@ -28,6 +29,18 @@ pub struct Engines {
     /// Kafka's own tools: a command that takes a class and its arguments; and where they reach the brokers.
     pub tools: Vec<String>,
     pub tools_bootstrap: String,
+}
+
+impl Engines {
+    pub fn read(file: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(file).context("the engines")?;
+        serde_json::from_str(&text).context("the engines")
+    }
+
+    pub fn kafka(&self) -> anyhow::Result<KafkaSettings> {
+        let properties = self.properties.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
+        Ok(KafkaSettings { brokers: self.bootstrap.clone(), properties })
+    }
 }
 
 #[derive(Debug, Deserialize)]

@@ -33,9 +33,8 @@ struct Member {
 
 impl Member {
     async fn leads(&self) -> bool {
-        let metrics = async { reqwest::get(format!("http://{}/metrics", self.admin)).await?.text().await };
-        let text = tokio::time::timeout(Duration::from_secs(2), metrics).await;
-        text.is_ok_and(|text| text.is_ok_and(|text| text.contains("toteboard_producer_leading 1\n")))
+        let leading = tokio::time::timeout(Duration::from_secs(2), metric(&self.admin, "toteboard_producer_leading "));
+        leading.await.is_ok_and(|leading| leading.is_ok_and(|leading| leading == 1.0))
     }
 }
 

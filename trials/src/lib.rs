@@ -19,12 +19,38 @@ use std::{
     },
 };
 
+use anyhow::bail;
+use process::Lifecycle;
+
 pub use account::{PASSWORD, token};
 pub use engines::{Engine, Engines, Part, Recipe};
 pub use fleet::{Fleet, simulated};
 pub use forger::{Forger, forgeries};
 pub use parts::{Gateway, Parts, RECOVERS_WITHIN};
 pub use watcher::{Seen, Watcher};
+
+/// Runs a trial until it is done or interrupted.
+pub async fn run<T>(name: &str, trial: impl FnOnce(Lifecycle) -> T) -> anyhow::Result<()>
+where
+    T: Future<Output = anyhow::Result<()>> + Send + 'static,
+{
+    // Whoever set one before set the same.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let lifecycle = Lifecycle::new();
+    let (stopping, running) = (lifecycle.stopping(), lifecycle.clone());
+    let trial = trial(lifecycle.clone());
+    lifecycle.run(name, async move {
+        // What was started ends with it, however it ends.
+        tokio::select! {
+            done = trial => {
+                running.stop();
+                done
+            }
+            () = stopping.cancelled() => bail!("interrupted"),
+        }
+    });
+    lifecycle.wait().await
+}
 
 /// How much faster than reality the world moves.
 pub const SPEED: f64 = 20.0;

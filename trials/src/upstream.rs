@@ -13,6 +13,7 @@ use axum::{
     http::{Response, StatusCode},
     routing::get,
 };
+use clap::ValueEnum;
 use odds::{Decimal, Timestamp};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -108,7 +109,7 @@ impl std::fmt::Display for Item {
 }
 
 /// How the upstream misbehaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Way {
     EmptyNowAndThen,
     NullPrice,
@@ -140,36 +141,6 @@ pub enum Way {
 }
 
 impl Way {
-    pub const ALL: [Self; 27] = [
-        Self::EmptyNowAndThen,
-        Self::NullPrice,
-        Self::NoPrice,
-        Self::TextPrice,
-        Self::ImpossiblePrices,
-        Self::AmericanBookmaker,
-        Self::UnreadableMarket,
-        Self::UnreadableBookmaker,
-        Self::EventWithoutId,
-        Self::UnreadableStart,
-        Self::UnreadableNames,
-        Self::AllAmerican,
-        Self::AllZero,
-        Self::UnknownSport,
-        Self::InvalidMarket,
-        Self::Html,
-        Self::HtmlError,
-        Self::CutOff,
-        Self::SlowAnswers,
-        Self::NegativeCredits,
-        Self::OddCredits,
-        Self::RetryAfterADate,
-        Self::RetryAfterAges,
-        Self::UnavailableForAges,
-        Self::EventTooLarge,
-        Self::UnreadableLists,
-        Self::SportMissingFromList,
-    ];
-
     /// Whether this item can't be read, or is of what is too large.
     pub fn loses(self, item: Item) -> bool {
         let Item { event, bookmaker, market, side } = item;

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use crate::{
     commands::{self, page_tests},
     page, prerequisites, root, starts,
-    steps::{MINUTE, compile, step},
+    steps::{MINUTE, compile, remove_folder, step},
     target,
 };
 
@@ -75,9 +75,7 @@ impl Bench {
                 What::Starts => {
                     commands::build(&["--package", "toteboard-standalone", "--release"])?;
                     let data = target().join("starts");
-                    if data.exists() {
-                        std::fs::remove_dir_all(&data)?;
-                    }
+                    remove_folder(&data)?;
                     starts::starts(&target().join("release/standalone"), &data)?;
                 }
             }
@@ -115,9 +113,7 @@ fn race(seconds: u32, write: bool, no_install: bool) -> anyhow::Result<()> {
     compile("compiling for release", &mut build)?;
     let binaries = target().join("release");
     let folder = target().join("race");
-    if folder.exists() {
-        std::fs::remove_dir_all(&folder)?;
-    }
+    remove_folder(&folder)?;
     let mut race = Command::new(binaries.join("race"));
     race.arg("--binaries").arg(&binaries).arg("--peers").arg(&peers).arg("--folder").arg(&folder);
     race.arg("--seconds").arg(seconds.to_string()).args(nchan.is_err().then_some("--no-nchan"));
@@ -150,9 +146,7 @@ fn trial(program: &str, name: &str, arguments: &[String]) -> anyhow::Result<()> 
     compile("compiling for release", &mut build)?;
     let binaries = target().join("release");
     let folder = target().join(program);
-    if folder.exists() {
-        std::fs::remove_dir_all(&folder)?;
-    }
+    remove_folder(&folder)?;
     let mut trial = Command::new(binaries.join(program));
     trial.arg("--binaries").arg(&binaries).arg("--folder").arg(&folder).args(arguments);
     step(name, 20 * MINUTE, &mut trial)

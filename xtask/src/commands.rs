@@ -14,7 +14,7 @@ use crate::{
     deny,
     engines::{self, Engines},
     guard, page, prerequisites, reference, root,
-    steps::{MINUTE, compile, step, works},
+    steps::{MINUTE, compile, remove_folder, step, works},
     target,
 };
 
@@ -142,9 +142,7 @@ fn examples(seconds: u32, connects: u32) -> anyhow::Result<()> {
 
 /// Copies the libraries that a pom.xml names into a folder of their own.
 pub(crate) fn jars(pom: &Path, folder: &Path, name: &str) -> anyhow::Result<()> {
-    if folder.exists() {
-        std::fs::remove_dir_all(folder)?;
-    }
+    remove_folder(folder)?;
     let mut maven = Command::new("mvn");
     maven.args(["-q", "-B", "dependency:copy-dependencies", "-DincludeScope=runtime"]);
     maven.arg(format!("-DoutputDirectory={}", folder.display())).arg("-f").arg(pom);
@@ -217,9 +215,7 @@ impl Soak {
         }
         compile_tests()?;
         let logs = target().join("soak");
-        if logs.exists() {
-            std::fs::remove_dir_all(&logs)?;
-        }
+        remove_folder(&logs)?;
         let mut soak = Command::new(binary("soak"));
         soak.arg("--minutes").arg(self.minutes.to_string());
         soak.arg("--binaries").arg(target().join("debug")).arg("--logs").arg(&logs);

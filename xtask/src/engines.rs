@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use crate::{
     commands::{binary, build, compile_tests, jars, python},
     prerequisites, root,
-    steps::{MINUTE, step},
+    steps::{MINUTE, empty_folder, step},
     target,
 };
 
@@ -90,7 +90,7 @@ pub(crate) fn odd_answers(seconds: u32) -> anyhow::Result<()> {
 
 fn oddities(mongodb: Value, url: &str, seconds: u32) -> anyhow::Result<()> {
     let folder = target().join("engines");
-    let logs = empty(folder.join("oddities"))?;
+    let logs = folder.join("oddities");
     let mut oddities = trial("oddities", &folder, mongodb, url, &logs)?;
     oddities.args(["--seconds", &seconds.to_string()]);
     // Upstream is given time to be well again, and asked to wait for half a minute now and then.
@@ -101,13 +101,14 @@ fn oddities(mongodb: Value, url: &str, seconds: u32) -> anyhow::Result<()> {
 
 /// Brokers, a store, producers, gateways and clients; each dies once.
 fn drill(folder: &Path, mongodb: Value, url: &str) -> anyhow::Result<()> {
-    let logs = empty(folder.join("drill"))?;
+    let logs = folder.join("drill");
     let mut drill = trial("drill", folder, mongodb, url, &logs)?;
     step("a drill on real brokers", 20 * MINUTE, &mut drill).with_context(|| format!("logs are in {}", logs.display()))
 }
 
 /// How a trial is started, with brokers that are prepared for it.
 fn trial(name: &str, folder: &Path, mongodb: Value, url: &str, logs: &Path) -> anyhow::Result<Command> {
+    empty_folder(logs)?;
     let mut engines = kafka::prepare(folder)?;
     engines["mongodb"] = mongodb;
     engines["mongodb_url"] = json!(format!("{url}/toteboard-test-{name}"));
@@ -117,14 +118,6 @@ fn trial(name: &str, folder: &Path, mongodb: Value, url: &str, logs: &Path) -> a
     trial.arg("--engines").arg(file).arg("--binaries").arg(target().join("debug")).arg("--logs").arg(logs);
     trial.args(["--log", "warn"]);
     Ok(trial)
-}
-
-fn empty(folder: PathBuf) -> anyhow::Result<PathBuf> {
-    if folder.exists() {
-        fs::remove_dir_all(&folder)?;
-    }
-    fs::create_dir_all(&folder)?;
-    Ok(folder)
 }
 
 /// How many ports were looked at.

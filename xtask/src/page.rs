@@ -15,7 +15,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
     prerequisites, root,
-    steps::{compile, output, works},
+    steps::{compile, output, remove_folder, works},
     target,
 };
 
@@ -41,9 +41,7 @@ pub(crate) fn build(no_install: bool) -> anyhow::Result<PathBuf> {
     output.emit(&glue).context("wasm-bindgen")?;
     let code = glue.join("app.js");
     fs::write(&code, without_unused(&fs::read_to_string(&code)?, &unused))?;
-    if page.exists() {
-        fs::remove_dir_all(&page)?;
-    }
+    remove_folder(&page)?;
     plain_names(&glue)?;
     assemble(&glue, &page)?;
     weigh(&page)?;

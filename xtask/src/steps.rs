@@ -1,6 +1,7 @@
 //! Running other programs: each a named step that says what failed, and has a time limit unless it compiles.
 
 use std::{
+    path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
@@ -68,6 +69,17 @@ fn stop(child: &mut Child) {
     // It may just have ended by itself.
     let _ = child.kill();
     let _ = child.wait();
+}
+
+/// Removes a folder, if it is there.
+pub(crate) fn remove_folder(folder: &Path) -> std::io::Result<()> {
+    if folder.exists() { std::fs::remove_dir_all(folder) } else { Ok(()) }
+}
+
+/// Makes a folder that is empty.
+pub(crate) fn empty_folder(folder: &Path) -> std::io::Result<()> {
+    remove_folder(folder)?;
+    std::fs::create_dir_all(folder)
 }
 
 /// Whether a program runs and ends well, with its output kept quiet.

@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead, BufReader, Read},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -11,44 +11,37 @@ use producers::simulator::{Simulator, SimulatorSettings};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use crate::{Running, standalone};
+
 /// For four regions: three polls each, and one of a sport that costs less.
 const CAP: f64 = 40.0;
 const DEADLINE: Duration = Duration::from_secs(90);
 
-/// Killed with its handle, as a power cut would.
 struct Standalone {
-    child: Child,
+    _running: Running,
     url: String,
     cookie: String,
 }
 
-impl Drop for Standalone {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 fn command(upstream: &str, data: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_standalone"));
+    let mut command = standalone(data);
     command.args(["--listen=127.0.0.1:0", "--source=the-odds-api", "--api-key=k", "--log=error"]);
     command.args(["--credit-share=1".to_owned(), "--poll-speed=600".to_owned(), format!("--api-url={upstream}")]);
-    command.arg(format!("--max-credits-per-day={CAP}")).arg("--data").arg(data);
-    command.stdin(Stdio::null());
+    command.arg(format!("--max-credits-per-day={CAP}"));
     command
 }
 
 impl Standalone {
     async fn start(upstream: &str, data: &Path) -> Self {
-        let mut child = command(upstream, data).stdout(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let mut running = Running(command(upstream, data).stdout(Stdio::piped()).spawn().unwrap());
+        let mut lines = BufReader::new(running.0.stdout.take().unwrap()).lines().map(Result::unwrap);
         let url = lines.by_ref().find_map(|line| line.strip_prefix("Toteboard is at ").map(str::to_owned)).unwrap();
         let password = lines.find_map(|line| line.rsplit_once(" password ").map(|(_, it)| it.to_owned())).unwrap();
         let account = json!({ "name": "demo", "password": password }).to_string();
         let login = reqwest::Client::new().post(format!("{url}/api/login")).header("origin", &url);
         let login = login.header("content-type", "application/json").body(account).send().await.unwrap();
         let cookie = login.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
-        Self { child, url, cookie }
+        Self { _running: running, url, cookie }
     }
 
     /// Until every region says that the day's credits are used up.

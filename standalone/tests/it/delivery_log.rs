@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     io::{BufRead, BufReader},
-    process::{Child, Command, Stdio},
+    process::Stdio,
     sync::mpsc,
     time::{Duration, Instant},
 };
@@ -11,33 +11,28 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::{Running, standalone};
+
 const DEADLINE: Duration = Duration::from_secs(60);
 
 struct Standalone {
-    child: Child,
+    running: Running,
     _data: TempDir,
-}
-
-impl Drop for Standalone {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 impl Standalone {
     fn start(settings: &[&str]) -> Self {
         let data = tempfile::tempdir().unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_standalone"));
+        let mut command = standalone(data.path());
         command.args(["--listen=127.0.0.1:0", "--log-format=json", "--speed=20"]).args(settings);
-        command.arg("--data").arg(data.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        Self { child: command.spawn().unwrap(), _data: data }
+        let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        Self { running: Running(child), _data: data }
     }
 
     /// What it logs, line by line, until the deadline.
     fn log(&mut self) -> impl Iterator<Item = Value> {
         let (lines, all) = mpsc::channel();
-        let stderr = BufReader::new(self.child.stderr.take().unwrap());
+        let stderr = BufReader::new(self.running.0.stderr.take().unwrap());
         std::thread::spawn(move || {
             for line in stderr.lines() {
                 // Nobody listens any more when the test is over.

@@ -3,50 +3,44 @@
 use std::{
     io::{BufRead, BufReader, Lines},
     net::TcpListener,
-    process::{Child, ChildStdout, Command, Output, Stdio},
+    path::Path,
+    process::{ChildStdout, Command, Output, Stdio},
     time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
 
+use crate::{Running, standalone};
+
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Killed with its handle if it has not ended.
-struct Running {
-    child: Child,
+struct Standalone {
+    running: Running,
     _says: Lines<BufReader<ChildStdout>>,
     _data: TempDir,
 }
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Running {
+impl Standalone {
     /// Returns once it says where it is.
     fn start(settings: &[String]) -> Self {
         let data = tempfile::tempdir().unwrap();
-        let mut command = command(&data, settings);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let mut says = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut command = command(data.path(), settings);
+        let mut running = Running(command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap());
+        let mut says = BufReader::new(running.0.stdout.take().unwrap()).lines();
         let address = says.find(|line| line.as_ref().unwrap().starts_with("Toteboard is at "));
-        let running = Self { child, _says: says, _data: data };
         assert!(address.is_some(), "it ended before it was there");
-        running
+        Self { running, _says: says, _data: data }
     }
 
     fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
+        let sent = Command::new("kill").args(["-s", name, &self.running.0.id().to_string()]).status().unwrap();
         assert!(sent.success());
     }
 
     fn exit_code(&mut self) -> Option<i32> {
         let end = Instant::now() + DEADLINE;
         while Instant::now() < end {
-            if let Some(status) = self.child.try_wait().unwrap() {
+            if let Some(status) = self.running.0.try_wait().unwrap() {
                 return status.code();
             }
             std::thread::sleep(Duration::from_millis(50));
@@ -55,22 +49,22 @@ impl Running {
     }
 }
 
-fn command(data: &TempDir, settings: &[String]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_standalone"));
-    command.env("TOTEBOARD_LOG", "error").arg("--data").arg(data.path()).args(settings).stdin(Stdio::null());
+fn command(data: &Path, settings: &[String]) -> Command {
+    let mut command = standalone(data);
+    command.env("TOTEBOARD_LOG", "error").args(settings);
     command
 }
 
 /// Of one that can't start.
 fn output(settings: &[&str]) -> Output {
     let settings: Vec<String> = settings.iter().map(|it| (*it).to_owned()).collect();
-    command(&tempfile::tempdir().unwrap(), &settings).output().unwrap()
+    command(tempfile::tempdir().unwrap().path(), &settings).output().unwrap()
 }
 
 #[test]
 fn it_exits_with_0_when_it_is_asked_to_end() {
     for signal in ["TERM", "INT"] {
-        let mut running = Running::start(&["--listen=127.0.0.1:0".into()]);
+        let mut running = Standalone::start(&["--listen=127.0.0.1:0".into()]);
         running.signal(signal);
         assert_eq!(running.exit_code(), Some(0), "SIG{signal}");
     }
@@ -109,7 +103,7 @@ async fn the_admin_port_tells_that_it_is_there_and_what_it_counts() {
     // Whoever set one before set the same.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let _running = Running::start(&["--listen=127.0.0.1:0".into(), format!("--admin={free}")]);
+    let _running = Standalone::start(&["--listen=127.0.0.1:0".into(), format!("--admin={free}")]);
     let health = reqwest::get(format!("http://{free}/healthz")).await.unwrap();
     assert_eq!((health.status().as_u16(), health.text().await.unwrap().as_str()), (200, "ok\n"));
     let metrics = reqwest::get(format!("http://{free}/metrics")).await.unwrap();

@@ -17,7 +17,7 @@ use anyhow::{Context, bail, ensure};
 use clap::Parser;
 use client::{Client, ClientError, Said};
 use futures::future::try_join_all;
-use kafka::{KafkaSettings, Property, TopicPlan};
+use kafka::{KafkaSettings, TopicPlan};
 use odds::{Live, News, Region, StepId};
 use process::{Lifecycle, LogSettings};
 use producers::simulator::{Shown, Simulator, SimulatorSettings};
@@ -67,29 +67,13 @@ async fn main() {
 
 async fn run(settings: Settings) -> anyhow::Result<()> {
     let _logs = settings.log.start("drill")?;
-    // Whoever set one before set the same.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let lifecycle = Lifecycle::new();
-    let (stopping, running) = (lifecycle.stopping(), lifecycle.clone());
-    lifecycle.run("the drill", async move {
-        // What was started ends with it, however it ends.
-        tokio::select! {
-            done = drill(settings, &running) => {
-                running.stop();
-                done
-            }
-            () = stopping.cancelled() => bail!("interrupted"),
-        }
-    });
-    lifecycle.wait().await
+    trials::run("the drill", async move |lifecycle| drill(settings, &lifecycle).await).await
 }
 
 async fn drill(settings: Settings, lifecycle: &Lifecycle) -> anyhow::Result<()> {
-    let text = std::fs::read_to_string(&settings.engines).context("the engines")?;
-    let Engines { brokers, mongodb, mongodb_url, bootstrap, properties, tools, tools_bootstrap } =
-        serde_json::from_str(&text).context("the engines")?;
-    let properties: Vec<Property> = properties.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
-    let kafka = KafkaSettings { brokers: bootstrap, properties };
+    let engines = Engines::read(&settings.engines)?;
+    let kafka = engines.kafka()?;
+    let Engines { brokers, mongodb, mongodb_url, tools, tools_bootstrap, .. } = engines;
     let mut brokers = try_join_all(brokers.into_iter().map(Engine::start)).await?;
     let mut mongodb = Engine::start(mongodb).await?;
     println!("three brokers and a store are up");

@@ -12,11 +12,11 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, bail, ensure};
-use clap::Parser;
+use anyhow::{Context, ensure};
+use clap::{Parser, ValueEnum};
 use client::{Client, ClientError, Said};
 use futures::future::try_join_all;
-use kafka::{KafkaSettings, Property, Role, topic_of};
+use kafka::{KafkaSettings, Role, topic_of};
 use odds::{BookmakerKey, Decimal, Feed, FeedState, Live, News, Region, Timestamp};
 use process::{Lifecycle, LogSettings};
 use rdkafka::producer::{FutureProducer, FutureRecord};
@@ -73,29 +73,13 @@ async fn main() {
 
 async fn run(settings: Settings) -> anyhow::Result<()> {
     let _logs = settings.log.start("oddities")?;
-    // Whoever set one before set the same.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let lifecycle = Lifecycle::new();
-    let (stopping, running) = (lifecycle.stopping(), lifecycle.clone());
-    lifecycle.run("the trial", async move {
-        // What was started ends with it, however it ends.
-        tokio::select! {
-            done = trial(settings, &running) => {
-                running.stop();
-                done
-            }
-            () = stopping.cancelled() => bail!("interrupted"),
-        }
-    });
-    lifecycle.wait().await
+    trials::run("the trial", async move |lifecycle| trial(settings, &lifecycle).await).await
 }
 
 async fn trial(settings: Settings, lifecycle: &Lifecycle) -> anyhow::Result<()> {
-    let text = std::fs::read_to_string(&settings.engines).context("the engines")?;
-    let Engines { brokers, bootstrap, properties, .. } = serde_json::from_str(&text).context("the engines")?;
-    let properties: Vec<Property> = properties.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
-    let kafka = KafkaSettings { brokers: bootstrap, properties };
-    let _brokers = try_join_all(brokers.into_iter().map(Engine::start)).await?;
+    let engines = Engines::read(&settings.engines)?;
+    let kafka = engines.kafka()?;
+    let _brokers = try_join_all(engines.brokers.into_iter().map(Engine::start)).await?;
     let parts = Parts { binaries: settings.binaries.clone(), logs: settings.logs.clone(), kafka: kafka.clone() };
     parts.topics().await?;
 
@@ -121,8 +105,9 @@ async fn trial(settings: Settings, lifecycle: &Lifecycle) -> anyhow::Result<()> 
     trial.all_is_well().await?;
     println!("a client mirrors what two producers publish of a fake upstream, over TLS and SASL/SCRAM");
 
-    let each = Duration::from_secs(settings.seconds) / Way::ALL.len() as u32;
-    for (n, way) in Way::ALL.into_iter().enumerate() {
+    let ways = Way::value_variants();
+    let each = Duration::from_secs(settings.seconds) / ways.len() as u32;
+    for (n, way) in ways.iter().copied().enumerate() {
         trial.misbehaves(way, each).await.with_context(|| format!("{way:?}"))?;
         if n % 4 == 3 {
             trial.credits_are_exact().await?;
@@ -135,7 +120,7 @@ async fn trial(settings: Settings, lifecycle: &Lifecycle) -> anyhow::Result<()> 
     let Judge { looks, prices, faults, .. } = trial.judge;
     println!(
         "{looks} looks at {prices} prices that were live, {} ways to misbehave, {} credits, {} faults",
-        Way::ALL.len(),
+        ways.len(),
         trial.upstream.charged_in_all(),
         faults.len()
     );

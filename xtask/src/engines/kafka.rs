@@ -11,7 +11,7 @@ use std::{
 use serde_json::{Value, json};
 
 use super::{free_ports, java, libraries};
-use crate::steps::{MINUTE, step};
+use crate::steps::{MINUTE, empty_folder, step};
 
 const BROKERS: usize = 3;
 const CLUSTER: &str = "dG90ZWJvYXJkLWRyaWxsAA";
@@ -22,11 +22,8 @@ const STORE_PASSWORD: &str = "keystore-secret";
 /// Prepares brokers with empty disks. Gives what the drill is to know of them.
 pub(super) fn prepare(folder: &Path) -> anyhow::Result<Value> {
     let libraries = libraries("kafka", folder)?;
-    if folder.join("kafka").exists() {
-        fs::remove_dir_all(folder.join("kafka"))?;
-    }
     let folder = folder.join("kafka");
-    fs::create_dir_all(&folder)?;
+    empty_folder(&folder)?;
     let certificate = certificate(&folder)?;
     let ports = free_ports(3 * BROKERS);
     let (plain, rest) = ports.split_at(BROKERS);

@@ -7,7 +7,7 @@ use anyhow::Context;
 
 use crate::{
     root,
-    steps::{MINUTE, step, works},
+    steps::{MINUTE, empty_folder, step, works},
     target,
 };
 
@@ -34,10 +34,7 @@ pub(super) fn test_alerts(no_install: bool) -> anyhow::Result<()> {
 
 fn unpack() -> anyhow::Result<()> {
     let folder = target().join("prometheus");
-    if folder.exists() {
-        std::fs::remove_dir_all(&folder)?;
-    }
-    std::fs::create_dir_all(&folder)?;
+    empty_folder(&folder)?;
     let mut download = Command::new("apt-get");
     step(
         "Debian's package of Prometheus",
