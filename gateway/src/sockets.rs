@@ -20,9 +20,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use socketioxide::{
     SocketIo,
+    adapter::LocalAdapter,
     extract::{AckSender, Event, SocketRef, State, TryData},
-    handler::ConnectHandler,
-    socket::Sid,
+    handler::{ConnectHandler, DisconnectHandler},
+    socket::{DisconnectReason, Sid, Socket},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -324,7 +325,7 @@ fn connected(socket: SocketRef, State(hub): State<Arc<Hub>>) -> Ready<()> {
     }
     hub.metrics.connections.inc();
     socket.extensions.insert(client.clone());
-    socket.on_disconnect(disconnected);
+    socket.on_disconnect(Disconnected(hub.clone()));
     socket.on("subscribe", subscribe);
     socket.on("filter", refilter);
     socket.on("resync", resync);
@@ -333,15 +334,23 @@ fn connected(socket: SocketRef, State(hub): State<Arc<Hub>>) -> Ready<()> {
     ready(())
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "handlers are given what they ask for by value")]
-fn disconnected(socket: SocketRef, State(hub): State<Arc<Hub>>) -> Ready<()> {
-    socket.extensions.remove::<Arc<Place>>();
-    let Some(client) = socket.extensions.remove::<Arc<Client>>() else { return ready(()) };
-    debug!(socket = %socket.id, address = %client.address, "a client is gone");
-    hub.clients().forget(&client);
-    hub.metrics.connections.dec();
-    hub.order(&client, Order::End);
-    ready(())
+/// What is done when a connection is over.
+struct Disconnected(Arc<Hub>);
+
+/// Not a function: a function's future ends later, and until then what the client sends next would be taken as
+/// that of the connection that is over. A CONNECT would be ignored.
+impl DisconnectHandler<LocalAdapter, Self> for Disconnected {
+    fn call_with_defer(&self, socket: Arc<Socket>, _: DisconnectReason, remove: fn(Arc<Socket>)) {
+        let Self(hub) = self;
+        socket.extensions.remove::<Arc<Place>>();
+        if let Some(client) = socket.extensions.remove::<Arc<Client>>() {
+            debug!(socket = %socket.id, address = %client.address, "a client is gone");
+            hub.clients().forget(&client);
+            hub.metrics.connections.dec();
+            hub.order(&client, Order::End);
+        }
+        remove(socket);
+    }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "handlers are given what they ask for by value")]

@@ -122,7 +122,7 @@ pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
 
 /// A test that fails shows what its gateways logged: threads inherit where a test's output goes.
 fn log_to_the_test() {
-    let filter = EnvFilter::new("info,kafka=debug,gateway=debug");
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     // Whichever test comes first sets it for all.
     let _ = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_test_writer().try_init();
 }

@@ -38,6 +38,7 @@ async fn socket() {
         a_connect_error_of_the_client_closes_the_session,
         disconnect_ends_the_events_and_not_the_session,
         after_a_disconnect_a_connect_starts_anew,
+        a_connect_right_after_a_disconnect_is_answered,
         after_a_disconnect_an_event_closes_the_session,
         a_disconnect_from_another_namespace_is_ignored,
         an_event_for_another_namespace_is_ignored,
@@ -318,6 +319,22 @@ async fn after_a_disconnect_a_connect_starts_anew(scene: Arc<Scene>) {
             session.connect(&following()).await;
             Follower::default().follow(&mut session, &scene).await;
         }
+    }
+}
+
+async fn a_connect_right_after_a_disconnect_is_answered(scene: Arc<Scene>) {
+    for mut session in Session::connected_by_both(&scene.address).await {
+        for _ in 0..10 {
+            let connect = format!("40{}", quiet());
+            if session.socket.is_none() {
+                assert_eq!(session.post(format!("41\u{1e}{connect}")).await.status, 200);
+            } else {
+                session.send("41").await;
+                session.send(connect).await;
+            }
+            session.until("40{").await;
+        }
+        assert!(session.answers().await);
     }
 }
 

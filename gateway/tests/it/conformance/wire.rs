@@ -14,6 +14,7 @@ use tokio_tungstenite::{
     WebSocketStream, client_async,
     tungstenite::{self, Message},
 };
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::guest::TOKEN;
 
@@ -174,6 +175,9 @@ pub struct Session {
     pub opened: Value,
     pub socket: Option<Websocket>,
     received: VecDeque<String>,
+    /// The poll that `next` waits for. Who stops waiting for `next` loses nothing and leaves no poll that the gateway
+    /// has yet to find gone when another comes.
+    waiting: Option<AbortOnDropHandle<Answer>>,
 }
 
 impl Session {
@@ -206,7 +210,7 @@ impl Session {
     fn new(address: &str, packet: &str, socket: Option<Websocket>) -> Self {
         let opened: Value = serde_json::from_str(packet.strip_prefix('0').expect("an open packet")).unwrap();
         let sid = opened["sid"].as_str().unwrap().to_owned();
-        Self { address: address.to_owned(), sid, opened, socket, received: VecDeque::new() }
+        Self { address: address.to_owned(), sid, opened, socket, received: VecDeque::new(), waiting: None }
     }
 
     /// Its address for long polling.
@@ -249,12 +253,11 @@ impl Session {
         if answer.status != 200 {
             return None;
         }
-        for packet in answer.packets() {
-            match packet {
-                "2" => drop(self.post("3").await),
-                "" | "6" => {}
-                _ => self.received.push_back(packet.to_owned()),
-            }
+        let packets = answer.packets();
+        let others = packets.iter().filter(|packet| !matches!(**packet, "" | "2" | "6"));
+        self.received.extend(others.map(|packet| (*packet).to_owned()));
+        if packets.contains(&"2") {
+            self.post("3").await;
         }
         Some(())
     }
@@ -279,16 +282,19 @@ impl Session {
             if let Some(packet) = self.received.pop_front() {
                 return Some(packet);
             }
-            match &mut self.socket {
-                None => {
-                    let answer = self.poll().await;
-                    self.receive(answer).await?;
-                }
-                Some(socket) => match socket.packet().await?.as_str() {
+            if self.waiting.is_none()
+                && let Some(socket) = &mut self.socket
+            {
+                match socket.packet().await?.as_str() {
                     "2" => socket.send("3").await,
                     packet => return Some(packet.to_owned()),
-                },
+                }
+                continue;
             }
+            let poll = self.poll();
+            let answer = self.waiting.get_or_insert_with(|| AbortOnDropHandle::new(tokio::spawn(poll))).await.unwrap();
+            self.waiting = None;
+            self.receive(answer).await?;
         }
     }
 
