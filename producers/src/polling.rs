@@ -592,14 +592,15 @@ impl Polling {
                 false => (FeedState::Live, None),
             };
         };
-        if self.freshness.is_empty() {
+        let are_over = |grace: i64| self.freshness.values().all(|it| over(it, grace));
+        if self.freshness.is_empty() || are_over(DOWN_AFTER) {
             (FeedState::Down, Some(reason))
-        } else if self.freshness.values().all(|it| !over(it, 0)) {
-            (FeedState::Live, Some(reason).filter(|_| lasts))
-        } else if self.freshness.values().all(|it| over(it, DOWN_AFTER)) {
-            (FeedState::Down, Some(reason))
-        } else {
+        } else if are_over(0) {
             (FeedState::Stale, Some(reason))
+        } else {
+            // Each sport's prices grow old by themselves; those of others are good all the same.
+            let some_are_old = self.freshness.values().any(|it| over(it, 0));
+            (FeedState::Live, Some(reason).filter(|_| lasts || some_are_old))
         }
     }
 
@@ -787,6 +788,20 @@ mod tests {
         assert_eq!(polling.state(noon().plus_millis(5 * MINUTE)).0, FeedState::Stale);
         polling.returned(&odds(Ok(full(900_000.0))), true, noon()).unwrap();
         assert_eq!(polling.state(noon()), (FeedState::Live, None));
+    }
+
+    #[test]
+    fn one_sport_in_trouble_makes_no_others_prices_old() {
+        let mut polling = in_play();
+        let later = noon().plus_millis(5 * MINUTE);
+        let fresh = SportFreshness { polled_at: later, stale_after: later.plus_millis(MINUTE) };
+        polling.freshness.insert("other".parse().unwrap(), fresh);
+        let format =
+            || SourceError::WrongFormat { reason: "no decimal odds".into(), credits: Credits::default(), cost: 0.0 };
+        polling.returned(&odds(Err(format())), true, later).unwrap();
+        let (state, reason) = polling.state(later);
+        assert!(state == FeedState::Live && reason.is_some_and(|reason| reason.contains("no decimal odds")));
+        assert_eq!(polling.state(later.plus_millis(2 * MINUTE)).0, FeedState::Stale, "until all are old");
     }
 
     #[test]

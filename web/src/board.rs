@@ -67,14 +67,17 @@ fn column(stream: Stream, bookmaker: Key) -> AnyView {
 fn Feeds(stream: Stream) -> impl IntoView {
     let troubles = move || {
         stream.feeds.with(|feeds| {
-            let troubled = feeds.values().filter(|feed| feed.state != FeedState::Live);
+            let troubled = feeds.values().filter(|feed| feed.state != FeedState::Live || feed.reason.is_some());
             let said = troubled.map(|feed| {
                 let newest = feed.sports.values().map(|sport| sport.polled_at).max();
                 let since = newest.map(|at| format!(" Last seen {}.", browser::clock_to_the_second(at)));
                 let reason = feed.reason.clone().unwrap_or_else(|| "no reason is known".into());
                 let name = feed.region.name();
-                let what =
-                    if feed.state == FeedState::Stale { "prices may be old" } else { "there are no live prices" };
+                let what = match feed.state {
+                    FeedState::Live => "some prices may be old",
+                    FeedState::Stale => "prices may be old",
+                    FeedState::Down => "there are no live prices",
+                };
                 format!("{name}: {what}: {reason}.{}", since.unwrap_or_default()).into()
             });
             said.collect()

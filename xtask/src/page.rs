@@ -80,11 +80,21 @@ fn compile_app(no_install: bool) -> anyhow::Result<PathBuf> {
     ensure(no_install)?;
     let mut cargo = Command::new("cargo");
     cargo.args(["build", "--package", PACKAGE, "--profile", "page", "--target", TRIPLE]);
+    cargo.args(["--config", &without_home()?]);
     if !rustup_has_target() {
         use_debian(&mut cargo)?;
     }
     compile("compiling the page to wasm", &mut cargo)?;
     Ok(target().join(TRIPLE).join("page").join(format!("{PACKAGE}.wasm")))
+}
+
+/// Panics name their files. Whose machine built the page is nobody's business, and its size must not depend on it.
+fn without_home() -> anyhow::Result<String> {
+    #[expect(clippy::disallowed_methods, reason = "cargo's own, not a setting of ours")]
+    let set = std::env::var("CARGO_HOME").map(PathBuf::from).ok();
+    let cargo = set.or_else(|| Some(std::env::home_dir()?.join(".cargo"))).context("where cargo keeps sources")?;
+    let flag = format!("--remap-path-prefix={}=", cargo.join("registry/src").display());
+    Ok(format!("target.{TRIPLE}.rustflags = {}", serde_json::to_string(&[flag])?))
 }
 
 fn rustup_has_target() -> bool {
@@ -261,7 +271,7 @@ fn weigh(page: &Path) -> anyhow::Result<()> {
 }
 
 /// What the page may take on the way.
-const MOST_BYTES: u64 = 200_000;
+const MOST_BYTES: u64 = 205_000;
 
 /// Puts final names in the places of `{{name}}`.
 fn fill(content: &[u8], names: &BTreeMap<String, String>) -> anyhow::Result<Vec<u8>> {
