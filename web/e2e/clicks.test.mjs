@@ -33,6 +33,7 @@ async function openEarly(settings) {
   const page = await visit(chromium, toteboard.url, await chromium.newContext(settings));
   const late = new Map();
   const cursors = new Map();
+  let feed;
   let socket;
   let earliest = Infinity;
   const isLate = ({ sport_title }) => sport_title && sport_title < "C";
@@ -43,6 +44,7 @@ async function openEarly(settings) {
     socket = page;
     const server = page.connectToServer();
     server.onMessage((message) => {
+      if (message.startsWith('42["feed"')) [, feed] = JSON.parse(message.slice(2));
       if (!/^42\["(snapshot|odds)"/.test(message)) return page.send(message);
       const [name, payload] = JSON.parse(message.slice(2));
       for (const event of payload.events.filter(isLate)) late.set(`${payload.region} ${event.id}`, { region: payload.region, event });
@@ -54,7 +56,7 @@ async function openEarly(settings) {
   });
   await signIn(page, "demo", toteboard.password);
   await prices(page).first().waitFor(WITHIN);
-  // The feed comes after the board, and with it what is said above the rows.
+  // The feed comes after the board.
   await page.locator(".banner").waitFor(WITHIN);
   page.wrong = page.wrong.filter((text) => !text.includes("api/odds"));
   const come = async () => {
@@ -69,7 +71,9 @@ async function openEarly(settings) {
       socket.send(`42${JSON.stringify(["odds", { region, prev: cursor, cursor, events }])}`);
     }
   };
-  return { page, come };
+  /** One region's feed says so. */
+  const trouble = (reason) => socket.send(`42${JSON.stringify(["feed", { ...feed, state: "stale", reason }])}`);
+  return { page, come, trouble };
 }
 
 /** Until another event stands above the open one. */
@@ -105,6 +109,18 @@ test("an event that is opened with a finger stays in sight while others come", a
   const now = await place(page);
   assert.ok(Math.abs(now - at) <= 1, `it was at ${at}, and is at ${now}`);
   assert.ok((await tables(page).count()) > 0);
+  await close(page);
+});
+
+test("what is said about a feed moves no row", async () => {
+  const { page, trouble } = await openEarly({ viewport: { width: 390, height: 800 }, hasTouch: true, isMobile: true });
+  const [first, at] = [await order(page), await page.locator(".event").first().boundingBox()];
+  trouble("upstream is away, and this is a reason of more than one line on so narrow a screen");
+  await page.locator(".trouble").waitFor(WITHIN);
+  assert.deepEqual(await order(page), first);
+  assert.deepEqual(await page.locator(".event").first().boundingBox(), at);
+  const [said, window] = [await page.locator(".trouble").boundingBox(), page.viewportSize()];
+  assert.ok(said.y + said.height <= window.height, `it is at ${said.y}, out of sight`);
   await close(page);
 });
 

@@ -22,8 +22,6 @@ pub(crate) fn BoardPage(stream: Stream) -> impl IntoView {
     };
     view! {
         <Toolbar stream/>
-        {when(simulated, banner)}
-        <Feeds stream/>
         <main id="board" tabindex="-1">
             <Empty stream/>
             <div
@@ -47,6 +45,9 @@ pub(crate) fn BoardPage(stream: Stream) -> impl IntoView {
                 )}
             </div>
         </main>
+        // Below: what comes and goes there moves no row from under a finger.
+        <Feeds stream/>
+        {when(simulated, banner)}
     }
 }
 
