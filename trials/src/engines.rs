@@ -128,6 +128,18 @@ impl Part {
         Ok(())
     }
 
+    /// The code that it exits with, and what it has said.
+    pub async fn ends(&mut self, within: Duration) -> anyhow::Result<(Option<i32>, String)> {
+        let end = Instant::now() + within;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok((status.code(), std::fs::read_to_string(&self.log)?));
+            }
+            ensure!(Instant::now() < end, "{} goes on for {} s", self.name, within.as_secs());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }

@@ -112,8 +112,17 @@ impl Parts {
         }
     }
 
-    /// One that stores its accounts there, and where anybody may register.
+    /// One that stores its accounts there, and where anybody may register. The name is its instance's.
     pub fn gateway(&self, name: &str, store: &str) -> anyhow::Result<Gateway> {
+        self.gateway_logging_to(name, store, &format!("gateway-{name}.log"))
+    }
+
+    /// Another with the same name, which no two may have.
+    pub fn namesake(&self, name: &str, store: &str) -> anyhow::Result<Gateway> {
+        self.gateway_logging_to(name, store, &format!("gateway-{name}-again.log"))
+    }
+
+    fn gateway_logging_to(&self, name: &str, store: &str, log: &str) -> anyhow::Result<Gateway> {
         let (address, admin) = (free_address()?, free_address()?);
         let command = vec![
             self.binaries.join("gateway").display().to_string(),
@@ -124,7 +133,7 @@ impl Parts {
             format!("--store={store}"),
             "--registration=open".into(),
         ];
-        let log = self.logs.join(format!("gateway-{name}.log"));
+        let log = self.logs.join(log);
         Ok(Gateway { part: Part::start(name, command, self.properties(), log)?, address, token: String::new(), admin })
     }
 }

@@ -214,6 +214,9 @@ impl Soak {
             return Ok(());
         }
         compile_tests()?;
+        let mut leaders = Command::new("cargo");
+        leaders.args(["test", "--workspace", "--quiet", "--", "--ignored", "--nocapture", "exhaustive::"]);
+        step("all that leaders of two steps can do", 60 * MINUTE, &mut leaders)?;
         let logs = target().join("soak");
         remove_folder(&logs)?;
         let mut soak = Command::new(binary("soak"));

@@ -1,20 +1,30 @@
-//! Everything that can happen in the small: two partitions, two events, two prices, leaders of a
-//! step or two that stop after any record and wake up at any time later, or never.
+//! Everything that can happen in the small: a partition or two, an event or two, two prices, leaders of a step or two
+//! that stop after any record and wake up at any time later, or never.
+//!
+//! | leaders, each of | partitions | boards that they want | |
+//! |---|---|---|---|
+//! | two, two steps | two | all of one event, and five pairs of two events | in every test run |
+//! | three, a step | two | three triples | in every test run |
+//! | three, two steps | one | three triples | in every test run |
+//! | two, two steps | two | all of two events | `cargo xtask soak` |
+//! | three, two steps | one | all of one event | `cargo xtask soak` |
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     hash::{DefaultHasher, Hash, Hasher},
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
 };
 
 use odds::RecordKind;
 
-use crate::history::{Leader, Log, Target, check};
-
-const PARTITIONS: usize = 2;
+use crate::history::{Boards, Leader, Log, Target, agree, boards};
 
 #[derive(Default)]
 struct Seen {
     states: HashSet<u64>,
+    /// Histories end in the same logs again and again, read by others to another point.
+    logs: HashMap<u64, Boards>,
     histories: u64,
 }
 
@@ -30,10 +40,10 @@ struct World {
 }
 
 impl World {
-    fn new(plans: &[&[Target]]) -> Self {
+    fn new(partitions: usize, plans: &[&[Target]]) -> Self {
         Self {
-            log: Log::new(PARTITIONS),
-            leaders: vec![Leader::new(PARTITIONS); plans.len()],
+            log: Log::new(partitions),
+            leaders: vec![Leader::new(partitions); plans.len()],
             plans: plans.iter().map(|plan| plan.iter().rev().cloned().collect()).collect(),
             last_target: Target::new(),
             clock: 0,
@@ -50,19 +60,10 @@ impl World {
     fn fingerprint(&self, active: usize) -> u64 {
         let mut hash = DefaultHasher::new();
         active.hash(&mut hash);
-        for partition in &self.log.partitions {
-            partition.len().hash(&mut hash);
-            for entry in partition {
-                (entry.record.id, &entry.key).hash(&mut hash);
-                if let RecordKind::Image(_, image) = &entry.record.kind {
-                    image.quotes.values().for_each(|quote| quote.last_update.hash(&mut hash));
-                }
-                matches!(entry.record.kind, RecordKind::Removal(_)).hash(&mut hash);
-            }
-        }
+        hash_log(&self.log, &mut hash);
         for (leader, plans) in self.leaders.iter().zip(&self.plans) {
             (leader.queue.len(), plans.len(), leader.has_begun()).hash(&mut hash);
-            for partition in 0..PARTITIONS {
+            for partition in 0..self.log.partitions.len() {
                 leader.observer.reader.position(partition as u32).hash(&mut hash);
             }
             for out in &leader.queue {
@@ -132,13 +133,13 @@ impl World {
             world.explore(active + 1, seen);
         }
         if active == last && !went_on {
-            self.clone().finish();
+            self.clone().finish(seen);
             seen.histories += 1;
         }
     }
 
     /// The last leader makes one more step once everything has landed.
-    fn finish(mut self) {
+    fn finish(mut self, seen: &mut Seen) {
         let active = self.leaders.len() - 1;
         // What nobody sent by now is never sent: a crash, not a late riser.
         self.leaders[active].observer.read_in_turn(&self.log);
@@ -147,13 +148,83 @@ impl World {
         self.leaders[active].send_all(&mut self.log);
         self.leaders[active].observer.read_in_turn(&self.log);
         let others: Vec<_> = self.leaders.iter().map(|leader| &leader.observer).collect();
-        check(&self.log, &target, &others);
+        let mut hash = DefaultHasher::new();
+        hash_log(&self.log, &mut hash);
+        let boards = seen.logs.entry(hash.finish()).or_insert_with(|| boards(&self.log, &target));
+        agree(&mut boards.clone(), &others);
+    }
+}
+
+fn hash_log(log: &Log, hash: &mut impl Hasher) {
+    for partition in &log.partitions {
+        partition.len().hash(hash);
+        for entry in partition {
+            (entry.record.id, &entry.key).hash(hash);
+            if let RecordKind::Image(_, image) = &entry.record.kind {
+                image.quotes.values().for_each(|quote| quote.last_update.hash(hash));
+            }
+            matches!(entry.record.kind, RecordKind::Removal(_)).hash(hash);
+        }
     }
 }
 
 fn target(prices: &[(u8, u16)]) -> Target {
     prices.iter().copied().collect()
 }
+
+const PRICES: [u16; 2] = [150, 200];
+
+/// Every board of so many events: each has one of the prices, or isn't there.
+fn all_targets(events: u8) -> Vec<Target> {
+    (0..events).fold(vec![Target::new()], |targets, event| {
+        let with = |target: &Target, price: u16| {
+            let mut target = target.clone();
+            target.insert(event, price);
+            target
+        };
+        let each = |target: Target| PRICES.map(|price| with(&target, price)).into_iter().chain([target]).collect();
+        targets.into_iter().flat_map(|target| -> Vec<Target> { each(target) }).collect()
+    })
+}
+
+/// Every way in which so many leaders may each want two boards. Of those that differ by which price is which, one.
+fn all_plans(leaders: usize, events: u8) -> Vec<Vec<Vec<Target>>> {
+    let targets = all_targets(events);
+    let steps = (0..2 * leaders).fold(vec![Vec::new()], |plans: Vec<Vec<Target>>, _| {
+        let and = |plan: &Vec<Target>, target: &Target| plan.iter().chain([target]).cloned().collect();
+        plans.iter().flat_map(|plan| targets.iter().map(move |target| and(plan, target))).collect()
+    });
+    let first_of = |plan: &[Target], event: u8| plan.iter().find_map(|target| target.get(&event).copied());
+    let stands_for_others =
+        |plan: &Vec<Target>| (0..events).all(|event| first_of(plan, event).is_none_or(|price| price == PRICES[0]));
+    let of_each = |plan: Vec<Target>| plan.chunks(2).map(<[Target]>::to_vec).collect();
+    steps.into_iter().filter(stands_for_others).map(of_each).collect()
+}
+
+/// Plays all that can come of each of these plans, some at the same time.
+fn play(partitions: usize, plans: &[Vec<Vec<Target>>]) {
+    let next = AtomicUsize::new(0);
+    let player = || {
+        let (mut histories, mut states) = (0, 0);
+        while let Some(plan) = plans.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let plan: Vec<&[Target]> = plan.iter().map(Vec::as_slice).collect();
+            let mut seen = Seen::default();
+            World::new(partitions, &plan).explore(0, &mut seen);
+            assert!(seen.histories > 0, "nothing came of {plan:?}");
+            histories += seen.histories;
+            states += seen.states.len();
+        }
+        (histories, states)
+    };
+    let (histories, states) = thread::scope(|scope| {
+        let players: Vec<_> = (0..PLAYERS).map(|_| scope.spawn(player)).collect();
+        let ended = players.into_iter().map(|player| player.join().expect("every history ends well"));
+        ended.fold((0, 0), |(histories, states), (more, and)| (histories + more, states + and))
+    });
+    eprintln!("{histories} histories, {states} states, of {} plans", plans.len());
+}
+
+const PLAYERS: usize = 2;
 
 #[test]
 fn two_leaders_of_two_steps() {
@@ -162,20 +233,25 @@ fn two_leaders_of_two_steps() {
     let both = target(&[(0, 150), (1, 150)]);
     let moved = target(&[(0, 200), (1, 150)]);
     let other = target(&[(1, 200)]);
-    let mut seen = Seen::default();
-    for (a, b) in [
+    let pairs = [
         ([&both, &moved], [&both, &both]),
         ([&both, &nothing], [&one, &both]),
         ([&one, &other], [&moved, &one]),
         ([&one, &both], [&one, &nothing]),
         ([&other, &one], [&other, &other]),
-    ] {
-        let world = World::new(&[&a.map(Clone::clone), &b.map(Clone::clone)]);
-        seen.states.clear();
-        world.explore(0, &mut seen);
-    }
-    eprintln!("{} histories, {} states", seen.histories, seen.states.len());
-    assert!(seen.histories > 1_000, "only {} histories were played", seen.histories);
+    ];
+    play(2, &pairs.map(|(a, b)| vec![a.map(Clone::clone).to_vec(), b.map(Clone::clone).to_vec()]));
+}
+
+#[test]
+fn two_leaders_of_two_steps_and_all_boards_of_an_event() {
+    play(2, &all_plans(2, 1));
+}
+
+#[test]
+#[ignore = "`cargo xtask soak` runs it"]
+fn two_leaders_of_two_steps_and_all_boards_of_two_events() {
+    play(2, &all_plans(2, 2));
 }
 
 #[test]
@@ -183,12 +259,25 @@ fn three_leaders_of_a_step() {
     let one = target(&[(0, 150)]);
     let other = target(&[(0, 200)]);
     let nothing = target(&[]);
-    let mut seen = Seen::default();
-    for plans in [[&one, &other, &one], [&one, &nothing, &one], [&one, &one, &nothing]] {
-        let world = World::new(&plans.map(std::slice::from_ref));
-        seen.states.clear();
-        world.explore(0, &mut seen);
-    }
-    eprintln!("{} histories, {} states", seen.histories, seen.states.len());
-    assert!(seen.histories > 1_000, "only {} histories were played", seen.histories);
+    let triples = [[&one, &other, &one], [&one, &nothing, &one], [&one, &one, &nothing]];
+    play(2, &triples.map(|triple| triple.map(|target| vec![target.clone()]).to_vec()));
+}
+
+#[test]
+fn three_leaders_of_two_steps() {
+    let one = target(&[(0, 150)]);
+    let other = target(&[(0, 200)]);
+    let nothing = target(&[]);
+    let triples = [
+        [[&one, &other], [&other, &one], [&one, &one]],
+        [[&one, &nothing], [&one, &other], [&nothing, &other]],
+        [[&other, &other], [&nothing, &one], [&one, &nothing]],
+    ];
+    play(1, &triples.map(|triple| triple.map(|plan| plan.map(Clone::clone).to_vec()).to_vec()));
+}
+
+#[test]
+#[ignore = "`cargo xtask soak` runs it"]
+fn three_leaders_of_two_steps_and_all_boards_of_an_event() {
+    play(1, &all_plans(3, 1));
 }

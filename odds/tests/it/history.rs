@@ -1,7 +1,10 @@
 //! A history that is played: a log of partitions, leaders that write to it and may stop anywhere
 //! and wake up late, readers, and compaction. Everything passes through the records' wire form.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use odds::{
     Credits, Details, EventId, FeedState, Headers, Image, Market, Outcome, Outcomes, Outgoing, Pending, Phase,
@@ -55,7 +58,7 @@ pub struct Entry {
 
 #[derive(Clone, Debug)]
 pub struct Log {
-    pub partitions: Vec<Vec<Entry>>,
+    pub partitions: Vec<Vec<Arc<Entry>>>,
 }
 
 impl Log {
@@ -73,7 +76,7 @@ impl Log {
         let record = Record::read(headers, Some(out.key.as_bytes()), out.value.as_deref().map(str::as_bytes)).unwrap();
         let partition = &mut self.partitions[out.partition as usize];
         let offset = partition.last().map_or(0, |last| last.offset + 1);
-        partition.push(Entry { offset, key: out.key.clone(), record });
+        partition.push(Arc::new(Entry { offset, key: out.key.clone(), record }));
         offset
     }
 
@@ -85,7 +88,7 @@ impl Log {
     /// newest record before that offset, and perhaps no longer the removals among these.
     pub fn compacted(&self, up_to: &[i64], drop_removals: bool) -> Self {
         let partitions = self.partitions.iter().zip(up_to);
-        let keep = |(entries, up_to): (&Vec<Entry>, &i64)| {
+        let keep = |(entries, up_to): (&Vec<Arc<Entry>>, &i64)| {
             let closed = entries.iter().filter(|entry| entry.offset < *up_to);
             let newest: BTreeMap<&str, i64> = closed.map(|entry| (entry.key.as_str(), entry.offset)).collect();
             let is_removal = |entry: &Entry| matches!(entry.record.kind, odds::RecordKind::Removal(_));
@@ -102,11 +105,14 @@ impl Log {
     }
 }
 
+/// The board at each step.
+pub type Boards = BTreeMap<StepId, Arc<Shown>>;
+
 /// A reader that notes the board at every step it reaches.
 #[derive(Clone, Debug)]
 pub struct Observer {
     pub reader: Reader,
-    pub seen: BTreeMap<StepId, Shown>,
+    pub seen: Boards,
     /// It loaded a compacted log: its board may not fit, and then it loads again.
     loads: bool,
 }
@@ -131,7 +137,7 @@ impl Observer {
         match self.reader.read(partition as u32, entry.offset, entry.record.clone()) {
             Progress::Applied(step) => {
                 if self.reader.phase() == Phase::Live {
-                    self.seen.insert(step, shown(&self.reader));
+                    self.seen.insert(step, Arc::new(shown(&self.reader)));
                 }
             }
             Progress::Mismatched(_) if self.loads => self.reader = Reader::new(&log.ends()),
@@ -252,27 +258,33 @@ pub fn wanted(target: &Target) -> Shown {
     target.iter().map(|(event, price)| (event_id(*event), image(*price))).collect()
 }
 
-/// Checks a log that ends with a step of the last leader towards `target`: readers in any order go
-/// through the same boards and end at the target, and so does one that loads what compaction left.
+/// Checks a log that ends with a step of the last leader towards `target`, and what others saw of it.
 pub fn check(log: &Log, target: &Target, others: &[&Observer]) {
+    agree(&mut boards(log, target), others);
+}
+
+/// Nobody saw another board at a step than anybody else.
+pub fn agree(boards: &mut Boards, observers: &[&Observer]) {
+    for (step, shown) in observers.iter().flat_map(|observer| &observer.seen) {
+        let first = boards.entry(*step).or_insert_with(|| shown.clone());
+        assert_eq!(first, shown, "two readers differ at {step}");
+    }
+}
+
+/// The boards of a log that ends with a step of the last leader towards `target`: readers in any order go through
+/// the same ones and end at the target, and so does one that loads what compaction left.
+pub fn boards(log: &Log, target: &Target) -> Boards {
     let partitions = log.partitions.len();
-    let mut boards: BTreeMap<StepId, Shown> = BTreeMap::new();
-    let mut agree = |observer: &Observer| {
-        for (step, shown) in &observer.seen {
-            let first = boards.entry(*step).or_insert_with(|| shown.clone());
-            assert_eq!(first, shown, "two readers differ at {step}");
-        }
-    };
+    let mut boards = Boards::new();
     let mut readers = vec![Observer::from_the_start(partitions); 3];
     readers[0].read_in_order(log, 0..partitions);
     readers[1].read_in_order(log, (0..partitions).rev());
     readers[2].read_in_turn(log);
     for reader in &readers {
-        agree(reader);
+        agree(&mut boards, &[reader]);
         assert_eq!(shown(&reader.reader), wanted(target), "the last step's board");
         assert_eq!(reader.reader.phase(), Phase::Live);
     }
-    others.iter().for_each(|observer| agree(observer));
 
     let ends = log.ends();
     let nothing = vec![0; partitions];
@@ -288,4 +300,5 @@ pub fn check(log: &Log, target: &Target, others: &[&Observer]) {
             assert_eq!(shown(&loader.reader), wanted(target), "loaded from a compacted log");
         }
     }
+    boards
 }

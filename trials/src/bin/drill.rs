@@ -132,6 +132,9 @@ async fn drill(settings: Settings, lifecycle: &Lifecycle) -> anyhow::Result<()> 
     ensure!(resumed > 0, "nobody had to resume");
     println!("a gateway: killed, {resumed} boards resumed at the other, back");
 
+    fence(&parts, &mongodb_url, &mut gateways).await?;
+    goes_on(&Region::ALL, &mut watchers, &clients).await.context("after an instance was fenced")?;
+
     mongodb.kill()?;
     tokio::time::sleep(DEAD_FOR).await;
     goes_on(&Region::ALL, &mut watchers, &clients).await.context("while the store is dead")?;
@@ -185,6 +188,24 @@ async fn drill(settings: Settings, lifecycle: &Lifecycle) -> anyhow::Result<()> 
     println!("{frames} frames; every client shows the truth; {} boards were resumed", resumes(&clients));
     lag(&tools, &tools_bootstrap).await?;
     fleet.end();
+    Ok(())
+}
+
+/// Starts a second gateway with the name of one. Kafka lets the newer in, and the older says why it ends.
+async fn fence(parts: &Parts, store: &str, gateways: &mut [Gateway]) -> anyhow::Result<()> {
+    let older = &mut gateways[0];
+    let mut newer = parts.namesake("one", store)?;
+    let began = Instant::now();
+    let (code, said) = older.part.ends(RECOVERS_WITHIN).await?;
+    let after = began.elapsed().as_secs();
+    ensure!(code == Some(1), "an instance that is fenced exits with {code:?}");
+    ensure!(said.contains("another process is instance \"one\" of group"), "why it ended is not said: {said}");
+    newer.is_ready().await?;
+    // The operator ends the wrong one, and starts the right one again.
+    newer.part.kill()?;
+    older.part.revive()?;
+    older.is_ready().await?;
+    println!("two gateways of one name: after {after} s the older said so and exited with 1, the newer was ready");
     Ok(())
 }
 
