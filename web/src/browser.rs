@@ -128,18 +128,31 @@ impl Anchor {
         Some(Self { board, event, top })
     }
 
-    /// Scrolls by what the event has moved, and again in the next frames: rows above it get their height only
-    /// when they are drawn.
-    pub(crate) fn restore(self, frames: u8) {
-        let moved = self.event.get_bounding_client_rect().top() - self.top;
-        if self.event.is_connected() && moved != 0.0 {
-            self.board.set_scroll_top(self.board.scroll_top() + moved.round() as i32);
+    /// Scrolls by what the event has moved, until nothing has moved it for a while: rows above it get their height
+    /// only when they are drawn. A scroll by hand ends it.
+    pub(crate) fn restore(self) {
+        let scrolled = self.board.scroll_top();
+        self.hold(scrolled, now().plus_millis(SETTLES_WITHIN));
+    }
+
+    fn hold(self, scrolled: i32, until: Timestamp) {
+        if !self.event.is_connected() || now() > until {
+            return;
         }
-        if frames > 0 {
-            request_animation_frame(move || self.restore(frames - 1));
+        let moved = (self.event.get_bounding_client_rect().top() - self.top).round() as i32;
+        let before = self.board.scroll_top();
+        if before != scrolled && moved == scrolled - before {
+            return;
         }
+        self.board.set_scroll_top(before + moved);
+        let scrolled = self.board.scroll_top();
+        let until = if scrolled == before { until } else { now().plus_millis(SETTLES_WITHIN) };
+        request_animation_frame(move || self.hold(scrolled, until));
     }
 }
+
+/// In milliseconds. Rows that are new have their height by then.
+const SETTLES_WITHIN: i64 = 1_000;
 
 /// Calls when something comes near the screen, and when it leaves. It goes on until it is dropped.
 pub(crate) struct Watch {

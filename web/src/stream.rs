@@ -94,9 +94,6 @@ struct Inner {
 /// A click follows at once when a finger leaves; a pointer that slips out may come back.
 const RELEASE_AFTER: Duration = Duration::from_millis(400);
 
-/// Frames until rows that are new have their height.
-const SETTLES_WITHIN: u8 = 3;
-
 /// Too many filters may be in use; later, others may have gone.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
@@ -499,7 +496,7 @@ impl Stream {
             spawn_local(async move {
                 tick().await;
                 if let Some(anchor) = anchor {
-                    anchor.restore(SETTLES_WITHIN);
+                    anchor.restore();
                 }
             });
         }

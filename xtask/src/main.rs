@@ -6,6 +6,7 @@ mod coverage;
 mod deny;
 mod engines;
 mod guard;
+mod mutants;
 mod page;
 mod prerequisites;
 mod reference;
@@ -48,6 +49,8 @@ enum Command {
     Bench(bench::Bench),
     /// Counts the instructions that the board takes, and fails if they have grown.
     Guard,
+    /// Takes the board's rules away, one at a time, and fails if a rule's test doesn't.
+    Mutants,
     /// Prints how much of each crate the tests run, line by line.
     Coverage,
     /// Runs the tests on real engines, which it starts: a MongoDB-speaking server and three Kafka brokers.
@@ -87,6 +90,10 @@ fn execute() -> anyhow::Result<()> {
         Command::Guard => {
             prerequisites::ensure(prerequisites::BUILD, no_install)?;
             guard::guard(no_install)
+        }
+        Command::Mutants => {
+            prerequisites::ensure(prerequisites::BUILD, no_install)?;
+            mutants::mutants()
         }
         Command::Coverage => coverage::coverage(no_install),
         Command::Engines(engines) => engines.execute(no_install),

@@ -38,7 +38,8 @@ pub(crate) fn quietly(name: &str, limit: Duration, command: &mut Command) -> any
     Ok(())
 }
 
-fn run(limit: Option<Duration>, command: &mut Command) -> anyhow::Result<ExitStatus> {
+/// To its end, without a word.
+pub(crate) fn run(limit: Option<Duration>, command: &mut Command) -> anyhow::Result<ExitStatus> {
     // What cargo says of us to us. Whatever looks at it when it is built (ring, and so all that needs it)
     // would be compiled once for us and once for whoever types `cargo build`.
     let of_us = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
