@@ -5,7 +5,8 @@
 //!
 //! - what it reads waits until the marker of its step, or of a later one, has been read in
 //!   **every** partition;
-//! - from a term's fence on, a partition's records of lower terms are ignored;
+//! - from a term's fence on, a partition's records of lower terms are ignored, and from a step's marker on those of
+//!   that step;
 //! - so are records of terms and steps so high that no leader can have written them;
 //! - pairs of partition and event whose newest record there is not what the board shows are
 //!   remembered as loose ends, for a leader to write over;
@@ -53,7 +54,7 @@ pub struct Reader {
     /// Markers and fences that not every partition has.
     markers: BTreeMap<StepId, Arrived>,
     /// Behind the fence of a term that has not made its first step.
-    staged: Vec<(StepId, Change)>,
+    staged: Vec<Change>,
     applied: StepId,
     /// The newest complete step, as its marker said it.
     marker: Option<Marker>,
@@ -76,6 +77,8 @@ struct Partition {
     term: Term,
     /// The highest step of the term that was read.
     step: u64,
+    /// Records of this step and of those before it come too late.
+    over: StepId,
 }
 
 #[derive(Clone, Debug)]
@@ -110,7 +113,8 @@ impl Reader {
     /// The same with a board of your own, empty.
     pub fn with_board(ends: &[i64], board: Board) -> Self {
         assert!(!ends.is_empty() && ends.len() <= Self::MAX_PARTITIONS, "{} partitions", ends.len());
-        let partition = |&end| Partition { position: 0, end, applied: 0, term: Term::default(), step: 0 };
+        let partition =
+            |&end| Partition { position: 0, end, applied: 0, term: Term::default(), step: 0, over: StepId::default() };
         let mut reader = Self {
             partitions: ends.iter().map(partition).collect(),
             waiting: BTreeMap::new(),
@@ -207,10 +211,11 @@ impl Reader {
             self.advance(partition, offset + 1);
             return Progress::Implausible(id);
         }
-        let fenced = id.term < it.term;
-        let late = fenced || id <= self.applied;
-        if !fenced {
-            // Compaction may have dropped the fence, but no record of a term stands before it.
+        let late = id <= it.over;
+        // Compaction may have dropped the fence, but no record of a term stands before it.
+        let fence = StepId::new(id.term, 0);
+        it.over = it.over.max(if matches!(kind, RecordKind::Marker(_)) { id } else { fence });
+        if id.term >= it.term {
             it.step = if id.term == it.term { it.step.max(id.step) } else { id.step };
             it.term = id.term;
         }
@@ -267,9 +272,7 @@ impl Reader {
         }
         self.markers = self.markers.split_off(&id);
         let later = self.waiting.split_off(&id.next());
-        for (step, changes) in std::mem::replace(&mut self.waiting, later) {
-            self.staged.extend(changes.into_iter().map(|change| (step, change)));
-        }
+        self.staged.extend(std::mem::replace(&mut self.waiting, later).into_values().flatten());
         self.applied = id;
         match complete.marker {
             None => Progress::Fenced,
@@ -285,14 +288,15 @@ impl Reader {
     /// Brings onto the board what stands before the fence of a term that has made no step yet.
     /// That state is no state of the board: only a leader looks at it, to make its first step.
     pub fn apply_staged(&mut self) {
-        for (step, change) in std::mem::take(&mut self.staged) {
+        // A marker proves all before it: a leader begins no step before its last is complete, and its first one writes
+        // over what its fence left unproven.
+        let proven = !self.applied.is_fence();
+        for change in std::mem::take(&mut self.staged) {
             let Change { partition, offset, event, image } = change;
             match image {
                 Some(image) => self.board.set(&event, &image),
                 None => self.board.remove(&event),
             };
-            // A marker of the same term proves the step: a leader begins none before its last is complete.
-            let proven = step.term == self.applied.term && !self.applied.is_fence();
             let end = (partition, event);
             if !proven {
                 let made = self.loose.entry(end).or_insert(offset);

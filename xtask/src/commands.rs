@@ -114,8 +114,8 @@ impl Test {
 
 /// Whatever the page and clients in other languages take.
 fn with_browser(no_install: bool) -> anyhow::Result<()> {
-    use prerequisites::{BROWSER, BUILD, JAVA, PYTHON};
-    prerequisites::ensure(&[BUILD, BROWSER, PYTHON, JAVA].concat(), no_install)?;
+    use prerequisites::{BUILD, CHROMIUM, JAVA, NODE, PYTHON};
+    prerequisites::ensure(&[BUILD, NODE, CHROMIUM, PYTHON, JAVA].concat(), no_install)?;
     page::ensure(no_install)
 }
 
@@ -165,7 +165,7 @@ pub(crate) fn python(requirements: &Path, name: &str) -> anyhow::Result<PathBuf>
 
 /// What it takes to look at the page, and the browser to do it with.
 pub(crate) fn page_tests(no_install: bool) -> anyhow::Result<&'static str> {
-    prerequisites::ensure(prerequisites::BROWSER, no_install)?;
+    prerequisites::ensure(&[prerequisites::NODE, prerequisites::CHROMIUM].concat(), no_install)?;
     let mut npm = Command::new("npm");
     npm.args(["ci", "--no-audit", "--no-fund", "--silent"]).current_dir(root().join("web/e2e"));
     step("npm packages of the page's tests", 10 * MINUTE, &mut npm)?;

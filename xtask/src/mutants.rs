@@ -28,7 +28,7 @@ struct Rule {
 const READER: &str = "odds/src/reader.rs";
 const WRITER: &str = "odds/src/writer.rs";
 
-const RULES: [Rule; 12] = [
+const RULES: [Rule; 13] = [
     Rule {
         rule: "a step is complete when its marker is in every partition: one is not enough",
         file: READER,
@@ -46,16 +46,23 @@ const RULES: [Rule; 12] = [
     Rule {
         rule: "behind a term's fence, records of lower terms are ignored",
         file: READER,
-        with: "let fenced = id.term < it.term;",
-        without: "let fenced = false;",
+        with: "let late = id <= it.over;",
+        without: "let late = id.term == it.over.term && id <= it.over;",
         test: "exhaustive::two_leaders_of_two_steps_and_all_boards_of_an_event",
     },
     Rule {
-        rule: "records of a step that was applied already change nothing",
+        rule: "also where compaction has dropped the fence: behind any record of a greater term",
         file: READER,
-        with: "let late = fenced || id <= self.applied;",
-        without: "let late = fenced;",
+        with: "it.over = it.over.max(if matches!(kind, RecordKind::Marker(_)) { id } else { fence });",
+        without: "if matches!(kind, RecordKind::Marker(_)) { it.over = it.over.max(id) }",
         test: "random::random_histories",
+    },
+    Rule {
+        rule: "behind a step's marker in its partition, records of that step change nothing",
+        file: READER,
+        with: "it.over = it.over.max(if matches!(kind, RecordKind::Marker(_)) { id } else { fence });",
+        without: "it.over = it.over.max(fence);",
+        test: "forged::another_record_behind_a_steps_marker_changes_nothing",
     },
     Rule {
         rule: "what comes late is a loose end",
@@ -72,11 +79,11 @@ const RULES: [Rule; 12] = [
         test: "random::random_histories",
     },
     Rule {
-        rule: "a marker of another term proves nothing: loose ends are remembered across terms",
+        rule: "loose ends are remembered across terms",
         file: READER,
-        with: "let proven = step.term == self.applied.term && !self.applied.is_fence();",
-        without: "let proven = !self.applied.is_fence();",
-        test: "random::random_histories",
+        with: "None => Progress::Fenced,",
+        without: "None => { self.loose.clear(); Progress::Fenced }",
+        test: "exhaustive::two_leaders_of_two_steps_and_all_boards_of_an_event",
     },
     Rule {
         rule: "a loose end is tied by a record behind the one that made it, not by one before",
@@ -97,7 +104,7 @@ const RULES: [Rule; 12] = [
         file: WRITER,
         with: "match (&value, loose.contains(event)) {",
         without: "match (&value, false) {",
-        test: "random::random_histories",
+        test: "forged::what_was_forged_is_written_over_in_the_next_step",
     },
     Rule {
         rule: "a removal goes to every partition",

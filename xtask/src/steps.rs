@@ -1,13 +1,15 @@
 //! Running other programs: each a named step that says what failed, and has a time limit unless it compiles.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail};
+
+use crate::target;
 
 /// Runs a program to its end, shown as a step. A failure or too long a time is an error that names it.
 pub(crate) fn step(name: &str, limit: Duration, command: &mut Command) -> anyhow::Result<()> {
@@ -46,7 +48,7 @@ pub(crate) fn run(limit: Option<Duration>, command: &mut Command) -> anyhow::Res
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(of_us)) {
         command.env_remove(name);
     }
-    let mut child = command.spawn()?;
+    let mut child = with_npm(command).spawn()?;
     let began = Instant::now();
     loop {
         if let Some(status) = child.try_wait()? {
@@ -58,6 +60,22 @@ pub(crate) fn run(limit: Option<Duration>, command: &mut Command) -> anyhow::Res
         }
         thread::sleep(Duration::from_millis(50));
     }
+}
+
+/// Where programs of npm are that Debian has too old.
+pub(crate) fn npm_folder() -> PathBuf {
+    target().join("npm")
+}
+
+/// They come before Debian's.
+fn with_npm(command: &mut Command) -> &mut Command {
+    let programs = npm_folder().join("node_modules/.bin");
+    if programs.is_dir() {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let all = std::iter::once(programs).chain(std::env::split_paths(&path));
+        command.env("PATH", std::env::join_paths(all).expect("a folder of builds has no colon in its name"));
+    }
+    command
 }
 
 /// Asks first, so that what it started ends with it.
@@ -85,14 +103,16 @@ pub(crate) fn empty_folder(folder: &Path) -> std::io::Result<()> {
 
 /// Whether a program runs and ends well, with its output kept quiet.
 pub(crate) fn works(program: &str, args: &[&str]) -> bool {
-    let quiet =
-        Command::new(program).args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let mut command = Command::new(program);
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let quiet = with_npm(&mut command).status();
     quiet.is_ok_and(|status| status.success())
 }
 
 /// What a program prints.
 pub(crate) fn output(program: &str, args: &[&str]) -> anyhow::Result<String> {
-    let output = Command::new(program).args(args).output().with_context(|| format!("{program} can't be run"))?;
+    let output =
+        with_npm(Command::new(program).args(args)).output().with_context(|| format!("{program} can't be run"))?;
     anyhow::ensure!(output.status.success(), "{program} {} failed ({})", args.join(" "), output.status);
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

@@ -73,6 +73,56 @@ fn impossible_terms_and_steps_stop_nobody() {
     }
 }
 
+/// A step is over with its marker: the board stays as it is, in whichever order partitions are read, and what was
+/// forged is written over.
+#[test]
+fn another_record_behind_a_steps_marker_changes_nothing() {
+    for partition in [0, 1] {
+        let mut log = Log::new(PARTITIONS);
+        let mut leader = Leader::new(PARTITIONS);
+        leader.begin(&log, 1_790_000_000_000, 5);
+        leader.send_all(&mut log);
+        step(&mut leader, &mut log, 101);
+        leader.observer.read_in_turn(&log);
+        let id = leader.observer.reader.applied();
+        for (key, value) in values(id).into_iter().filter(|(key, _)| key != "~step") {
+            log.append(&Outgoing { partition, id, key, value: value.as_deref().map(Into::into) });
+        }
+        let mut bystander = Observer::from_the_start(PARTITIONS);
+        bystander.read_in_turn(&log);
+        leader.observer.read_in_turn(&log);
+        // What was forged is of other events than those that change now.
+        let next: Target = target(101).into_iter().chain([(0, 102)]).collect();
+        assert!(leader.plan(&next), "it leads");
+        leader.send_all(&mut log);
+        leader.observer.read_in_turn(&log);
+        bystander.read_in_turn(&log);
+        check(&log, &next, &[&leader.observer, &bystander]);
+    }
+}
+
+/// In whichever partition it stands, and once.
+#[test]
+fn what_was_forged_is_written_over_in_the_next_step() {
+    for partition in [0, 1] {
+        let mut log = Log::new(PARTITIONS);
+        let mut leader = Leader::new(PARTITIONS);
+        leader.begin(&log, 1_790_000_000_000, 5);
+        leader.send_all(&mut log);
+        step(&mut leader, &mut log, 101);
+        let id = StepId::new(Term::new(u64::MAX, 0), 1);
+        for (key, value) in values(id) {
+            log.append(&Outgoing { partition, id, key, value: value.as_deref().map(Into::into) });
+        }
+        step(&mut leader, &mut log, 101);
+        leader.observer.read_in_turn(&log);
+        assert_eq!(leader.observer.reader.loose_ends().count(), 0, "in partition {partition}");
+        let written = log.ends();
+        step(&mut leader, &mut log, 101);
+        assert_eq!(log.ends(), written.iter().map(|end| end + 1).collect::<Vec<_>>(), "only a marker is written now");
+    }
+}
+
 /// A term that a leader could have is believed until the true leader fences it off.
 #[test]
 fn a_forged_term_that_is_possible_is_fenced_off() {
