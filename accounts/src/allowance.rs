@@ -13,7 +13,7 @@ const SWEEP_AT: usize = 1_024;
 /// Each key on its own. A key costs memory only until all of its tries are given back by time. Time is the
 /// monotonic clock's: setting the wall clock back locks nobody out.
 #[derive(Debug)]
-pub(crate) struct Allowance<K> {
+pub struct Allowance<K> {
     burst: u32,
     every: Duration,
     spent: Mutex<Spent<K>>,
@@ -27,7 +27,7 @@ struct Spent<K> {
 }
 
 impl<K: Eq + Hash> Allowance<K> {
-    pub(crate) fn new(burst: u32, every: Duration) -> Self {
+    pub fn new(burst: u32, every: Duration) -> Self {
         Self { burst, every, spent: Mutex::new(Spent { until: HashMap::new(), sweep_at: SWEEP_AT }) }
     }
 
@@ -42,7 +42,7 @@ impl<K: Eq + Hash> Allowance<K> {
     }
 
     /// Takes one try, or says how long to wait for it.
-    pub(crate) fn take(&self, key: K, now: Instant) -> Result<(), Duration> {
+    pub fn take(&self, key: K, now: Instant) -> Result<(), Duration> {
         let mut spent = self.spent();
         let until = spent.until.entry(key).or_insert(now);
         if let Some(wait) = self.early(*until, now) {
@@ -54,6 +54,11 @@ impl<K: Eq + Hash> Allowance<K> {
             spent.sweep_at = (spent.until.len() * 2).max(SWEEP_AT);
         }
         Ok(())
+    }
+
+    /// Whether there is no try just now.
+    pub fn is_spent(&self, key: &K, now: Instant) -> bool {
+        self.spent().until.get(key).is_some_and(|until| self.early(*until, now).is_some())
     }
 
     /// The try that was taken does not count.
@@ -80,6 +85,9 @@ mod tests {
             allowance.take("a", at(0)).unwrap();
         }
         assert_eq!(allowance.take("a", at(0)), Err(Duration::from_secs(10)));
+        assert!(
+            allowance.is_spent(&"a", at(9)) && !allowance.is_spent(&"a", at(10)) && !allowance.is_spent(&"b", at(0))
+        );
         assert_eq!(allowance.take("a", at(4)), Err(Duration::from_secs(6)));
         allowance.take("b", at(0)).unwrap();
         allowance.take("a", at(10)).unwrap();

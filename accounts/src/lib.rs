@@ -14,6 +14,7 @@ mod token;
 mod user;
 
 pub use accounts::{AccountSettings, Accounts, AccountsError, Changed, Identity, network};
+pub use allowance::Allowance;
 pub use audit::Requester;
 pub use password::{Busy, Password, PasswordHash, WeakPassword};
 pub use secret::SecretHash;

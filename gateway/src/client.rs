@@ -135,13 +135,14 @@ impl Client {
         });
     }
 
-    /// Sends it away because it asks more than it takes answers. What it asked is not carried out.
-    pub(crate) fn asks_too_much(self: &Arc<Self>) {
+    /// Sends it away because it asks more than it takes answers. What it asked is not carried out. Tells whether it was
+    /// not on its way already.
+    pub(crate) fn asks_too_much(self: &Arc<Self>) -> bool {
         {
             let mut orders = self.orders.lock().expect("nobody panics while holding it");
             orders.queue.retain(|order| matches!(order, Order::End));
             if std::mem::replace(&mut orders.closed, true) {
-                return;
+                return false;
             }
         }
         self.end(Bye {
@@ -149,6 +150,7 @@ impl Client {
             message: "more requests at once than are answered",
             retry_after_ms: Some(RETRY_AFTER_MS),
         });
+        true
     }
 
     /// Cuts the connection as soon as the network has accepted all that was sent, or if that takes too long.

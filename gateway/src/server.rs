@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use accounts::{Accounts, Sessions, Store};
+use accounts::{Accounts, Allowance, Sessions, Store};
 use anyhow::Context;
 use kafka::{ControlReader, ControlWriter, KafkaSettings, Reading};
 use odds::{Region, Timestamp};
@@ -33,7 +33,7 @@ use crate::{
     page,
     readiness::Readiness,
     region::{RegionHandle, RegionTask, Setting},
-    sockets::{self, Hub, Limits},
+    sockets::{self, Hub, Limits, MOST_SENT_AWAY, SENT_AWAY_EVERY},
     transport::{self, Transport},
 };
 
@@ -125,6 +125,7 @@ impl Gateway {
             browsers,
             control: control.clone(),
             clients: Mutex::default(),
+            sent_away: Allowance::new(MOST_SENT_AWAY, SENT_AWAY_EVERY),
         });
         let (sockets_layer, io) = SocketIo::builder()
             .with_state(hub.clone())

@@ -9,10 +9,10 @@ use std::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use accounts::{Accounts, AccountsError, Changed, Identity, StoreError, User, UserId, network};
+use accounts::{Accounts, AccountsError, Allowance, Changed, Identity, StoreError, User, UserId, network};
 use kafka::{ControlMessage, ControlReader, ControlWriter};
 use odds::{BadHello, Cursor, Filter, Hello, Region, Subscriptions, read_regions};
 use rand::{RngExt, seq::SliceRandom};
@@ -43,6 +43,10 @@ use crate::{
 const COME_BACK_WITHIN_MS: u64 = 5_000;
 /// What a client may ask before it is answered.
 const MAX_ORDERS: usize = 64;
+/// A user of whom so many were sent away at once for asking too much, and another one so often, is let in again only
+/// later: what comes in between would cost as much.
+pub(crate) const MOST_SENT_AWAY: u32 = 20;
+pub(crate) const SENT_AWAY_EVERY: Duration = Duration::from_secs(60);
 /// How many clients are compared with the store in one question.
 const LOOKED_UP_AT_ONCE: usize = 500;
 /// How often expired sessions are forgotten.
@@ -59,6 +63,8 @@ pub(crate) struct Hub {
     pub(crate) browsers: Browsers,
     pub(crate) control: ControlWriter,
     pub(crate) clients: Mutex<Clients>,
+    /// Of a user, how many were sent away for asking too much.
+    pub(crate) sent_away: Allowance<UserId>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -212,6 +218,9 @@ impl fmt::Debug for Hub {
 impl Place {
     /// It is known now whose it is.
     fn is_of(&mut self, user: &UserId) -> Result<(), Refusal> {
+        if self.hub.sent_away.is_spent(user, Instant::now()) {
+            return Err(Refusal::TooManyAttempts);
+        }
         let mut clients = self.hub.clients();
         let same = clients.by_user.entry(user.clone()).or_default();
         if *same >= self.hub.limits.per_user {
@@ -382,10 +391,14 @@ fn resync(socket: SocketRef, State(hub): State<Arc<Hub>>, TryData(data): TryData
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "handlers are given what they ask for by value")]
-fn unknown_event(socket: SocketRef, Event(name): Event, ack: AckSender) -> Ready<()> {
+fn unknown_event(socket: SocketRef, State(hub): State<Arc<Hub>>, Event(name): Event, ack: AckSender) -> Ready<()> {
     if let Some(client) = socket.extensions.get::<Arc<Client>>() {
         let name: String = name.chars().take(64).collect();
-        answer(&client, ack, Err(Failure { code: "unknown_event", message: format!("there is no event {name:?}") }));
+        hub.answer(
+            &client,
+            ack,
+            Err(Failure { code: "unknown_event", message: format!("there is no event {name:?}") }),
+        );
     }
     ready(())
 }
@@ -394,15 +407,6 @@ fn unknown_event(socket: SocketRef, Event(name): Event, ack: AckSender) -> Ready
 fn tell_regions(client: &Client, wants: &Wants) {
     let revision = (!wants.own).then(|| client.revision.load(Ordering::Acquire));
     client.tell("subscriptions", &Subscriptions::new(revision, &wants.regions));
-}
-
-/// Answers, if the client wants to know. One that takes no answers and asks on is sent away.
-fn answer(client: &Arc<Client>, ack: AckSender, done: Result<Value, Failure>) {
-    let answer = done.unwrap_or_else(|failure| json!({ "error": failure }));
-    if let Err(error) = ack.send(&answer) {
-        debug!(socket = %client.sid(), %error, "an answer does not reach its client");
-        client.asks_too_much();
-    }
 }
 
 impl From<AccountsError> for Failure {
@@ -436,7 +440,7 @@ impl Hub {
             }
             if orders.queue.len() >= MAX_ORDERS && !recheck && !matches!(order, Order::End) {
                 drop(orders);
-                return client.asks_too_much();
+                return self.sends_away(client);
             }
             orders.queue.push_back(order);
             if std::mem::replace(&mut orders.at_work, true) {
@@ -444,6 +448,23 @@ impl Hub {
             }
         }
         tokio::spawn(self.clone().carry_out(client.clone()));
+    }
+
+    /// Answers, if the client wants to know. One that takes no answers and asks on is sent away.
+    fn answer(&self, client: &Arc<Client>, ack: AckSender, done: Result<Value, Failure>) {
+        let answer = done.unwrap_or_else(|failure| json!({ "error": failure }));
+        if let Err(error) = ack.send(&answer) {
+            debug!(socket = %client.sid(), %error, "an answer does not reach its client");
+            self.sends_away(client);
+        }
+    }
+
+    /// It asks too much.
+    fn sends_away(&self, client: &Arc<Client>) {
+        if client.asks_too_much() {
+            // Who is not let in for now has none to be sent away.
+            let _ = self.sent_away.take(client.identity.user().clone(), Instant::now());
+        }
     }
 
     /// Carries out what is noted, one after the other.
@@ -493,7 +514,7 @@ impl Hub {
                 },
                 Order::Subscribe { data, ack } => {
                     let done = self.subscribes(&client, &mut wants, &data).await;
-                    answer(&client, ack, done);
+                    self.answer(&client, ack, done);
                 }
                 Order::Filter { data, ack } => self.filters(&client, &mut wants, &data, ack).await,
                 Order::Resync { data, ack } => self.resyncs(&client, &wants, &data, ack).await,
@@ -669,13 +690,13 @@ impl Hub {
         });
         wants.filter = match filter {
             Ok(filter) => Arc::new(filter),
-            Err(failure) => return answer(client, ack, Err(failure)),
+            Err(failure) => return self.answer(client, ack, Err(failure)),
         };
         for region in &wants.regions {
             self.region(*region).leave(client.sid()).await;
         }
         // First the answer, then what the new filter lets through.
-        answer(client, ack, Ok(json!({ "ok": true })));
+        self.answer(client, ack, Ok(json!({ "ok": true })));
         for region in &wants.regions {
             self.join(client, wants, *region, None).await;
         }
@@ -686,16 +707,16 @@ impl Hub {
             Ok(region) => region,
             Err(error) => {
                 let message = format!("region: {error}");
-                return answer(client, ack, Err(Failure { code: "invalid_regions", message }));
+                return self.answer(client, ack, Err(Failure { code: "invalid_regions", message }));
             }
         };
         if !wants.regions.contains(&region) {
             let message = format!("{region} is not subscribed");
-            return answer(client, ack, Err(Failure { code: "not_subscribed", message }));
+            return self.answer(client, ack, Err(Failure { code: "not_subscribed", message }));
         }
         // A cursor that is none is answered with a snapshot.
         let from = data["cursor"].as_str().and_then(|cursor| cursor.parse().ok());
-        answer(client, ack, Ok(json!({ "ok": true })));
+        self.answer(client, ack, Ok(json!({ "ok": true })));
         self.region(region).ask(Request::Resync { sid: client.sid(), from }).await;
     }
 }

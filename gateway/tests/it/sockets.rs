@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use client::{Client, ClientError, Said};
+use futures::future::join_all;
 use odds::{Feed, FeedState, Filter, Live, News, Region, Timestamp};
 use rand::{SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
@@ -427,6 +428,21 @@ async fn who_asks_and_takes_no_answers_is_told_so_and_cut_off() {
         assert!(bye.as_ref().is_some_and(|bye| bye.contains("too_many_requests")), "round {round}: {bye:?}");
     }
     assert_eq!(http::get(&scene.gateway.address, "/healthz", &[]).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_who_is_sent_away_again_and_again_is_not_let_in_for_a_while() {
+    let scene = Scene::set(&[]).await;
+    let sent_away = (0..25).map(|_| async {
+        let mut guest = scene.join_stalling(uk()).await;
+        while guest.client.ask("resync", &uk()).await.is_ok() {}
+        while guest.client.next().await.is_ok() {}
+    });
+    timeout(DEADLINE, join_all(sent_away)).await.expect("they are cut off");
+    let address = &scene.gateway.address;
+    assert!(refusal(address, uk()).await.starts_with("too_many_attempts: "));
+    guest::add_user(&*scene.stage.store, "other", OTHER_TOKEN).await;
+    scene.join(json!({ "token": OTHER_TOKEN, "regions": [] })).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

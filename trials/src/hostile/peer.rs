@@ -23,7 +23,9 @@ pub(super) const GRACE: Duration = Duration::from_secs(5);
 pub(super) const STAY: Duration = Duration::from_secs(25);
 const CONNECT_WITHIN: Duration = Duration::from_secs(15);
 /// What is still under way to who reads nothing is read within this, if it has an end.
-const DRAIN_WITHIN: Duration = Duration::from_secs(5);
+const DRAIN_WITHIN: Duration = Duration::from_secs(15);
+/// With a window as wide as this, or all that is under way would come in small parts.
+const DRAIN_BUFFER: usize = 1 << 20;
 /// Of who reads nothing, the smallest that the kernel allows.
 const SMALL_BUFFER: u32 = 4_096;
 /// Just below what is refused at once.
@@ -225,6 +227,8 @@ async fn fragments(stream: &mut tokio::net::tcp::WriteHalf<'_>) -> io::Result<()
 /// Reads nothing until the limit is over, and then what is under way. A connection that was cut has an end.
 async fn look_late(kind: Kind, stream: &mut TcpStream) -> Came {
     sleep(kind.limit().unwrap_or(STAY) + GRACE).await;
+    // If it can't be wider, it takes longer.
+    let _ = socket2::SockRef::from(&*stream).set_recv_buffer_size(DRAIN_BUFFER);
     match timeout(DRAIN_WITHIN, until_end(stream)).await {
         // Who was told nothing at all was not let in.
         Ok(0) => Came::Refused,
