@@ -137,11 +137,10 @@ const wrong = (page) => page.evaluate(() => [window.watched > 20, ...window.wron
 for (const parts of [1, 2, 5]) {
   test(`a snapshot that is cut after part ${parts} changes nothing`, async () => {
     const { page, wire } = await openBetween();
-    await isDrawn(page);
     wire.stopAfter = parts;
     // What passed before is drawn.
     await page.waitForTimeout(500);
-    await page.evaluate(watch, await onlyUk(page));
+    await isDrawn(page);
     // An event is opened: all its markets are asked for, and so is a snapshot of each region.
     await upcoming(page).click();
     await until(() => wire.withheld.length > 0 && wire.frames > 3);
@@ -163,10 +162,9 @@ for (const parts of [1, 2, 5]) {
 
 test("prices grow old while the rest of a snapshot is awaited, however fresh the feed is", async () => {
   const { page, wire } = await openBetween();
-  const bookmakers = await onlyUk(page);
   wire.stopAfter = 1;
   await page.waitForTimeout(500);
-  await page.evaluate(watch, bookmakers);
+  await isDrawn(page);
   await upcoming(page).click();
   await until(() => wire.withheld.length > 0);
   const are = ({ old }) => {
