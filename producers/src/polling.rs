@@ -592,8 +592,9 @@ impl Polling {
                 false => (FeedState::Live, None),
             };
         };
+        // Of none, all are.
         let are_over = |grace: i64| self.freshness.values().all(|it| over(it, grace));
-        if self.freshness.is_empty() || are_over(DOWN_AFTER) {
+        if are_over(DOWN_AFTER) {
             (FeedState::Down, Some(reason))
         } else if are_over(0) {
             (FeedState::Stale, Some(reason))

@@ -114,16 +114,20 @@ test("an event that is opened with a finger stays in sight while others come", a
   const at = await place(page);
   await come();
   await isBelowAndWhereItWas(page, at);
+  // Who scrolls then is not pulled back.
+  await page.locator("[data-scrolls]").evaluate((board) => board.scrollBy(0, -60));
+  await page.waitForTimeout(1000);
+  assert.ok((await place(page)) > at + 30, `it was at ${at}, and is at ${await place(page)}`);
   await close(page);
 });
 
 test("what is said about a feed moves no row", async () => {
   const { page, trouble } = await openEarly({ viewport: { width: 390, height: 800 }, hasTouch: true, isMobile: true });
-  const [first, at] = [await order(page), await page.locator(".event").first().boundingBox()];
+  const top = async () => (await page.locator(".event").first().boundingBox()).y;
+  const at = await top();
   trouble("upstream is away, and this is a reason of more than one line on so narrow a screen");
   await page.locator(".trouble").waitFor(WITHIN);
-  assert.deepEqual(await order(page), first);
-  assert.deepEqual(await page.locator(".event").first().boundingBox(), at);
+  assert.equal(await top(), at);
   const [said, window] = [await page.locator(".trouble").boundingBox(), page.viewportSize()];
   assert.ok(said.y + said.height <= window.height, `it is at ${said.y}, out of sight`);
   await close(page);

@@ -1,5 +1,7 @@
 //! What only the browser knows: the time and how people here write it, the address, what was kept.
 
+use std::cell::RefCell;
+
 use js_sys::{Array, Date, Object, Reflect};
 use leptos::prelude::{document, request_animation_frame, window};
 use odds::Timestamp;
@@ -98,13 +100,21 @@ pub(crate) fn input(id: &str) -> Option<HtmlInputElement> {
     document().get_element_by_id(id)?.dyn_into().ok()
 }
 
-/// An event that stays where it is on the screen while others come and go above it: one that is open,
-/// else the first in sight, unless that is the first of all.
+/// An event that stays where it is on the screen while others come and go above it: one that is open, else the first
+/// in sight, unless that is the first of all.
+#[derive(Clone)]
 pub(crate) struct Anchor {
     board: Element,
     event: Element,
     top: f64,
+    /// How far the board was scrolled when it was there.
+    scrolled: i32,
 }
+
+/// The one that is held in its place, and until when.
+type Held = Option<(Anchor, Timestamp)>;
+
+thread_local!(static HELD: RefCell<Held> = const { RefCell::new(None) });
 
 impl Anchor {
     pub(crate) fn find() -> Option<Self> {
@@ -115,43 +125,78 @@ impl Anchor {
             rect.top() < screen.bottom() && rect.bottom() > screen.top()
         };
         let opened = board.query_selector(".event.open").ok()?.filter(is_in_sight);
+        let scrolled = board.scroll_top();
         let event = match opened {
             Some(event) => event,
-            None if board.scroll_top() == 0 => return None,
+            None if scrolled == 0 => return None,
             None => {
                 let below_head = board.first_element_child()?.get_bounding_client_rect().bottom() + 1.0;
                 let edge = document().element_from_point(screen.left() as f32 + 1.0, below_head as f32)?;
                 edge.closest(".event").ok()??
             }
         };
-        let top = event.get_bounding_client_rect().top();
-        Some(Self { board, event, top })
+        // If rows above it are being drawn just now, it may be elsewhere than it belongs.
+        let held = HELD.with_borrow(|held| held.as_ref().filter(|(it, _)| it.event == event).map(|(it, _)| it.clone()));
+        Some(held.unwrap_or_else(|| Self { top: event.get_bounding_client_rect().top(), board, event, scrolled }))
     }
 
     /// Scrolls by what the event has moved, until nothing has moved it for a while: rows above it get their height
-    /// only when they are drawn. A scroll by hand ends it.
-    pub(crate) fn restore(self) {
-        let scrolled = self.board.scroll_top();
-        self.hold(scrolled, now().plus_millis(SETTLES_WITHIN));
+    /// only when they are drawn. A scroll by hand ends it, and so does another event that is to stay.
+    pub(crate) fn hold(self) {
+        let held = (self, now().plus_millis(SETTLES_WITHIN));
+        if HELD.replace(Some(held)).is_none() {
+            in_each_frame();
+        }
     }
 
-    fn hold(self, scrolled: i32, until: Timestamp) {
-        if !self.event.is_connected() || now() > until {
-            return;
+    /// Whether it is in its place, has been put there, or has to be looked at no longer.
+    fn correct(&mut self) -> Correction {
+        if !self.event.is_connected() {
+            return Correction::Over;
         }
-        let moved = (self.event.get_bounding_client_rect().top() - self.top).round() as i32;
-        let before = self.board.scroll_top();
-        if before != scrolled && moved == scrolled - before {
-            return;
-        }
-        self.board.set_scroll_top(before + moved);
+        let place = self.event.get_bounding_client_rect().top();
+        let moved = place - self.top;
         let scrolled = self.board.scroll_top();
-        let until = if scrolled == before { until } else { now().plus_millis(SETTLES_WITHIN) };
-        request_animation_frame(move || self.hold(scrolled, until));
+        let by_hand = scrolled - self.scrolled;
+        if by_hand != 0 && (moved + f64::from(by_hand)).abs() <= 1.0 {
+            return Correction::Over;
+        }
+        self.scrolled = scrolled;
+        if moved.round() == 0.0 {
+            return Correction::None;
+        }
+        self.board.set_scroll_top(scrolled + moved.round() as i32);
+        self.scrolled = self.board.scroll_top();
+        if self.scrolled == scrolled {
+            // At the board's end there is no room for it.
+            self.top = place;
+            return Correction::None;
+        }
+        Correction::Made
     }
 }
 
-/// In milliseconds. Rows that are new have their height by then.
+enum Correction {
+    None,
+    Made,
+    Over,
+}
+
+fn in_each_frame() {
+    let goes_on = HELD.with_borrow_mut(|held| {
+        let Some((anchor, until)) = held else { return false };
+        match anchor.correct() {
+            Correction::None if now() <= *until => {}
+            Correction::Made => *until = now().plus_millis(SETTLES_WITHIN),
+            Correction::None | Correction::Over => *held = None,
+        }
+        held.is_some()
+    });
+    if goes_on {
+        request_animation_frame(in_each_frame);
+    }
+}
+
 const SETTLES_WITHIN: i64 = 1_000;
 
 /// Calls when something comes near the screen, and when it leaves. It goes on until it is dropped.

@@ -496,7 +496,7 @@ impl Stream {
             spawn_local(async move {
                 tick().await;
                 if let Some(anchor) = anchor {
-                    anchor.restore();
+                    anchor.hold();
                 }
             });
         }

@@ -41,9 +41,9 @@ enum Command {
     Page,
     /// Runs all tests that need no server: unit, property, integration, and the page in Chromium.
     Test(commands::Test),
-    /// For some minutes each: producers that are killed, stopped and cut off, clients that resume, stall
-    /// and change their minds, and clients of others whose connections break; then a minute of fuzzing for
-    /// each kind of input.
+    /// For some minutes each: an odds API that misbehaves, producers that are killed, stopped and cut off,
+    /// clients that resume, stall and change their minds, and clients of others whose connections break; then
+    /// everything that a few leaders can do to a board, and a minute of fuzzing for each kind of input.
     Soak(commands::Soak),
     /// Prints what things cost, beside a peer or a limit.
     Bench(bench::Bench),

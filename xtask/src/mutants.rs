@@ -122,12 +122,13 @@ const RULES: [Rule; 13] = [
     },
 ];
 
-/// A copy of what git knows, beside the builds: what is changed there is nobody's work.
+/// A copy of all files that git does not ignore, beside the builds: what is changed there is nobody's work.
 pub(crate) fn mutants() -> anyhow::Result<()> {
     let folder = target().join("mutants");
     let tree = folder.join("tree");
     empty_folder(&tree)?;
-    for file in output("git", &["-C", &root().display().to_string(), "ls-files", "-z"])?.split('\0') {
+    let files = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];
+    for file in output("git", &files)?.split('\0') {
         let (from, to) = (root().join(file), tree.join(file));
         if from.is_file() {
             fs::create_dir_all(to.parent().context("a file is in a folder")?)?;

@@ -12,6 +12,7 @@
 use std::{
     collections::{HashMap, HashSet},
     hash::{DefaultHasher, Hash, Hasher},
+    num::NonZero,
     sync::atomic::{AtomicUsize, Ordering},
     thread,
 };
@@ -217,14 +218,13 @@ fn play(partitions: usize, plans: &[Vec<Vec<Target>>]) {
         (histories, states)
     };
     let (histories, states) = thread::scope(|scope| {
-        let players: Vec<_> = (0..PLAYERS).map(|_| scope.spawn(player)).collect();
+        let players: Vec<_> =
+            (0..thread::available_parallelism().map_or(1, NonZero::get)).map(|_| scope.spawn(player)).collect();
         let ended = players.into_iter().map(|player| player.join().expect("every history ends well"));
         ended.fold((0, 0), |(histories, states), (more, and)| (histories + more, states + and))
     });
     eprintln!("{histories} histories, {states} states, of {} plans", plans.len());
 }
-
-const PLAYERS: usize = 2;
 
 #[test]
 fn two_leaders_of_two_steps() {

@@ -1,7 +1,5 @@
 //! Records that no leader wrote, of every kind and with the greatest numbers there are.
 
-use std::iter::once;
-
 use odds::{Outgoing, Standing, StepId, Term};
 
 use crate::history::{Leader, Log, Observer, Target, check, image};
@@ -12,6 +10,20 @@ const FENCE: &str = r#"{"fence":true,"at":"2026-01-01T00:00:00Z"}"#;
 
 fn target(price: u16) -> Target {
     (0..4).map(|event| (event, price)).collect()
+}
+
+/// A leader that has begun and written a step.
+fn led() -> (Log, Leader) {
+    let mut log = Log::new(PARTITIONS);
+    let mut leader = Leader::new(PARTITIONS);
+    leader.begin(&log, 1_790_000_000_000, 5);
+    leader.send_all(&mut log);
+    step(&mut leader, &mut log, 101);
+    (log, leader)
+}
+
+fn forge(log: &mut Log, partition: u32, id: StepId, (key, value): (String, Option<String>)) {
+    log.append(&Outgoing { partition, id, key, value: value.as_deref().map(Into::into) });
 }
 
 fn step(leader: &mut Leader, log: &mut Log, price: u16) {
@@ -36,18 +48,13 @@ fn values(id: StepId) -> Vec<(String, Option<String>)> {
 fn impossible_terms_and_steps_stop_nobody() {
     for (above, step_number) in [(u64::MAX, 0), (u64::MAX, 1), (u64::MAX, u64::MAX), (0, u64::MAX), (0, 1 << 50)] {
         for partitions in [vec![0], vec![1], vec![0, 1]] {
-            let mut log = Log::new(PARTITIONS);
-            let mut leader = Leader::new(PARTITIONS);
-            leader.begin(&log, 1_790_000_000_000, 5);
-            leader.send_all(&mut log);
-            step(&mut leader, &mut log, 101);
+            let (mut log, mut leader) = led();
             let led = leader.observer.reader.greatest_term();
             let term = if above == 0 { led } else { Term::new(above, u32::MAX) };
             let id = StepId::new(term, step_number);
-            for (key, value) in values(id) {
+            for record in values(id) {
                 for partition in &partitions {
-                    let value = value.as_deref().map(Into::into);
-                    log.append(&Outgoing { partition: *partition, id, key: key.clone(), value });
+                    forge(&mut log, *partition, id, record.clone());
                 }
             }
             let mut bystander = Observer::from_the_start(PARTITIONS);
@@ -78,15 +85,11 @@ fn impossible_terms_and_steps_stop_nobody() {
 #[test]
 fn another_record_behind_a_steps_marker_changes_nothing() {
     for partition in [0, 1] {
-        let mut log = Log::new(PARTITIONS);
-        let mut leader = Leader::new(PARTITIONS);
-        leader.begin(&log, 1_790_000_000_000, 5);
-        leader.send_all(&mut log);
-        step(&mut leader, &mut log, 101);
+        let (mut log, mut leader) = led();
         leader.observer.read_in_turn(&log);
         let id = leader.observer.reader.applied();
-        for (key, value) in values(id).into_iter().filter(|(key, _)| key != "~step") {
-            log.append(&Outgoing { partition, id, key, value: value.as_deref().map(Into::into) });
+        for record in values(id).into_iter().filter(|(key, _)| key != "~step") {
+            forge(&mut log, partition, id, record);
         }
         let mut bystander = Observer::from_the_start(PARTITIONS);
         bystander.read_in_turn(&log);
@@ -105,14 +108,10 @@ fn another_record_behind_a_steps_marker_changes_nothing() {
 #[test]
 fn what_was_forged_is_written_over_in_the_next_step() {
     for partition in [0, 1] {
-        let mut log = Log::new(PARTITIONS);
-        let mut leader = Leader::new(PARTITIONS);
-        leader.begin(&log, 1_790_000_000_000, 5);
-        leader.send_all(&mut log);
-        step(&mut leader, &mut log, 101);
+        let (mut log, mut leader) = led();
         let id = StepId::new(Term::new(u64::MAX, 0), 1);
-        for (key, value) in values(id) {
-            log.append(&Outgoing { partition, id, key, value: value.as_deref().map(Into::into) });
+        for record in values(id) {
+            forge(&mut log, partition, id, record);
         }
         step(&mut leader, &mut log, 101);
         leader.observer.read_in_turn(&log);
@@ -126,19 +125,14 @@ fn what_was_forged_is_written_over_in_the_next_step() {
 /// A term that a leader could have is believed until the true leader fences it off.
 #[test]
 fn a_forged_term_that_is_possible_is_fenced_off() {
-    let mut log = Log::new(PARTITIONS);
-    let mut leader = Leader::new(PARTITIONS);
-    leader.begin(&log, 1_790_000_000_000, 5);
-    leader.send_all(&mut log);
-    step(&mut leader, &mut log, 101);
+    let (mut log, mut leader) = led();
     leader.observer.read_in_turn(&log);
     let mut highest = Term::new(1_790_000_000_000, 0);
     for n in 0..50 {
         highest = Term::after(highest, odds::Timestamp::from_millis(0), u32::MAX);
         let id = StepId::new(highest, 7);
-        for (partition, (key, value)) in values(id).into_iter().enumerate() {
-            let partition = (partition % PARTITIONS) as u32;
-            log.append(&Outgoing { partition, id, key, value: value.as_deref().map(Into::into) });
+        for (n, record) in values(id).into_iter().enumerate() {
+            forge(&mut log, (n % PARTITIONS) as u32, id, record);
         }
         leader.observer.read_in_turn(&log);
         assert_eq!(leader.standing(), Standing::Deposed, "{n}");
@@ -146,7 +140,7 @@ fn a_forged_term_that_is_possible_is_fenced_off() {
         highest = leader.observer.reader.greatest_term();
         leader.send_all(&mut log);
     }
-    for price in once(102).chain([103]) {
+    for price in [102, 103] {
         step(&mut leader, &mut log, price);
     }
     leader.observer.read_in_turn(&log);

@@ -212,12 +212,7 @@ async fn a_second_connect_is_ignored(scene: Arc<Scene>) {
 async fn two_connects_at_once_are_one(scene: Arc<Scene>) {
     for mut session in Session::by_both(&scene.address).await {
         let connect = format!("40{}", quiet());
-        if session.socket.is_none() {
-            assert_eq!(session.post(format!("{connect}\u{1e}{connect}")).await.status, 200);
-        } else {
-            session.send(connect.clone()).await;
-            session.send(connect).await;
-        }
+        session.send_together(&[connect.clone(), connect]).await;
         session.until("40{").await;
         assert_eq!(connect_answers(&mut session).await, 0, "a second welcome");
     }
@@ -326,12 +321,7 @@ async fn a_connect_right_after_a_disconnect_is_answered(scene: Arc<Scene>) {
     for mut session in Session::connected_by_both(&scene.address).await {
         for _ in 0..10 {
             let connect = format!("40{}", quiet());
-            if session.socket.is_none() {
-                assert_eq!(session.post(format!("41\u{1e}{connect}")).await.status, 200);
-            } else {
-                session.send("41").await;
-                session.send(connect).await;
-            }
+            session.send_together(&["41".into(), connect]).await;
             session.until("40{").await;
         }
         assert!(session.answers().await);
@@ -380,14 +370,7 @@ async fn a_request_is_acknowledged_with_its_id(scene: Arc<Scene>) {
 async fn requests_are_acknowledged_in_their_order(scene: Arc<Scene>) {
     let requests: Vec<String> = (0..20).map(|id| format!("42{id}[\"filter\",{{\"sports\":\"{id}\"}}]")).collect();
     for mut session in Session::connected_by_both(&scene.address).await {
-        match session.socket.is_some() {
-            false => assert_eq!(session.post(requests.join("\u{1e}")).await.status, 200),
-            true => {
-                for request in &requests {
-                    session.send(request).await;
-                }
-            }
-        }
+        session.send_together(&requests).await;
         for id in 0..requests.len() {
             let packet = session.until("43").await;
             assert!(packet.starts_with(&format!("43{id}[")), "{packet} instead of {id}");

@@ -276,6 +276,17 @@ impl Session {
         }
     }
 
+    /// Sends packets one right after the other: by polling, in one body.
+    pub async fn send_together(&mut self, packets: &[String]) {
+        let Some(socket) = &mut self.socket else {
+            assert_eq!(self.post(packets.join(&SEPARATOR.to_string())).await.status, 200);
+            return;
+        };
+        for packet in packets {
+            socket.send(packet).await;
+        }
+    }
+
     /// The next packet that is no ping; pings are answered. Nothing once the session is over.
     pub async fn next(&mut self) -> Option<String> {
         loop {
