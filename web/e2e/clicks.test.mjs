@@ -34,6 +34,7 @@ async function openEarly(settings) {
   const late = new Map();
   const cursors = new Map();
   let feed;
+  let inTrouble = false;
   let socket;
   let earliest = Infinity;
   const isLate = ({ sport_title }) => sport_title && sport_title < "C";
@@ -44,7 +45,10 @@ async function openEarly(settings) {
     socket = page;
     const server = page.connectToServer();
     server.onMessage((message) => {
-      if (message.startsWith('42["feed"')) [, feed] = JSON.parse(message.slice(2));
+      if (message.startsWith('42["feed"')) {
+        if (inTrouble) return;
+        [, feed] = JSON.parse(message.slice(2));
+      }
       if (!/^42\["(snapshot|odds)"/.test(message)) return page.send(message);
       const [name, payload] = JSON.parse(message.slice(2));
       for (const event of payload.events.filter(isLate)) late.set(`${payload.region} ${event.id}`, { region: payload.region, event });
@@ -71,8 +75,11 @@ async function openEarly(settings) {
       socket.send(`42${JSON.stringify(["odds", { region, prev: cursor, cursor, events }])}`);
     }
   };
-  /** One region's feed says so. */
-  const trouble = (reason) => socket.send(`42${JSON.stringify(["feed", { ...feed, state: "stale", reason }])}`);
+  /** One region's feed says so from now on. */
+  const trouble = (reason) => {
+    inTrouble = true;
+    socket.send(`42${JSON.stringify(["feed", { ...feed, state: "stale", reason }])}`);
+  };
   return { page, come, trouble };
 }
 
