@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { browser, start } from "./toteboard.mjs";
+import { browser, everySportIsPolled, start } from "./toteboard.mjs";
 import { WITHIN, close, open as visit, prices, signIn, upcoming } from "./visitor.mjs";
 
 let toteboard;
@@ -10,6 +10,7 @@ let chromium;
 
 before(async () => {
   toteboard = await start("--speed", "20", "--poll-speed", "20", "--attempts-per-minute", "10000");
+  await everySportIsPolled(toteboard);
   chromium = await browser();
 });
 
@@ -64,6 +65,11 @@ async function openBetween() {
   });
   await signIn(page, "demo", toteboard.password);
   for (const other of ["us", "au"]) await page.locator(`input[value=${other}]`).uncheck({ force: true });
+  await page.locator(".state[data-state=live]").waitFor(WITHIN);
+  // The columns that are watched come first, so that they are drawn.
+  const mine = await onlyUk(page);
+  wire.connected = 0;
+  await page.goto(`${toteboard.url}/?mine=${mine}`);
   await page.locator(".state[data-state=live]").waitFor(WITHIN);
   await prices(page).first().waitFor(WITHIN);
   return { page, wire };
