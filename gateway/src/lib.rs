@@ -5,6 +5,7 @@ mod browsers;
 mod client;
 mod connection;
 mod door;
+mod due;
 mod files;
 mod filters;
 mod http;

@@ -134,7 +134,12 @@ impl Metrics {
         to.register("board_quotes", "Quotes on the board", self.quotes.clone());
         to.register("lag", "Records of a partition that are not read yet", self.lag.clone());
         to.register_with_unit("tick", "What a tick takes", Unit::Seconds, self.tick.clone());
-        to.register_with_unit("tick_late", "How late a tick begins", Unit::Seconds, self.late.clone());
+        to.register_with_unit(
+            "tick_late",
+            "How late a tick begins, from when a change had been read and a tick had passed",
+            Unit::Seconds,
+            self.late.clone(),
+        );
         let help = "From a step's marker to the frame that carries it";
         to.register_with_unit("latency", help, Unit::Seconds, self.latency.clone());
     }

@@ -26,6 +26,7 @@ use tracing::{Instrument, debug, error, info, warn};
 
 use crate::{
     client::Client,
+    due::Due,
     member::{Member, Stand},
     metrics::RegionMetrics,
     packet::Packet,
@@ -169,7 +170,7 @@ pub(crate) struct RegionTask {
     reminders: VecDeque<(Instant, Sid)>,
     /// Whether reminders are to be looked at with the next tick.
     reminders_due: bool,
-    due: Option<Instant>,
+    due: Option<Due>,
     /// When the last tick was due.
     ticked: Option<Instant>,
     told: watch::Sender<Feed>,
@@ -262,7 +263,7 @@ impl RegionTask {
                     }
                     self.serve_if_settled(&log, &mut turn).await;
                 }
-                () = sleep_until(self.due) => {
+                () = sleep_until(self.due.map(|due| due.at)) => {
                     turn.extend(self.dozing.drain());
                     self.send_tick(&log, &mut turn).await;
                 }
@@ -289,7 +290,7 @@ impl RegionTask {
                 let (events, quotes) = (log.board().event_count(), log.board().quote_count());
                 info!(events, quotes, "the topic is read");
                 self.readiness.looks(self.region, true);
-                self.due.get_or_insert_with(Instant::now);
+                self.schedule_tick(log.read_at());
             }
             Ok(Happening::Progress(Progress::Applied(step))) => {
                 debug!(%step, "applied");
@@ -297,9 +298,7 @@ impl RegionTask {
                     self.proven = true;
                     self.misfits = 0;
                 }
-                // At once, unless the last was just sent.
-                let due = self.ticked.map_or_else(Instant::now, |last| last + self.tick);
-                self.due.get_or_insert_with(|| due.max(Instant::now()));
+                self.schedule_tick(log.read_at());
             }
             Ok(Happening::Progress(Progress::Mismatched(step))) => {
                 error!(%step, "the board does not fit its digest");
@@ -314,6 +313,11 @@ impl RegionTask {
             }
         }
         Ok(())
+    }
+
+    /// Schedules a tick for a change that was read then: now, unless the last tick was less than a tick ago.
+    fn schedule_tick(&mut self, read_at: Instant) {
+        self.due.get_or_insert_with(|| Due::after(self.ticked, self.tick, read_at, Instant::now()));
     }
 
     /// The board is wrong. One that was right before may be read again at once; one that was just
@@ -430,8 +434,8 @@ impl RegionTask {
     async fn send_tick(&mut self, log: &RegionLog, turn: &mut Vec<Sid>) {
         let began = Instant::now();
         if let Some(due) = self.due.take() {
-            self.ticked = Some(due);
-            self.metrics.late.observe(began.saturating_duration_since(due).as_secs_f64());
+            self.ticked = Some(due.at);
+            self.metrics.late.observe(began.saturating_duration_since(due.wanted).as_secs_f64());
         }
         self.metrics.events.set(log.board().event_count() as i64);
         self.metrics.quotes.set(log.board().quote_count() as i64);

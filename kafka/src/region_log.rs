@@ -29,7 +29,11 @@ use rdkafka::{
     topic_partition_list::TopicPartitionListElem,
     types::RDKafkaRespErr,
 };
-use tokio::{sync::mpsc, sync::watch, task::JoinSet};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
@@ -90,6 +94,8 @@ pub struct RegionLog {
     arrivals: mpsc::Receiver<Lot>,
     /// What is left of the last lot.
     lot: std::vec::IntoIter<Result<Arrival, ReadError>>,
+    /// When a consumer read that lot.
+    read_at: Instant,
     shared: Arc<Shared>,
     generation: watch::Sender<u64>,
     /// Asks where partitions end.
@@ -108,7 +114,12 @@ struct Arrival {
     record: Result<Record, BadRecord>,
 }
 
-type Lot = Vec<Result<Arrival, ReadError>>;
+/// Records that were read together, and when.
+#[derive(Debug)]
+struct Lot {
+    read_at: Instant,
+    arrivals: Vec<Result<Arrival, ReadError>>,
+}
 
 /// How many records could not be read, each counted once: one that is read again, because the topic is read anew
 /// or a process starts, must not look like a new one.
@@ -199,7 +210,8 @@ impl RegionLog {
             region,
             reader,
             arrivals,
-            lot: Lot::new().into_iter(),
+            lot: Vec::new().into_iter(),
+            read_at: Instant::now(),
             shared,
             generation,
             probe,
@@ -236,6 +248,12 @@ impl RegionLog {
         self.unreadable.count
     }
 
+    /// When a consumer read the newest record that was taken from here. Exact as long as no more than a thousand records
+    /// wait to be taken.
+    pub fn read_at(&self) -> Instant {
+        self.read_at
+    }
+
     /// Reads until something happened. Nothing is lost if the future is dropped.
     pub async fn next(&mut self) -> Result<Happening, ReadError> {
         loop {
@@ -245,7 +263,7 @@ impl RegionLog {
             }
             let Some(arrival) = self.lot.next() else {
                 let lot = self.arrivals.recv().await.ok_or(ReadError::Ended(topic_of(self.region)))?;
-                self.lot = lot.into_iter();
+                (self.lot, self.read_at) = (lot.arrivals.into_iter(), lot.read_at);
                 continue;
             };
             // Whoever counted partitions may not know yet that reading started over.
@@ -401,7 +419,10 @@ impl ConsumerContext for Context {
         let done = match error {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
                 let list = shared.assignment(&topic, partitions.iter().copied());
-                info!(topic, ?partitions, "partitions assigned");
+                // A rebalance tells those, too, whose share it leaves as it is.
+                if !partitions.is_empty() {
+                    info!(topic, ?partitions, "partitions assigned");
+                }
                 consumer.incremental_assign(&list).inspect(|()| shared.held.send_modify(|held| *held |= bits))
             }
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => {
@@ -480,7 +501,8 @@ async fn count(
         let Ok(Ok(partitions @ 1..)) = asked.await else { continue };
         let known = shared.count.load(Ordering::Relaxed);
         let other = ReadError::OtherPartitions { topic, partitions, known };
-        if partitions != known && arrivals.send(vec![Err(other)]).await.is_err() {
+        let lot = Lot { read_at: Instant::now(), arrivals: vec![Err(other)] };
+        if partitions != known && arrivals.send(lot).await.is_err() {
             return;
         }
     }
@@ -594,7 +616,7 @@ impl Task {
                 Ok(()) = held.changed(), if !is_member => self.start_over(),
                 _ = commits.tick(), if is_member => self.store_offsets(),
                 lot = self.next(generation) => {
-                    if !lot.is_empty() && self.arrivals.send(lot).await.is_err() {
+                    if !lot.arrivals.is_empty() && self.arrivals.send(lot).await.is_err() {
                         break;
                     }
                 }
@@ -605,14 +627,15 @@ impl Task {
     /// What is there to be read, as soon as there is something.
     async fn next(&self, generation: u64) -> Lot {
         let Some(consumer) = self.consumer.consumer() else { return std::future::pending().await };
-        let mut lot: Lot = self.arrival(generation, consumer.recv().await).into_iter().collect();
+        let mut arrivals: Vec<_> = self.arrival(generation, consumer.recv().await).into_iter().collect();
+        let read_at = Instant::now();
         let mut more = consumer.stream();
-        while lot.len() < LOT
+        while arrivals.len() < LOT
             && let Some(Some(message)) = more.next().now_or_never()
         {
-            lot.extend(self.arrival(generation, message));
+            arrivals.extend(self.arrival(generation, message));
         }
-        lot
+        Lot { read_at, arrivals }
     }
 
     fn arrival(

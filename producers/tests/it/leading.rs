@@ -145,6 +145,20 @@ async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     }
 }
 
+/// Whoever reads may be busy when a step comes, and tells by this how late it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn when_a_step_came_is_known_however_late_it_is_looked_at() {
+    let stage = Stage::set().await;
+    let producer = stage.producer("one", process::now);
+    let mut log = stage.watch().await;
+    next_term(&mut log, Term::new(0, 0)).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    progress(&mut log).await;
+    let waited = log.read_at().elapsed();
+    assert!(waited > Duration::from_millis(500), "it waited for {waited:?}");
+    producer.ends().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stand_by_takes_over_and_the_board_stays_the_truth() {
     let stage = Stage::set().await;
