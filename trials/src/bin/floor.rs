@@ -1,5 +1,5 @@
 //! The least that it takes: a websocket server that writes the frames that it is handed to everybody,
-//! each with one call of the kernel. It knows no Kafka, no rooms and no accounts.
+//! each with one call of the kernel, on several threads. It knows no Kafka, no rooms and no accounts.
 //!
 //! Frames come over a connection of their own, each as four bytes of length and the text.
 
@@ -9,6 +9,8 @@ use std::{
     io,
     net::SocketAddr,
     rc::Rc,
+    sync::Arc,
+    thread,
 };
 
 use anyhow::Context;
@@ -16,6 +18,8 @@ use clap::Parser;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpSocket, TcpStream},
+    runtime,
+    sync::mpsc,
     task::LocalSet,
 };
 use tokio_tungstenite::tungstenite::{
@@ -41,7 +45,14 @@ struct Settings {
     /// Where the frames come from.
     #[arg(long)]
     frames: SocketAddr,
+
+    /// How many threads serve clients.
+    #[arg(long, default_value_t = 2)]
+    threads: usize,
 }
+
+/// A frame as it is written.
+type Framed = Arc<Vec<u8>>;
 
 #[derive(Debug)]
 struct Client {
@@ -57,17 +68,49 @@ type Clients = Rc<RefCell<Vec<Rc<Client>>>>;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let settings: Settings = process::load();
-    let socket = TcpSocket::new_v4()?;
-    socket.set_reuseaddr(true)?;
-    socket.bind(settings.listen)?;
-    let listener = socket.listen(BACKLOG)?;
     let frames = TcpListener::bind(settings.frames).await?;
+    let mut servers = Vec::new();
+    for _ in 0..settings.threads {
+        // The kernel shares out who connects among those that listen.
+        let socket = TcpSocket::new_v4()?;
+        socket.set_reuseaddr(true)?;
+        socket.set_reuseport(true)?;
+        socket.bind(settings.listen)?;
+        let listener = socket.listen(BACKLOG)?.into_std()?;
+        let (server, frames) = mpsc::unbounded_channel();
+        thread::spawn(move || serve(listener, frames));
+        servers.push(server);
+    }
+    loop {
+        let (mut from, _) = frames.accept().await?;
+        // Who hands over frames may go and come back.
+        while let Ok(length) = from.read_u32().await {
+            let mut payload = vec![0; length as usize];
+            from.read_exact(&mut payload).await?;
+            let frame = Arc::new(framed(payload)?);
+            for server in &servers {
+                server.send(frame.clone()).context("a thread has ended")?;
+            }
+        }
+    }
+}
+
+/// One thread, with the clients that come to it.
+fn serve(listener: std::net::TcpListener, mut frames: mpsc::UnboundedReceiver<Framed>) -> anyhow::Result<()> {
     let clients = Clients::default();
     let serving = async {
-        tokio::try_join!(accept(&listener, &clients), cast(&frames, &clients))?;
+        let listener = TcpListener::from_std(listener)?;
+        let cast = async {
+            while let Some(frame) = frames.recv().await {
+                clients.borrow_mut().retain(|client| client.say(&frame));
+            }
+            Ok(())
+        };
+        tokio::try_join!(accept(&listener, &clients), cast)?;
         anyhow::Ok(())
     };
-    LocalSet::new().run_until(serving).await
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    LocalSet::new().block_on(&runtime, serving)
 }
 
 async fn accept(listener: &TcpListener, clients: &Clients) -> anyhow::Result<()> {
@@ -113,19 +156,6 @@ async fn read_on(client: &Client) {
             Ok(0) => return,
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => return,
             _ => {}
-        }
-    }
-}
-
-async fn cast(listener: &TcpListener, clients: &Clients) -> anyhow::Result<()> {
-    loop {
-        let (mut from, _) = listener.accept().await?;
-        // Who hands over frames may go and come back.
-        while let Ok(length) = from.read_u32().await {
-            let mut payload = vec![0; length as usize];
-            from.read_exact(&mut payload).await?;
-            let frame = framed(payload)?;
-            clients.borrow_mut().retain(|client| client.say(&frame));
         }
     }
 }

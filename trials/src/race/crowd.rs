@@ -90,9 +90,14 @@ impl Crowd {
         Ok(Self { child, orders, answers, size })
     }
 
+    /// Until everybody is there, or was not let in.
+    pub async fn arrived(&mut self) -> anyhow::Result<Joined> {
+        self.answer().await
+    }
+
     /// Until everybody is there.
     pub async fn joined(&mut self) -> anyhow::Result<Joined> {
-        let joined: Joined = self.answer().await?;
+        let joined = self.arrived().await?;
         ensure!(joined.failed == 0, "{} of {} clients were not let in", joined.failed, self.size.clients);
         Ok(joined)
     }
@@ -101,7 +106,8 @@ impl Crowd {
         self.order(Order::Begin).await
     }
 
-    pub async fn end(&mut self) -> anyhow::Result<Report> {
+    /// What came since it began.
+    pub async fn take(&mut self) -> anyhow::Result<Report> {
         self.order(Order::End).await?;
         self.answer().await
     }

@@ -13,12 +13,12 @@ mod server;
 pub use author::{Author, Times, Writing, newest_step};
 pub use bare::Bare;
 pub(crate) use cost::cpu_seconds;
-pub use crowd::{Crowd, Joined, Order, Report, Size};
+pub use crowd::{Crowd, Joined, Order, Report, Size, Target};
 pub use frames::FrameReader;
 pub use replay::{Frames, Recorder, Replaying};
 pub use report::{Finding, Goal, Table};
 pub use run::{Run, count, quantile, watch};
-pub use server::{Ground, Kind, Limits, Server};
+pub use server::{Ground, Kind, Limits, Server, Ticks};
 
 /// The time, the same for all processes of a machine.
 #[expect(clippy::disallowed_methods, reason = "milliseconds are too coarse to tell who is faster")]

@@ -1,15 +1,18 @@
-//! What a race came to: a table of ratios with their goals, and a picture.
+//! What a race came to: a table of ratios with their spread and their goals, and a picture.
 
 use std::{fmt::Write, path::Path};
 
 use anyhow::Context;
 
-/// One figure beside another, or beside its limit.
+/// One figure beside another, or beside its limit, as one round has it.
 #[derive(Clone, Debug)]
 pub struct Finding {
     pub what: String,
-    pub ours: String,
+    pub unit: &'static str,
+    pub ours: f64,
+    /// Whose the other figure is.
     pub beside: String,
+    pub theirs: f64,
     pub ratio: f64,
     pub goal: Goal,
 }
@@ -22,24 +25,39 @@ pub enum Goal {
     None,
 }
 
+/// The same finding of every round.
+#[derive(Clone, Debug)]
+struct Row {
+    what: String,
+    unit: &'static str,
+    beside: String,
+    goal: Goal,
+    ours: Vec<f64>,
+    theirs: Vec<f64>,
+    ratios: Vec<f64>,
+}
+
 /// Who took how much, for the picture.
 #[derive(Clone, Debug)]
-pub struct Panel {
-    pub title: &'static str,
-    pub bars: Vec<(String, f64)>,
+struct Panel {
+    title: &'static str,
+    /// Of every round.
+    bars: Vec<(String, Vec<f64>)>,
 }
 
 #[derive(Clone, Debug, Default)]
 pub struct Table {
-    findings: Vec<Finding>,
+    rows: Vec<Row>,
     panels: Vec<Panel>,
 }
 
-impl Finding {
+impl Row {
+    /// By the median.
     fn is_met(&self) -> bool {
+        let ratio = median(&self.ratios);
         match self.goal {
-            Goal::AtLeast(least) => self.ratio >= least,
-            Goal::AtMost(most) => self.ratio <= most,
+            Goal::AtLeast(least) => ratio >= least,
+            Goal::AtMost(most) => ratio <= most,
             Goal::None => true,
         }
     }
@@ -47,30 +65,53 @@ impl Finding {
 
 impl Table {
     pub fn add(&mut self, finding: Finding) {
-        self.findings.push(finding);
+        let Finding { what, unit, ours, beside, theirs, ratio, goal } = finding;
+        let known = self.rows.iter().position(|row| row.what == what && row.beside == beside);
+        let at = known.unwrap_or(self.rows.len());
+        if known.is_none() {
+            let none = Vec::new;
+            self.rows.push(Row { what, unit, beside, goal, ours: none(), theirs: none(), ratios: none() });
+        }
+        let row = &mut self.rows[at];
+        row.ours.push(ours);
+        row.theirs.push(theirs);
+        row.ratios.push(ratio);
     }
 
     pub fn draw(&mut self, title: &'static str, bars: Vec<(String, f64)>) {
+        if let Some(panel) = self.panels.iter_mut().find(|panel| panel.title == title) {
+            for (name, value) in bars {
+                panel.bars.iter_mut().filter(|(known, _)| *known == name).for_each(|(_, values)| values.push(value));
+            }
+            return;
+        }
+        let bars = bars.into_iter().map(|(name, value)| (name, vec![value])).collect();
         self.panels.push(Panel { title, bars });
     }
 
-    /// How many goals were met, of how many.
-    pub fn met(&self) -> (usize, usize) {
-        let with_goal = || self.findings.iter().filter(|finding| !matches!(finding.goal, Goal::None));
-        (with_goal().filter(|finding| finding.is_met()).count(), with_goal().count())
+    /// What was not as good as it is to be.
+    pub fn missed(&self) -> Vec<String> {
+        let missed = self.rows.iter().filter(|row| !row.is_met());
+        missed.map(|row| format!("{}, beside {}: {:.2}", row.what, row.beside, median(&row.ratios))).collect()
     }
 
     pub fn markdown(&self) -> String {
         let mut text = String::from("| what | Toteboard | beside | ratio | goal |\n|---|---|---|---|---|\n");
-        for finding in &self.findings {
-            let Finding { what, ours, beside, ratio, goal } = finding;
-            let goal = match goal {
+        for row in &self.rows {
+            let Row { what, unit, beside, ours, theirs, ratios, .. } = row;
+            let goal = match row.goal {
                 Goal::AtLeast(least) => format!("at least {least}"),
                 Goal::AtMost(most) => format!("at most {most}"),
                 Goal::None => String::new(),
             };
-            let missed = if finding.is_met() { "" } else { ", missed" };
-            writeln!(text, "| {what} | {ours} | {beside} | {ratio:.2} | {goal}{missed} |").expect("a string");
+            let missed = if row.is_met() { "" } else { ", missed" };
+            let (ours, theirs) = (shown(median(ours)), shown(median(theirs)));
+            let spread = ratios
+                .iter()
+                .fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), ratio| (least.min(*ratio), most.max(*ratio)));
+            let ratio = format!("{:.2} ({:.2} to {:.2})", median(ratios), spread.0, spread.1);
+            writeln!(text, "| {what} | {ours}{unit} | {beside}: {theirs}{unit} | {ratio} | {goal}{missed} |")
+                .expect("a string");
         }
         text
     }
@@ -86,6 +127,7 @@ impl Table {
             y += 18.0;
             write!(body, r#"<text x="10" y="{y}" font-weight="bold">{title}</text>"#).expect("a string");
             y += 10.0;
+            let bars: Vec<(&String, f64)> = bars.iter().map(|(name, values)| (name, median(values))).collect();
             let most = bars.iter().map(|(_, value)| *value).fold(f64::MIN_POSITIVE, f64::max);
             for (name, value) in bars {
                 let length = (value / most * (WIDTH - NAME - 90.0)).max(1.0);
@@ -107,9 +149,26 @@ impl Table {
         )
     }
 
-    pub fn write(&self, folder: &Path) -> anyhow::Result<()> {
-        std::fs::write(folder.join("table.md"), self.markdown()).context("table.md")?;
+    /// The table says how it was measured.
+    pub fn write(&self, folder: &Path, how: &str) -> anyhow::Result<()> {
+        std::fs::write(folder.join("table.md"), format!("{how}\n\n{}", self.markdown())).context("table.md")?;
         std::fs::write(folder.join("chart.svg"), self.svg()).context("chart.svg")
+    }
+}
+
+/// The middle one; of an even number, the lower of the two in the middle.
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    sorted.get((sorted.len().max(1) - 1) / 2).copied().unwrap_or(f64::NAN)
+}
+
+fn shown(value: f64) -> String {
+    match value {
+        100.0.. => format!("{value:.0}"),
+        10.0.. => format!("{value:.1}"),
+        _ if value.fract() == 0.0 => format!("{value:.0}"),
+        _ => format!("{value:.2}"),
     }
 }
 
@@ -117,17 +176,35 @@ impl Table {
 mod tests {
     use super::*;
 
+    fn finding(what: &str, ratio: f64, goal: Goal) -> Finding {
+        let (what, beside) = (what.to_owned(), "node".to_owned());
+        Finding { what, unit: " s", ours: 2.0 * ratio, beside, theirs: 2.0, ratio, goal }
+    }
+
     #[test]
     fn a_goal_that_is_missed_says_so() {
-        let finding =
-            |ratio, goal| Finding { what: "a frame".into(), ours: "2 s".into(), beside: "1 s".into(), ratio, goal };
         let mut table = Table::default();
-        table.add(finding(2.0, Goal::AtMost(1.5)));
-        table.add(finding(2.0, Goal::AtLeast(1.5)));
-        table.add(finding(2.0, Goal::None));
-        assert_eq!(table.met(), (1, 2));
+        table.add(finding("a frame", 2.0, Goal::AtMost(1.5)));
+        table.add(finding("a crowd", 2.0, Goal::AtLeast(1.5)));
+        table.add(finding("a board", 2.0, Goal::None));
+        assert_eq!(table.missed(), ["a frame, beside node: 2.00"]);
         let lines: Vec<String> = table.markdown().lines().map(str::to_owned).collect();
-        assert_eq!(lines[2], "| a frame | 2 s | 1 s | 2.00 | at most 1.5, missed |");
-        assert_eq!(lines[3], "| a frame | 2 s | 1 s | 2.00 | at least 1.5 |");
+        assert_eq!(lines[2], "| a frame | 4 s | node: 2 s | 2.00 (2.00 to 2.00) | at most 1.5, missed |");
+        assert_eq!(lines[3], "| a crowd | 4 s | node: 2 s | 2.00 (2.00 to 2.00) | at least 1.5 |");
+    }
+
+    #[test]
+    fn rounds_are_told_by_their_median_and_spread() {
+        let mut table = Table::default();
+        for ratio in [1.7, 1.2, 1.4] {
+            table.add(finding("a frame", ratio, Goal::AtMost(1.5)));
+        }
+        assert!(table.missed().is_empty());
+        let text = table.markdown();
+        assert!(text.ends_with("| a frame | 2.80 s | node: 2 s | 1.40 (1.20 to 1.70) | at most 1.5 |\n"), "{text}");
+        table.add(finding("a frame", f64::NAN, Goal::AtMost(1.5)));
+        assert!(table.missed().is_empty(), "one of four");
+        table.add(finding("nothing", f64::NAN, Goal::AtMost(1.5)));
+        assert_eq!(table.missed().len(), 1, "what could not be measured is no success");
     }
 }

@@ -34,12 +34,14 @@ pub async fn count(server: &Server, crowd: &mut Crowd, window: Duration) -> anyh
     crowd.begin().await?;
     let crowd_pid = crowd.pid()?;
     let (cpu, crowd_cpu) = (server.cpu_seconds()?, cpu_seconds(crowd_pid)?);
+    let before = server.ticks().await?;
     tokio::time::sleep(window).await;
     let cpu = server.cpu_seconds()? - cpu;
     let crowd_cpu = cpu_seconds(crowd_pid)? - crowd_cpu;
-    let report = crowd.end().await?;
+    let report = crowd.take().await?;
     let clients = crowd.size.clients;
-    let latest_tick = server.latest_tick().await?;
+    let ticks = server.ticks().await?;
+    let latest_tick = ticks.map(|ticks| ticks.latest_since(&before.unwrap_or_default()));
     Ok(Watched {
         clients,
         latest_tick,

@@ -32,6 +32,8 @@ pub enum Kind {
     Node,
     /// The same with the newest of each event every so many milliseconds.
     NodeBatched(u32),
+    /// The same with what has changed of each event, as the gateway has it, in two processes.
+    NodeChanges(u32),
     /// Is handed the gateway's frames by HTTP.
     Nchan,
     /// Is handed the gateway's frames.
@@ -44,6 +46,7 @@ impl fmt::Display for Kind {
             Self::Gateway(_) => "Toteboard",
             Self::Node => "node",
             Self::NodeBatched(_) => "node, batched",
+            Self::NodeChanges(_) => "node, changes",
             Self::Nchan => "nchan",
             Self::Floor => "floor",
         })
@@ -130,13 +133,14 @@ impl Server {
         let (address, second) = (free_address()?, free_address()?);
         let port = |address: &str| address.rsplit(':').next().unwrap_or_default().to_owned();
         let binary = |name: &str| ground.binaries.join(name).display().to_string();
-        let node = |batch: Option<u32>| {
+        let node = |batch: Option<u32>, more: &[&str]| {
             let mut command = vec!["node".into(), ground.peers.join("node/server.mjs").display().to_string()];
             command.push(format!("--brokers={}", ground.kafka.brokers));
             command.push(format!("--region={}", ground.region));
             command.push(format!("--port={}", port(&address)));
             command.push(format!("--fetch-wait={}", ground.fetch_wait));
             command.extend(batch.map(|millis| format!("--batch={millis}")));
+            command.extend(more.iter().map(|it| (*it).to_owned()));
             command
         };
         let command = match kind {
@@ -168,8 +172,9 @@ impl Server {
                 command.push(format!("--kafka=consumer.fetch.wait.max.ms={}", ground.fetch_wait));
                 command
             }
-            Kind::Node => node(None),
-            Kind::NodeBatched(millis) => node(Some(millis)),
+            Kind::Node => node(None, &[]),
+            Kind::NodeBatched(millis) => node(Some(millis), &[]),
+            Kind::NodeChanges(millis) => node(Some(millis), &["--changes", "--workers=2"]),
             Kind::Floor => vec![binary("floor"), format!("--listen={address}"), format!("--frames={second}")],
             Kind::Nchan => {
                 let folder = ground.folder.join(format!("nginx-{}", port(&address)));
@@ -227,7 +232,7 @@ impl Server {
     /// Where a crowd goes: to the region's board, or just to be connected.
     pub fn target(&self, follows: bool) -> Target {
         let regions = if follows { &[self.region][..] } else { &[] };
-        let socket_io = matches!(self.kind, Kind::Gateway(_) | Kind::Node | Kind::NodeBatched(_));
+        let socket_io = !matches!(self.kind, Kind::Nchan | Kind::Floor);
         let path = match self.kind {
             Kind::Nchan => "/subscribe",
             _ => "/socket.io/?EIO=4&transport=websocket",
@@ -249,7 +254,7 @@ impl Server {
                 stream.set_nodelay(true)?;
                 Some(Publisher::Stream(stream))
             }
-            Kind::Gateway(_) | Kind::Node | Kind::NodeBatched(_) => None,
+            Kind::Gateway(_) | Kind::Node | Kind::NodeBatched(_) | Kind::NodeChanges(_) => None,
         })
     }
 
@@ -266,22 +271,56 @@ impl Server {
         Ok(std::fs::read_dir(format!("/proc/{}/fd", self.part.pid()))?.count())
     }
 
-    /// How late ticks of the region began so far, at most, in milliseconds: the bound of a bucket of the
-    /// gateway's histogram. Others tell nothing.
-    pub async fn latest_tick(&self) -> anyhow::Result<Option<f64>> {
+    /// How late ticks of the region began so far. Others than the gateway tell nothing.
+    pub async fn ticks(&self) -> anyhow::Result<Option<Ticks>> {
         if !matches!(self.kind, Kind::Gateway(_)) {
             return Ok(None);
         }
         let metrics = reqwest::get(format!("http://{}/metrics", self.second)).await?.text().await?;
-        let of_region = format!("region=\"{}\"", self.region);
+        Ok(Some(Ticks::read(&metrics, self.region)))
+    }
+}
+
+/// A histogram: how many ticks were no later than so many seconds.
+#[derive(Clone, Debug, Default)]
+pub struct Ticks(Vec<(f64, u64)>);
+
+impl Ticks {
+    fn read(metrics: &str, region: Region) -> Self {
+        let of_region = format!("region=\"{region}\"");
         let buckets = metrics.lines().filter(|line| line.contains(&of_region)).filter_map(|line| {
             let (bound, rest) =
                 line.strip_prefix("toteboard_gateway_tick_late_seconds_bucket{le=\"")?.split_once('"')?;
             Some((bound.parse::<f64>().unwrap_or(f64::INFINITY), rest.rsplit(' ').next()?.parse::<u64>().ok()?))
         });
-        let buckets: Vec<(f64, u64)> = buckets.collect();
-        let all = buckets.iter().map(|(_, count)| *count).max().unwrap_or_default();
-        let bound = buckets.iter().find(|(_, count)| *count == all).context("no ticks")?.0;
-        Ok(Some(bound * 1e3))
+        Self(buckets.collect())
+    }
+
+    /// The upper bound, in milliseconds, of the bucket that holds the latest tick since then.
+    pub fn latest_since(&self, before: &Self) -> f64 {
+        let earlier = |bound: f64| before.0.iter().find(|it| it.0 == bound).map_or(0, |it| it.1);
+        let since = || self.0.iter().map(|(bound, count)| (*bound, count - earlier(*bound)));
+        let all = since().map(|(_, count)| count).max().unwrap_or_default();
+        since().find(|(_, count)| all > 0 && *count == all).map_or(0.0, |(bound, _)| bound * 1e3)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_latest_tick_is_of_those_that_came_since() {
+        let metrics = |counts: [u64; 3]| {
+            let line = |(bound, count): (&str, u64)| {
+                format!("toteboard_gateway_tick_late_seconds_bucket{{le=\"{bound}\",region=\"uk\"}} {count}\n")
+            };
+            Ticks::read(&["0.1", "0.5", "+Inf"].into_iter().zip(counts).map(line).collect::<String>(), Region::Uk)
+        };
+        let before = metrics([1, 1, 2]);
+        assert_eq!(metrics([2, 4, 5]).latest_since(&before), 500.0);
+        assert_eq!(metrics([3, 3, 4]).latest_since(&before), 100.0);
+        assert_eq!(metrics([3, 3, 5]).latest_since(&before), f64::INFINITY);
+        assert_eq!(before.latest_since(&before), 0.0);
     }
 }
