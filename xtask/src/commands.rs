@@ -11,7 +11,7 @@ use anyhow::Context;
 use clap::Args;
 
 use crate::{
-    deny,
+    coverage, deny,
     engines::{self, Engines},
     guard, page, prerequisites, reference, root,
     steps::{MINUTE, compile, remove_folder, step, works},
@@ -108,6 +108,7 @@ impl Test {
         let page = page::build(no_install)?;
         // The same packages together as the tests above, so that no dependency is built twice.
         build(&["--workspace", "--bins"])?;
+        reference::check()?;
         end_to_end(&page, no_install)
     }
 }
@@ -261,19 +262,18 @@ fn fuzz() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What CI runs, on a clean checkout.
-pub(crate) fn ci(engines: Engines, no_install: bool) -> anyhow::Result<()> {
+/// What CI runs, on a clean checkout. Tests are run once, and what they run is counted.
+pub(crate) fn ci(engines: &Engines, no_install: bool) -> anyhow::Result<()> {
     with_browser(no_install)?;
     guard::ensure(no_install)?;
     engines::ensure(no_install)?;
+    coverage::ensure(no_install)?;
     let mut format = Command::new("cargo");
     step("formatting", 2 * MINUTE, format.args(["fmt", "--all", "--check"]))?;
     let mut clippy = Command::new("cargo");
     clippy.args(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]);
     compile("clippy", &mut clippy)?;
     deny::deny(no_install)?;
-    Test::default().execute(no_install)?;
-    reference::check()?;
     guard::guard(no_install)?;
-    engines.execute(no_install)
+    coverage::coverage(engines, no_install)
 }

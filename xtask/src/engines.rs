@@ -58,6 +58,12 @@ impl Drop for Running {
 }
 
 impl Engines {
+    /// As they are typed.
+    pub(crate) fn arguments(&self) -> Vec<String> {
+        let mongodb = self.mongodb.iter().map(|url| format!("--mongodb={url}"));
+        std::iter::once("engines".to_owned()).chain(mongodb).collect()
+    }
+
     pub(crate) fn execute(self, no_install: bool) -> anyhow::Result<()> {
         ensure(no_install)?;
         promtool::test_alerts(no_install)?;

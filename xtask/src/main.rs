@@ -51,8 +51,8 @@ enum Command {
     Guard,
     /// Takes the board's rules away, one at a time, and fails if a rule's test doesn't.
     Mutants,
-    /// Prints how much of each crate the tests run, line by line.
-    Coverage,
+    /// Runs `test` and `engines`, and prints how much of each crate they run, line by line.
+    Coverage(engines::Engines),
     /// Runs the tests on real engines, which it starts: a MongoDB-speaking server and three Kafka brokers.
     Engines(engines::Engines),
     /// Checks licences, duplicates and sources of what is depended on; and known vulnerabilities, where the
@@ -60,7 +60,7 @@ enum Command {
     Deny,
     /// Writes docs/settings.md, from what the programs say of their settings.
     Settings,
-    /// What CI runs: formatting, clippy, dependencies, tests, counted instructions, engines.
+    /// What CI runs: formatting, clippy, dependencies, counted instructions, and all tests, with what they cover.
     Ci(engines::Engines),
 }
 
@@ -95,7 +95,7 @@ fn execute() -> anyhow::Result<()> {
             prerequisites::ensure(prerequisites::BUILD, no_install)?;
             mutants::mutants()
         }
-        Command::Coverage => coverage::coverage(no_install),
+        Command::Coverage(engines) => coverage::coverage(&engines, no_install),
         Command::Engines(engines) => engines.execute(no_install),
         Command::Deny => {
             prerequisites::ensure(prerequisites::BUILD, no_install)?;
@@ -106,7 +106,7 @@ fn execute() -> anyhow::Result<()> {
             commands::build(&["--workspace", "--bins"])?;
             reference::write()
         }
-        Command::Ci(engines) => commands::ci(engines, no_install),
+        Command::Ci(engines) => commands::ci(&engines, no_install),
     }
 }
 

@@ -14,7 +14,7 @@ use wasm_bindgen_cli_support::Bindgen;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
-    prerequisites, root,
+    coverage, prerequisites, root,
     steps::{compile, output, remove_folder, works},
     target,
 };
@@ -80,7 +80,7 @@ fn compile_app(no_install: bool) -> anyhow::Result<PathBuf> {
     ensure(no_install)?;
     let mut cargo = Command::new("cargo");
     cargo.args(["build", "--package", PACKAGE, "--profile", "page", "--target", TRIPLE]);
-    cargo.args(["--config", &without_home()?]);
+    cargo.args(["--config", &without_home()?]).env_remove(coverage::WRAPPER_VARIABLE);
     if !rustup_has_target() {
         use_debian(&mut cargo)?;
     }

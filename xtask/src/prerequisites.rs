@@ -69,6 +69,10 @@ pub(crate) const JAVA: &[Need] = &[
 pub(crate) const VALGRIND: &[Need] =
     &[Need { what: "valgrind", is_there: || works("valgrind", &["--version"]), install: Debian("valgrind") }];
 
+/// To tell how much the tests cover, where rustup has no tools for it.
+pub(crate) const LLVM: &[Need] =
+    &[Need { what: "LLVM 19", is_there: || works("llvm-cov-19", &["--version"]), install: Debian("llvm-19") }];
+
 /// A peer of the race, which is run without it, too.
 pub(crate) const NCHAN: &[Need] = &[
     Need { what: "nginx", is_there: || works("nginx", &["-v"]), install: Debian("nginx") },
