@@ -1,7 +1,6 @@
 use std::time::Duration;
 
 use client::{Client, ClientError, Said};
-use futures::future::join_all;
 use odds::{Feed, FeedState, Filter, Live, News, Region, Timestamp};
 use rand::{SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
@@ -12,6 +11,7 @@ use tokio::{
 
 use crate::{
     author::{Author, draw_changes},
+    conformance::wire::Session,
     guest::{self, BEARER, OTHER_TOKEN, TOKEN},
     http,
     stage::{DEADLINE, Running, Stage},
@@ -432,14 +432,24 @@ async fn who_asks_and_takes_no_answers_is_told_so_and_cut_off() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_who_is_sent_away_again_and_again_is_not_let_in_for_a_while() {
-    let scene = Scene::set(&[]).await;
-    let sent_away = (0..25).map(|_| async {
-        let mut guest = scene.join_stalling(uk()).await;
-        while guest.client.ask("resync", &uk()).await.is_ok() {}
-        while guest.client.next().await.is_ok() {}
-    });
-    timeout(DEADLINE, join_all(sent_away)).await.expect("they are cut off");
+    let scene = Scene::set(&["--max-payload=100000"]).await;
     let address = &scene.gateway.address;
+    // In one request, far more than may wait.
+    let requests: Vec<String> = (0..1_000).map(|id| format!("42{id}[\"resync\",{{\"region\":\"uk\"}}]")).collect();
+    for _ in 0..20 {
+        let mut session = Session::by_polling(address).await;
+        session.connect(&uk()).await;
+        session.send_together(&requests).await;
+        let ended = async {
+            let mut last = None;
+            while let Some(packet) = session.next().await {
+                last = Some(packet);
+            }
+            last
+        };
+        let last = timeout(DEADLINE, ended).await.expect("it is cut off").expect("it is told why");
+        assert!(last.contains("bye") && last.contains("too_many_requests"), "{last}");
+    }
     assert!(refusal(address, uk()).await.starts_with("too_many_attempts: "));
     guest::add_user(&*scene.stage.store, "other", OTHER_TOKEN).await;
     scene.join(json!({ "token": OTHER_TOKEN, "regions": [] })).await;

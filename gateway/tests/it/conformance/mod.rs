@@ -24,7 +24,7 @@ mod engine;
 mod heartbeat;
 mod socket;
 mod upgrade;
-mod wire;
+pub mod wire;
 
 use std::{
     any::Any,
