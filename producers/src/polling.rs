@@ -731,12 +731,23 @@ mod tests {
     fn an_empty_answer_neither_slows_a_sport_in_play_nor_freshens_it() {
         let mut polling = in_play();
         let before = polling.freshness[&key()];
-        polling.returned(&odds(Ok(empty())), false, noon()).unwrap();
+        let asked_now = Returned::Odds { sport: key(), asked_at: noon(), answer: Ok(empty()) };
+        polling.returned(&asked_now, false, noon()).unwrap();
         assert!(wait(&polling, noon()) <= MINUTE);
         assert_eq!(polling.freshness[&key()], before);
         // Also when it is believed: bookmakers take prices down for a while.
         polling.returned(&odds(Ok(empty())), true, noon().plus_millis(MINUTE)).unwrap();
         assert!(wait(&polling, noon().plus_millis(MINUTE)) <= MINUTE);
+    }
+
+    #[test]
+    fn a_list_of_starts_that_is_empty_does_not_slow_a_sport_in_play() {
+        let mut polling = in_play();
+        let sport = || Sport { key: key(), outrights: false };
+        for starts in [Some(Vec::new()), None] {
+            polling.returned(&list_of(vec![Known { sport: sport(), starts }]), true, noon()).unwrap();
+            assert!(wait(&polling, noon()) <= MINUTE);
+        }
     }
 
     #[test]

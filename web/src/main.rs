@@ -1,21 +1,19 @@
 //! The page: a Leptos app that shows the boards live, over the public interface and protocol.
+#![cfg_attr(not(any(target_arch = "wasm32", clippy)), expect(dead_code, reason = "only the page uses it"))]
 
-mod api;
-mod app;
-mod board;
-mod browser;
-mod choices;
-mod event_card;
-mod form;
-mod settings;
-mod shared;
-mod sign_in;
-mod socket;
-mod stream;
+mod boards;
+/// Compiled only for a browser, and linted also without one.
+#[cfg(any(target_arch = "wasm32", clippy))]
+mod page;
 mod view;
 
-/// Runs in a browser. That the same code compiles for the host is for its tests.
+#[cfg(any(target_arch = "wasm32", clippy))]
 fn main() {
     console_error_panic_hook::set_once();
-    leptos::mount::mount_to_body(app::App);
+    leptos::mount::mount_to_body(page::App);
+}
+
+#[cfg(not(any(target_arch = "wasm32", clippy)))]
+fn main() {
+    eprintln!("This program is the page, and runs in a browser: `cargo xtask page` builds it.");
 }

@@ -18,14 +18,14 @@ use serde_json::Value;
 use crate::{
     engines::Engines,
     prerequisites, root,
-    steps::{MINUTE, compile, empty_folder, output, step, works},
+    steps::{MINUTE, compile, empty_folder, output, step, without_us, works},
     target,
 };
 
 /// What is to be covered at least, in percent of all lines.
 const LEAST: f64 = 85.0;
 /// Not counted: tests and benchmarks themselves, what a developer types, and trials, which are tests. Of the page,
-/// what is compiled for the host is counted.
+/// what is compiled for the host is counted; the rest runs only in a browser, in the tests in Chromium.
 const LEFT_OUT: &str = "(/tests/|/benches/|^.*/xtask/|^.*/trials/|/\\.cargo/|/rustc/|/lib/rustlib/|/target[^/]*/)";
 /// What our own crates are compiled with.
 const WRAPPER: &str = "#!/bin/sh\nexec \"$@\" -C instrument-coverage\n";
@@ -35,6 +35,9 @@ const REPORT_WITHIN: Duration = MINUTE.saturating_mul(10);
 
 /// Has cargo compile our own crates so. What is compiled otherwise has to remove it.
 pub(crate) const WRAPPER_VARIABLE: &str = "RUSTC_WORKSPACE_WRAPPER";
+
+/// Where they write their counts; in the current folder without it.
+pub(crate) const COUNTS_VARIABLE: &str = "LLVM_PROFILE_FILE";
 
 struct Tools {
     profdata: PathBuf,
@@ -53,7 +56,7 @@ pub(crate) fn coverage(engines: &Engines, no_install: bool) -> anyhow::Result<()
     fs::write(&wrapper, WRAPPER)?;
     make_executable(&wrapper)?;
     let counted = |command: &mut Command| {
-        command.env(WRAPPER_VARIABLE, &wrapper).env("LLVM_PROFILE_FILE", profiles.join("%9m.profraw"));
+        command.env(WRAPPER_VARIABLE, &wrapper).env(COUNTS_VARIABLE, profiles.join("%9m.profraw"));
     };
     for (name, arguments) in [("all tests", vec!["test".to_owned()]), ("all engines", engines.arguments())] {
         let mut xtask = Command::new(&this);
@@ -126,7 +129,7 @@ fn programs(counted: impl Fn(&mut Command)) -> anyhow::Result<BTreeSet<PathBuf>>
         let mut cargo = Command::new("cargo");
         cargo.args(what).args(["--workspace", "--quiet", "--message-format=json"]);
         counted(&mut cargo);
-        let answer = cargo.output().context("cargo can't be run")?;
+        let answer = without_us(&mut cargo).output().context("cargo can't be run")?;
         ensure!(answer.status.success(), "cargo {} failed ({})", what.join(" "), answer.status);
         for line in answer.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             let message: Value = serde_json::from_slice(line)?;

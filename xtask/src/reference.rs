@@ -4,7 +4,7 @@ use std::{fmt::Write, fs, path::PathBuf, process::Command};
 
 use anyhow::{Context, ensure};
 
-use crate::{commands::binary, root};
+use crate::{commands::binary, coverage, root};
 
 const HEAD: &str = "\
 # Settings
@@ -44,8 +44,9 @@ fn page() -> anyhow::Result<String> {
 }
 
 fn said(program: &str, arguments: &[&str]) -> anyhow::Result<String> {
-    // A setting of whoever runs this is no default.
-    let output = Command::new(binary(program)).args(arguments).env_clear().output();
+    // A setting of whoever runs this is no default. Passed on is only where an instrumented program writes its counts.
+    let counts = std::env::vars_os().filter(|(name, _)| name == coverage::COUNTS_VARIABLE);
+    let output = Command::new(binary(program)).args(arguments).env_clear().envs(counts).output();
     let output = output.with_context(|| format!("{program} can't be run"))?;
     ensure!(output.status.success(), "{program} {}: {}", arguments.join(" "), output.status);
     let text = String::from_utf8(output.stdout)?;

@@ -42,13 +42,7 @@ pub(crate) fn quietly(name: &str, limit: Duration, command: &mut Command) -> any
 
 /// To its end, without a word.
 pub(crate) fn run(limit: Option<Duration>, command: &mut Command) -> anyhow::Result<ExitStatus> {
-    // What cargo says of us to us. Whatever looks at it when it is built (ring, and so all that needs it)
-    // would be compiled once for us and once for whoever types `cargo build`.
-    let of_us = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(of_us)) {
-        command.env_remove(name);
-    }
-    let mut child = with_npm(command).spawn()?;
+    let mut child = with_npm(without_us(command)).spawn()?;
     let began = Instant::now();
     loop {
         if let Some(status) = child.try_wait()? {
@@ -60,6 +54,16 @@ pub(crate) fn run(limit: Option<Duration>, command: &mut Command) -> anyhow::Res
         }
         thread::sleep(Duration::from_millis(50));
     }
+}
+
+/// Without the variables that cargo sets for this program. Build scripts that look at them (ring's, and so all that
+/// needs ring) would run once for us and once for whoever types `cargo build`.
+pub(crate) fn without_us(command: &mut Command) -> &mut Command {
+    let of_us = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(of_us)) {
+        command.env_remove(name);
+    }
+    command
 }
 
 /// Where programs of npm are that Debian has too old.

@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use odds::{BookmakerKey, Decimal, Details, EventId, Live, MarketKey, Outcome, Region, Timestamp};
 
-use super::{freshness::Freshness, gathered, sorted};
-use crate::shared::Key;
+use super::{Key, freshness::Freshness, gathered, sorted};
 
 /// What a bookmaker asks for an outcome.
 #[derive(Clone, Debug, PartialEq)]

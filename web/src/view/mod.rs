@@ -7,11 +7,17 @@ mod freshness;
 mod names;
 mod query;
 
+use std::sync::Arc;
+
 pub(crate) use event::{EventView, Line, Offer, OutcomeView, merge};
 pub(crate) use format::{OddsFormat, day_of, percent};
 pub(crate) use freshness::Freshness;
 pub(crate) use names::{market_title, pretty, told_apart};
 pub(crate) use query::{Query, When};
+
+/// What tells one of a list from the others. Generic code is compiled for each type that it is used with: this is
+/// the one type.
+pub(crate) type Key = Arc<str>;
 
 /// Sorts by texts. One for all: a sort is compiled for each kind of thing that it sorts.
 pub(crate) fn sorted<T>(items: Vec<T>, by: impl Fn(&T) -> String) -> Vec<T> {

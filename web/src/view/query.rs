@@ -6,12 +6,12 @@ use odds::Timestamp;
 use serde::Serialize;
 
 use super::{
+    Key,
     event::EventView,
     format::{OddsFormat, day_of},
     gathered,
     names::folded,
 };
-use crate::shared::Key;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum When {

@@ -5,12 +5,8 @@ use std::collections::BTreeSet;
 use leptos::{prelude::*, task::spawn_local};
 use odds::{Feed, Region};
 
-use crate::{
-    api,
-    shared::{Key, list},
-    stream::Stream,
-    view::{OddsFormat, Query, When, gathered, market_title, pretty},
-};
+use super::{api, shared::list, stream::Stream};
+use crate::view::{Key, OddsFormat, Query, When, gathered, market_title, pretty};
 
 /// The regions, all in sight; a change applies at once, everywhere.
 #[component]

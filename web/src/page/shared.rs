@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use leptos::prelude::*;
 
-/// What tells one of a list from the others.
-pub(crate) type Key = Arc<str>;
+use crate::view::Key;
 
 /// A list that keeps what it drew for as long as its key is there.
 pub(crate) fn list(

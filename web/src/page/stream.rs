@@ -14,16 +14,18 @@ use leptos::{
     prelude::*,
     task::{spawn_local, tick},
 };
-use odds::{Cursor, EventId, Feed, FeedState, Live, News, Region, Timestamp, Touched};
+use odds::{Cursor, EventId, Feed, Region, Timestamp, Touched};
 use serde::{Deserialize, Serialize};
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::to_raw_value;
 
-use crate::{
+use super::{
     api,
     browser::{self, Anchor},
-    shared::Key,
     socket::{Client, Happening},
-    view::{EventView, Freshness, Query, gathered, merge, sorted, told_apart},
+};
+use crate::{
+    boards::{Boards, Update},
+    view::{EventView, Key, Query, gathered, sorted, told_apart},
 };
 
 /// The connection to the gateway, as the page shows it.
@@ -64,23 +66,9 @@ pub(crate) struct Stream {
 }
 
 struct Inner {
-    live: Live,
+    boards: Boards,
     client: Option<Client>,
     events: HashMap<EventId, ArcRwSignal<Arc<EventView>>>,
-    /// Milliseconds that the server's clock is ahead.
-    ahead: i64,
-    fresh: Freshness,
-    /// The filter of what is shown.
-    filter: Box<RawValue>,
-    /// The one that the gateway was asked for, unless it refused.
-    asked: Option<Box<RawValue>>,
-    /// How many requests the gateway has not answered yet.
-    unanswered: u32,
-    /// Regions whose boards are what the gateway has, under the filter. Others are shown as they were, and
-    /// what is told of how fresh they are is not of what is shown.
-    in_step: Vec<Region>,
-    /// How fresh what is shown is.
-    feeds: BTreeMap<Region, Feed>,
     /// Why the gateway ends the connection.
     farewell: String,
     /// Rows are not moved while the pointer is among them, and for a moment after.
@@ -97,14 +85,6 @@ const RELEASE_AFTER: Duration = Duration::from_millis(400);
 /// Too many filters may be in use; later, others may have gone.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
-/// What the gateway is to know of who connects.
-#[derive(Serialize)]
-struct Hello<'a> {
-    v: u8,
-    resume: BTreeMap<Region, Cursor>,
-    filter: &'a RawValue,
-}
-
 #[derive(Serialize)]
 struct Resync {
     region: Region,
@@ -120,18 +100,10 @@ struct Bye {
 impl Stream {
     pub(crate) fn start() -> Self {
         let query = browser::read_query();
-        let filter = to_raw_value(&query.filter(false)).expect("plain values");
         let inner = Inner {
-            live: Live::default(),
+            boards: Boards::new(to_raw_value(&query.filter(false)).expect("plain values")),
             client: None,
             events: HashMap::new(),
-            ahead: 0,
-            fresh: Freshness::default(),
-            asked: None,
-            filter,
-            unanswered: 0,
-            in_step: Vec::new(),
-            feeds: BTreeMap::new(),
             farewell: String::new(),
             held: false,
             release: None,
@@ -208,7 +180,7 @@ impl Stream {
                 if !self.is_over()
                     && let Ok(board) = board
                 {
-                    self.inner().borrow_mut().live.take("snapshot", &board);
+                    self.inner().borrow_mut().boards.preload(&board);
                 }
                 drop(all_came);
             });
@@ -224,11 +196,7 @@ impl Stream {
         let host = location.host().unwrap_or_default();
         let url = format!("{scheme}://{host}/socket.io/?EIO=4&transport=websocket");
         let inner = self.inner();
-        let auth = move || {
-            let mut inner = inner.borrow_mut();
-            inner.asked = Some(inner.filter.clone());
-            api::json(&Hello { v: 1, resume: inner.live.cursors(), filter: &inner.filter })
-        };
+        let auth = move || api::json(&inner.borrow_mut().boards.hello());
         let client = Client::connect(url, auth, move |happening| self.happened(happening));
         self.inner().borrow_mut().client = Some(client);
     }
@@ -282,14 +250,10 @@ impl Stream {
             }
             Happening::Event { name, payload } => self.heard(&name, &payload),
             Happening::Answer { is_refusal } => {
-                {
-                    let inner = self.inner();
-                    let mut inner = inner.borrow_mut();
-                    inner.unanswered = inner.unanswered.saturating_sub(1);
-                }
+                self.inner().borrow_mut().boards.was_answered();
                 let again = move || {
                     if !self.is_over() {
-                        self.inner().borrow_mut().asked = None;
+                        self.inner().borrow_mut().boards.filter_was_refused();
                         self.ask_for_filter();
                     }
                 };
@@ -303,77 +267,42 @@ impl Stream {
     /// An event, or an answer by HTTP that says the same.
     pub(crate) fn heard(self, name: &str, payload: &str) {
         let inner = self.inner();
-        let news = inner.borrow_mut().live.take(name, payload);
-        match news {
-            News::Nothing => {}
-            News::Board(region) => {
-                if self.is_in_step(region) {
+        let update = inner.borrow_mut().boards.take(name, payload, browser::now());
+        match update {
+            Update::Nothing => {}
+            Update::Board { in_step_again } => {
+                if in_step_again {
                     self.look_at_the_clock();
                 }
                 self.flush_soon();
             }
-            News::Regions => {
-                {
-                    let mut inner = inner.borrow_mut();
-                    let Inner { in_step, live, .. } = &mut *inner;
-                    in_step.retain(|region| live.regions.contains(region));
-                }
-                self.regions.set(inner.borrow().live.regions.clone());
-                self.feeds.set(inner.borrow().live.feeds.clone());
+            Update::Regions => {
+                self.regions.set(inner.borrow().boards.regions().to_vec());
+                self.feeds.set(inner.borrow().boards.feeds().clone());
                 self.flush_soon();
             }
-            News::Feed(region) => {
+            Update::Feed(region) => {
                 let mut names = self.names.get_untracked();
-                {
-                    let mut inner = inner.borrow_mut();
-                    let feed = inner.live.feeds[&region].clone();
-                    for (key, name) in &feed.bookmaker_names {
-                        names.insert(key.as_str().to_owned(), name.clone());
-                    }
-                    inner.ahead = feed.at.millis_since(browser::now());
-                    if feed.state != FeedState::Live || inner.in_step.contains(&region) {
-                        inner.feeds.insert(region, feed);
-                    }
+                for (key, name) in &inner.borrow().boards.feeds()[&region].bookmaker_names {
+                    names.insert(key.as_str().to_owned(), name.clone());
                 }
                 set_if_new(self.names, names);
-                self.feeds.set(inner.borrow().live.feeds.clone());
+                self.feeds.set(inner.borrow().boards.feeds().clone());
                 self.look_at_the_clock();
             }
-            News::Resync(region, cursor) => {
+            Update::Resync(region, cursor) => {
                 let client = inner.borrow().client.clone();
                 if client.is_some_and(|client| client.emit("resync", &Resync { region, cursor })) {
-                    inner.borrow_mut().unanswered += 1;
+                    inner.borrow_mut().boards.was_asked();
                 }
-                inner.borrow_mut().in_step.retain(|it| *it != region);
                 // It may be a feed that showed that an answer is lost.
-                self.feeds.set(inner.borrow().live.feeds.clone());
+                self.feeds.set(inner.borrow().boards.feeds().clone());
             }
         }
     }
 
-    /// A frame brought the region's board to another state: the newest, unless it is the answer to what was
-    /// asked before. Returns whether it is the newest again.
-    fn is_in_step(self, region: Region) -> bool {
-        let inner = self.inner();
-        let mut inner = inner.borrow_mut();
-        let is_again = inner.unanswered == 0 && !inner.in_step.contains(&region);
-        if is_again {
-            inner.in_step.push(region);
-            if let Some(feed) = inner.live.feeds.get(&region).cloned() {
-                inner.feeds.insert(region, feed);
-            }
-        }
-        is_again
-    }
-
-    /// What was asked is not answered any more, and boards stay behind until frames come again.
     fn lost(self) {
-        let inner = self.inner();
-        let mut inner = inner.borrow_mut();
-        inner.live.disconnected();
-        inner.unanswered = 0;
-        inner.in_step.clear();
-        drop(inner);
+        self.inner().borrow_mut().boards.disconnected();
         self.loaded.set(false);
     }
 
@@ -404,12 +333,9 @@ impl Stream {
         let inner = self.inner();
         let changed = {
             let mut inner = inner.borrow_mut();
-            let now = browser::now().plus_millis(inner.ahead);
-            self.now.set(now);
-            let fresh = Freshness::new(&inner.feeds, now);
-            let changed = fresh.old() != inner.fresh.old();
-            inner.fresh = fresh;
-            changed
+            let clock = browser::now();
+            self.now.set(inner.boards.server_time(clock));
+            inner.boards.look_at(clock)
         };
         if changed {
             self.draw(Touched::All);
@@ -427,7 +353,7 @@ impl Stream {
                     let inner = self.inner();
                     let mut inner = inner.borrow_mut();
                     inner.flush_is_due = false;
-                    inner.live.touched()
+                    inner.boards.touched()
                 };
                 self.draw(touched);
             });
@@ -442,16 +368,11 @@ impl Stream {
             let mut inner = inner.borrow_mut();
             let ids: BTreeSet<EventId> = match touched {
                 Touched::Some(ids) => ids,
-                Touched::All => {
-                    let known = inner.events.keys().cloned();
-                    let on_boards = inner.live.boards.values().flat_map(|board| board.events().keys().cloned());
-                    gathered(known.chain(on_boards))
-                }
+                Touched::All => gathered(inner.events.keys().cloned().chain(inner.boards.event_ids())),
             };
-            let regions = inner.live.regions.clone();
             let market = self.query.with_untracked(|query| query.market.clone());
             for id in ids {
-                match merge(&inner.live, &regions, &id, &inner.fresh) {
+                match inner.boards.event(&id) {
                     None => rearrange |= inner.events.remove(&id).is_some(),
                     Some(view) => match inner.events.get(&id) {
                         Some(signal) => {
@@ -469,7 +390,7 @@ impl Stream {
                     },
                 }
             }
-            let loaded = regions.iter().all(|region| inner.in_step.contains(region));
+            let loaded = inner.boards.is_loaded();
             if self.loaded.get_untracked() != loaded {
                 self.loaded.set(loaded);
             }
@@ -580,7 +501,7 @@ impl Stream {
         Effect::new(move |before: Option<Query>| {
             let query = self.query.get();
             let filter = query.filter(!self.opened.with(BTreeSet::is_empty));
-            self.inner().borrow_mut().filter = to_raw_value(&filter).expect("plain values");
+            self.inner().borrow_mut().boards.set_filter(to_raw_value(&filter).expect("plain values"));
             self.ask_for_filter();
             match before {
                 None => browser::write_query(&query),
@@ -602,11 +523,8 @@ impl Stream {
         let inner = self.inner();
         let mut inner = inner.borrow_mut();
         let Some(client) = inner.client.clone() else { return };
-        let is_known = inner.asked.as_ref().is_some_and(|asked| asked.get() == inner.filter.get());
-        if !is_known && client.emit("filter", &inner.filter) {
-            inner.asked = Some(inner.filter.clone());
-            inner.unanswered += 1;
-            inner.in_step.clear();
+        if inner.boards.filter_to_ask().is_some_and(|filter| client.emit("filter", filter)) {
+            inner.boards.filter_was_asked();
             drop(inner);
             self.loaded.set(false);
         }

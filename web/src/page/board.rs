@@ -3,14 +3,14 @@
 use leptos::prelude::*;
 use odds::FeedState;
 
-use crate::{
+use super::{
     browser,
     choices::Toolbar,
     event_card::EventCard,
-    shared::{Key, list, when},
+    shared::{list, when},
     stream::Stream,
-    view::Query,
 };
+use crate::view::{Key, Query};
 
 #[component]
 pub(crate) fn BoardPage(stream: Stream) -> impl IntoView {

@@ -2,7 +2,7 @@
 
 use leptos::{prelude::*, task::spawn_local};
 
-use crate::{
+use super::{
     api,
     app::{Brand, Who},
     form::{Form, Input},

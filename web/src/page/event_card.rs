@@ -7,12 +7,12 @@ use leptos::{html, prelude::*};
 use odds::{Decimal, Timestamp};
 use send_wrapper::SendWrapper;
 
-use crate::{
+use super::{
     browser::{self, Watch},
-    shared::{Key, list, when},
+    shared::{list, when},
     stream::Stream,
-    view::{EventView, Line, OddsFormat, Offer, OutcomeView, day_of, market_title, percent},
 };
+use crate::view::{EventView, Key, Line, OddsFormat, Offer, OutcomeView, day_of, market_title, percent};
 
 type Event = RwSignal<Arc<EventView>>;
 

@@ -5,7 +5,7 @@ use std::{future::Future, pin::Pin, sync::Arc};
 
 use leptos::{ev::SubmitEvent, prelude::*, task::spawn_local};
 
-use crate::{api::Failure, browser};
+use super::{api::Failure, browser};
 
 /// One input, by the name that the server gives the field. No two on a page have the same.
 #[derive(Clone, Copy)]

@@ -2,13 +2,14 @@
 
 use leptos::{ev::MouseEvent, prelude::*, task::spawn_local};
 
-use crate::{
+use super::{
     api::{self, Token},
     app::Who,
     browser,
     form::{Form, Input},
-    shared::{Key, list},
+    shared::list,
 };
+use crate::view::Key;
 
 #[component]
 pub(crate) fn Settings(who: RwSignal<Who>, name: String) -> impl IntoView {

@@ -2,7 +2,7 @@
 
 use leptos::{prelude::*, task::spawn_local};
 
-use crate::{
+use super::{
     api::{self, Failure, Me, Site},
     board::BoardPage,
     choices::Regions,

@@ -1,0 +1,362 @@
+//! The boards of the chosen regions, and what of them may be shown as live: what the gateway was asked for, what it
+//! has answered, and how fresh each board is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use odds::{Cursor, EventId, Feed, FeedState, Live, News, Region, Timestamp, Touched};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::view::{EventView, Freshness, gathered, merge};
+
+pub(crate) struct Boards {
+    live: Live,
+    /// The filter of what is shown.
+    filter: Box<RawValue>,
+    /// The filter that the gateway was asked for, unless it refused.
+    asked: Option<Box<RawValue>>,
+    /// How many requests the gateway has not answered yet.
+    unanswered: u32,
+    /// Regions whose boards are what the gateway has, under the filter. The others are shown as they were, and
+    /// a live feed says nothing about them.
+    in_step: BTreeSet<Region>,
+    /// How fresh what is shown is.
+    feeds: BTreeMap<Region, Feed>,
+    freshness: Freshness,
+    /// Milliseconds that the server's clock is ahead of this machine's.
+    ahead: i64,
+}
+
+/// What an event of the protocol came to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Update {
+    Nothing,
+    /// A board is at another state. It may also be what the gateway has again: then its prices may be live.
+    Board {
+        in_step_again: bool,
+    },
+    Regions,
+    Feed(Region),
+    /// Ask for this region, from the cursor on if there is one.
+    Resync(Region, Option<Cursor>),
+}
+
+/// What the gateway needs to know when the page connects.
+#[derive(Serialize)]
+pub(crate) struct Hello<'a> {
+    v: u8,
+    resume: BTreeMap<Region, Cursor>,
+    filter: &'a RawValue,
+}
+
+impl Boards {
+    pub(crate) fn new(filter: Box<RawValue>) -> Self {
+        Self {
+            live: Live::default(),
+            filter,
+            asked: None,
+            unanswered: 0,
+            in_step: BTreeSet::new(),
+            feeds: BTreeMap::new(),
+            freshness: Freshness::default(),
+            ahead: 0,
+        }
+    }
+
+    /// What to connect with. The gateway has today's filter then.
+    pub(crate) fn hello(&mut self) -> Hello<'_> {
+        self.asked = Some(self.filter.clone());
+        Hello { v: 1, resume: self.live.cursors(), filter: &self.filter }
+    }
+
+    /// Takes a board that came by HTTP. The stream goes on from its cursor.
+    pub(crate) fn preload(&mut self, snapshot: &str) {
+        self.live.take("snapshot", snapshot);
+    }
+
+    /// Takes an event that came at `clock`, by this machine's clock.
+    pub(crate) fn take(&mut self, name: &str, payload: &str, clock: Timestamp) -> Update {
+        match self.live.take(name, payload) {
+            News::Nothing => Update::Nothing,
+            News::Board(region) => Update::Board { in_step_again: self.board_came(region) },
+            News::Regions => {
+                let regions = &self.live.regions;
+                self.in_step.retain(|region| regions.contains(region));
+                Update::Regions
+            }
+            News::Feed(region) => {
+                let feed = &self.live.feeds[&region];
+                self.ahead = feed.at.millis_since(clock);
+                if feed.state != FeedState::Live || self.in_step.contains(&region) {
+                    self.feeds.insert(region, feed.clone());
+                }
+                Update::Feed(region)
+            }
+            News::Resync(region, cursor) => {
+                self.in_step.remove(&region);
+                Update::Resync(region, cursor)
+            }
+        }
+    }
+
+    /// The board is the newest, unless it is the answer to an earlier request. Returns whether it is so again.
+    fn board_came(&mut self, region: Region) -> bool {
+        let in_step_again = self.unanswered == 0 && self.in_step.insert(region);
+        if in_step_again && let Some(feed) = self.live.feeds.get(&region) {
+            self.feeds.insert(region, feed.clone());
+        }
+        in_step_again
+    }
+
+    /// A request was sent: boards that come before its answer may be older than it.
+    pub(crate) fn was_asked(&mut self) {
+        self.unanswered += 1;
+    }
+
+    pub(crate) fn was_answered(&mut self) {
+        self.unanswered = self.unanswered.saturating_sub(1);
+    }
+
+    /// The connection is gone, and with it the answers. Boards stay as they are until frames come again.
+    pub(crate) fn disconnected(&mut self) {
+        self.live.disconnected();
+        self.unanswered = 0;
+        self.in_step.clear();
+    }
+
+    pub(crate) fn set_filter(&mut self, filter: Box<RawValue>) {
+        self.filter = filter;
+    }
+
+    /// The filter, if the gateway has another.
+    pub(crate) fn filter_to_ask(&self) -> Option<&RawValue> {
+        let is_known = self.asked.as_ref().is_some_and(|asked| asked.get() == self.filter.get());
+        (!is_known).then_some(&*self.filter)
+    }
+
+    /// The gateway was asked for the filter: what comes before its answer has another.
+    pub(crate) fn filter_was_asked(&mut self) {
+        self.asked = Some(self.filter.clone());
+        self.in_step.clear();
+        self.was_asked();
+    }
+
+    /// The gateway refused the filter that it was asked for.
+    pub(crate) fn filter_was_refused(&mut self) {
+        self.asked = None;
+    }
+
+    /// Judges what is old at `clock`, by this machine's clock. Returns whether any verdict changed.
+    pub(crate) fn look_at(&mut self, clock: Timestamp) -> bool {
+        let fresh = Freshness::new(&self.feeds, self.server_time(clock));
+        let changed = fresh.old() != self.freshness.old();
+        self.freshness = fresh;
+        changed
+    }
+
+    pub(crate) fn server_time(&self, clock: Timestamp) -> Timestamp {
+        clock.plus_millis(self.ahead)
+    }
+
+    pub(crate) fn regions(&self) -> &[Region] {
+        &self.live.regions
+    }
+
+    /// What the gateway said last of each region, also where the board is not there yet.
+    pub(crate) fn feeds(&self) -> &BTreeMap<Region, Feed> {
+        &self.live.feeds
+    }
+
+    /// Every chosen region is what the gateway has.
+    pub(crate) fn is_loaded(&self) -> bool {
+        self.live.regions.iter().all(|region| self.in_step.contains(region))
+    }
+
+    /// What changed since this was called last.
+    pub(crate) fn touched(&mut self) -> Touched {
+        self.live.touched()
+    }
+
+    pub(crate) fn event_ids(&self) -> BTreeSet<EventId> {
+        gathered(self.live.boards.values().flat_map(|board| board.events().keys().cloned()))
+    }
+
+    /// An event on the boards of all chosen regions; nothing if it is on none.
+    pub(crate) fn event(&self, id: &EventId) -> Option<EventView> {
+        merge(&self.live, &self.live.regions, id, &self.freshness)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::value::to_raw_value;
+
+    use super::*;
+
+    const FIRST: &str = "1.2-3-99aa06d3014798d86001c324468d497f";
+    const SECOND: &str = "1.2-4-99aa06d3014798d86001c324468d497e";
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_millis(seconds * 1_000)
+    }
+
+    fn filter(market: &str) -> Box<RawValue> {
+        to_raw_value(&serde_json::json!({ "markets": [market] })).unwrap()
+    }
+
+    fn snapshot(cursor: &str) -> String {
+        let details = r#""sport_key":"soccer_epl","sport_title":"EPL","home_team":"Ham","away_team":"Egg""#;
+        let quote = r#"{"bookmaker":"quick","market":"h2h","last_update":"1970-01-01T00:16:40Z","outcomes":[{"name":"Ham","price":2.1}]}"#;
+        let event = format!(
+            r#"{{"id":"match","details":{{{details},"commence_time":"1970-01-02T00:00:00Z"}},"quotes":[{quote}]}}"#
+        );
+        format!(r#"{{"region":"uk","cursor":"{cursor}","events":[{event}]}}"#)
+    }
+
+    fn odds(prev: &str, cursor: &str) -> String {
+        format!(r#"{{"region":"uk","prev":"{prev}","cursor":"{cursor}","events":[]}}"#)
+    }
+
+    /// Polled half a minute ago, and good for another half.
+    fn feed(state: &str, now: i64) -> String {
+        format!(
+            r#"{{"region":"uk","at":"{}","state":"{state}","source":"test","bookmakers":{{"quick":"{}"}},
+                "sports":{{"soccer_epl":{{"polled_at":"{}","stale_after":"{}"}}}}}}"#,
+            at(now),
+            at(now - 30),
+            at(now - 30),
+            at(now + 30),
+        )
+    }
+
+    /// One that is connected, and has the UK's board and feed as of second 1,000.
+    fn loaded() -> Boards {
+        let mut boards = Boards::new(filter("h2h"));
+        boards.hello();
+        boards.take("subscriptions", r#"{"v":1,"regions":["uk"]}"#, at(1_000));
+        boards.take("feed", &feed("live", 1_000), at(1_000));
+        assert_eq!(boards.take("snapshot", &snapshot(FIRST), at(1_000)), Update::Board { in_step_again: true });
+        assert!(boards.look_at(at(1_000)));
+        assert!(boards.is_loaded());
+        assert_eq!(stale_since(&boards), None);
+        boards
+    }
+
+    /// Since when the one price on the boards is old.
+    fn stale_since(boards: &Boards) -> Option<Timestamp> {
+        let event = boards.event(&"match".parse().unwrap()).expect("it is on the board");
+        event.lines[0].outcomes[0].offers.values().next().expect("a price").stale_since
+    }
+
+    #[test]
+    fn a_board_that_came_by_http_is_not_live_before_the_stream_says_so() {
+        let mut boards = Boards::new(filter("h2h"));
+        boards.take("subscriptions", r#"{"v":1,"regions":["uk"]}"#, at(1_000));
+        boards.preload(&snapshot(FIRST));
+        boards.take("feed", &feed("live", 1_000), at(1_000));
+        boards.look_at(at(1_000));
+        assert!(!boards.is_loaded());
+        assert!(stale_since(&boards).is_some());
+        assert_eq!(boards.take("odds", &odds(FIRST, SECOND), at(1_001)), Update::Board { in_step_again: true });
+        boards.look_at(at(1_001));
+        assert_eq!(stale_since(&boards), None);
+    }
+
+    #[test]
+    fn prices_grow_old_by_the_servers_clock() {
+        let mut boards = loaded();
+        // Here it is an hour later than there.
+        boards.take("feed", &feed("live", 1_010), at(4_610));
+        assert_eq!(boards.server_time(at(4_620)), at(1_020));
+        assert!(!boards.look_at(at(4_620)));
+        assert!(boards.look_at(at(4_641)));
+        assert_eq!(stale_since(&boards), Some(at(980)));
+    }
+
+    #[test]
+    fn a_lost_connection_keeps_the_board_and_what_was_known_of_it() {
+        let mut boards = loaded();
+        boards.disconnected();
+        assert!(!boards.is_loaded());
+        // The next connection's feed comes before its board: it says nothing about the board that is shown.
+        boards.take("feed", &feed("live", 1_300), at(1_300));
+        boards.look_at(at(1_300));
+        assert_eq!(stale_since(&boards), Some(at(970)));
+        boards.take("odds", &odds(FIRST, SECOND), at(1_301));
+        boards.look_at(at(1_301));
+        assert_eq!(stale_since(&boards), None);
+    }
+
+    #[test]
+    fn a_region_that_is_down_makes_prices_old_whatever_else_is_awaited() {
+        let mut boards = loaded();
+        boards.was_asked();
+        boards.disconnected();
+        boards.take("feed", &feed("down", 1_010), at(1_010));
+        assert!(boards.look_at(at(1_010)));
+        assert_eq!(stale_since(&boards), Some(at(980)));
+    }
+
+    #[test]
+    fn a_filter_is_asked_for_once_and_its_answer_is_awaited() {
+        let mut boards = loaded();
+        assert!(boards.filter_to_ask().is_none());
+        boards.set_filter(filter("totals"));
+        assert_eq!(boards.filter_to_ask().unwrap().get(), filter("totals").get());
+        boards.filter_was_asked();
+        assert!(boards.filter_to_ask().is_none());
+        assert!(!boards.is_loaded());
+        // This still has the filter before.
+        assert_eq!(boards.take("odds", &odds(FIRST, SECOND), at(1_001)), Update::Board { in_step_again: false });
+        assert!(!boards.is_loaded());
+        boards.was_answered();
+        boards.take("snapshot", &snapshot(SECOND), at(1_001));
+        assert!(boards.is_loaded());
+    }
+
+    #[test]
+    fn a_filter_that_was_refused_is_asked_for_again() {
+        let mut boards = loaded();
+        boards.set_filter(filter("totals"));
+        boards.filter_was_asked();
+        boards.was_answered();
+        boards.filter_was_refused();
+        assert!(boards.filter_to_ask().is_some());
+    }
+
+    #[test]
+    fn the_next_connection_has_the_filter_and_goes_on_from_the_board() {
+        let mut boards = loaded();
+        boards.set_filter(filter("totals"));
+        let hello = serde_json::to_value(boards.hello()).unwrap();
+        assert_eq!(
+            hello,
+            serde_json::json!({ "v": 1, "resume": { "uk": FIRST }, "filter": { "markets": ["totals"] } })
+        );
+        assert!(boards.filter_to_ask().is_none());
+    }
+
+    #[test]
+    fn a_frame_that_does_not_fit_is_asked_for_and_the_region_is_not_live_until_then() {
+        let mut boards = loaded();
+        let update = boards.take("odds", &odds(SECOND, FIRST), at(1_001));
+        assert_eq!(update, Update::Resync(Region::Uk, Some(FIRST.parse().unwrap())));
+        assert!(!boards.is_loaded());
+        boards.was_asked();
+        boards.was_answered();
+        assert_eq!(boards.take("snapshot", &snapshot(SECOND), at(1_002)), Update::Board { in_step_again: true });
+        assert!(boards.is_loaded());
+    }
+
+    #[test]
+    fn only_chosen_regions_are_waited_for() {
+        let mut boards = loaded();
+        assert_eq!(boards.take("subscriptions", r#"{"v":1,"regions":["uk","us"]}"#, at(1_001)), Update::Regions);
+        assert!(!boards.is_loaded());
+        boards.take("subscriptions", r#"{"v":1,"regions":["uk"]}"#, at(1_001));
+        assert!(boards.is_loaded());
+        boards.take("subscriptions", r#"{"v":1,"regions":[]}"#, at(1_001));
+        assert!(boards.event_ids().is_empty());
+        assert_eq!(boards.event(&"match".parse().unwrap()), None);
+    }
+}
