@@ -70,11 +70,11 @@ fn image(random: &mut StdRng, n: u32) -> Image {
     let details = Details {
         sport_key: format!("sport_{sport}").parse().unwrap(),
         sport_title: format!("Sport {sport}"),
-        commence_time: process::now().plus_millis(i64::from(n) * 60_000),
+        commence_time: service::now().plus_millis(i64::from(n) * 60_000),
         home_team: Some("Home".into()),
         away_team: Some("Away".into()),
     };
-    Image { polled_at: process::now(), details, quotes }
+    Image { polled_at: service::now(), details, quotes }
 }
 
 fn quote(random: &mut StdRng) -> Market {
@@ -84,5 +84,5 @@ fn quote(random: &mut StdRng) -> Market {
         Outcome { name: name.into(), price, point: None, description: None }
     };
     let outcomes = vec![outcome("Home"), outcome("Draw"), outcome("Away")];
-    Market { last_update: process::now(), outcomes: Outcomes::new(outcomes) }
+    Market { last_update: service::now(), outcomes: Outcomes::new(outcomes) }
 }

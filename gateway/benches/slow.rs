@@ -25,9 +25,9 @@ use std::{
 
 use author::{Author, History, draw_changes};
 use beside::{Gateway, free_address};
-use client::{Client, Said};
+use client::{Client, Live, Said};
 use kafka::{Embedded, plan};
-use odds::{Filter, Live, Region, Timestamp};
+use odds::{Filter, Region, Timestamp};
 use rand::{SeedableRng, rngs::StdRng};
 use serde_json::json;
 use tokio::{
@@ -295,7 +295,7 @@ fn measure(load: &Load, payload: &str) {
     let times = payload.split("\"last_update\":\"").skip(1).filter_map(|rest| rest.split('"').next());
     let newest: Option<Timestamp> = times.max().and_then(|time| time.parse().ok());
     if let Some(newest) = newest {
-        let latency = process::now().millis_since(newest).max(0);
+        let latency = service::now().millis_since(newest).max(0);
         load.latencies.lock().unwrap().push(u32::try_from(latency).unwrap());
     }
 }

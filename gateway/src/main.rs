@@ -4,7 +4,7 @@ use accounts::StoreUrl;
 use clap::{Parser, Subcommand};
 use gateway::{Gateway, GatewaySettings, Metrics, UserCommand};
 use kafka::KafkaSettings;
-use process::{Admin, AdminSettings, Lifecycle, LogSettings};
+use service::{Admin, AdminSettings, Lifecycle, LogSettings};
 use tracing::info;
 
 /// Reads the odds topics and pushes what changes to Socket.IO clients.
@@ -42,7 +42,7 @@ const STORE: &str = "mongodb://127.0.0.1:27017/toteboard";
 
 #[tokio::main]
 async fn main() {
-    process::exit(run(process::load()).await)
+    service::exit(run(service::load()).await)
 }
 
 async fn run(settings: Settings) -> anyhow::Result<()> {
@@ -54,7 +54,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     };
     let store = url.open().await?;
     if let Some(Command::User(command)) = settings.command {
-        return command.execute(store, &settings.gateway.accounts, process::now, &mut std::io::stdout()).await;
+        return command.execute(store, &settings.gateway.accounts, service::now, &mut std::io::stdout()).await;
     }
     let lifecycle = Lifecycle::new();
     let metrics = Metrics::default();
@@ -64,7 +64,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         let admin = Admin::bind(address, registry).await?;
         lifecycle.run("the admin port", admin.serve(lifecycle.stopping().cancelled_owned()));
     }
-    let gateway = Gateway::bind(settings.gateway, settings.kafka, store, process::now, metrics)?;
+    let gateway = Gateway::bind(settings.gateway, settings.kafka, store, service::now, metrics)?;
     info!(address = %gateway.address()?, "listening");
     gateway.start(&lifecycle)?;
     lifecycle.wait().await

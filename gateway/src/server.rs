@@ -10,7 +10,7 @@ use accounts::{Accounts, Allowance, Sessions, Store};
 use anyhow::Context;
 use kafka::{ControlReader, ControlWriter, KafkaSettings, Reading};
 use odds::{Region, Timestamp};
-use process::Lifecycle;
+use service::Lifecycle;
 use socketioxide::{ParserConfig, SocketIo};
 use tokio::{
     net::{TcpListener, TcpSocket},

@@ -13,12 +13,12 @@ use clap::Parser;
 use gateway::{Gateway, GatewaySettings, Registration};
 use kafka::{Embedded, KafkaSettings, plan};
 use odds::Region;
-use process::{Admin, AdminSettings, Lifecycle, LogSettings};
 use producers::{
     PollSettings, Producer, SourceChoice, SourceSettings,
     simulator::{Simulator, SimulatorSettings},
 };
 use prometheus_client::registry::Registry;
+use service::{Admin, AdminSettings, Lifecycle, LogSettings};
 use tokio::net::TcpListener;
 use tracing::info;
 
@@ -57,7 +57,7 @@ const DEMO: &str = "demo";
 
 #[tokio::main]
 async fn main() {
-    process::exit(run(process::load()).await)
+    service::exit(run(service::load()).await)
 }
 
 async fn run(settings: Settings) -> anyhow::Result<()> {
@@ -75,7 +75,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     for region in Region::ALL {
         let metrics = producers::Metrics::default();
         let labelled = registry.sub_registry_with_label(("region".into(), region.key().into()));
-        metrics.register(labelled, process::now);
+        metrics.register(labelled, service::now);
         start_producer(region, &settings, &kafka, &source, metrics, &lifecycle)?;
     }
     if let Some(address) = settings.admin.admin {
@@ -89,7 +89,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let url = settings.accounts.store.get_or_insert(StoreUrl::Sqlite(file));
     let store = url.open().await?;
     let is_private = settings.accounts.is_private(settings.listen);
-    let gateway = Gateway::bind(settings, kafka, store.clone(), process::now, gateway_metrics)?;
+    let gateway = Gateway::bind(settings, kafka, store.clone(), service::now, gateway_metrics)?;
     let address = gateway.address()?;
     let demo = demo_account(store, is_private).await?;
     gateway.start(&lifecycle)?;
@@ -107,7 +107,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
 /// An account to look around with, for who sits at this machine: made with an empty store, and given another password
 /// at every start. Where others could reach it, it is disabled; and what an operator disabled stays so.
 async fn demo_account(store: Arc<dyn Store>, is_private: bool) -> anyhow::Result<Option<Password>> {
-    let accounts = Accounts::new(store.clone(), AccountSettings::default(), process::now);
+    let accounts = Accounts::new(store.clone(), AccountSettings::default(), service::now);
     let name: UserName = DEMO.parse()?;
     let known = store.user_and_password(&name).await?.map(|(user, _)| user);
     let password = Password::random();
@@ -134,7 +134,7 @@ async fn source(settings: &Settings, lifecycle: &Lifecycle) -> anyhow::Result<So
     }
     let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
     let url = format!("http://{}", listener.local_addr()?);
-    let simulator = Simulator::new(&settings.simulator, process::now);
+    let simulator = Simulator::new(&settings.simulator, service::now);
     lifecycle.run("the simulator", simulator.serve(listener, lifecycle.stopping().cancelled_owned()));
     Ok(SourceSettings { source: Some(SourceChoice::Simulator), simulator_url: url, ..asked })
 }
@@ -150,7 +150,7 @@ fn start_producer(
     let mut polling = settings.polling.clone();
     // What may be spent a day is for all of them.
     polling.max_credits_per_day = polling.max_credits_per_day.map(|credits| credits / Region::ALL.len() as f64);
-    let producer = Producer::new(region, polling, kafka.clone(), source.open()?, process::now, metrics);
+    let producer = Producer::new(region, polling, kafka.clone(), source.open()?, service::now, metrics);
     let producer = producer.with_spending_file(settings.data.join(format!("credits-{region}.json")));
     lifecycle.run("a producer", producer.run(lifecycle.stopping()));
     Ok(())

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use kafka::{KafkaSettings, TopicPlan, plan};
-use process::{Lifecycle, LogSettings};
+use service::{Lifecycle, LogSettings};
 use topic_creator::{Cluster, Command, CreateSettings, Created};
 
 /// Something differs from the plan.
@@ -30,9 +30,9 @@ struct Settings {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(process::load()).await {
+    match run(service::load()).await {
         Ok(code) => code,
-        Err(error) => process::exit(Err(error)),
+        Err(error) => service::exit(Err(error)),
     }
 }
 

@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use odds::{Cursor, EventId, Feed, FeedState, Live, News, Region, Timestamp, Touched};
+use client::{Live, News, Touched};
+use odds::{Cursor, EventId, Feed, FeedState, Region, Timestamp};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -29,7 +30,7 @@ pub(crate) struct Boards {
 
 /// What an event of the protocol came to.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Update {
+pub(crate) enum BoardsUpdate {
     Nothing,
     /// A board is at another state. It may also be what the gateway has again: then its prices may be live.
     Board {
@@ -75,14 +76,14 @@ impl Boards {
     }
 
     /// Takes an event that came at `clock`, by this machine's clock.
-    pub(crate) fn take(&mut self, name: &str, payload: &str, clock: Timestamp) -> Update {
+    pub(crate) fn take(&mut self, name: &str, payload: &str, clock: Timestamp) -> BoardsUpdate {
         match self.live.take(name, payload) {
-            News::Nothing => Update::Nothing,
-            News::Board(region) => Update::Board { in_step_again: self.board_came(region) },
+            News::Nothing => BoardsUpdate::Nothing,
+            News::Board(region) => BoardsUpdate::Board { in_step_again: self.board_came(region) },
             News::Regions => {
                 let regions = &self.live.regions;
                 self.in_step.retain(|region| regions.contains(region));
-                Update::Regions
+                BoardsUpdate::Regions
             }
             News::Feed(region) => {
                 let feed = &self.live.feeds[&region];
@@ -90,11 +91,11 @@ impl Boards {
                 if feed.state != FeedState::Live || self.in_step.contains(&region) {
                     self.feeds.insert(region, feed.clone());
                 }
-                Update::Feed(region)
+                BoardsUpdate::Feed(region)
             }
             News::Resync(region, cursor) => {
                 self.in_step.remove(&region);
-                Update::Resync(region, cursor)
+                BoardsUpdate::Resync(region, cursor)
             }
         }
     }
@@ -235,7 +236,7 @@ mod tests {
         boards.hello();
         boards.take("subscriptions", r#"{"v":1,"regions":["uk"]}"#, at(1_000));
         boards.take("feed", &feed("live", 1_000), at(1_000));
-        assert_eq!(boards.take("snapshot", &snapshot(FIRST), at(1_000)), Update::Board { in_step_again: true });
+        assert_eq!(boards.take("snapshot", &snapshot(FIRST), at(1_000)), BoardsUpdate::Board { in_step_again: true });
         assert!(boards.look_at(at(1_000)));
         assert!(boards.is_loaded());
         assert_eq!(stale_since(&boards), None);
@@ -257,7 +258,7 @@ mod tests {
         boards.look_at(at(1_000));
         assert!(!boards.is_loaded());
         assert!(stale_since(&boards).is_some());
-        assert_eq!(boards.take("odds", &odds(FIRST, SECOND), at(1_001)), Update::Board { in_step_again: true });
+        assert_eq!(boards.take("odds", &odds(FIRST, SECOND), at(1_001)), BoardsUpdate::Board { in_step_again: true });
         boards.look_at(at(1_001));
         assert_eq!(stale_since(&boards), None);
     }
@@ -307,7 +308,7 @@ mod tests {
         assert!(boards.filter_to_ask().is_none());
         assert!(!boards.is_loaded());
         // This still has the filter before.
-        assert_eq!(boards.take("odds", &odds(FIRST, SECOND), at(1_001)), Update::Board { in_step_again: false });
+        assert_eq!(boards.take("odds", &odds(FIRST, SECOND), at(1_001)), BoardsUpdate::Board { in_step_again: false });
         assert!(!boards.is_loaded());
         boards.was_answered();
         boards.take("snapshot", &snapshot(SECOND), at(1_001));
@@ -340,18 +341,18 @@ mod tests {
     fn a_frame_that_does_not_fit_is_asked_for_and_the_region_is_not_live_until_then() {
         let mut boards = loaded();
         let update = boards.take("odds", &odds(SECOND, FIRST), at(1_001));
-        assert_eq!(update, Update::Resync(Region::Uk, Some(FIRST.parse().unwrap())));
+        assert_eq!(update, BoardsUpdate::Resync(Region::Uk, Some(FIRST.parse().unwrap())));
         assert!(!boards.is_loaded());
         boards.was_asked();
         boards.was_answered();
-        assert_eq!(boards.take("snapshot", &snapshot(SECOND), at(1_002)), Update::Board { in_step_again: true });
+        assert_eq!(boards.take("snapshot", &snapshot(SECOND), at(1_002)), BoardsUpdate::Board { in_step_again: true });
         assert!(boards.is_loaded());
     }
 
     #[test]
     fn only_chosen_regions_are_waited_for() {
         let mut boards = loaded();
-        assert_eq!(boards.take("subscriptions", r#"{"v":1,"regions":["uk","us"]}"#, at(1_001)), Update::Regions);
+        assert_eq!(boards.take("subscriptions", r#"{"v":1,"regions":["uk","us"]}"#, at(1_001)), BoardsUpdate::Regions);
         assert!(!boards.is_loaded());
         boards.take("subscriptions", r#"{"v":1,"regions":["uk"]}"#, at(1_001));
         assert!(boards.is_loaded());

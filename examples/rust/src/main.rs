@@ -1,13 +1,13 @@
 //! Mirrors the boards of some regions and prints what changes; goes on where it was when the
 //! connection breaks, when the gateway wants it back.
 //!
-//!     cargo run -p toteboard-client -- --regions uk,eu
+//!     cargo run -p toteboard-mirror -- --regions uk,eu
 
 use std::convert::Infallible;
 
 use clap::Parser;
-use client::{Client, ClientError, Protocol, Said};
-use odds::{Live, News, Region};
+use client::{Client, ClientError, Live, News, Protocol, Said};
+use odds::Region;
 use serde_json::json;
 
 #[derive(Debug, Parser)]

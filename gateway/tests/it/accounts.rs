@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use accounts::{Identity, SessionKey, StoreUrl};
+use client::News;
 use gateway::UserCommand;
-use odds::{News, Region, Timestamp};
+use odds::{Region, Timestamp};
 use serde_json::{Value, json};
 
 use crate::{
@@ -219,7 +220,7 @@ async fn changes_at_once_end_with_what_is_stored() {
 async fn next_regions(socket: &mut Socket) {
     loop {
         if let client::Said::Event { name, payload } = socket.client.next().await.unwrap()
-            && socket.live.take(&name, &payload) == odds::News::Regions
+            && socket.live.take(&name, &payload) == client::News::Regions
         {
             return;
         }
@@ -334,7 +335,7 @@ async fn operator(stage: &Stage, command: UserCommand) -> anyhow::Result<String>
     }
     let settings = Settings::try_parse_from(["gateway"]).unwrap().accounts;
     let mut out = Vec::new();
-    command.execute(stage.store.clone(), &settings, process::now, &mut out).await?;
+    command.execute(stage.store.clone(), &settings, service::now, &mut out).await?;
     Ok(String::from_utf8(out).unwrap())
 }
 
@@ -416,7 +417,7 @@ async fn a_token_needs_the_password_and_ends() {
     // One that is over is worth nothing, and its socket ends.
     let (user, _) = stage.store.user_and_password(&"anna".parse().unwrap()).await.unwrap().unwrap();
     let text = accounts::TokenText::random();
-    let now = process::now();
+    let now = service::now();
     let new = accounts::NewToken {
         id: accounts::TokenId::random(),
         user: user.id,
@@ -489,7 +490,7 @@ async fn a_session_lasts_while_it_is_used_and_no_longer() {
     let mut anna = Browser::new(&gateway.address);
     anna.register("anna").await;
     let key = session_of(&anna);
-    let now = process::now();
+    let now = service::now();
     let stored = async || stage.store.session(&key, Timestamp::from_millis(0)).await.unwrap().unwrap();
     let mut session = stored().await;
     assert!((3_590_000..=3_600_000).contains(&session.data.until.millis_since(now)));

@@ -6,10 +6,11 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use client::MirrorEvent;
 use kafka::{Happening, KafkaSettings, MAX_RECORD_BYTES, Publisher, Reading, RegionLog};
 use odds::{
-    Credits, Details, EventId, FeedState, Filter, Image, Market, MirrorEvent, Outcome, Outcomes, Pending, Progress,
-    Quotes, Region, SportFreshness, SportKey, Standing, Status, StepId, Timestamp, Writer,
+    Credits, Details, EventId, FeedState, Filter, Image, Market, Outcome, Outcomes, Pending, Progress, Quotes, Region,
+    SportFreshness, SportKey, Standing, Status, StepId, Timestamp, Writer,
 };
 use rand::{RngExt, rngs::StdRng};
 
@@ -68,7 +69,7 @@ impl Author {
             log.next().await.unwrap();
         }
         let publisher = Publisher::new(kafka, region).unwrap();
-        let (writer, _) = Writer::begin(log.reader(), process::now(), 0, false);
+        let (writer, _) = Writer::begin(log.reader(), service::now(), 0, false);
         let mut this = Self {
             log,
             publisher,
@@ -84,7 +85,7 @@ impl Author {
 
     /// As another leader would.
     pub async fn new_term(&mut self) {
-        let (writer, fence) = Writer::begin(self.log.reader(), process::now(), rand::rng().random(), false);
+        let (writer, fence) = Writer::begin(self.log.reader(), service::now(), rand::rng().random(), false);
         self.writer = writer;
         self.publisher.send(&fence).await.unwrap();
         self.read_back().await;
@@ -102,7 +103,7 @@ impl Author {
         }
         let mut sports: BTreeSet<SportKey> = wanted.values().map(|image| image.details.sport_key.clone()).collect();
         sports.extend(self.state.values().map(|image| image.details.sport_key.clone()));
-        let now = process::now();
+        let now = service::now();
         let fresh = SportFreshness { polled_at: now, stale_after: now.plus_millis(self.good_for) };
         let freshness = sports.iter().map(|sport| (sport.clone(), fresh)).collect();
         let mut pending = Pending::default();
@@ -201,7 +202,7 @@ fn draw_image(random: &mut StdRng, event: u32) -> Image {
         home_team: Some(format!("Home {event}")),
         away_team: None,
     };
-    Image { polled_at: process::now(), details, quotes }
+    Image { polled_at: service::now(), details, quotes }
 }
 
 fn draw_quote(random: &mut StdRng) -> Market {
@@ -214,5 +215,5 @@ fn draw_quote(random: &mut StdRng) -> Market {
             description: None,
         }
     };
-    Market { last_update: process::now(), outcomes: Outcomes::new(vec![outcome("Home"), outcome("Away")]) }
+    Market { last_update: service::now(), outcomes: Outcomes::new(vec![outcome("Home"), outcome("Away")]) }
 }

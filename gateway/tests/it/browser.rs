@@ -1,7 +1,6 @@
 //! What a browser does for a page: keeps cookies, says where it comes from.
 
-use client::{Client, ClientError, Said};
-use odds::{Live, News};
+use client::{Client, ClientError, Live, News, Said};
 use serde_json::{Value, json};
 use tokio::{net::TcpStream, time::timeout};
 

@@ -7,8 +7,8 @@ use std::{
     process::Stdio,
 };
 
-use client::{Client, Said};
-use odds::{Filter, Live, Region};
+use client::{Client, Live, Said};
+use odds::{Filter, Region};
 use rand::{SeedableRng, rngs::StdRng};
 use serde_json::json;
 use tempfile::TempDir;

@@ -10,7 +10,8 @@ use std::{
     time::Duration,
 };
 
-use odds::{Filter, Mirror, Region, SnapshotPayload};
+use client::Mirror;
+use odds::{Filter, Region, SnapshotPayload};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tempfile::TempDir;
 use tokio::{

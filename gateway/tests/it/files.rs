@@ -5,8 +5,8 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use client::{Client, Said};
-use odds::{Live, Region};
+use client::{Client, Live, Said};
+use odds::Region;
 use rand::{SeedableRng, rngs::StdRng};
 use serde_json::json;
 use tokio::{

@@ -21,7 +21,7 @@ pub async fn store_with_guest(folder: &Path) -> Arc<dyn Store> {
 
 /// A user who has no password and wants no regions, with this token.
 pub async fn add_user(store: &dyn Store, name: &str, token: &str) {
-    let (id, at) = (UserId::named(name), process::now());
+    let (id, at) = (UserId::named(name), service::now());
     let password = PasswordHash::stored("none");
     let name = name.parse().unwrap();
     let user = NewUser { id: id.clone(), name, password, regions: BTreeSet::new(), created_at: at };

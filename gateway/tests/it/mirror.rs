@@ -10,8 +10,8 @@ use std::{
     time::Duration,
 };
 
-use client::{Client, Said};
-use odds::{Filter, Live, Mirror, News, Region, SnapshotPayload};
+use client::{Client, Live, Mirror, News, Said};
+use odds::{Filter, Region, SnapshotPayload};
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use serde_json::json;
 use tokio::{task::JoinSet, time::Instant};

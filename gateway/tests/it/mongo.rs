@@ -67,7 +67,7 @@ async fn a_store_that_goes_away_stops_nobody_who_is_connected() {
     let gateway = stage.gateway("one", &["--registration=open", "--recheck=1"]).await;
     let mut anna = Browser::new(&gateway.address);
     // The database may have her from the last time.
-    let name = format!("anna.{}", process::now().millis_since(odds::Timestamp::from_millis(0)));
+    let name = format!("anna.{}", service::now().millis_since(odds::Timestamp::from_millis(0)));
     anna.register(&name).await;
     anna.put("/api/subscriptions", &json!({ "regions": ["uk"] })).await;
     let mut socket = anna.socket(None).await.unwrap();

@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
-use odds::{EventId, Filter, Live, News, Region};
+use client::{Live, News};
+use odds::{EventId, Filter, Region};
 use rand::{SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -94,7 +95,7 @@ impl Poller {
         let answer = http::get_from(self.source, &self.address, &path, &[]).await;
         if answer.status == 200 {
             let text = String::from_utf8(answer.body).unwrap();
-            for (name, payload) in text.split('\u{1e}').filter_map(|it| odds::event_of(it.strip_prefix("42")?)) {
+            for (name, payload) in text.split('\u{1e}').filter_map(|it| client::event_of(it.strip_prefix("42")?)) {
                 if name == "bye" {
                     self.byes.push(payload);
                 } else if let News::Resync(..) = self.live.take(&name, &payload) {

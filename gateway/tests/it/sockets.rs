@@ -1,7 +1,7 @@
 use std::time::Duration;
 
-use client::{Client, ClientError, Said};
-use odds::{Feed, FeedState, Filter, Live, News, Region, Timestamp};
+use client::{Client, ClientError, Live, News, Said};
+use odds::{Feed, FeedState, Filter, Region, Timestamp};
 use rand::{SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 use tokio::{
@@ -358,7 +358,7 @@ async fn no_feed_is_newer_than_the_board_that_a_client_has() {
                 }
                 let feed = &guest.live.feeds[&REGION];
                 let Some(told) = feed.sports.values().map(|sport| sport.polled_at).max() else { continue };
-                let shown = guest.live.boards.get(&REGION).and_then(odds::Mirror::cursor);
+                let shown = guest.live.boards.get(&REGION).and_then(client::Mirror::cursor);
                 let has = shown.map(|cursor| history.polled_at(cursor.step()));
                 assert!(has.is_some_and(|has| told <= has), "polled at {told}, and it has what was polled at {has:?}");
                 fresh += u32::from(Some(told) == has);

@@ -6,8 +6,8 @@ use accounts::Store;
 use clap::Parser;
 use gateway::{Gateway, GatewaySettings, Metrics};
 use kafka::{Embedded, KafkaSettings, plan};
-use process::Lifecycle;
 use prometheus_client::registry::Registry;
+use service::Lifecycle;
 use tempfile::TempDir;
 use tokio::{task::JoinHandle, time::Instant};
 use tracing_subscriber::EnvFilter;
@@ -73,7 +73,7 @@ impl Stage {
         let metrics = Metrics::default();
         let mut registry = Registry::default();
         metrics.register(&mut registry);
-        let gateway = Gateway::bind(settings, self.kafka(), self.store.clone(), process::now, metrics).unwrap();
+        let gateway = Gateway::bind(settings, self.kafka(), self.store.clone(), service::now, metrics).unwrap();
         let address: SocketAddr = gateway.address().unwrap();
         let lifecycle = Lifecycle::new();
         gateway.start(&lifecycle).unwrap();

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use client::{Client, Said};
+use client::{Client, Live, Said};
 use kafka::{Publisher, Role, topic_of};
-use odds::{Filter, Live, Outgoing, Region, StepId};
+use odds::{Filter, Outgoing, Region, StepId};
 use producers::{
     ApiKey, Metrics, PollSettings, Producer, TheOddsApi,
     simulator::{Simulator, SimulatorSettings},
@@ -102,7 +102,7 @@ async fn a_board_that_does_not_fit_is_down_until_all_is_written_anew() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let stage = Stage::set().await;
     let settings = SimulatorSettings { seed: 3, speed: 20.0, credits: 1e6, fault_rate: 0.0 };
-    let simulator = Simulator::new(&settings, process::now);
+    let simulator = Simulator::new(&settings, service::now);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(simulator.clone().serve(listener, std::future::pending()));
@@ -114,7 +114,7 @@ async fn a_board_that_does_not_fit_is_down_until_all_is_written_anew() {
         poll_speed: 600.0,
     };
     let api = TheOddsApi::new("simulator", url.parse().unwrap(), ApiKey::new("k".into())).unwrap();
-    let producer = Producer::new(REGION, polling, stage.kafka(), api, process::now, Metrics::default());
+    let producer = Producer::new(REGION, polling, stage.kafka(), api, service::now, Metrics::default());
     let stop = CancellationToken::new();
     let producing = tokio::spawn(producer.run(stop.clone()));
     let gateway = stage.gateway("one", &[]).await;

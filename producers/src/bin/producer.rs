@@ -2,8 +2,8 @@
 
 use clap::Parser;
 use kafka::KafkaSettings;
-use process::{Admin, AdminSettings, Lifecycle, LogSettings};
 use producers::{Metrics, Producer, ProducerSettings};
+use service::{Admin, AdminSettings, Lifecycle, LogSettings};
 
 /// Polls an odds API for one region and publishes what changed to Kafka.
 ///
@@ -30,7 +30,7 @@ struct Settings {
 
 #[tokio::main]
 async fn main() {
-    process::exit(run(process::load()).await)
+    service::exit(run(service::load()).await)
 }
 
 async fn run(settings: Settings) -> anyhow::Result<()> {
@@ -40,11 +40,11 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let lifecycle = Lifecycle::new();
     if let Some(address) = settings.admin.admin {
         let mut registry = prometheus_client::registry::Registry::default();
-        metrics.register(&mut registry, process::now);
+        metrics.register(&mut registry, service::now);
         let admin = Admin::bind(address, registry).await?;
         lifecycle.run("the admin port", admin.serve(lifecycle.stopping().cancelled_owned()));
     }
-    let producer = Producer::new(region, polling, settings.kafka, source.open()?, process::now, metrics);
+    let producer = Producer::new(region, polling, settings.kafka, source.open()?, service::now, metrics);
     lifecycle.run("the producer", producer.run(lifecycle.stopping()));
     lifecycle.wait().await
 }

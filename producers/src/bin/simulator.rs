@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use anyhow::Context;
 use clap::Parser;
-use process::{Lifecycle, LogSettings};
 use producers::simulator::{Simulator, SimulatorSettings};
+use service::{Lifecycle, LogSettings};
 use tokio::net::TcpListener;
 use tracing::info;
 
@@ -30,7 +30,7 @@ struct Settings {
 
 #[tokio::main]
 async fn main() {
-    process::exit(run(process::load()).await)
+    service::exit(run(service::load()).await)
 }
 
 async fn run(settings: Settings) -> anyhow::Result<()> {
@@ -38,7 +38,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let listener = TcpListener::bind(settings.listen).await.with_context(|| format!("--listen {}", settings.listen))?;
     info!(address = %listener.local_addr()?, "serving made-up odds");
     let lifecycle = Lifecycle::new();
-    let simulator = Simulator::new(&settings.simulator, process::now);
+    let simulator = Simulator::new(&settings.simulator, service::now);
     lifecycle.run("the simulator", simulator.serve(listener, lifecycle.stopping().cancelled_owned()));
     lifecycle.wait().await
 }

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use odds::{Board, Decimal, Details, EventId, Mirror, MirrorEvent, Outcome, Outcomes, Timestamp};
+use client::{Mirror, MirrorEvent};
+use odds::{Board, Decimal, Details, EventId, Outcome, Outcomes, Timestamp};
 use serde::Deserialize;
 use serde_json::Value;
 

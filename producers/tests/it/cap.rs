@@ -68,7 +68,7 @@ async fn the_daily_cap_is_kept_by_programs_that_are_killed_and_take_turns() {
     let settings = SimulatorSettings { seed: 3, speed: 1.0, credits: 1e6, fault_rate: 0.0 };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let upstream = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(Simulator::new(&settings, process::now).serve(listener, std::future::pending()));
+    tokio::spawn(Simulator::new(&settings, service::now).serve(listener, std::future::pending()));
     let kafka = cluster.settings();
     let mut log = RegionLog::start(&kafka, REGION, &Reading::Alone).await.unwrap();
 

@@ -38,7 +38,7 @@ impl Stage {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let cluster = Embedded::start(&plan()).unwrap();
         let settings = SimulatorSettings { seed: 3, speed: 20.0, credits: 1e6, fault_rate: 0.0 };
-        let simulator = Simulator::new(&settings, process::now);
+        let simulator = Simulator::new(&settings, service::now);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(simulator.clone().serve(listener, std::future::pending()));
@@ -149,7 +149,7 @@ async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
 #[tokio::test(flavor = "multi_thread")]
 async fn when_a_step_came_is_known_however_late_it_is_looked_at() {
     let stage = Stage::set().await;
-    let producer = stage.producer("one", process::now);
+    let producer = stage.producer("one", service::now);
     let mut log = stage.watch().await;
     next_term(&mut log, Term::new(0, 0)).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -163,9 +163,9 @@ async fn when_a_step_came_is_known_however_late_it_is_looked_at() {
 async fn a_stand_by_takes_over_and_the_board_stays_the_truth() {
     let stage = Stage::set().await;
     let mut log = stage.watch().await;
-    let first = stage.producer("simulator", process::now);
+    let first = stage.producer("simulator", service::now);
     let term = next_term(&mut log, Term::new(0, 0)).await;
-    let second = stage.producer("simulator", process::now);
+    let second = stage.producer("simulator", service::now);
     stage.converges(&mut log).await;
     assert_eq!(log.reader().applied().term, term, "a newcomer does not disturb");
     assert_eq!((first.metric("toteboard_producer_leading"), second.metric("toteboard_producer_leading")), (1.0, 0.0));
@@ -182,7 +182,7 @@ async fn a_stand_by_takes_over_and_the_board_stays_the_truth() {
 async fn kafka_goes_away_and_comes_back() {
     let stage = Stage::set().await;
     let mut log = stage.watch().await;
-    let producer = stage.producer("simulator", process::now);
+    let producer = stage.producer("simulator", service::now);
     next_term(&mut log, Term::new(0, 0)).await;
     (1..=3).for_each(|broker| stage.cluster.broker_down(broker).unwrap());
     // It goes on polling, and keeps what it can't publish.
@@ -196,7 +196,7 @@ async fn kafka_goes_away_and_comes_back() {
 async fn the_topic_is_the_memory() {
     let stage = Stage::set().await;
     let mut log = stage.watch().await;
-    let producer = stage.producer("simulator", process::now);
+    let producer = stage.producer("simulator", service::now);
     next_term(&mut log, Term::new(0, 0)).await;
     stage.converges(&mut log).await;
     producer.ends().await.unwrap();
@@ -205,7 +205,7 @@ async fn the_topic_is_the_memory() {
 
     // The same odds again: nothing but fences and markers.
     let term = log.reader().applied().term;
-    let producer = stage.producer("simulator", process::now);
+    let producer = stage.producer("simulator", service::now);
     let term = next_term(&mut log, term).await;
     until("it polls", async || producer.metric("toteboard_producer_polls_total{outcome=\"ok\"}") > 3.0).await;
     producer.ends().await.unwrap();
@@ -213,7 +213,7 @@ async fn the_topic_is_the_memory() {
     assert!(restarted < events / 2, "{restarted} records for {events} events");
 
     // Odds from elsewhere: everything.
-    let producer = stage.producer("another", process::now);
+    let producer = stage.producer("another", service::now);
     next_term(&mut log, term).await;
     until("all is written", async || stage.written().await >= before + restarted + events).await;
     stage.converges(&mut log).await;
@@ -225,7 +225,7 @@ async fn the_topic_is_the_memory() {
 async fn a_reader_may_wish_for_everything_anew() {
     let stage = Stage::set().await;
     let mut log = stage.watch().await;
-    let producer = stage.producer("simulator", process::now);
+    let producer = stage.producer("simulator", service::now);
     next_term(&mut log, Term::new(0, 0)).await;
     stage.converges(&mut log).await;
     let events = log.board().event_count() as i64;
@@ -242,7 +242,7 @@ async fn a_reader_may_wish_for_everything_anew() {
 async fn a_refused_key_ends_it_with_one_clear_line() {
     let stage = Stage::set().await;
     stage.order("/sim/keys", json!([KEY])).await;
-    let producer = stage.producer("simulator", process::now);
+    let producer = stage.producer("simulator", service::now);
     let error = tokio::time::timeout(DEADLINE, producer.ended).await.unwrap().unwrap().unwrap_err();
     let line = format!("{error:#}");
     assert!(line.contains("refuses the key"), "{line}");
@@ -252,8 +252,8 @@ async fn a_refused_key_ends_it_with_one_clear_line() {
 /// A clock that runs a hundred times as fast.
 fn fast() -> Timestamp {
     static BEGAN: OnceLock<Timestamp> = OnceLock::new();
-    let began = *BEGAN.get_or_init(process::now);
-    began.plus_millis(100 * process::now().millis_since(began))
+    let began = *BEGAN.get_or_init(service::now);
+    began.plus_millis(100 * service::now().millis_since(began))
 }
 
 #[tokio::test(flavor = "multi_thread")]

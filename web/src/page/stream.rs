@@ -9,12 +9,13 @@ use std::{
     time::Duration,
 };
 
+use client::Touched;
 use leptos::{
     leptos_dom::helpers::{IntervalHandle, set_timeout_with_handle},
     prelude::*,
     task::{spawn_local, tick},
 };
-use odds::{Cursor, EventId, Feed, Region, Timestamp, Touched};
+use odds::{Cursor, EventId, Feed, Region, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::value::to_raw_value;
 
@@ -24,7 +25,7 @@ use super::{
     socket::{Client, Happening},
 };
 use crate::{
-    boards::{Boards, Update},
+    boards::{Boards, BoardsUpdate},
     view::{EventView, Key, Query, gathered, sorted, told_apart},
 };
 
@@ -269,19 +270,19 @@ impl Stream {
         let inner = self.inner();
         let update = inner.borrow_mut().boards.take(name, payload, browser::now());
         match update {
-            Update::Nothing => {}
-            Update::Board { in_step_again } => {
+            BoardsUpdate::Nothing => {}
+            BoardsUpdate::Board { in_step_again } => {
                 if in_step_again {
                     self.look_at_the_clock();
                 }
                 self.flush_soon();
             }
-            Update::Regions => {
+            BoardsUpdate::Regions => {
                 self.regions.set(inner.borrow().boards.regions().to_vec());
                 self.feeds.set(inner.borrow().boards.feeds().clone());
                 self.flush_soon();
             }
-            Update::Feed(region) => {
+            BoardsUpdate::Feed(region) => {
                 let mut names = self.names.get_untracked();
                 for (key, name) in &inner.borrow().boards.feeds()[&region].bookmaker_names {
                     names.insert(key.as_str().to_owned(), name.clone());
@@ -290,7 +291,7 @@ impl Stream {
                 self.feeds.set(inner.borrow().boards.feeds().clone());
                 self.look_at_the_clock();
             }
-            Update::Resync(region, cursor) => {
+            BoardsUpdate::Resync(region, cursor) => {
                 let client = inner.borrow().client.clone();
                 if client.is_some_and(|client| client.emit("resync", &Resync { region, cursor })) {
                     inner.borrow_mut().boards.was_asked();

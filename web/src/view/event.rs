@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use odds::{BookmakerKey, Decimal, Details, EventId, Live, MarketKey, Outcome, Region, Timestamp};
+use client::Live;
+use odds::{BookmakerKey, Decimal, Details, EventId, MarketKey, Outcome, Region, Timestamp};
 
 use super::{Key, freshness::Freshness, gathered, sorted};
 

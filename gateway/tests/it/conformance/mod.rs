@@ -33,8 +33,9 @@ use std::{
     time::Duration,
 };
 
+use client::{Live, News, event_of};
 use futures::future::BoxFuture;
-use odds::{Filter, Live, News, Region, event_of};
+use odds::{Filter, Region};
 use rand::{SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 use tokio::{

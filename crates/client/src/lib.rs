@@ -1,0 +1,16 @@
+//! A client of the gateway: its side of Socket.IO, exact mirrors of boards, and a websocket to put under them.
+//!
+//! [`Protocol`] takes packets and says what to send; [`Live`] takes events and keeps the boards. Neither knows a
+//! socket or a clock, so the page uses them in a browser. [`Client`] is the websocket for programs.
+
+mod live;
+mod mirror;
+mod protocol;
+#[cfg(feature = "tokio")]
+mod websocket;
+
+pub use live::{Live, News, Touched};
+pub use mirror::{Mirror, MirrorEvent, OutOfStep};
+pub use protocol::{Heard, Protocol, event_of};
+#[cfg(feature = "tokio")]
+pub use websocket::{Client, ClientError, Said};

@@ -1,0 +1,284 @@
+//! What a client knows: a mirror of each region's board and how fresh it is, fed by the events of
+//! the protocol. Knows nothing of sockets.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use odds::{Cursor, EventId, Feed, OddsPayload, Region, SnapshotPayload, Subscriptions};
+
+use crate::{Mirror, OutOfStep};
+
+/// A region's feed comes at least every ten seconds: an answer that takes longer than this many is lost.
+const FEEDS_BEFORE_ASKING_AGAIN: u32 = 3;
+
+/// What an event of the protocol came to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum News {
+    /// This region's board is at another state.
+    Board(Region),
+    /// How fresh this region is was told.
+    Feed(Region),
+    /// Other regions are subscribed.
+    Regions,
+    /// Ask for this region, from the cursor on if there is one.
+    Resync(Region, Option<Cursor>),
+    Nothing,
+}
+
+#[derive(Debug, Default)]
+pub struct Live {
+    pub regions: Vec<Region>,
+    pub boards: BTreeMap<Region, Mirror>,
+    pub feeds: BTreeMap<Region, Feed>,
+    /// Of the user's regions.
+    revision: Option<u64>,
+    /// Regions asked for and not answered yet, with how often their feed came since.
+    asked: BTreeMap<Region, u32>,
+    touched: Touched,
+}
+
+/// Which events changed, were added or removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Touched {
+    Some(BTreeSet<EventId>),
+    All,
+}
+
+impl Default for Touched {
+    fn default() -> Self {
+        Self::Some(BTreeSet::new())
+    }
+}
+
+impl Live {
+    /// Takes an event by its name and the JSON of its payload. What can't be read is left aside.
+    pub fn take(&mut self, event: &str, payload: &str) -> News {
+        let news = match event {
+            "subscriptions" => serde_json::from_str(payload).map(|subscriptions| self.subscribed(subscriptions)),
+            "snapshot" => serde_json::from_str(payload).map(|snapshot| self.snapshot(snapshot)),
+            "odds" => serde_json::from_str(payload).map(|odds| self.odds(odds)),
+            "feed" => serde_json::from_str(payload).map(|feed| self.feed(feed)),
+            _ => Ok(News::Nothing),
+        };
+        news.unwrap_or(News::Nothing)
+    }
+
+    fn subscribed(&mut self, subscriptions: Subscriptions) -> News {
+        // An answer by HTTP and an event may overtake each other.
+        if subscriptions.revision.is_some_and(|told| self.revision.is_some_and(|known| told < known)) {
+            return News::Nothing;
+        }
+        self.revision = subscriptions.revision;
+        keep(&mut self.boards, &subscriptions.regions);
+        keep(&mut self.feeds, &subscriptions.regions);
+        keep(&mut self.asked, &subscriptions.regions);
+        self.regions = subscriptions.regions;
+        self.touched = Touched::All;
+        News::Regions
+    }
+
+    /// What comes of other regions was on its way when they were left.
+    fn follows(&self, region: Region) -> bool {
+        self.regions.contains(&region)
+    }
+
+    fn feed(&mut self, feed: Feed) -> News {
+        let region = feed.region;
+        if !self.follows(region) {
+            return News::Nothing;
+        }
+        self.feeds.insert(region, feed);
+        // An answer, or the request, can be lost with a long-polling response.
+        if let Some(feeds) = self.asked.get_mut(&region) {
+            *feeds += 1;
+            if *feeds == FEEDS_BEFORE_ASKING_AGAIN {
+                return self.resync(region);
+            }
+        }
+        News::Feed(region)
+    }
+
+    fn snapshot(&mut self, snapshot: SnapshotPayload) -> News {
+        let region = snapshot.region;
+        if !self.follows(region) {
+            return News::Nothing;
+        }
+        if snapshot.part.is_none_or(|part| part == 1) {
+            self.asked.remove(&region);
+        }
+        match self.boards.entry(region).or_default().snapshot(snapshot) {
+            Ok(false) => News::Nothing,
+            Ok(true) => {
+                self.touched = Touched::All;
+                News::Board(region)
+            }
+            Err(OutOfStep) => self.out_of_step(region),
+        }
+    }
+
+    /// What doesn't fit while an answer is awaited was sent before it.
+    fn out_of_step(&mut self, region: Region) -> News {
+        match self.asked.contains_key(&region) {
+            true => News::Nothing,
+            false => self.resync(region),
+        }
+    }
+
+    fn resync(&mut self, region: Region) -> News {
+        self.asked.insert(region, 0);
+        News::Resync(region, self.boards.get(&region).and_then(Mirror::cursor))
+    }
+
+    fn odds(&mut self, odds: OddsPayload) -> News {
+        let region = odds.region;
+        if !self.follows(region) {
+            return News::Nothing;
+        }
+        match self.boards.entry(region).or_default().odds(odds) {
+            Err(OutOfStep) => self.out_of_step(region),
+            Ok(events) => {
+                self.asked.remove(&region);
+                if let Touched::Some(touched) = &mut self.touched {
+                    touched.extend(events);
+                }
+                News::Board(region)
+            }
+        }
+    }
+
+    /// What changed since this was asked last.
+    pub fn touched(&mut self) -> Touched {
+        std::mem::take(&mut self.touched)
+    }
+
+    /// A new connection answers nothing that the last was asked, sends no rest of its snapshots, and says
+    /// anew what is subscribed.
+    pub fn disconnected(&mut self) {
+        self.asked.clear();
+        self.boards.values_mut().for_each(Mirror::drop_incoming);
+        self.revision = None;
+    }
+
+    /// Where each mirror is, to go on from after a break.
+    pub fn cursors(&self) -> BTreeMap<Region, Cursor> {
+        let mut cursors = BTreeMap::new();
+        for (region, board) in &self.boards {
+            if let Some(cursor) = board.cursor() {
+                cursors.insert(*region, cursor);
+            }
+        }
+        cursors
+    }
+}
+
+fn keep<V>(of_regions: &mut BTreeMap<Region, V>, regions: &[Region]) {
+    for (region, value) in std::mem::take(of_regions) {
+        if regions.contains(&region) {
+            of_regions.insert(region, value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CURSORS: [&str; 3] = [
+        "1.2-3-99aa06d3014798d86001c324468d497f",
+        "1.2-4-99aa06d3014798d86001c324468d497e",
+        "1.2-5-99aa06d3014798d86001c324468d497d",
+    ];
+
+    /// One that follows the US, and has its first board.
+    fn begun() -> Live {
+        let mut live = Live::default();
+        live.take("subscriptions", r#"{"v":1,"regions":["us"]}"#);
+        assert_eq!(live.take("snapshot", &snapshot()), News::Board(Region::Us));
+        live
+    }
+
+    fn snapshot() -> String {
+        format!(r#"{{"region":"us","cursor":"{}","events":[]}}"#, CURSORS[0])
+    }
+
+    fn odds(prev: &str, cursor: &str) -> String {
+        format!(r#"{{"region":"us","prev":"{prev}","cursor":"{cursor}","events":[]}}"#)
+    }
+
+    #[test]
+    fn a_gap_asks_for_what_is_missing() {
+        let mut live = begun();
+        assert_eq!(live.take("odds", &odds(CURSORS[0], CURSORS[1])), News::Board(Region::Us));
+        let at = CURSORS[1].parse().unwrap();
+        assert_eq!(live.take("odds", &odds(CURSORS[0], CURSORS[2])), News::Resync(Region::Us, Some(at)));
+        assert_eq!(live.take("odds", &odds(CURSORS[0], CURSORS[2])), News::Nothing, "it is asked for once");
+        assert_eq!(live.cursors().get(&Region::Us), Some(&at));
+    }
+
+    fn part(number: u32) -> String {
+        format!(r#"{{"region":"us","cursor":"{}","events":[],"part":{number},"parts":4}}"#, CURSORS[1])
+    }
+
+    #[test]
+    fn a_missing_part_asks_for_what_is_missing() {
+        let mut live = begun();
+        let resync = News::Resync(Region::Us, Some(CURSORS[0].parse().unwrap()));
+        assert_eq!(live.take("snapshot", &part(1)), News::Nothing);
+        assert_eq!(live.take("snapshot", &part(3)), resync);
+        assert_eq!(live.take("snapshot", &part(4)), News::Nothing, "it is asked for once");
+        // A hole in the answer is one more.
+        assert_eq!(live.take("snapshot", &part(1)), News::Nothing);
+        assert_eq!(live.take("snapshot", &part(4)), resync);
+        for number in 1..4 {
+            assert_eq!(live.take("snapshot", &part(number)), News::Nothing);
+        }
+        assert_eq!(live.take("snapshot", &part(4)), News::Board(Region::Us));
+    }
+
+    #[test]
+    fn an_answer_that_is_lost_is_asked_for_again() {
+        let mut live = begun();
+        let feed =
+            r#"{"region":"us","at":"2026-01-01T00:00:00Z","state":"live","source":"x","sports":{},"bookmakers":{}}"#;
+        let resync = News::Resync(Region::Us, Some(CURSORS[0].parse().unwrap()));
+        assert_eq!(live.take("odds", &odds(CURSORS[1], CURSORS[2])), resync);
+        let mut news = (0..2 * FEEDS_BEFORE_ASKING_AGAIN).map(|_| live.take("feed", feed));
+        let asks = news.by_ref().filter(|news| *news == resync).count();
+        assert_eq!(asks, 2);
+        assert_eq!(live.take("odds", &odds(CURSORS[0], CURSORS[1])), News::Board(Region::Us));
+        assert!((0..9).all(|_| live.take("feed", feed) == News::Feed(Region::Us)));
+    }
+
+    #[test]
+    fn what_changed_is_told_once() {
+        let mut live = begun();
+        assert_eq!(live.touched(), Touched::All);
+        let gone = r#"{"id":"a","removed":true}"#;
+        let odds = format!(r#"{{"region":"us","prev":"{}","cursor":"{}","events":[{gone}]}}"#, CURSORS[0], CURSORS[1]);
+        live.take("odds", &odds);
+        assert_eq!(live.touched(), Touched::Some(["a".parse().unwrap()].into()));
+        assert_eq!(live.touched(), Touched::default());
+    }
+
+    #[test]
+    fn regions_that_are_left_are_forgotten() {
+        let mut live = begun();
+        live.take("subscriptions", r#"{"v":1,"regions":["uk"]}"#);
+        assert_eq!(live.regions, [Region::Uk]);
+        // Some of it may still be on its way.
+        assert_eq!(live.take("odds", &odds(CURSORS[0], CURSORS[1])), News::Nothing);
+        assert_eq!(live.take("snapshot", &snapshot()), News::Nothing);
+        assert!(live.boards.is_empty());
+    }
+
+    #[test]
+    fn older_subscriptions_are_left_aside() {
+        let mut live = Live::default();
+        let of = |revision, region| format!(r#"{{"v":1,"revision":{revision},"regions":["{region}"]}}"#);
+        assert_eq!(live.take("subscriptions", &of(4, "uk")), News::Regions);
+        assert_eq!(live.take("subscriptions", &of(3, "us")), News::Nothing);
+        assert_eq!(live.regions, [Region::Uk]);
+        // Somebody's backup is what the next connection finds.
+        live.disconnected();
+        assert_eq!(live.take("subscriptions", &of(3, "us")), News::Regions);
+    }
+}

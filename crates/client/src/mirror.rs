@@ -1,0 +1,130 @@
+//! The client's side: a copy of one region's board, kept by `snapshot` and `odds` alone. The page
+//! uses it, and every test that claims that a client has exactly the board.
+
+use std::collections::{BTreeMap, btree_map::Entry};
+
+use odds::{Change, Cursor, Details, EventId, Image, Market, OddsPayload, Quotes, SnapshotPayload, Timestamp};
+
+#[derive(Clone, Debug, Default)]
+pub struct Mirror {
+    /// Nothing before the first snapshot is complete.
+    cursor: Option<Cursor>,
+    events: BTreeMap<EventId, MirrorEvent>,
+    incoming: Option<Incoming>,
+}
+
+/// A snapshot of which some parts have arrived. It replaces the board when it is complete.
+#[derive(Clone, Debug)]
+struct Incoming {
+    cursor: Cursor,
+    last_part: u32,
+    parts: u32,
+    events: BTreeMap<EventId, MirrorEvent>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MirrorEvent {
+    pub details: Details,
+    pub quotes: Quotes,
+}
+
+/// A payload doesn't follow on what the mirror has: ask for `resync`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutOfStep;
+
+impl Mirror {
+    pub fn cursor(&self) -> Option<Cursor> {
+        self.cursor
+    }
+
+    pub fn events(&self) -> &BTreeMap<EventId, MirrorEvent> {
+        &self.events
+    }
+
+    /// Takes a snapshot or a part of one. Returns whether the board is now that of the snapshot: until the
+    /// last part is there, the mirror keeps the board that it had.
+    pub fn snapshot(&mut self, payload: SnapshotPayload) -> Result<bool, OutOfStep> {
+        let SnapshotPayload { cursor, events, part, parts, .. } = payload;
+        let (part, parts) = (part.unwrap_or(1), parts.unwrap_or(1));
+        let mut incoming = match self.incoming.take() {
+            _ if part == 1 => Incoming { cursor, last_part: 0, parts, events: BTreeMap::new() },
+            Some(incoming) if incoming.continues_with(cursor, part, parts) => incoming,
+            _ => return Err(OutOfStep),
+        };
+        incoming.last_part = part;
+        events.into_iter().for_each(|change| apply(&mut incoming.events, change));
+        if part < parts {
+            self.incoming = Some(incoming);
+            return Ok(false);
+        }
+        self.cursor = Some(cursor);
+        self.events = incoming.events;
+        Ok(true)
+    }
+
+    /// The rest of a snapshot that was on its way will not come: its connection is gone.
+    pub fn drop_incoming(&mut self) {
+        self.incoming = None;
+    }
+
+    /// Goes on to the payload's cursor. Gives the events that are not what they were.
+    pub fn odds(&mut self, payload: OddsPayload) -> Result<Vec<EventId>, OutOfStep> {
+        if self.cursor != Some(payload.prev) {
+            return Err(OutOfStep);
+        }
+        let changed = payload
+            .events
+            .iter()
+            .map(|change| match change {
+                Change::Removed { id } | Change::Changed { id, .. } => id.clone(),
+            })
+            .collect();
+        payload.events.into_iter().for_each(|change| apply(&mut self.events, change));
+        self.cursor = Some(payload.cursor);
+        // What fits comes instead of the rest of a snapshot.
+        self.incoming = None;
+        Ok(changed)
+    }
+}
+
+impl Incoming {
+    fn continues_with(&self, cursor: Cursor, part: u32, parts: u32) -> bool {
+        self.cursor == cursor && self.parts == parts && self.last_part.checked_add(1) == Some(part)
+    }
+}
+
+fn apply(events: &mut BTreeMap<EventId, MirrorEvent>, change: Change) {
+    match change {
+        Change::Removed { id } => {
+            events.remove(&id);
+        }
+        Change::Changed { id, details, quotes } => {
+            let event = match (events.entry(id), details) {
+                (Entry::Occupied(entry), details) => {
+                    let event = entry.into_mut();
+                    if let Some(details) = details {
+                        event.details = details;
+                    }
+                    event
+                }
+                (Entry::Vacant(entry), Some(details)) => entry.insert(MirrorEvent { details, quotes: Quotes::new() }),
+                // Prices of an event that was never described: nothing to show them under.
+                (Entry::Vacant(_), None) => return,
+            };
+            for quote in quotes {
+                let key = (quote.bookmaker, quote.market);
+                if quote.outcomes.is_empty() {
+                    event.quotes.remove(&key);
+                } else {
+                    event.quotes.insert(key, Market { last_update: quote.last_update, outcomes: quote.outcomes });
+                }
+            }
+        }
+    }
+}
+
+impl MirrorEvent {
+    pub fn image(&self, polled_at: Timestamp) -> Image {
+        Image { polled_at, details: self.details.clone(), quotes: self.quotes.clone() }
+    }
+}

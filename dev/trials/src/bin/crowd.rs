@@ -1,0 +1,336 @@
+//! Many clients of one server in one process, on one thread. Most just read; some tell when they saw
+//! which step, and some of those mirror the board. Is told what to do, and tells, by lines of JSON.
+
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    rc::Rc,
+    time::Duration,
+};
+
+use anyhow::Context;
+use clap::Parser;
+use client::{Heard, Live, Protocol};
+use odds::{Board, Digest, Region, Timestamp};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::TcpStream,
+    sync::Semaphore,
+    task::{JoinSet, LocalSet},
+    time::timeout,
+};
+use tokio_tungstenite::tungstenite::protocol::frame::{
+    Frame,
+    coding::{Data, OpCode},
+};
+use trials::race::{FrameReader, Joined, Order, Report, micros, newest_step};
+
+const READ_BUFFER: usize = 256 * 1024;
+/// Of the payload of those who just read: enough to know what it is.
+const BEGINNING: usize = 160;
+const JOIN_WITHIN: Duration = Duration::from_secs(120);
+/// So many may be on their way in: no more than kernels let wait by default.
+const AT_THE_DOOR: usize = 4_000;
+
+/// Connects many clients, and tells what comes to them.
+#[derive(Debug, Parser)]
+#[command(name = "crowd", version)]
+struct Settings {
+    /// The server, as host:port.
+    #[arg(long)]
+    address: String,
+
+    /// The websocket's path.
+    #[arg(long)]
+    path: String,
+
+    /// What Socket.IO is told, as JSON; without, nothing but the websocket is spoken.
+    #[arg(long)]
+    auth: Option<String>,
+
+    /// Nobody is there who has no board.
+    #[arg(long)]
+    board: bool,
+
+    #[arg(long)]
+    clients: usize,
+
+    /// How many tell when they saw which step.
+    #[arg(long)]
+    watching: usize,
+
+    /// How many of those mirror the board.
+    #[arg(long)]
+    mirroring: usize,
+}
+
+thread_local! {
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BUFFER]);
+}
+
+/// What all clients write down.
+#[derive(Default)]
+struct Notes {
+    frames: Cell<u64>,
+    bytes: Cell<u64>,
+    lost: Cell<usize>,
+    /// Of every so many clients, one watches.
+    spread: usize,
+    watching: Vec<RefCell<Vec<(u64, u64)>>>,
+    mirrors: Vec<RefCell<Live>>,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> anyhow::Result<()> {
+    let settings: Rc<Settings> = Rc::new(service::load());
+    LocalSet::new().run_until(run(settings)).await
+}
+
+async fn run(settings: Rc<Settings>) -> anyhow::Result<()> {
+    let notes = Rc::new(Notes {
+        spread: settings.clients / settings.watching.max(1),
+        watching: (0..settings.watching).map(|_| RefCell::default()).collect(),
+        mirrors: (0..settings.mirroring).map(|_| RefCell::new(mirror())).collect(),
+        ..Notes::default()
+    });
+    let door = Rc::new(Semaphore::new(AT_THE_DOOR));
+    let began = micros();
+    let mut joining = JoinSet::new();
+    for n in 0..settings.clients {
+        let (settings, notes, door) = (settings.clone(), notes.clone(), door.clone());
+        joining.spawn_local(async move {
+            let _place = door.acquire().await;
+            let mut client = timeout(JOIN_WITHIN, Client::connect(&settings, notes.clone(), n)).await??;
+            timeout(JOIN_WITHIN, client.is_there(&settings)).await??;
+            let took = micros() - began;
+            tokio::task::spawn_local(async move {
+                // However it ends, it ends.
+                let _ = client.read_on().await;
+                notes.lost.set(notes.lost.get() + 1);
+            });
+            anyhow::Ok(took)
+        });
+    }
+    let mut joined = Joined { took: Vec::with_capacity(settings.clients), failed: 0 };
+    while let Some(client) = joining.join_next().await {
+        match client? {
+            Ok(took) => joined.took.push(took),
+            Err(error) => {
+                if joined.failed == 0 {
+                    eprintln!("a client was not let in: {error:#}");
+                }
+                joined.failed += 1;
+            }
+        }
+    }
+    tell(&joined)?;
+    let mut orders = BufReader::new(tokio::io::stdin()).lines();
+    while let Some(order) = orders.next_line().await? {
+        match serde_json::from_str(&order)? {
+            Order::Begin => drop(notes.take()),
+            Order::End => tell(&notes.take())?,
+            Order::Digests => tell(&notes.digests(&settings)?)?,
+        }
+    }
+    Ok(())
+}
+
+/// One that follows all regions: not every server says which of them it sends.
+fn mirror() -> Live {
+    let mut live = Live::default();
+    live.regions = Region::ALL.to_vec();
+    live
+}
+
+fn tell(what: &impl serde::Serialize) -> anyhow::Result<()> {
+    println!("{}", serde_json::to_string(what)?);
+    Ok(())
+}
+
+impl Notes {
+    /// Those that watch are spread among the others: whoever comes first is often served first.
+    fn watcher(&self, number: usize) -> Option<usize> {
+        let at = number / self.spread.max(1);
+        (number.is_multiple_of(self.spread.max(1)) && at < self.watching.len()).then_some(at)
+    }
+
+    /// What is noted, and from here on anew.
+    fn take(&self) -> Report {
+        Report {
+            frames: self.frames.take(),
+            bytes: self.bytes.take(),
+            seen: self.watching.iter().map(RefCell::take).collect(),
+            lost: self.lost.get(),
+        }
+    }
+
+    fn digests(&self, settings: &Settings) -> anyhow::Result<Vec<Digest>> {
+        let digest = |mirror: &RefCell<Live>| {
+            let live = mirror.borrow();
+            let mirror = live.boards.values().next().with_context(|| format!("no board from {}", settings.address))?;
+            let mut board = Board::default();
+            for (id, event) in mirror.events() {
+                board.set(id, &event.image(Timestamp::default()));
+            }
+            Ok(board.digest())
+        };
+        self.mirrors.iter().map(digest).collect()
+    }
+}
+
+struct Client {
+    stream: TcpStream,
+    reader: FrameReader,
+    protocol: Option<Protocol>,
+    notes: Rc<Notes>,
+    /// Which of those that watch.
+    watcher: Option<usize>,
+    welcome: bool,
+    has_board: bool,
+    refused: Option<String>,
+    /// What is to be sent.
+    out: Vec<u8>,
+    auth: Rc<str>,
+}
+
+impl Client {
+    async fn connect(settings: &Settings, notes: Rc<Notes>, number: usize) -> anyhow::Result<Self> {
+        let mut stream = TcpStream::connect(&settings.address).await?;
+        stream.set_nodelay(true)?;
+        let Settings { address, path, .. } = settings;
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = Vec::with_capacity(1_024);
+        let end = loop {
+            if let Some(at) = answer.windows(4).position(|four| four == b"\r\n\r\n") {
+                break at + 4;
+            }
+            anyhow::ensure!(stream.read_buf(&mut answer).await? > 0, "the server hung up");
+        };
+        let head = String::from_utf8_lossy(&answer[..end]);
+        anyhow::ensure!(head.starts_with("HTTP/1.1 101"), "{}", head.lines().next().unwrap_or_default());
+        let watcher = notes.watcher(number);
+        let keep = if watcher.is_some() { usize::MAX } else { BEGINNING };
+        let plain = settings.auth.is_none();
+        let mut this = Self {
+            stream,
+            reader: FrameReader::keeping(keep),
+            protocol: (!plain).then(Protocol::default),
+            notes,
+            watcher,
+            welcome: plain,
+            has_board: false,
+            refused: None,
+            out: Vec::new(),
+            auth: settings.auth.as_deref().unwrap_or_default().into(),
+        };
+        this.hear(&answer[end..]);
+        Ok(this)
+    }
+
+    async fn is_there(&mut self, settings: &Settings) -> anyhow::Result<()> {
+        self.say().await?;
+        while !self.welcome || (settings.board && !self.has_board) {
+            self.read().await?;
+            if let Some(reason) = &self.refused {
+                anyhow::bail!("{reason}");
+            }
+        }
+        Ok(())
+    }
+
+    async fn read_on(&mut self) -> io::Result<()> {
+        loop {
+            self.read().await?;
+        }
+    }
+
+    async fn read(&mut self) -> io::Result<()> {
+        self.stream.readable().await?;
+        let read: io::Result<()> = BUFFER.with_borrow_mut(|buffer| {
+            let read = match self.stream.try_read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                read => read?,
+            };
+            if read == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            self.hear(&buffer[..read]);
+            Ok(())
+        });
+        read?;
+        self.say().await
+    }
+
+    fn hear(&mut self, bytes: &[u8]) {
+        let mut reader = std::mem::replace(&mut self.reader, FrameReader::keeping(0));
+        reader.take(bytes, |kept, length| self.frame(kept, length));
+        self.reader = reader;
+    }
+
+    async fn say(&mut self) -> io::Result<()> {
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        self.stream.write_all(&std::mem::take(&mut self.out)).await
+    }
+
+    fn frame(&mut self, kept: &[u8], length: usize) {
+        if kept.starts_with(br#"42["odds""#) {
+            self.notes.frames.set(self.notes.frames.get() + 1);
+            self.notes.bytes.set(self.notes.bytes.get() + length as u64);
+            self.note(kept);
+        } else if kept.starts_with(br#"42["snapshot""#) {
+            self.has_board |= is_last_part(kept);
+            self.mirror(kept);
+        } else if let Some(protocol) = &mut self.protocol
+            && !kept.starts_with(b"42")
+        {
+            let auth = self.auth.clone();
+            match protocol.hear(&String::from_utf8_lossy(kept), || auth.to_string()) {
+                Heard::Wants(packet) => self.out.extend(masked(packet)),
+                Heard::Welcome => self.welcome = true,
+                Heard::Refused { reason, .. } => self.refused = Some(reason),
+                _ => {}
+            }
+        }
+    }
+
+    fn note(&self, frame: &[u8]) {
+        let Some(seen) = self.watcher.and_then(|at| self.notes.watching.get(at)) else { return };
+        if let Some(step) = str::from_utf8(frame).ok().and_then(newest_step) {
+            seen.borrow_mut().push((step, micros()));
+        }
+        self.mirror(frame);
+    }
+
+    fn mirror(&self, frame: &[u8]) {
+        let Some(mirror) = self.watcher.and_then(|at| self.notes.mirrors.get(at)) else { return };
+        let event = str::from_utf8(frame).ok().and_then(|text| client::event_of(&text[2..]));
+        if let Some((name, payload)) = event {
+            mirror.borrow_mut().take(&name, &payload);
+        }
+    }
+}
+
+/// A snapshot in one part says nothing of parts.
+fn is_last_part(beginning: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(beginning);
+    let number = |name: &str| {
+        let rest = &text[text.find(name)? + name.len()..];
+        rest[..rest.find(|c: char| !c.is_ascii_digit())?].parse::<u32>().ok()
+    };
+    number(r#""part":"#) == number(r#""parts":"#)
+}
+
+/// A text frame as clients send it. The mask is to be there, not to hide anything.
+fn masked(text: String) -> Vec<u8> {
+    let mut frame = Frame::message(text, OpCode::Data(Data::Text), true);
+    frame.header_mut().mask = Some([0; 4]);
+    let mut bytes = Vec::with_capacity(frame.len());
+    frame.format(&mut bytes).expect("memory takes all");
+    bytes
+}

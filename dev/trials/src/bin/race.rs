@@ -1,0 +1,522 @@
+//! The gateway beside others who do the same work: what a frame, a connection, a crowd cost, and how
+//! long news takes. Every figure is taken beside its peers in the same run, since machines differ and
+//! are shared.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use anyhow::{Context, ensure};
+use clap::Parser;
+use kafka::{Embedded, plan};
+use odds::Region;
+use trials::race::{
+    Author, Bare, Crowd, Finding, Frames, Goal, Ground, Kind, Limits, Recorder, Replaying, Run, Server, Size, Table,
+    Target, Writing, micros, quantile, watch,
+};
+
+const REGION: Region = Region::Uk;
+const TICK: u32 = 100;
+/// How many milliseconds consumers let the cluster wait for news: what the gateway asks for. This cluster's
+/// poll doesn't wake for news as a broker's does, so where latency is compared, all ask more often.
+const FETCH_WAIT: u32 = 100;
+const SHORTER_FETCH_WAIT: u32 = 10;
+const SHORTEST_FETCH_WAIT: u32 = 5;
+/// Of 1,000 clients.
+const SIZE: Size = Size { clients: 1_000, watching: 50, mirroring: 5 };
+/// In a step, of which there are twenty a second: two hundred updates a second.
+const CHANGES: usize = 10;
+/// With so many, frames have about one and eight kilobytes.
+const SMALL: (usize, &str) = (2, "1 KB");
+const LARGE: (usize, &str) = (16, "8 KB");
+const CROWD: usize = 5_000;
+/// Where nobody publishes, and those are who get nothing.
+const QUIET_REGION: Region = Region::Au;
+const IDLE: usize = 7_500;
+/// In kilobytes.
+const MOST_IDLE: f64 = 20.0;
+
+/// Runs the gateway and its peers in turn, and prints what each costs.
+#[derive(Debug, Parser)]
+#[command(name = "race", version)]
+struct Settings {
+    /// The folder with the programs.
+    #[arg(long, value_name = "DIR")]
+    binaries: PathBuf,
+
+    /// The folder with the peers.
+    #[arg(long, value_name = "DIR")]
+    peers: PathBuf,
+
+    /// Where logs, accounts and results go.
+    #[arg(long, value_name = "DIR")]
+    folder: PathBuf,
+
+    /// For how many seconds each is measured, each time.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    seconds: u64,
+
+    /// How often everything is measured.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+
+    /// Only these legs.
+    #[arg(value_name = "LEG")]
+    legs: Vec<Leg>,
+
+    /// Without this peer, where it can't be had.
+    #[arg(long)]
+    no_nchan: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Leg {
+    /// A thousand clients, two hundred updates a second.
+    Updates,
+    /// The same frames through all who can send them.
+    Frames,
+    /// A connection that gets nothing.
+    Idle,
+    /// From a hundred clients to ten thousand.
+    Growth,
+    /// Five thousand who come at once.
+    Crowd,
+    /// From Kafka to the client, without a tick.
+    Direct,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let settings: Settings = service::load();
+    // Whoever set one before set the same.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    std::fs::create_dir_all(&settings.folder)?;
+    let cluster = Embedded::start(&plan())?;
+    let ground = Ground {
+        binaries: settings.binaries.clone(),
+        gateway: settings.binaries.join("gateway"),
+        peers: settings.peers.clone(),
+        folder: settings.folder.clone(),
+        kafka: cluster.settings(),
+        fetch_wait: FETCH_WAIT,
+        region: REGION,
+        limits: Limits::Lifted,
+        settings: Vec::new(),
+        environment: BTreeMap::new(),
+    };
+    let author = Author::start(&cluster, REGION).await?;
+    let window = Duration::from_secs(settings.seconds);
+    let mut race = Race {
+        ground,
+        author: Some(author),
+        window,
+        nchan: !settings.no_nchan,
+        table: Table::default(),
+        alone: None,
+        lost: BTreeMap::new(),
+    };
+    let all = [Leg::Updates, Leg::Frames, Leg::Idle, Leg::Growth, Leg::Crowd, Leg::Direct];
+    let legs = if settings.legs.is_empty() { &all[..] } else { &settings.legs };
+    for round in 1..=settings.rounds {
+        println!("\nround {round} of {}", settings.rounds);
+        // Machines change their speed.
+        race.alone = None;
+        for leg in legs {
+            match leg {
+                Leg::Updates => race.updates().await?,
+                Leg::Frames => race.frames().await?,
+                Leg::Idle => race.idle().await?,
+                Leg::Growth => race.growth().await?,
+                Leg::Crowd => race.crowd().await?,
+                Leg::Direct => race.direct().await?,
+            }
+        }
+        race.tell_lost();
+    }
+    let how = format!(
+        "Medians of {} rounds; the ratios of all rounds lie between those in brackets. In each round, each server is \
+         measured for {} s, 4 s after its clients have come.",
+        settings.rounds, settings.seconds
+    );
+    println!("\n{how}\n\n{}", race.table.markdown());
+    race.table.write(&settings.folder, &how)?;
+    let missed = race.table.missed();
+    ensure!(missed.is_empty(), "goals were missed: {missed:#?}");
+    Ok(())
+}
+
+struct Race {
+    ground: Ground,
+    /// Away while it writes.
+    author: Option<Author>,
+    window: Duration,
+    nchan: bool,
+    table: Table,
+    /// What the gateway takes of a core for nobody, once it is known.
+    alone: Option<f64>,
+    /// Connections that ended, or never began, in this round.
+    lost: BTreeMap<Kind, usize>,
+}
+
+impl Race {
+    async fn updates(&mut self) -> anyhow::Result<()> {
+        self.ask_every(FETCH_WAIT);
+        println!("\n{} clients, 200 updates a second, a tick of {TICK} ms", SIZE.clients);
+        let kinds = [Kind::Gateway(TICK), Kind::Node, Kind::NodeBatched(TICK), Kind::NodeChanges(TICK)];
+        let mut runs: BTreeMap<Kind, Run> = BTreeMap::new();
+        for kind in kinds {
+            runs.insert(kind, self.run(kind, SIZE, CHANGES, &mut Frames::default()).await?);
+        }
+        let ours = runs[&kinds[0]].clone();
+        let figure = |what: &str, unit, kind: &Kind, ours: f64, theirs: f64, goal| Finding {
+            what: format!("{what}, {} clients", SIZE.clients),
+            unit,
+            ours,
+            beside: kind.to_string(),
+            theirs,
+            ratio: ours / theirs,
+            goal,
+        };
+        for (kind, run) in &runs {
+            println!("{:>14}: {}", kind.to_string(), run.shown());
+            let goal = match kind {
+                Kind::Gateway(_) => continue,
+                Kind::Node => Goal::AtLeast(20.0),
+                Kind::NodeBatched(_) => Goal::AtLeast(1.5),
+                _ => Goal::AtLeast(1.0),
+            };
+            let (each, theirs) = (ours.per_cpu_second(), run.per_cpu_second());
+            self.table.add(figure("updates delivered a CPU second", "", kind, each, theirs, goal));
+            let (bytes, theirs) = (ours.bytes / ours.updates, run.bytes / run.updates);
+            self.table.add(figure("bytes an update", "", kind, bytes, theirs, Goal::None));
+            let (memory, theirs) = (ours.megabytes(), run.megabytes());
+            self.table.add(figure("memory of the server", " MB", kind, memory, theirs, Goal::None));
+        }
+        let bars = runs.iter().map(|(kind, run)| (kind.to_string(), 1e6 / run.per_cpu_second())).collect();
+        self.table.draw("CPU seconds of the server for a million updates delivered", bars);
+        Ok(())
+    }
+
+    async fn frames(&mut self) -> anyhow::Result<()> {
+        self.ask_every(FETCH_WAIT);
+        for (changes, name) in [SMALL, LARGE] {
+            println!("\n{} clients, ten frames of about {name} a second", SIZE.clients);
+            let mut kinds = vec![Kind::Gateway(TICK), Kind::Floor];
+            kinds.extend(self.nchan.then_some(Kind::Nchan));
+            let mut runs: BTreeMap<Kind, Run> = BTreeMap::new();
+            let mut recorded = Frames::default();
+            for kind in kinds {
+                runs.insert(kind, self.run(kind, SIZE, changes, &mut recorded).await?);
+            }
+            let alone = self.alone().await?;
+            let ours = runs[&Kind::Gateway(TICK)].clone();
+            let sending = ours.per_million_frames_beyond(alone);
+            let what = format!("CPU seconds for a million frames of {name}, {} clients", SIZE.clients);
+            for (kind, run) in &runs {
+                println!("{:>14}: {}", kind.to_string(), run.shown());
+                let is_small = (changes, name) == SMALL;
+                let goal = match kind {
+                    Kind::Gateway(_) => continue,
+                    Kind::Nchan => Goal::AtMost(if is_small { 1.0 } else { 1.3 }),
+                    _ if is_small => Goal::AtMost(1.5),
+                    _ => Goal::None,
+                };
+                let theirs = run.per_million_frames();
+                for (what, ours, goal) in [
+                    (format!("{what}: to send them"), sending, goal),
+                    (format!("{what}: with reading Kafka and keeping boards"), ours.per_million_frames(), Goal::None),
+                ] {
+                    let (beside, ratio) = (kind.to_string(), ours / theirs);
+                    self.table.add(Finding { what, unit: "", ours, beside, theirs, ratio, goal });
+                }
+            }
+            let one = |(kind, run): (&Kind, &Run)| match kind {
+                Kind::Gateway(_) => (kind.to_string(), sending),
+                _ => (kind.to_string(), run.per_million_frames()),
+            };
+            let title = if (changes, name) == SMALL {
+                "CPU seconds to send a million frames of 1 KB"
+            } else {
+                "CPU seconds to send a million frames of 8 KB"
+            };
+            self.table.draw(title, runs.iter().map(one).collect());
+        }
+        Ok(())
+    }
+
+    /// Connections in the room of a region where nothing happens.
+    async fn idle(&mut self) -> anyhow::Result<()> {
+        println!("\nconnections that get nothing");
+        let mut kinds = vec![Kind::Gateway(TICK), Kind::Node, Kind::Floor];
+        kinds.extend(self.nchan.then_some(Kind::Nchan));
+        let quiet = Ground { region: QUIET_REGION, ..self.ground.clone() };
+        let size = Size { clients: IDLE, watching: 0, mirroring: 0 };
+        let mut bars = Vec::new();
+        for kind in kinds {
+            let server = Server::start(kind, &quiet).await?;
+            let empty = server.memory()?;
+            let mut crowd = Crowd::start(&quiet.binaries, &Target { board: false, ..server.target(true) }, size)?;
+            crowd.joined().await?;
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            let each = (server.memory()? - empty) / IDLE as f64 / 1024.0;
+            self.lose(kind, crowd.take().await?.lost);
+            println!("{:>14}: {each:.1} KB a connection", kind.to_string());
+            bars.push((kind.to_string(), each));
+            crowd.leave().await?;
+        }
+        let ours = bars[0].1;
+        for (beside, theirs) in &bars[1..] {
+            self.table.add(Finding {
+                what: format!("memory of one of {IDLE} connections in a room where nothing happens"),
+                unit: " KB",
+                ours,
+                beside: beside.clone(),
+                theirs: *theirs,
+                ratio: ours / theirs,
+                goal: Goal::None,
+            });
+        }
+        self.table.add(Finding {
+            what: "the same beside what it may be".into(),
+            unit: " KB",
+            ours,
+            beside: "limit".into(),
+            theirs: MOST_IDLE,
+            ratio: ours / MOST_IDLE,
+            goal: Goal::AtMost(1.0),
+        });
+        self.table.draw("KB of memory for a connection that gets nothing", bars);
+        Ok(())
+    }
+
+    async fn growth(&mut self) -> anyhow::Result<()> {
+        println!("\nfrom few clients to many, 200 updates a second");
+        self.ask_every(SHORTER_FETCH_WAIT);
+        let alone = self.alone().await?;
+        println!("  nobody: {:.1} % of a core to read Kafka and keep the board", alone * 100.0);
+        let mut recorded = Frames::default();
+        let sizes = [SIZE.clients, 100, CROWD, 2 * CROWD];
+        let kinds = [Kind::Gateway(TICK), Kind::Floor];
+        let mut runs: BTreeMap<(usize, Kind), Run> = BTreeMap::new();
+        for clients in sizes {
+            for kind in kinds {
+                let run = self.run(kind, Size { clients, ..SIZE }, CHANGES, &mut recorded).await?;
+                println!("{clients:>8} {:>12}: {}", kind.to_string(), run.shown());
+                runs.insert((clients, kind), run);
+            }
+        }
+        // By what more of them take, so that what a server has without clients is left out.
+        let memory_each = |kind| {
+            let [few, many] = [SIZE.clients, 2 * CROWD].map(|clients| (clients as f64, runs[&(clients, kind)].memory));
+            (many.1 - few.1) / (many.0 - few.0) / 1024.0
+        };
+        let [ours, theirs] = kinds.map(memory_each);
+        self.table.add(Finding {
+            what: format!("memory of a connection that gets all, of {}", 2 * CROWD),
+            unit: " KB",
+            ours,
+            beside: Kind::Floor.to_string(),
+            theirs,
+            ratio: ours / theirs,
+            goal: Goal::None,
+        });
+        let flat = runs[&(SIZE.clients, kinds[0])].per_million_frames_beyond(alone);
+        // A hundred are lost in what reading Kafka takes now and then.
+        for clients in [CROWD, 2 * CROWD] {
+            let [ours, floor] = kinds.map(|kind| &runs[&(clients, kind)]);
+            let sending = ours.per_million_frames_beyond(alone);
+            let what = format!("CPU seconds to send a million frames to {clients} clients");
+            for (beside, theirs, goal) in [
+                (format!("to {} clients", SIZE.clients), flat, Goal::AtMost(1.25)),
+                (Kind::Floor.to_string(), floor.per_million_frames(), Goal::None),
+            ] {
+                let (what, ratio) = (what.clone(), sending / theirs);
+                self.table.add(Finding { what, unit: "", ours: sending, beside, theirs, ratio, goal });
+            }
+            let (p99, limit) = (ours.latency(0.99), f64::from(TICK) + 1.5 * floor.latency(0.99));
+            self.table.add(Finding {
+                what: format!("p99 from Kafka to {clients} clients"),
+                unit: " ms",
+                ours: p99,
+                beside: "the tick and 1.5 x the floor's".into(),
+                theirs: limit,
+                ratio: p99 / limit,
+                goal: Goal::AtMost(1.0),
+            });
+        }
+        let ours = &runs[&(2 * CROWD, kinds[0])];
+        self.tell_latest_tick(&format!("with {} clients", 2 * CROWD), ours.latest_tick, f64::from(TICK))
+    }
+
+    fn tell_latest_tick(&mut self, when: &str, late: Option<f64>, limit: f64) -> anyhow::Result<()> {
+        let ours = late.context("no ticks are told of")?;
+        self.table.add(Finding {
+            what: format!("how late the latest tick is, {when}"),
+            unit: " ms",
+            ours,
+            beside: "limit".into(),
+            theirs: limit,
+            ratio: ours / limit,
+            goal: Goal::AtMost(1.0),
+        });
+        Ok(())
+    }
+
+    fn ask_every(&mut self, fetch_wait: u32) {
+        if self.ground.fetch_wait != fetch_wait {
+            self.ground.fetch_wait = fetch_wait;
+            self.alone = None;
+        }
+    }
+
+    /// What the gateway takes of a core without a client: to read Kafka and to keep the board.
+    async fn alone(&mut self) -> anyhow::Result<f64> {
+        if let Some(alone) = self.alone {
+            return Ok(alone);
+        }
+        let nobody = Size { clients: 0, watching: 0, mirroring: 0 };
+        let run = self.run(Kind::Gateway(TICK), nobody, CHANGES, &mut Frames::default()).await?;
+        Ok(*self.alone.insert(run.cpu / run.seconds))
+    }
+
+    async fn crowd(&mut self) -> anyhow::Result<()> {
+        self.ask_every(SHORTER_FETCH_WAIT);
+        println!("\n{CROWD} who come at once, while the board goes on changing");
+        let mut came = Vec::new();
+        for kind in [Kind::Gateway(TICK), Kind::NodeBatched(TICK), Kind::NodeChanges(TICK)] {
+            self.author()?.publish_all().await?;
+            let server = Server::start(kind, &self.ground).await?;
+            let author = self.author.take().context("no author")?;
+            let writing = Writing::start(author, CHANGES);
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            let size = Size { clients: CROWD, watching: 0, mirroring: 0 };
+            let before = server.ticks().await?.unwrap_or_default();
+            let (cpu, begun) = (server.cpu_seconds()?, micros());
+            let mut crowd = Crowd::start(&self.ground.binaries, &server.target(true), size)?;
+            let joined = crowd.arrived().await?;
+            let last = (micros() - begun) as f64 / 1e6;
+            let lost = joined.failed + crowd.take().await?.lost;
+            self.lose(kind, lost);
+            let late = server.ticks().await?.map(|ticks| ticks.latest_since(&before));
+            let mut took = joined.took;
+            took.sort_unstable();
+            println!(
+                "{:>14}: half have the board after {:.2} s, all after {last:.2} s, {:.1} s of CPU, {lost} lost{}",
+                kind.to_string(),
+                quantile(&took, 0.5) / 1e3,
+                server.cpu_seconds()? - cpu,
+                late.map(|late| format!("; ticks at most {late:.0} ms late")).unwrap_or_default(),
+            );
+            came.push((kind, last));
+            if let Some(late) = late {
+                let when = format!("while {CROWD} come at once");
+                self.tell_latest_tick(&when, Some(late), f64::from(2 * TICK))?;
+            }
+            crowd.leave().await?;
+            self.author = Some(writing.stop().await?);
+        }
+        let ours = came[0].1;
+        for (kind, theirs) in &came[1..] {
+            let goal = Goal::AtMost(if matches!(kind, Kind::NodeBatched(_)) { 0.5 } else { 1.0 });
+            self.table.add(Finding {
+                what: format!("seconds until {CROWD} who come at once have a board of a quarter of a megabyte"),
+                unit: "",
+                ours,
+                beside: kind.to_string(),
+                theirs: *theirs,
+                ratio: ours / theirs,
+                goal,
+            });
+        }
+        let bars = came.iter().map(|(kind, last)| (kind.to_string(), *last)).collect();
+        self.table.draw("seconds until 5,000 who come at once have their board", bars);
+        Ok(())
+    }
+
+    async fn direct(&mut self) -> anyhow::Result<()> {
+        println!("\nfrom Kafka to 100 clients without a tick, beside a bare consumer of the topic");
+        self.ask_every(SHORTEST_FETCH_WAIT);
+        self.author()?.publish_all().await?;
+        let times = self.author()?.times.clone();
+        let bare = Bare::start(&self.ground)?;
+        let size = Size { clients: 100, watching: 100, mirroring: 5 };
+        let run = self.run(Kind::Gateway(0), size, CHANGES, &mut Frames::default()).await?;
+        let (records, markers) = bare.stop(&times).await?;
+        let line = |name: &str, sorted: &[u64]| {
+            let at = |part| quantile(sorted, part);
+            println!("{name:>14}: p50 {:.1} ms, p99 {:.1} ms, longest {:.1} ms", at(0.5), at(0.99), at(1.0));
+        };
+        line("all records", &records);
+        line("and the marker", &markers);
+        line("Toteboard", &run.latencies);
+        let (ours, theirs) = (run.latency(0.99), quantile(&records, 0.99));
+        self.table.add(Finding {
+            what: "p99 from Kafka to 100 clients without a tick".into(),
+            unit: " ms",
+            ours,
+            beside: "a bare consumer".into(),
+            theirs,
+            ratio: ours / theirs,
+            goal: Goal::AtMost(2.0),
+        });
+        Ok(())
+    }
+
+    fn lose(&mut self, kind: Kind, count: usize) {
+        *self.lost.entry(kind).or_default() += count;
+    }
+
+    /// Of this round. Toteboard may lose none.
+    fn tell_lost(&mut self) {
+        let is_ours = |(kind, _): &(&Kind, &usize)| matches!(kind, Kind::Gateway(_));
+        let sum = |is: bool| -> usize { self.lost.iter().filter(|it| is_ours(it) == is).map(|it| it.1).sum() };
+        let (ours, theirs) = (sum(true) as f64, sum(false) as f64);
+        let others = self.lost.iter().filter(|it| !is_ours(it)).map(|(kind, _)| kind.to_string());
+        let beside = others.collect::<Vec<_>>().join("; ");
+        let what = "connections that ended or did not come about".into();
+        self.table.add(Finding { what, unit: "", ours, beside, theirs, ratio: ours, goal: Goal::AtMost(0.0) });
+        self.lost.clear();
+    }
+
+    fn author(&mut self) -> anyhow::Result<&mut Author> {
+        self.author.as_mut().context("the author is away")
+    }
+
+    /// One server with its clients, for the length of the window. What the gateway sends is recorded, if
+    /// nothing is yet; it is what those are handed who make no frames.
+    async fn run(&mut self, kind: Kind, size: Size, changes: usize, recorded: &mut Frames) -> anyhow::Result<Run> {
+        self.author()?.publish_all().await?;
+        let server = Server::start(kind, &self.ground).await?;
+        let mut crowd = Crowd::start(&self.ground.binaries, &server.target(true), size)?;
+        crowd.joined().await?;
+        let Some(publisher) = server.publisher().await? else {
+            let recorder = match kind {
+                Kind::Gateway(_) if recorded.is_empty() => Some(Recorder::start(&server).await?),
+                _ => None,
+            };
+            let author = self.author.take().context("no author")?;
+            let times = author.times.clone();
+            let writing = Writing::start(author, changes);
+            let watched = watch(&server, &mut crowd, self.window).await?;
+            let author = writing.stop().await?;
+            if let Kind::Gateway(_) | Kind::NodeChanges(_) = kind {
+                crowd.shows(author.digest()).await.with_context(|| kind.to_string())?;
+            }
+            self.author = Some(author);
+            if let Some(recorder) = recorder {
+                *recorded = recorder.stop();
+            }
+            let mut run = watched.run(&times, changes);
+            if kind == Kind::Node {
+                // Each frame is one update. What the newest step is says little where two partitions are read in
+                // turns, and nothing once the log is lost from under a reader.
+                run.updates = run.frames;
+            }
+            self.lose(kind, run.lost);
+            return Ok(run);
+        };
+        let replaying = Replaying::start(publisher, recorded.clone());
+        let watched = watch(&server, &mut crowd, self.window).await?;
+        let run = watched.run(&replaying.stop().await?, changes);
+        self.lose(kind, run.lost);
+        Ok(run)
+    }
+}

@@ -1,0 +1,208 @@
+//! A soak of producers: processes of all regions on one embedded cluster, an odds API that fails
+//! now and then, and every minute something happens to whoever leads. At the end the boards are
+//! the truth, or this fails.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, ensure};
+use clap::Parser;
+use kafka::{Embedded, KafkaSettings, Role, from_message, plan, topic_of};
+use odds::{EventId, RecordKind, Region, StepId, Term};
+use producers::simulator::{Faults, Simulator, SimulatorSettings};
+use rand::RngExt;
+use rdkafka::{
+    TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+    message::Message,
+};
+use service::{Lifecycle, LogSettings};
+use tokio::net::TcpListener;
+use tracing::{info, warn};
+use trials::{Fleet, SPEED, Watcher, simulated};
+
+const FAULT_RATE: f64 = 0.05;
+/// Longer than a producer's session in its group.
+const STOPPED_FOR: Duration = Duration::from_secs(15);
+const OUTAGE: Duration = Duration::from_secs(12);
+
+/// Kills, stops and cuts off producers for a while, and compares the boards with the truth.
+#[derive(Debug, Parser)]
+#[command(name = "soak", version)]
+struct Settings {
+    /// For how many minutes something happens every minute.
+    #[arg(long, default_value_t = 10, value_name = "MINUTES")]
+    minutes: u64,
+
+    /// The folder with the program `producer`.
+    #[arg(long, value_name = "DIR")]
+    binaries: PathBuf,
+
+    /// Where the producers' logs go.
+    #[arg(long, value_name = "DIR")]
+    logs: PathBuf,
+
+    #[command(flatten)]
+    simulator: SimulatorSettings,
+
+    #[command(flatten)]
+    log: LogSettings,
+}
+
+#[tokio::main]
+async fn main() {
+    service::exit(run(service::load()).await)
+}
+
+async fn run(settings: Settings) -> anyhow::Result<()> {
+    let _logs = settings.log.start("soak")?;
+    // Whoever set one before set the same.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    std::fs::create_dir_all(&settings.logs)?;
+    let lifecycle = Lifecycle::new();
+    let cluster = Embedded::start(&plan())?;
+    let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
+    let source = format!("http://{}", listener.local_addr()?);
+    let simulator = SimulatorSettings { speed: SPEED, fault_rate: FAULT_RATE, ..settings.simulator };
+    let simulator = Simulator::new(&simulator, service::now);
+    lifecycle.run("the simulator", simulator.clone().serve(listener, lifecycle.stopping().cancelled_owned()));
+
+    let mut watchers: Vec<Watcher> =
+        Region::ALL.into_iter().map(|region| Watcher::start(&cluster.settings(), region)).collect();
+    let mut fleet =
+        Fleet::start(&settings.binaries, &settings.logs, &cluster.settings(), &Region::ALL, &simulated(&source))?;
+
+    let begun = Instant::now();
+    let mut blows: BTreeMap<&'static str, u32> = BTreeMap::new();
+    for minute in 0..settings.minutes {
+        let minute_ends = begun + Duration::from_secs(60 * (minute + 1));
+        fleet.revive()?;
+        move_leaders(&cluster)?;
+        let region = Region::ALL[minute as usize % Region::ALL.len()];
+        let blow = ["kill", "stop", "outage"][minute as usize % 3];
+        let did = match blow {
+            "kill" => fleet.kill_leader(region).await,
+            "stop" => fleet.stop_leader(region, STOPPED_FOR).await,
+            _ => outage(&cluster).await,
+        };
+        match did {
+            Ok(()) => *blows.entry(blow).or_default() += 1,
+            Err(error) => warn!(%region, %error, "nobody to {blow}"),
+        }
+        for watcher in &mut watchers {
+            watcher.check()?;
+        }
+        info!(minute = minute + 1, blow, %region, steps = ?steps(&watchers), "still right");
+        tokio::time::sleep(minute_ends.saturating_duration_since(Instant::now())).await;
+    }
+
+    fleet.revive()?;
+    simulator.set_faults(Faults::none());
+    let frozen = simulator.freeze();
+    info!(%frozen, "the world stands still: waiting for the boards to show it");
+    for watcher in &mut watchers {
+        watcher.wait_for(&simulator).await?;
+    }
+    // Nobody writes any more, so what is read does not lose its beginning meanwhile.
+    fleet.end();
+    let mut alternating = 0;
+    for region in [Region::Us, Region::Uk] {
+        alternating += check_alternation(&cluster.settings(), region)?;
+    }
+    for watcher in &mut watchers {
+        watcher.check()?;
+        let seen = watcher.seen.borrow();
+        println!(
+            "{}: {} steps in {} terms, {} events, {} quotes: the truth",
+            watcher.region, seen.steps, seen.terms, seen.events, seen.quotes
+        );
+    }
+    println!("images alternate strictly over the partitions of odds.us and odds.uk: {alternating} images");
+    println!("no digest failed to fit; {} minutes with {blows:?}", settings.minutes);
+    lifecycle.stop();
+    lifecycle.wait().await
+}
+
+fn steps(watchers: &[Watcher]) -> Vec<u64> {
+    watchers.iter().map(|watcher| watcher.seen.borrow().steps).collect()
+}
+
+/// What Kafka does by itself when a broker is lost: other leaders, other coordinators.
+fn move_leaders(cluster: &Embedded) -> anyhow::Result<()> {
+    let mut random = rand::rng();
+    for topic in plan() {
+        for partition in 0..topic.partitions {
+            cluster.move_leader(&topic.name, partition, random.random_range(1..=3))?;
+        }
+    }
+    for region in Region::ALL {
+        cluster.move_coordinator(&format!("producer-{region}"), random.random_range(1..=3))?;
+    }
+    Ok(())
+}
+
+/// Cuts everybody off from the cluster.
+async fn outage(cluster: &Embedded) -> anyhow::Result<()> {
+    for broker in 1..=3 {
+        cluster.broker_down(broker)?;
+    }
+    tokio::time::sleep(OUTAGE).await;
+    for broker in 1..=3 {
+        cluster.broker_up(broker)?;
+    }
+    Ok(())
+}
+
+/// Reads a whole topic and checks that the images of every term's complete steps went to the
+/// partitions in turn. Gives how many images there were.
+fn check_alternation(kafka: &KafkaSettings, region: Region) -> anyhow::Result<u64> {
+    let topic = topic_of(region);
+    let consumer: BaseConsumer =
+        kafka.client(Role::Consumer, &[("group.id", "toteboard-none"), ("auto.offset.reset", "earliest")]).create()?;
+    let mut list = TopicPartitionList::new();
+    let mut ends = Vec::new();
+    // The embedded cluster keeps a few megabytes of a partition.
+    let mut lost_beginning = false;
+    for partition in 0..2 {
+        list.add_partition_offset(topic, partition, rdkafka::Offset::Beginning)?;
+        let (begin, end) = consumer.fetch_watermarks(topic, partition, Duration::from_secs(10))?;
+        ends.push(end);
+        lost_beginning |= begin > 0;
+    }
+    consumer.assign(&list)?;
+    // A lost acknowledgement may have repeated a record: each event counts once in a partition and step.
+    let mut images: BTreeMap<StepId, BTreeSet<(i32, EventId)>> = BTreeMap::new();
+    let mut markers: BTreeMap<StepId, BTreeSet<i32>> = BTreeMap::new();
+    let mut positions = [0, 0];
+    while positions.iter().zip(&ends).any(|(position, end)| position < end) {
+        let message = consumer.poll(Duration::from_secs(10)).context("the topic can't be read to its end")??;
+        let partition = message.partition();
+        positions[partition as usize] = message.offset() + 1;
+        let record = from_message(&message)?;
+        match record.kind {
+            RecordKind::Image(event, _) => drop(images.entry(record.id).or_default().insert((partition, event))),
+            RecordKind::Marker(_) => drop(markers.entry(record.id).or_default().insert(partition)),
+            RecordKind::Removal(_) | RecordKind::Fence(_) => {}
+        }
+    }
+    let mut counts: BTreeMap<Term, [u64; 2]> = BTreeMap::new();
+    let cut = markers.keys().next().filter(|_| lost_beginning).map(|first| first.term);
+    for (step, partitions) in markers {
+        if partitions.len() < 2 || cut == Some(step.term) {
+            continue;
+        }
+        let counts = counts.entry(step.term).or_default();
+        for (partition, _) in images.get(&step).into_iter().flatten() {
+            counts[*partition as usize] += 1;
+        }
+        ensure!(
+            counts[0] == counts[1] || counts[0] == counts[1] + 1,
+            "{topic}: images do not alternate at {step}: {counts:?}"
+        );
+    }
+    Ok(counts.values().flatten().sum())
+}

@@ -1,0 +1,231 @@
+//! Writes a region's topic at a steady pace, and remembers when each step was handed to Kafka.
+//!
+//! A quote's `last_update` is the number of the step in which it changed, as milliseconds after a
+//! fixed moment: so whoever sees a quote knows its step, whatever server brought it.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use kafka::{Embedded, Happening, MAX_RECORD_BYTES, Publisher, Reading, RegionLog};
+use odds::{
+    Credits, Details, Digest, EventId, FeedState, Image, Market, Outcome, Outcomes, Pending, Progress, Quotes, Region,
+    SportFreshness, SportKey, Standing, Status, Timestamp, Writer,
+};
+use rand::{RngExt, SeedableRng, rngs::StdRng, seq::index};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::micros;
+
+const SPORTS: usize = 12;
+const EVENTS_OF_A_SPORT: usize = 20;
+const BOOKMAKERS: usize = 5;
+/// Where step numbers begin, as `last_update` says them.
+const FIRST: i64 = 1_800_000_000_000;
+const STEPS_A_SECOND: u32 = 20;
+
+/// When which step was handed to Kafka, in microseconds.
+#[derive(Clone, Debug, Default)]
+pub struct Times(Arc<Mutex<HashMap<u64, u64>>>);
+
+impl Times {
+    pub fn note(&self, step: u64) {
+        self.0.lock().expect("nobody panics while holding it").insert(step, micros());
+    }
+
+    pub fn of(&self, step: u64) -> Option<u64> {
+        self.0.lock().expect("nobody panics while holding it").get(&step).copied()
+    }
+}
+
+/// The newest step that a text with quotes tells of.
+pub fn newest_step(text: &str) -> Option<u64> {
+    let times = text.split(r#""last_update":""#).skip(1).filter_map(|rest| rest.get(..24)?.split('"').next());
+    let newest: Timestamp = times.filter_map(|time| time.parse().ok()).max()?;
+    u64::try_from(newest.as_millis() - FIRST).ok()
+}
+
+pub struct Author {
+    log: RegionLog,
+    publisher: Publisher,
+    writer: Writer,
+    region: Region,
+    sports: Vec<(SportKey, BTreeMap<EventId, Image>)>,
+    random: StdRng,
+    step: u64,
+    pub times: Times,
+}
+
+impl Author {
+    /// With a board of a quarter of a megabyte.
+    pub async fn start(cluster: &Embedded, region: Region) -> anyhow::Result<Self> {
+        let mut kafka = cluster.settings();
+        // Not every client of Kafka reads every compression as it comes.
+        kafka.properties.push("producer.compression.type=none".parse()?);
+        let mut log = RegionLog::start(&kafka, region, &Reading::Alone).await?;
+        while !log.is_loaded() {
+            log.next().await?;
+        }
+        let publisher = Publisher::new(&kafka, region)?;
+        let (writer, fence) = Writer::begin(log.reader(), service::now(), 0, false);
+        publisher.send(&fence).await?;
+        let mut random = StdRng::seed_from_u64(1);
+        let sports = (0..SPORTS).map(|sport| (key(&format!("league_{sport}")), events(&mut random, sport))).collect();
+        let mut this = Self { log, publisher, writer, region, sports, random, step: 0, times: Times::default() };
+        this.read_back().await?;
+        this.publish_all().await?;
+        Ok(this)
+    }
+
+    pub fn region(&self) -> Region {
+        self.region
+    }
+
+    pub fn digest(&self) -> Digest {
+        self.log.board().digest()
+    }
+
+    /// So that who begins to read now finds everything, however little the cluster keeps.
+    pub async fn publish_all(&mut self) -> anyhow::Result<()> {
+        self.writer.start_anew();
+        let mut pending = Pending::default();
+        for (sport, events) in &self.sports {
+            pending.poll(self.log.board(), sport, events.clone());
+        }
+        self.publish(&pending).await
+    }
+
+    /// What a poll of one sport brings: so many of its events have another price.
+    pub async fn step(&mut self, changes: usize) -> anyhow::Result<()> {
+        self.step += 1;
+        let at = Timestamp::from_millis(FIRST + self.step as i64);
+        let (sport, events) = &mut self.sports[self.step as usize % SPORTS];
+        for n in index::sample(&mut self.random, EVENTS_OF_A_SPORT, changes) {
+            let image = events.values_mut().nth(n).context("fewer events than there were")?;
+            let bookmaker = self.random.random_range(0..BOOKMAKERS);
+            let market = image.quotes.values_mut().nth(bookmaker).context("fewer quotes than there were")?;
+            *market = quote(&mut self.random, &image.details, at);
+        }
+        let mut pending = Pending::default();
+        pending.poll(self.log.board(), sport, events.clone());
+        self.times.note(self.step);
+        self.publish(&pending).await
+    }
+
+    async fn publish(&mut self, pending: &Pending) -> anyhow::Result<()> {
+        let now = service::now();
+        let soon = now.plus_millis(60_000);
+        let fresh = SportFreshness { polled_at: now, stale_after: soon };
+        let status = Status {
+            at: now,
+            next_by: soon,
+            state: FeedState::Live,
+            reason: None,
+            source: "race".into(),
+            credits: Credits::default(),
+            sports: self.sports.iter().map(|(sport, _)| (sport.clone(), fresh)).collect(),
+            bookmakers: BTreeMap::new(),
+            bookmaker_names: BTreeMap::new(),
+            spent_today: None,
+        };
+        let plan = self.writer.plan(self.log.reader_mut(), pending, status, MAX_RECORD_BYTES);
+        self.publisher.send(&plan.records).await?;
+        self.publisher.send(&plan.markers).await?;
+        self.read_back().await
+    }
+
+    async fn read_back(&mut self) -> anyhow::Result<()> {
+        while self.writer.standing(self.log.reader()) != Standing::Ready {
+            if let Happening::Progress(Progress::Mismatched(step)) = self.log.next().await? {
+                bail!("the digest does not fit at {step}");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An author at work, until it is stopped.
+pub struct Writing {
+    task: JoinHandle<anyhow::Result<Author>>,
+    stop: CancellationToken,
+}
+
+impl Writing {
+    /// With so many changes in each step, twenty steps a second.
+    pub fn start(author: Author, changes: usize) -> Self {
+        Self::start_at(author, changes, STEPS_A_SECOND)
+    }
+
+    pub fn start_at(mut author: Author, changes: usize, steps_a_second: u32) -> Self {
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let task = tokio::spawn(async move {
+            let mut pace = tokio::time::interval(Duration::from_secs(1) / steps_a_second);
+            while !stopped.is_cancelled() {
+                pace.tick().await;
+                author.step(changes).await?;
+            }
+            Ok(author)
+        });
+        Self { task, stop }
+    }
+
+    pub async fn stop(self) -> anyhow::Result<Author> {
+        self.stop.cancel();
+        self.task.await?
+    }
+}
+
+fn key<K: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> K {
+    text.parse().expect("a key that we made")
+}
+
+fn events(random: &mut StdRng, sport: usize) -> BTreeMap<EventId, Image> {
+    let event = |n: usize| {
+        let details = Details {
+            sport_key: key(&format!("league_{sport}")),
+            sport_title: format!("League {sport}"),
+            commence_time: Timestamp::from_millis(FIRST + 3_600_000 * n as i64),
+            home_team: Some(format!("Hometown {} Albion", sport * EVENTS_OF_A_SPORT + n)),
+            away_team: Some(format!("Visiting {} Rovers", sport * EVENTS_OF_A_SPORT + n)),
+        };
+        let market = key::<odds::MarketKey>("h2h");
+        let quotes: Quotes = (0..BOOKMAKERS)
+            .map(|bookmaker| {
+                let quote = quote(random, &details, Timestamp::from_millis(FIRST));
+                ((key(&format!("bookmaker_{bookmaker}")), market.clone()), quote)
+            })
+            .collect();
+        let id = key(&format!("{:032x}", (sport * EVENTS_OF_A_SPORT + n + 1) as u128 * 0x9e37_79b9_7f4a_7c15));
+        (id, Image { polled_at: Timestamp::from_millis(FIRST), details, quotes })
+    };
+    (0..EVENTS_OF_A_SPORT).map(event).collect()
+}
+
+fn quote(random: &mut StdRng, details: &Details, at: Timestamp) -> Market {
+    let teams = [details.home_team.as_deref(), Some("Draw"), details.away_team.as_deref()];
+    let mut outcome = |name: &str| {
+        let price: u32 = random.random_range(101..2_000);
+        let price = key(&format!("{}.{:02}", price / 100, price % 100));
+        Outcome { name: name.into(), price, point: None, description: None }
+    };
+    let outcomes = teams.into_iter().flatten().map(&mut outcome).collect();
+    Market { last_update: at, outcomes: Outcomes::new(outcomes) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_tells_its_newest_step() {
+        let times = [3, 1_000, 20].map(|step| Timestamp::from_millis(FIRST + step).to_string());
+        let text = times.map(|time| format!(r#"{{"bookmaker":"b","last_update":"{time}"}}"#)).join(",");
+        assert_eq!(newest_step(&text), Some(1_000));
+        assert_eq!(newest_step(r#"{"id":"a","removed":true}"#), None);
+    }
+}

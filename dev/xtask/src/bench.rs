@@ -1,0 +1,174 @@
+//! What things cost. All of it is compiled for release, once.
+
+use std::{path::Path, process::Command};
+
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+
+use crate::{
+    commands::{self, page_tests},
+    page, prerequisites, root, starts,
+    steps::{MINUTE, compile, remove_folder, step},
+    target,
+};
+
+/// Around the table in BENCHMARKS.md.
+const BEGIN: &str = "<!-- the race -->";
+const END: &str = "<!-- the end of the race -->";
+
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    /// Only these; all if none is named.
+    #[arg(value_name = "WHAT")]
+    what: Vec<What>,
+
+    /// For how many seconds each server is measured, each time.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    seconds: u32,
+
+    /// How often everything in the race is measured.
+    #[arg(long, default_value_t = 3)]
+    rounds: u32,
+
+    /// Put what the race came to into BENCHMARKS.md.
+    #[arg(long)]
+    write: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum What {
+    /// The gateway beside peers: frames, connections, crowds, latency.
+    Race,
+    /// A board of a million quotes.
+    Board,
+    /// A day of polling, in credits.
+    PollPlan,
+    /// What slow clients and a flood of sign-ins do to the others.
+    Slow,
+    /// The page in Chromium: frames a second.
+    Page,
+    /// How long a start takes until it is ready.
+    Starts,
+    /// What connections, frames and sign-ins take with other allocators, where Debian's libmimalloc2.0 and libjemalloc2
+    /// are installed.
+    Allocators,
+    /// What hostile peers do to the others. Last, since it fails when a goal is missed.
+    Hostile,
+}
+
+impl Bench {
+    pub(crate) fn execute(self, no_install: bool) -> anyhow::Result<()> {
+        prerequisites::ensure(prerequisites::BUILD, no_install)?;
+        let all = What::value_variants();
+        let what = if self.what.is_empty() { all } else { &self.what };
+        for what in what {
+            match what {
+                What::Race => race(&self, no_install)?,
+                What::Board => bench("board", &mut cargo())?,
+                What::PollPlan => bench("poll_plan", &mut cargo())?,
+                What::Slow => bench("slow", &mut cargo())?,
+                What::Hostile => trial("hostile", "hostile peers", &[])?,
+                What::Allocators => {
+                    trial("allocators", "a gateway with each allocator", &allocators())?;
+                }
+                What::Page => {
+                    let page = page::build(no_install)?;
+                    let chromium = page_tests(no_install)?;
+                    bench("page", cargo().env("PAGE", page).env("CHROMIUM", chromium))?;
+                }
+                What::Starts => {
+                    commands::build(&["--package", "toteboard-standalone", "--release"])?;
+                    let data = target().join("starts");
+                    remove_folder(&data)?;
+                    starts::starts(&target().join("release/standalone"), &data)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn cargo() -> Command {
+    Command::new("cargo")
+}
+
+/// The same packages together each time, so that no dependency is built twice.
+fn bench(name: &str, cargo: &mut Command) -> anyhow::Result<()> {
+    let args = ["bench", "--quiet", "--workspace", "--bench", name];
+    compile(&format!("compiling {name}"), Command::new("cargo").args(args).arg("--no-run"))?;
+    step(name, 60 * MINUTE, cargo.args(args))
+}
+
+fn race(bench: &Bench, no_install: bool) -> anyhow::Result<()> {
+    prerequisites::ensure(prerequisites::NODE, no_install)?;
+    let nchan = prerequisites::ensure(prerequisites::NCHAN, no_install);
+    if let Err(missing) = &nchan {
+        eprintln!("without nchan: {missing:#}");
+    }
+    let peers = root().join("dev/trials/peers");
+    let mut npm = Command::new("npm");
+    npm.args(["ci", "--no-audit", "--no-fund", "--silent"]).current_dir(peers.join("node"));
+    step("npm packages of the peers", 10 * MINUTE, &mut npm)?;
+    let mut build = cargo();
+    build.args(["build", "--release", "--workspace"]);
+    for name in ["gateway", "race", "crowd", "floor"] {
+        build.args(["--bin", name]);
+    }
+    compile("compiling for release", &mut build)?;
+    let binaries = target().join("release");
+    let folder = target().join("race");
+    remove_folder(&folder)?;
+    let mut race = Command::new(binaries.join("race"));
+    race.arg("--binaries").arg(&binaries).arg("--peers").arg(&peers).arg("--folder").arg(&folder);
+    race.arg("--seconds").arg(bench.seconds.to_string()).arg("--rounds").arg(bench.rounds.to_string());
+    race.args(nchan.is_err().then_some("--no-nchan"));
+    let raced = step("the race", bench.rounds * 30 * MINUTE, &mut race);
+    // A goal that is missed is published, too.
+    if bench.write && folder.join("table.md").is_file() {
+        publish(&folder)?;
+    }
+    raced
+}
+
+/// The gateway in each environment: glibc's allocator as it comes and as the images have it, and others beside it.
+fn allocators() -> Vec<String> {
+    let mut gateways = vec!["glibc".to_owned(), "glibc with one arena,MALLOC_ARENA_MAX=1".to_owned()];
+    let libraries = Path::new("/usr/lib").join(format!("{}-linux-gnu", std::env::consts::ARCH));
+    for (name, file) in [("mimalloc", "libmimalloc.so.2"), ("jemalloc", "libjemalloc.so.2")] {
+        let library = libraries.join(file);
+        if library.is_file() {
+            gateways.push(format!("{name},LD_PRELOAD={}", library.display()));
+        } else {
+            eprintln!("without {name}: {} is not there", library.display());
+        }
+    }
+    gateways
+}
+
+/// One of the trials in a folder of its own, with all that it starts compiled for release.
+fn trial(program: &str, name: &str, arguments: &[String]) -> anyhow::Result<()> {
+    let mut build = cargo();
+    build.args(["build", "--release", "--workspace"]);
+    for name in ["gateway", "hostile", "strangers", "crowd", "allocators"] {
+        build.args(["--bin", name]);
+    }
+    compile("compiling for release", &mut build)?;
+    let binaries = target().join("release");
+    let folder = target().join(program);
+    remove_folder(&folder)?;
+    let mut trial = Command::new(binaries.join(program));
+    trial.arg("--binaries").arg(&binaries).arg("--folder").arg(&folder).args(arguments);
+    step(name, 20 * MINUTE, &mut trial)
+}
+
+/// The table between its marks, and the picture.
+fn publish(folder: &Path) -> anyhow::Result<()> {
+    let page = root().join("BENCHMARKS.md");
+    let text = std::fs::read_to_string(&page)?;
+    let table = std::fs::read_to_string(folder.join("table.md"))?;
+    let (before, rest) = text.split_once(BEGIN).context("BENCHMARKS.md has no place for the table")?;
+    let (_, after) = rest.split_once(END).context("BENCHMARKS.md has no end of the table")?;
+    std::fs::write(page, format!("{before}{BEGIN}\n\n{table}\n{END}{after}"))?;
+    std::fs::copy(folder.join("chart.svg"), root().join("docs/benchmarks.svg"))?;
+    Ok(())
+}

@@ -1,0 +1,279 @@
+//! The commands that build and start other programs.
+
+use std::{
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::Context;
+use clap::Args;
+
+use crate::{
+    coverage, deny,
+    engines::{self, Engines},
+    guard, page, prerequisites, reference, root,
+    steps::{MINUTE, compile, remove_folder, step, works},
+    target,
+};
+
+pub(crate) const RUN_HELP: &str = "\
+Everything after -- goes to the standalone program: `cargo xtask run -- --help` lists it.
+
+Real odds, with a key of The Odds API in a file:
+  TOTEBOARD_API_KEY_FILE=key.txt cargo xtask run -- --source the-odds-api --max-credits-per-day 15
+
+Accounts in a MongoDB instead of a file:
+  cargo xtask run -- --store mongodb://127.0.0.1:27017/toteboard
+
+A real Kafka wants the parts as processes of their own, which is what docker-compose.yml starts. By hand:
+  cargo run --bin topic-creator -- --brokers 127.0.0.1:9092 create
+  cargo run --bin simulator
+  cargo run --bin producer -- --region uk --source simulator --brokers 127.0.0.1:9092
+  cargo run --bin gateway -- --brokers 127.0.0.1:9092 --store sqlite:accounts.db \\
+      --page \"$(cargo xtask page | sed 's/.* is in //')\"
+and a producer for each other region; topic-creator's --fewer-replicas helps where there is one broker.";
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// The port on 127.0.0.1.
+    #[arg(long, default_value_t = 8080)]
+    port: u16,
+
+    /// The folder where accounts are kept.
+    #[arg(long, default_value = "toteboard-data", value_name = "DIR")]
+    data: PathBuf,
+
+    /// Forget all accounts first.
+    #[arg(long)]
+    reset: bool,
+
+    /// More settings for the standalone program.
+    #[arg(last = true)]
+    rest: Vec<String>,
+}
+
+impl Run {
+    pub(crate) fn execute(self, no_install: bool) -> anyhow::Result<()> {
+        prerequisites::ensure(prerequisites::BUILD, no_install)?;
+        let page = page::build(no_install)?;
+        build(&["--package", "toteboard-standalone"])?;
+        if self.reset {
+            // Its own files only: the folder may be anybody's.
+            for file in ["accounts.db", "accounts.db-wal", "accounts.db-shm"].map(|name| self.data.join(name)) {
+                if file.exists() {
+                    std::fs::remove_file(&file).with_context(|| file.display().to_string())?;
+                }
+            }
+        }
+        let mut standalone = Command::new(binary("standalone"));
+        standalone.arg("--listen").arg(format!("127.0.0.1:{}", self.port)).arg("--page").arg(page);
+        standalone.arg("--data").arg(self.data).args(self.rest);
+        // Takes this process's place, so that signals reach it.
+        Err(standalone.exec()).context("the standalone program can't be started")
+    }
+}
+
+pub(crate) fn build(what: &[&str]) -> anyhow::Result<()> {
+    let mut cargo = Command::new("cargo");
+    compile("compiling the binaries", cargo.arg("build").args(what))
+}
+
+pub(crate) fn binary(name: &str) -> PathBuf {
+    target().join("debug").join(name)
+}
+
+#[derive(Debug, Default, Args)]
+pub(crate) struct Test {
+    /// Leave out the tests of the page in Chromium, and those of clients in other languages.
+    #[arg(long)]
+    no_browser: bool,
+}
+
+impl Test {
+    pub(crate) fn execute(self, no_install: bool) -> anyhow::Result<()> {
+        if self.no_browser {
+            prerequisites::ensure(prerequisites::BUILD, no_install)?;
+        } else {
+            with_browser(no_install)?;
+        }
+        compile_tests()?;
+        let mut cargo = Command::new("cargo");
+        step("tests in Rust", 20 * MINUTE, cargo.args(["test", "--workspace"]))?;
+        if self.no_browser {
+            return Ok(());
+        }
+        examples(20, 5)?;
+        let page = page::build(no_install)?;
+        // The same packages together as the tests above, so that no dependency is built twice.
+        build(&["--workspace", "--bins"])?;
+        reference::check()?;
+        end_to_end(&page, no_install)
+    }
+}
+
+/// Whatever the page and clients in other languages take.
+fn with_browser(no_install: bool) -> anyhow::Result<()> {
+    use prerequisites::{BUILD, CHROMIUM, JAVA, NODE, PYTHON};
+    prerequisites::ensure(&[BUILD, NODE, CHROMIUM, PYTHON, JAVA].concat(), no_install)?;
+    page::ensure(no_install)
+}
+
+pub(crate) fn compile_tests() -> anyhow::Result<()> {
+    compile("compiling the tests", Command::new("cargo").args(["test", "--workspace", "--no-run"]))
+}
+
+/// Runs the example clients of other languages against a real gateway: for some seconds through an unreliable
+/// network, and for a number of connects with each transport.
+fn examples(seconds: u32, connects: u32) -> anyhow::Result<()> {
+    let mut npm = Command::new("npm");
+    npm.args(["ci", "--no-audit", "--no-fund", "--silent"]).current_dir(root().join("examples/javascript"));
+    step("npm packages of the JavaScript client", 10 * MINUTE, &mut npm)?;
+    let python = python(&root().join("examples/python/requirements.txt"), "examples")?;
+    let libraries = target().join("java").join("examples");
+    jars(&root().join("examples/java/pom.xml"), &libraries, "the Java client")?;
+    let mut cargo = Command::new("cargo");
+    cargo.args(["test", "--workspace", "--quiet", "--", "--ignored", "--nocapture", "--test-threads=1", "examples::"]);
+    cargo.env("PYTHON", python).env("JAVA_LIBRARIES", libraries);
+    cargo.env("CLIENTS_SECONDS", seconds.to_string()).env("CLIENTS_CONNECTS", connects.to_string());
+    let limit = Duration::from_secs((seconds + 60 * connects).into());
+    step("tests of the example clients", 20 * MINUTE + limit, &mut cargo)
+}
+
+/// Copies the libraries that a pom.xml names into a folder of their own.
+pub(crate) fn jars(pom: &Path, folder: &Path, name: &str) -> anyhow::Result<()> {
+    remove_folder(folder)?;
+    let mut maven = Command::new("mvn");
+    maven.args(["-q", "-B", "dependency:copy-dependencies", "-DincludeScope=runtime"]);
+    maven.arg(format!("-DoutputDirectory={}", folder.display())).arg("-f").arg(pom);
+    step(&format!("libraries of {name}"), 10 * MINUTE, &mut maven)
+}
+
+/// A Python with these packages, in an environment of its own.
+pub(crate) fn python(requirements: &Path, name: &str) -> anyhow::Result<PathBuf> {
+    let venv = target().join("python").join(name);
+    let python = venv.join("bin/python");
+    if !python.is_file() {
+        let mut make = Command::new("python3");
+        step("a Python environment", 5 * MINUTE, make.args(["-m", "venv"]).arg(&venv))?;
+    }
+    let mut pip = Command::new(&python);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]).arg(requirements);
+    step(&format!("Python packages: {name}"), 10 * MINUTE, &mut pip)?;
+    Ok(python)
+}
+
+/// What it takes to look at the page, and the browser to do it with.
+pub(crate) fn page_tests(no_install: bool) -> anyhow::Result<&'static str> {
+    prerequisites::ensure(&[prerequisites::NODE, prerequisites::CHROMIUM].concat(), no_install)?;
+    let mut npm = Command::new("npm");
+    npm.args(["ci", "--no-audit", "--no-fund", "--silent"]).current_dir(root().join("web/e2e"));
+    step("npm packages of the page's tests", 10 * MINUTE, &mut npm)?;
+    prerequisites::chromium().context("Chromium is gone")
+}
+
+/// The page in a real browser, against the standalone program.
+fn end_to_end(page: &Path, no_install: bool) -> anyhow::Result<()> {
+    let mut node = page_in_chromium(page, no_install)?;
+    step("tests of the page in Chromium", 15 * MINUTE, node.args(["--test", "--test-reporter=spec"]))
+}
+
+/// Node in the folder of the page's tests, with all that they need to be told.
+fn page_in_chromium(page: &Path, no_install: bool) -> anyhow::Result<Command> {
+    let chromium = page_tests(no_install)?;
+    let mut node = Command::new("node");
+    node.current_dir(root().join("web/e2e"))
+        .env("STANDALONE", binary("standalone"))
+        .env("PAGE", page)
+        .env("CHROMIUM", chromium)
+        .stdin(Stdio::null());
+    Ok(node)
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Soak {
+    /// For how many minutes the upstream misbehaves, something happens to producers every minute, and so on.
+    #[arg(long, default_value_t = 10, value_name = "MINUTES")]
+    minutes: u32,
+
+    /// Only the odd upstream answers.
+    #[arg(long)]
+    odd_answers: bool,
+}
+
+impl Soak {
+    pub(crate) fn execute(self, no_install: bool) -> anyhow::Result<()> {
+        prerequisites::ensure(prerequisites::JAVA, no_install)?;
+        if !self.odd_answers {
+            with_browser(no_install)?;
+            install_fuzz(no_install)?;
+        }
+        build(&["--workspace", "--bins"])?;
+        engines::odd_answers(60 * self.minutes)?;
+        if self.odd_answers {
+            return Ok(());
+        }
+        compile_tests()?;
+        let mut leaders = Command::new("cargo");
+        leaders.args(["test", "--workspace", "--quiet", "--", "--ignored", "--nocapture", "exhaustive::"]);
+        step("all that leaders of two steps can do", 60 * MINUTE, &mut leaders)?;
+        let logs = target().join("soak");
+        remove_folder(&logs)?;
+        let mut soak = Command::new(binary("soak"));
+        soak.arg("--minutes").arg(self.minutes.to_string());
+        soak.arg("--binaries").arg(target().join("debug")).arg("--logs").arg(&logs);
+        let limit = (self.minutes + 15) * MINUTE;
+        step("producers", limit, &mut soak)
+            .with_context(|| format!("the producers' logs are in {}", logs.display()))?;
+        let mut clients = Command::new("cargo");
+        clients.args(["test", "--workspace", "--quiet", "--", "--ignored", "--nocapture", "board_for_long"]);
+        step("clients", limit, clients.env("SOAK_MINUTES", self.minutes.to_string()))?;
+        examples(60 * self.minutes.min(5), 100)?;
+        let mut cuts = page_in_chromium(&page::build(no_install)?, no_install)?;
+        cuts.args(["cuts.mjs", "--minutes", &self.minutes.to_string()]);
+        step("the page behind a network that breaks", limit, &mut cuts)?;
+        fuzz()
+    }
+}
+
+fn install_fuzz(no_install: bool) -> anyhow::Result<()> {
+    if works("cargo", &["fuzz", "--version"]) {
+        return Ok(());
+    }
+    anyhow::ensure!(!no_install, "missing: cargo-fuzz. Install with: cargo install cargo-fuzz");
+    compile("installing cargo-fuzz", Command::new("cargo").args(["install", "--quiet", "--locked", "cargo-fuzz"]))
+}
+
+/// What strangers may say, made up at random: a minute for each kind.
+fn fuzz() -> anyhow::Result<()> {
+    let cargo = |command: &str, arguments: &[&str]| {
+        let mut cargo = Command::new("cargo");
+        cargo.args(["fuzz", command, "--fuzz-dir", "dev/fuzz"]).args(arguments);
+        // The stable compiler has what it takes, but wants to be asked.
+        cargo.env("RUSTC_BOOTSTRAP", "1").env_remove("CARGO_TARGET_DIR");
+        cargo
+    };
+    compile("compiling what is fuzzed", &mut cargo("build", &[]))?;
+    for target in ["records", "cursors", "filters", "hello", "client_events"] {
+        let run = [target, "--", "-max_total_time=60", "-rss_limit_mb=1024", "-verbosity=0"];
+        step(&format!("fuzzing {target}"), 5 * MINUTE, &mut cargo("run", &run))?;
+    }
+    Ok(())
+}
+
+/// What CI runs, on a clean checkout. Tests are run once, and what they run is counted.
+pub(crate) fn ci(engines: &Engines, no_install: bool) -> anyhow::Result<()> {
+    with_browser(no_install)?;
+    guard::ensure(no_install)?;
+    engines::ensure(no_install)?;
+    coverage::ensure(no_install)?;
+    let mut format = Command::new("cargo");
+    step("formatting", 2 * MINUTE, format.args(["fmt", "--all", "--check"]))?;
+    let mut clippy = Command::new("cargo");
+    clippy.args(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]);
+    compile("clippy", &mut clippy)?;
+    deny::deny(no_install)?;
+    guard::guard(no_install)?;
+    coverage::coverage(engines, no_install)
+}

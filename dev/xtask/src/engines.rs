@@ -1,0 +1,225 @@
+//! Tests on real engines, started here on loopback and stopped again.
+
+mod caddy;
+mod kafka;
+mod promtool;
+
+use std::{
+    fs::{self, File},
+    io::{BufRead, BufReader},
+    net::{TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU16, Ordering},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::{
+    commands::{binary, build, compile_tests, jars, python},
+    prerequisites, root,
+    steps::{MINUTE, empty_folder, step},
+    target,
+};
+
+/// How long an engine may take to come up.
+const UP_WITHIN: Duration = Duration::from_secs(60);
+/// For how long the fake upstream misbehaves in CI. A soak does it for longer.
+const ODDITIES_SECONDS: u32 = 100;
+
+#[derive(Debug, Args)]
+pub(crate) struct Engines {
+    /// A MongoDB for the stores' contract and the REST interface, instead of one that is started here;
+    /// databases named toteboard-test are made in it.
+    #[arg(long, value_name = "URL")]
+    mongodb: Option<String>,
+}
+
+/// All that the engines, and what is asked of them, take.
+pub(crate) fn ensure(no_install: bool) -> anyhow::Result<()> {
+    use prerequisites::{BUILD, JAVA, NODE, PYTHON};
+    prerequisites::ensure(&[BUILD, PYTHON, JAVA, NODE].concat(), no_install)?;
+    promtool::ensure(no_install)?;
+    caddy::ensure(no_install)
+}
+
+/// Ends with its handle.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Engines {
+    /// As they are typed.
+    pub(crate) fn arguments(&self) -> Vec<String> {
+        let mongodb = self.mongodb.iter().map(|url| format!("--mongodb={url}"));
+        std::iter::once("engines".to_owned()).chain(mongodb).collect()
+    }
+
+    pub(crate) fn execute(self, no_install: bool) -> anyhow::Result<()> {
+        ensure(no_install)?;
+        promtool::test_alerts(no_install)?;
+        let caddy = caddy::caddy(no_install)?;
+        let folder = target().join("engines");
+        fs::create_dir_all(&folder)?;
+        let (recipe, own_url) = mongodb(&folder)?;
+        let server = if self.mongodb.is_none() { Some(start(&recipe)?) } else { None };
+        let mongodb = self.mongodb.as_deref().unwrap_or(&own_url).trim_end_matches('/');
+        compile_tests()?;
+        let mut cargo = Command::new("cargo");
+        cargo.args(["test", "--workspace", "--quiet", "--", "--ignored", "mongo::", "caddy::"]);
+        cargo.env("TOTEBOARD_TEST_MONGODB", format!("{mongodb}/toteboard-test-contract")).env("CADDY", caddy);
+        step("tests on MongoDB and behind Caddy", 20 * MINUTE, &mut cargo)?;
+        build(&["--workspace", "--bins"])?;
+        openapi(&folder, &format!("{mongodb}/toteboard-test-openapi"))?;
+        drop(server);
+        drill(&folder, recipe.clone(), &own_url)?;
+        oddities(recipe, &own_url, ODDITIES_SECONDS)
+    }
+}
+
+/// Odd upstream answers against producers on brokers of their own, each way for some seconds.
+pub(crate) fn odd_answers(seconds: u32) -> anyhow::Result<()> {
+    let folder = target().join("engines");
+    fs::create_dir_all(&folder)?;
+    let (recipe, url) = mongodb(&folder)?;
+    oddities(recipe, &url, seconds)
+}
+
+fn oddities(mongodb: Value, url: &str, seconds: u32) -> anyhow::Result<()> {
+    let folder = target().join("engines");
+    let logs = folder.join("oddities");
+    let mut oddities = trial("oddities", &folder, mongodb, url, &logs)?;
+    oddities.args(["--seconds", &seconds.to_string()]);
+    // Upstream is given time to be well again, and asked to wait for half a minute now and then.
+    let limit = Duration::from_secs(u64::from(2 * seconds)) + 15 * MINUTE;
+    step("odd upstream answers on real brokers", limit, &mut oddities)
+        .with_context(|| format!("logs are in {}", logs.display()))
+}
+
+/// Brokers, a store, producers, gateways and clients; each dies once.
+fn drill(folder: &Path, mongodb: Value, url: &str) -> anyhow::Result<()> {
+    let logs = folder.join("drill");
+    let mut drill = trial("drill", folder, mongodb, url, &logs)?;
+    step("a drill on real brokers", 20 * MINUTE, &mut drill).with_context(|| format!("logs are in {}", logs.display()))
+}
+
+/// How a trial is started, with brokers that are prepared for it.
+fn trial(name: &str, folder: &Path, mongodb: Value, url: &str, logs: &Path) -> anyhow::Result<Command> {
+    empty_folder(logs)?;
+    let mut engines = kafka::prepare(folder)?;
+    engines["mongodb"] = mongodb;
+    engines["mongodb_url"] = json!(format!("{url}/toteboard-test-{name}"));
+    let file = folder.join("engines.json");
+    fs::write(&file, engines.to_string())?;
+    let mut trial = Command::new(binary(name));
+    trial.arg("--engines").arg(file).arg("--binaries").arg(target().join("debug")).arg("--logs").arg(logs);
+    trial.args(["--log", "warn"]);
+    Ok(trial)
+}
+
+/// How many ports were looked at.
+static LOOKED_AT: AtomicU16 = AtomicU16::new(0);
+
+/// Ports that nobody has just now, of those that the kernel gives to nobody who connects. None is given twice: an
+/// engine that is stopped comes back to its own.
+fn free_ports(count: usize) -> Vec<u16> {
+    let first = 28_000 + (std::process::id() % 2_000) as u16;
+    let ports = std::iter::repeat_with(|| first + LOOKED_AT.fetch_add(1, Ordering::Relaxed));
+    ports.filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).take(count).collect()
+}
+
+/// The libraries that a pom.xml beside this one names.
+fn libraries(engine: &str, folder: &Path) -> anyhow::Result<PathBuf> {
+    let libraries = folder.join(format!("{engine}-libraries"));
+    jars(&root().join("dev/xtask/engines").join(engine).join("pom.xml"), &libraries, engine)?;
+    Ok(libraries)
+}
+
+/// What java is told before the class to run.
+fn java(libraries: &Path, options: &[&str]) -> Vec<String> {
+    let mut arguments: Vec<String> = options.iter().map(ToString::to_string).collect();
+    arguments.push("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn".to_owned());
+    arguments.extend(["-cp".to_owned(), libraries.join("*").display().to_string()]);
+    arguments
+}
+
+/// How a server that speaks MongoDB's protocol is started, with an empty file; and its URL.
+fn mongodb(folder: &Path) -> anyhow::Result<(Value, String)> {
+    let libraries = libraries("mongodb", folder)?;
+    let data = folder.join("mongodb-data");
+    for old in fs::read_dir(folder)?.filter_map(Result::ok).map(|entry| entry.path()) {
+        if old.is_file() && old.file_stem() == data.file_stem() {
+            fs::remove_file(old)?;
+        }
+    }
+    let port = free_ports(1)[0];
+    let mut command = vec!["java".to_owned()];
+    command.extend(java(&libraries, &[]));
+    command.push(root().join("dev/xtask/engines/mongodb/Mongo.java").display().to_string());
+    command.extend([port.to_string(), data.display().to_string()]);
+    let address = format!("127.0.0.1:{port}");
+    let log = folder.join("mongodb.log");
+    let recipe = json!({ "name": "the MongoDB-speaking server", "command": command, "address": address, "log": log });
+    Ok((recipe, format!("mongodb://{address}")))
+}
+
+/// Starts what a recipe describes, and waits until it answers.
+fn start(recipe: &Value) -> anyhow::Result<Running> {
+    let text = |name: &str| recipe[name].as_str().unwrap_or_default();
+    let words: Vec<&str> = recipe["command"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let (program, arguments) = words.split_first().context("an empty command")?;
+    let file = File::create(text("log"))?;
+    let child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(file.try_clone()?)
+        .stderr(file)
+        .spawn()
+        .context((*program).to_owned())?;
+    let mut running = Running(child);
+    let end = Instant::now() + UP_WITHIN;
+    while TcpStream::connect(text("address")).is_err() {
+        anyhow::ensure!(running.0.try_wait()?.is_none(), "{} ended: see {}", text("name"), text("log"));
+        anyhow::ensure!(Instant::now() < end, "{} does not come up: see {}", text("name"), text("log"));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    Ok(running)
+}
+
+/// Compares the description of the REST interface with what a server on that store does.
+fn openapi(logs: &Path, store: &str) -> anyhow::Result<()> {
+    let sources = root().join("dev/xtask/engines/openapi");
+    let python = python(&sources.join("requirements.txt"), "openapi")?;
+    let mut npm = Command::new("npm");
+    npm.args(["ci", "--no-audit", "--no-fund", "--silent"]).current_dir(sources.join("typescript"));
+    step("npm packages of a generated client", 10 * MINUTE, &mut npm)?;
+    let mut standalone = Command::new(binary("standalone"));
+    standalone.args(["--listen", "127.0.0.1:0", "--attempts-per-minute", "1000000", "--store", store]);
+    standalone.arg("--data").arg(logs.join("standalone-data"));
+    standalone.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(logs.join("standalone.log"))?);
+    let mut running = Running(standalone.spawn().context("the standalone program")?);
+    let (mut url, mut password) = (None, None);
+    for line in BufReader::new(running.0.stdout.take().expect("it is piped")).lines() {
+        let line = line?;
+        url = line.strip_prefix("Toteboard is at ").map(str::to_owned).or(url);
+        password = line.rsplit_once(" with the password ").map(|(_, word)| word.to_owned()).or(password);
+        if url.is_some() && password.is_some() {
+            break;
+        }
+    }
+    let (Some(url), Some(password)) = (url, password) else {
+        bail!("the standalone program ended: see {}", logs.join("standalone.log").display());
+    };
+    let mut check = Command::new(python);
+    check.arg(sources.join("check.py")).args([&url, "demo", &password]).arg(logs);
+    step("the REST interface does what it says", 15 * MINUTE, check.current_dir(logs))
+}

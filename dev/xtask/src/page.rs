@@ -1,0 +1,300 @@
+//! Builds the page: the Leptos app to wasm, its JavaScript glue, names that carry a hash of the
+//! content, and everything compressed once.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, bail};
+use wasm_bindgen_cli_support::Bindgen;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::{
+    coverage, prerequisites, root,
+    steps::{compile, output, remove_folder, works},
+    target,
+};
+
+const TRIPLE: &str = "wasm32-unknown-unknown";
+const PACKAGE: &str = "toteboard-web";
+
+/// Builds the page and gives the folder it is in.
+pub(crate) fn build(no_install: bool) -> anyhow::Result<PathBuf> {
+    let wasm = compile_app(no_install)?;
+    let page = target().join("page-site");
+    let source = fs::read(&wasm).with_context(|| wasm.display().to_string())?;
+    let stamp = format!("{:016x}", xxh3_64(&source) ^ inputs()?);
+    if fs::read_to_string(page.join(".stamp")).is_ok_and(|before| before == stamp) {
+        return Ok(page);
+    }
+    eprintln!("==> putting the page together");
+    let glue = target().join("page-glue");
+    let mut bindgen = Bindgen::new();
+    bindgen.input_path(&wasm).out_name("app").web(true)?.typescript(false);
+    bindgen.remove_name_section(true).remove_producers_section(true);
+    let mut output = bindgen.generate_output().context("wasm-bindgen")?;
+    let unused = remove_unused_exports(output.wasm_mut());
+    output.emit(&glue).context("wasm-bindgen")?;
+    let code = glue.join("app.js");
+    fs::write(&code, without_unused(&fs::read_to_string(&code)?, &unused))?;
+    remove_folder(&page)?;
+    plain_names(&glue)?;
+    assemble(&glue, &page)?;
+    weigh(&page)?;
+    fs::write(page.join(".stamp"), stamp)?;
+    Ok(page)
+}
+
+/// Whatever goes into the page besides the wasm.
+fn inputs() -> anyhow::Result<u64> {
+    let mut files: Vec<PathBuf> = vec![root().join("web/index.html"), root().join("dev/xtask/src/page.rs")];
+    for entry in fs::read_dir(root().join("web/assets"))? {
+        files.push(entry?.path());
+    }
+    files.sort();
+    let mut all = Vec::new();
+    for file in files {
+        all.extend(fs::read(file)?);
+    }
+    Ok(xxh3_64(&all))
+}
+
+/// A compiler for the app: rustup's target, or Debian's own Rust where rustup can't add one.
+pub(crate) fn ensure(no_install: bool) -> anyhow::Result<()> {
+    // Quiet: where it fails, there is another way.
+    if rustup_has_target() || !no_install && works("rustup", &["target", "add", TRIPLE]) {
+        return Ok(());
+    }
+    prerequisites::ensure(prerequisites::DEBIAN_WASM, no_install).context(
+        "the page needs Rust's wasm target: `rustup target add wasm32-unknown-unknown` fails here, \
+         and Debian's own Rust packages, which would do too, are not there",
+    )
+}
+
+/// Gives the app as wasm.
+fn compile_app(no_install: bool) -> anyhow::Result<PathBuf> {
+    ensure(no_install)?;
+    let mut cargo = Command::new("cargo");
+    cargo.args(["build", "--package", PACKAGE, "--profile", "page", "--target", TRIPLE]);
+    cargo.args(["--config", &without_home()?]).env_remove(coverage::WRAPPER_VARIABLE);
+    if !rustup_has_target() {
+        use_debian(&mut cargo)?;
+    }
+    compile("compiling the page to wasm", &mut cargo)?;
+    Ok(target().join(TRIPLE).join("page").join(format!("{PACKAGE}.wasm")))
+}
+
+/// Panics name their files. Whose machine built the page is nobody's business, and its size must not depend on it.
+fn without_home() -> anyhow::Result<String> {
+    #[expect(clippy::disallowed_methods, reason = "cargo's own, not a setting of ours")]
+    let set = std::env::var("CARGO_HOME").map(PathBuf::from).ok();
+    let cargo = set.or_else(|| Some(std::env::home_dir()?.join(".cargo"))).context("where cargo keeps sources")?;
+    let flag = format!("--remap-path-prefix={}=", cargo.join("registry/src").display());
+    Ok(format!("target.{TRIPLE}.rustflags = {}", serde_json::to_string(&[flag])?))
+}
+
+fn rustup_has_target() -> bool {
+    let library = |sysroot: String| Path::new(&sysroot).join("lib/rustlib").join(TRIPLE).is_dir();
+    output("rustc", &["--print", "sysroot"]).is_ok_and(library)
+}
+
+/// Debian ships the compiler and the sources of the standard library, but no built one for wasm and
+/// no linker: the library is built here, and rustup's toolchain has the linker.
+fn use_debian(cargo: &mut Command) -> anyhow::Result<()> {
+    let sysroot = output("rustc", &["--print", "sysroot"])?;
+    let host = output("rustc", &["--print", "host-tuple"])?;
+    let linker = Path::new(&sysroot).join("lib/rustlib").join(host).join("bin/rust-lld");
+    if !linker.is_file() {
+        bail!("no linker for wasm at {}", linker.display());
+    }
+    cargo
+        .args(["-Z", "build-std=std,panic_abort"])
+        .env("RUSTC", "/usr/bin/rustc")
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker);
+    Ok(())
+}
+
+/// Leptos brings streams along for servers' functions, which the page doesn't have: JavaScript could use them,
+/// and so they stay. Removes them with all that only they need. Returns the names of imports that nothing
+/// needs any more.
+fn remove_unused_exports(module: &mut walrus::Module) -> BTreeSet<String> {
+    let imports =
+        |module: &walrus::Module| -> BTreeSet<String> { module.imports.iter().map(|it| it.name.clone()).collect() };
+    let before = imports(module);
+    let of_streams = |name: &str| name.trim_start_matches("__wbg_").starts_with(STREAMS);
+    let unused: Vec<_> =
+        module.exports.iter().filter(|export| of_streams(&export.name)).map(walrus::Export::id).collect();
+    for export in unused {
+        module.exports.delete(export);
+    }
+    walrus::passes::gc::run(module);
+    before.difference(&imports(module)).cloned().collect()
+}
+
+const STREAMS: &str = "intounderlying";
+
+/// The glue without the classes of what was removed and without these imports.
+fn without_unused(glue: &str, imports: &BTreeSet<String>) -> String {
+    let mut until: Option<&str> = None;
+    let lines = glue.lines().filter(|line| {
+        if let Some(end) = until {
+            if line.starts_with(end) {
+                until = None;
+            }
+            return false;
+        }
+        let import = line.trim_start().split_once(": function(").map(|(name, _)| name);
+        if import.is_some_and(|name| imports.contains(name)) {
+            until = Some("        },");
+        } else if line.starts_with("export class IntoUnderlying") {
+            until = Some("}");
+        } else if line.starts_with("const IntoUnderlying") {
+            until = Some("    : ");
+        } else {
+            return !line.starts_with("if (Symbol.dispose) IntoUnderlying");
+        }
+        false
+    });
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
+/// Numbers instead of the hashes in the names by which wasm and glue know each other: hashes can't be
+/// compressed, and nobody else reads these names.
+fn plain_names(glue: &Path) -> anyhow::Result<()> {
+    let (code, wasm) = (glue.join("app.js"), glue.join("app_bg.wasm"));
+    let (mut text, mut binary) = (fs::read_to_string(&code)?, fs::read(&wasm)?);
+    let is_hash = |word: &&str| word.len() == HASH && word.bytes().all(|it| it.is_ascii_hexdigit());
+    let names = text.split(|it: char| !it.is_ascii_alphanumeric() && it != '_').filter(|it| it.starts_with("__wbg_"));
+    let hashes: BTreeSet<String> =
+        names.filter_map(|name| name.rsplit('_').next()).filter(is_hash).map(str::to_owned).collect();
+    for (number, hash) in hashes.iter().enumerate() {
+        let plain = format!("{number:0HASH$}");
+        text = text.replace(hash, &plain);
+        // Of the same length, so that whatever counts bytes stays true.
+        let found: Vec<usize> = memmem(&binary, hash.as_bytes());
+        for at in found {
+            binary[at..at + HASH].copy_from_slice(plain.as_bytes());
+        }
+    }
+    fs::write(code, text)?;
+    Ok(fs::write(wasm, binary)?)
+}
+
+const HASH: usize = 16;
+
+fn memmem(binary: &[u8], wanted: &[u8]) -> Vec<usize> {
+    binary.windows(wanted.len()).enumerate().filter(|(_, it)| *it == wanted).map(|(at, _)| at).collect()
+}
+
+/// Gives every file its final name, writes these names into the files that refer to them, and
+/// compresses all.
+fn assemble(glue: &Path, page: &Path) -> anyhow::Result<()> {
+    let assets = page.join("assets");
+    fs::create_dir_all(&assets)?;
+    let web = root().join("web");
+    let mut names: BTreeMap<String, String> = BTreeMap::new();
+    // In an order in which every file comes after those it names.
+    let mut files = vec![
+        ("app.wasm".to_owned(), glue.join("app_bg.wasm")),
+        ("app.js".to_owned(), glue.join("app.js")),
+        ("boot.js".to_owned(), web.join("assets/boot.js")),
+    ];
+    for entry in fs::read_dir(web.join("assets"))? {
+        let path = entry?.path();
+        let name = path.file_name().expect("a file").to_string_lossy().into_owned();
+        if name != "boot.js" {
+            files.push((name, path));
+        }
+    }
+    for (name, path) in files {
+        let mut content = fill(&fs::read(&path).with_context(|| path.display().to_string())?, &names)?;
+        match name.as_str() {
+            "app.js" => content = bare(&String::from_utf8(content)?).into_bytes(),
+            "style.css" => content = squeezed(&String::from_utf8(content)?).into_bytes(),
+            _ => {}
+        }
+        let (stem, extension) = name.rsplit_once('.').context("a file without an extension")?;
+        let hashed = format!("{stem}-{:016x}.{extension}", xxh3_64(&content));
+        write(&assets.join(&hashed), &content)?;
+        names.insert(name, hashed);
+    }
+    let index = fill(&fs::read(web.join("index.html"))?, &names)?;
+    write(&page.join("index.html"), &index)
+}
+
+/// The glue without its comments and indentation: an eighth of what is sent of it.
+fn bare(glue: &str) -> String {
+    let mut in_comment = false;
+    let code = glue.lines().map(str::trim).filter(|line| {
+        in_comment |= line.starts_with("/**");
+        let is_code = !in_comment && !line.is_empty();
+        in_comment &= !line.ends_with("*/");
+        is_code
+    });
+    code.map(|line| format!("{line}\n")).collect()
+}
+
+/// A style sheet without comments, and without spaces where they mean nothing.
+fn squeezed(css: &str) -> String {
+    let mut plain = String::new();
+    for (at, piece) in css.split("/*").enumerate() {
+        plain += if at == 0 { piece } else { piece.split_once("*/").map_or("", |(_, rest)| rest) };
+    }
+    let mut squeezed = plain.split_whitespace().collect::<Vec<_>>().join(" ");
+    for (wide, narrow) in [(" {", "{"), ("{ ", "{"), ("; ", ";"), (";}", "}"), ("} ", "}"), (", ", ","), (": ", ":")] {
+        squeezed = squeezed.replace(wide, narrow);
+    }
+    squeezed
+}
+
+/// Says what a visitor fetches, and insists that it stays little.
+fn weigh(page: &Path) -> anyhow::Result<()> {
+    let mut sum = 0;
+    for folder in [page.to_owned(), page.join("assets")] {
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|it| it == "br") {
+                sum += path.metadata()?.len();
+            }
+        }
+    }
+    eprintln!("    {sum} bytes are fetched for the page, with brotli");
+    if sum > MOST_BYTES {
+        bail!("the page has grown: {sum} bytes are more than {MOST_BYTES}");
+    }
+    Ok(())
+}
+
+/// What the page may take on the way.
+const MOST_BYTES: u64 = 205_000;
+
+/// Puts final names in the places of `{{name}}`.
+fn fill(content: &[u8], names: &BTreeMap<String, String>) -> anyhow::Result<Vec<u8>> {
+    let Ok(text) = std::str::from_utf8(content) else { return Ok(content.to_vec()) };
+    let mut text = text.to_owned();
+    for (name, hashed) in names {
+        text = text.replace(&format!("{{{{{name}}}}}"), hashed);
+    }
+    if let Some(at) = text.find("{{").filter(|_| text.contains("}}") && !text.contains("wasm_bindgen")) {
+        let rest: String = text[at..].chars().take(40).collect();
+        if rest.contains("}}") {
+            bail!("nothing is known by the name in {rest:?}");
+        }
+    }
+    Ok(text.into_bytes())
+}
+
+fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
+    fs::write(path, content)?;
+    let mut compressed = Vec::new();
+    let settings = brotli::enc::BrotliEncoderParams { quality: 11, lgwin: 22, ..Default::default() };
+    brotli::CompressorWriter::with_params(&mut compressed, 4096, &settings).write_all(content)?;
+    let name = format!("{}.br", path.file_name().expect("a file").to_string_lossy());
+    fs::write(path.with_file_name(name), compressed)?;
+    Ok(())
+}

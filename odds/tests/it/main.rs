@@ -1,9 +1,0 @@
-//! The domain as its users see it: histories of leaders and readers, boards and their clients.
-
-#![expect(clippy::unwrap_used, reason = "a test that meets the unexpected fails")]
-
-mod exhaustive;
-mod forged;
-mod history;
-mod random;
-mod resume;
