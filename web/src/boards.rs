@@ -208,9 +208,7 @@ mod tests {
     fn snapshot(cursor: &str) -> String {
         let details = r#""sport_key":"soccer_epl","sport_title":"EPL","home_team":"Ham","away_team":"Egg""#;
         let quote = r#"{"bookmaker":"quick","market":"h2h","last_update":"1970-01-01T00:16:40Z","outcomes":[{"name":"Ham","price":2.1}]}"#;
-        let event = format!(
-            r#"{{"id":"match","details":{{{details},"commence_time":"1970-01-02T00:00:00Z"}},"quotes":[{quote}]}}"#
-        );
+        let event = format!(r#"{{"id":"match",{details},"commence_time":"1970-01-02T00:00:00Z","quotes":[{quote}]}}"#);
         format!(r#"{{"region":"uk","cursor":"{cursor}","events":[{event}]}}"#)
     }
 

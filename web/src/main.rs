@@ -1,5 +1,8 @@
 //! The page: a Leptos app that shows the boards live, over the public interface and protocol.
-#![cfg_attr(not(any(target_arch = "wasm32", clippy)), expect(dead_code, reason = "only the page uses it"))]
+#![cfg_attr(
+    not(any(target_arch = "wasm32", clippy)),
+    expect(dead_code, unused_imports, reason = "only the page uses it")
+)]
 
 mod boards;
 /// Compiled only for a browser, and linted also without one.
