@@ -12,7 +12,7 @@ use std::{path::Path, time::Duration};
 
 use author::Author;
 use beside::Gateway;
-use kafka::{Embedded, plan};
+use kafka::{Embedded, all_topics};
 use odds::{Details, EventId, Image, Market, Outcome, Outcomes, Quotes, Region};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio_util::sync::CancellationToken;
@@ -27,7 +27,7 @@ fn main() {
     #[expect(clippy::disallowed_methods, reason = "what xtask built, not a setting")]
     let page = std::env::var("PAGE").expect("PAGE is not set: run this by `cargo xtask bench`");
     tokio::runtime::Runtime::new().unwrap().block_on(async {
-        let cluster = Embedded::start(&plan()).unwrap();
+        let cluster = Embedded::start(&all_topics()).unwrap();
         let mut random = StdRng::seed_from_u64(1);
         let mut author = Author::start(&cluster.settings(), REGION).await;
         let mut images: Vec<(EventId, Image)> =

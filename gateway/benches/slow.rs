@@ -25,8 +25,8 @@ use std::{
 
 use author::{Author, History, draw_changes};
 use beside::{Gateway, free_address};
-use client::{Client, Live, Said};
-use kafka::{Embedded, plan};
+use client::{BoardMirrors, Client, Said};
+use kafka::{Embedded, all_topics};
 use odds::{Filter, Region, Timestamp};
 use rand::{SeedableRng, rngs::StdRng};
 use serde_json::json;
@@ -60,7 +60,7 @@ const MOST_LATE: f64 = 100.0;
 fn main() {
     let minutes: f64 = 2.0;
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(async {
-        let cluster = Embedded::start(&plan()).unwrap();
+        let cluster = Embedded::start(&all_topics()).unwrap();
         let server = Server::start(&cluster).await;
         let mut author = Author::start(&cluster.settings(), REGION).await;
         let mut random = StdRng::seed_from_u64(1);
@@ -260,18 +260,18 @@ async fn p99(load: &Load, over: Duration) -> u32 {
 async fn follow<S: AsyncRead + AsyncWrite + Unpin>(
     load: &Load,
     mut client: Client<S>,
-    live: &mut Live,
+    mirrors: &mut BoardMirrors,
     measured: bool,
 ) -> bool {
-    let newest = |live: &Live| {
-        live.boards.get(&REGION).is_some_and(|board| *board.events() == load.history.newest(&Filter::default()))
+    let newest = |mirrors: &BoardMirrors| {
+        mirrors.boards.get(&REGION).is_some_and(|board| *board.events() == load.history.newest(&Filter::default()))
     };
     let mut end = None;
     loop {
         if load.calm.is_cancelled() {
             let end = *end.get_or_insert_with(|| Instant::now() + Duration::from_secs(120));
-            if newest(live) || Instant::now() > end {
-                return newest(live);
+            if newest(mirrors) || Instant::now() > end {
+                return newest(mirrors);
             }
         }
         let said = match tokio::time::timeout(Duration::from_millis(500), client.next()).await {
@@ -286,7 +286,7 @@ async fn follow<S: AsyncRead + AsyncWrite + Unpin>(
         if measured && name == "odds" && load.measure.load(Ordering::Relaxed) {
             measure(load, &payload);
         }
-        live.take(&name, &payload);
+        mirrors.take(&name, &payload);
     }
 }
 
@@ -316,7 +316,7 @@ async fn listening(load: Arc<Load>) -> bool {
 
 async fn quick(load: Arc<Load>) -> bool {
     let client = Client::connect(&load.address, &auth(&[REGION])).await.unwrap();
-    follow(&load, client, &mut Live::default(), true).await
+    follow(&load, client, &mut BoardMirrors::default(), true).await
 }
 
 fn narrow(address: &str) -> (TcpSocket, SocketAddr) {
@@ -333,20 +333,20 @@ async fn dripping(load: Arc<Load>) -> bool {
         refill: Box::pin(tokio::time::sleep(Duration::ZERO)),
     };
     let client = Client::connect_over(stream, "gateway", &auth(&[REGION])).await.unwrap();
-    follow(&load, client, &mut Live::default(), false).await
+    follow(&load, client, &mut BoardMirrors::default(), false).await
 }
 
 async fn stopping(load: Arc<Load>) -> bool {
     let (socket, address) = narrow(&load.address);
     let stream = socket.connect(address).await.unwrap();
     let mut client = Client::connect_over(stream, "gateway", &auth(&[REGION])).await.unwrap();
-    let mut live = Live::default();
+    let mut mirrors = BoardMirrors::default();
     while !load.calm.is_cancelled() {
         tokio::time::sleep(STOPS_FOR).await;
         let until = Instant::now() + READS_FOR;
         while let Ok(said) = tokio::time::timeout_at(until, client.next()).await {
             match said {
-                Ok(Said::Event { name, payload }) => drop(live.take(&name, &payload)),
+                Ok(Said::Event { name, payload }) => drop(mirrors.take(&name, &payload)),
                 Ok(Said::Answer { .. }) => {}
                 Err(_) => {
                     load.dropped.fetch_add(1, Ordering::Relaxed);
@@ -355,7 +355,7 @@ async fn stopping(load: Arc<Load>) -> bool {
             }
         }
     }
-    follow(&load, client, &mut live, false).await
+    follow(&load, client, &mut mirrors, false).await
 }
 
 /// A connection that is read at so many bytes a second.

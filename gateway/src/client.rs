@@ -19,7 +19,7 @@ use socketioxide::{
 use tokio::{sync::Mutex, time::Instant};
 use tracing::debug;
 
-use crate::{filters::HeldFilter, link::Link};
+use crate::{delivery_tracker::DeliveryTracker, filters::HeldFilter};
 
 /// When a client may come back that asked too much.
 pub(crate) const RETRY_AFTER_MS: u64 = 5_000;
@@ -31,7 +31,7 @@ const LONGEST_BYE_CHECK: Duration = Duration::from_millis(640);
 
 pub(crate) struct Client {
     pub(crate) socket: SocketRef,
-    pub(crate) link: Arc<Link>,
+    pub(crate) tracker: Arc<DeliveryTracker>,
     pub(crate) address: IpAddr,
     pub(crate) identity: Identity,
     /// Of the account, as it was read last.
@@ -39,21 +39,21 @@ pub(crate) struct Client {
     /// The least time between two frames of a region.
     pub(crate) gap: Option<Duration>,
     /// What is to be done for it, in the order in which it came.
-    pub(crate) orders: std::sync::Mutex<Orders>,
+    pub(crate) requests: std::sync::Mutex<ClientRequests>,
     /// Held by whoever carries orders out.
-    pub(crate) wants: Mutex<Wants>,
+    pub(crate) subscription: Mutex<Subscription>,
 }
 
 #[derive(Default)]
-pub(crate) struct Orders {
-    pub(crate) queue: VecDeque<Order>,
+pub(crate) struct ClientRequests {
+    pub(crate) queue: VecDeque<ClientRequest>,
     /// Somebody is carrying them out.
-    pub(crate) at_work: bool,
+    pub(crate) is_processing: bool,
     /// It asked too much and is being sent away: nothing more is accepted.
     pub(crate) closed: bool,
 }
 
-pub(crate) enum Order {
+pub(crate) enum ClientRequest {
     /// With regions of its own, or with those of its account.
     Begin {
         own: Option<BTreeSet<Region>>,
@@ -77,7 +77,7 @@ pub(crate) enum Order {
 }
 
 #[derive(Debug)]
-pub(crate) struct Wants {
+pub(crate) struct Subscription {
     /// It was sent away: nothing is done for it any more.
     pub(crate) over: bool,
     /// Its regions are not its account's.
@@ -101,18 +101,18 @@ impl Client {
     }
 
     /// Sends one event by the socket's queue. Returns its number, or 0 if there is nothing to wait for.
-    pub(crate) fn tell<T: Serialize + ?Sized>(&self, event: &str, data: &T) -> u64 {
-        if self.link.is_ending() {
+    pub(crate) fn send_in_order<T: Serialize + ?Sized>(&self, event: &str, data: &T) -> u64 {
+        if self.tracker.is_ending() {
             return 0;
         }
         self.emit(event, data).unwrap_or_default()
     }
 
     fn emit<T: Serialize + ?Sized>(&self, event: &str, data: &T) -> Option<u64> {
-        let number = self.link.say();
+        let number = self.tracker.count_event();
         if let Err(error) = self.socket.emit(event, data) {
             // Not sent, so nothing is to be waited for.
-            self.link.took(1);
+            self.tracker.took(1);
             debug!(socket = %self.socket.id, %error, event, "a client was not reached");
             return None;
         }
@@ -120,8 +120,8 @@ impl Client {
     }
 
     /// Tells why it is sent away. It is sent nothing more. Returns whether its queue had a place for that.
-    pub(crate) fn say_bye(&self, bye: &Bye) -> bool {
-        self.link.begin_ending();
+    pub(crate) fn send_bye(&self, bye: &Bye) -> bool {
+        self.tracker.begin_ending();
         self.emit("bye", bye).is_some()
     }
 
@@ -130,18 +130,18 @@ impl Client {
         let client = self.clone();
         tokio::spawn(async move {
             // A client that sends a lot before it reads has filled its queue with answers.
-            check_until(|| client.say_bye(&bye) || !client.socket.connected()).await;
+            check_until(|| client.send_bye(&bye) || !client.socket.connected()).await;
             client.cut_when_sent().await;
         });
     }
 
     /// Sends it away because it asks more than it takes answers. What it asked is not carried out. Tells whether it was
     /// not on its way already.
-    pub(crate) fn asks_too_much(self: &Arc<Self>) -> bool {
+    pub(crate) fn end_for_too_many_requests(self: &Arc<Self>) -> bool {
         {
-            let mut orders = self.orders.lock().expect("nobody panics while holding it");
-            orders.queue.retain(|order| matches!(order, Order::End));
-            if std::mem::replace(&mut orders.closed, true) {
+            let mut requests = self.requests.lock().expect("nobody panics while holding it");
+            requests.queue.retain(|enqueue| matches!(enqueue, ClientRequest::End));
+            if std::mem::replace(&mut requests.closed, true) {
                 return false;
             }
         }
@@ -155,8 +155,8 @@ impl Client {
 
     /// Cuts the connection as soon as the network has accepted all that was sent, or if that takes too long.
     pub(crate) async fn cut_when_sent(&self) {
-        check_until(|| self.link.has_taken_all() || self.link.is_cut()).await;
-        self.link.cut();
+        check_until(|| self.tracker.has_taken_all() || self.tracker.is_cut()).await;
+        self.tracker.cut();
     }
 }
 

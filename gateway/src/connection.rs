@@ -32,7 +32,7 @@ use tungstenite::protocol::frame::{
     coding::{Control, Data, OpCode},
 };
 
-use crate::{link::Link, listener::Place};
+use crate::{delivery_tracker::DeliveryTracker, listener::ConnectionSlot};
 
 /// How long the client of a connection that was cut may take to read what it was sent last,
 const LINGER_FOR: Duration = Duration::from_secs(2);
@@ -42,13 +42,13 @@ const LINGER_BYTES: usize = 1 << 20;
 /// What others may know of, and do to, a TCP connection.
 pub(crate) struct Connection {
     stream: TcpStream,
-    link: OnceLock<Arc<Link>>,
+    tracker: OnceLock<Arc<DeliveryTracker>>,
     cut: AtomicBool,
     reader: AtomicWaker,
     writer: AtomicWaker,
     out: Mutex<Out>,
     /// Its place among the connections that the gateway may have.
-    _place: Place,
+    _slot: ConnectionSlot,
 }
 
 #[derive(Debug, Default)]
@@ -61,21 +61,21 @@ struct Out {
 }
 
 impl Connection {
-    pub(crate) fn new(stream: TcpStream, place: Place) -> Self {
+    pub(crate) fn new(stream: TcpStream, slot: ConnectionSlot) -> Self {
         Self {
             stream,
-            link: OnceLock::new(),
+            tracker: OnceLock::new(),
             cut: AtomicBool::new(false),
             reader: AtomicWaker::new(),
             writer: AtomicWaker::new(),
             out: Mutex::default(),
-            _place: place,
+            _slot: slot,
         }
     }
 
     /// From here on it is a websocket, and this the account to book on. Whether it was none before.
-    pub(crate) fn carries(&self, link: &Arc<Link>) -> bool {
-        self.link.set(link.clone()).is_ok()
+    pub(crate) fn carries(&self, tracker: &Arc<DeliveryTracker>) -> bool {
+        self.tracker.set(tracker.clone()).is_ok()
     }
 
     pub(crate) fn cut(&self) {
@@ -118,15 +118,15 @@ impl Connection {
     }
 
     fn took(&self, events: u64) {
-        if let Some(link) = self.link.get().filter(|_| events > 0) {
-            link.took(events);
+        if let Some(tracker) = self.tracker.get().filter(|_| events > 0) {
+            tracker.took(events);
         }
     }
 
     /// The client sent so many bytes: more than a stranger may end the session.
-    fn heard(&self, bytes: usize) -> io::Result<()> {
-        if let Some(link) = self.link.get().filter(|link| !link.may_bring(bytes)) {
-            link.cut();
+    fn received(&self, bytes: usize) -> io::Result<()> {
+        if let Some(tracker) = self.tracker.get().filter(|tracker| !tracker.may_bring(bytes)) {
+            tracker.cut();
         }
         self.fail_if_cut()
     }
@@ -163,7 +163,7 @@ impl Connection {
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("link", &self.link.get()).finish_non_exhaustive()
+        f.debug_struct("Connection").field("link", &self.tracker.get()).finish_non_exhaustive()
     }
 }
 
@@ -224,7 +224,7 @@ impl AsyncRead for Wire {
             ready!(connection.stream.poll_read_ready(cx))?;
             match connection.stream.try_read_buf(buf) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                read => return Poll::Ready(connection.heard(read?)),
+                read => return Poll::Ready(connection.received(read?)),
             }
         }
     }
@@ -256,17 +256,17 @@ impl AsyncWrite for Wire {
             return Poll::Pending;
         };
         out.stuck_since = None;
-        if let Some(link) = connection.link.get() {
+        if let Some(tracker) = connection.tracker.get() {
             let mut left = written;
             let mut events = 0;
             for part in parts {
-                let taken = &part[..left.min(part.len())];
-                events += out.counter.count(taken);
-                left -= taken.len();
+                let accepted_count = &part[..left.min(part.len())];
+                events += out.counter.count(accepted_count);
+                left -= accepted_count.len();
             }
             if events > 0 {
-                link.is_carried_by(&self.0);
-                link.took(events);
+                tracker.is_carried_by(&self.0);
+                tracker.took(events);
             }
         }
         Poll::Ready(Ok(written))

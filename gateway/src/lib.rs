@@ -1,26 +1,26 @@
 //! The gateway: reads the four topics into boards, and pushes what changes to the Socket.IO rooms
 //! of whoever wants it.
 
-mod browsers;
+mod broadcast;
 mod client;
 mod connection;
+mod delivery_tracker;
 mod door;
 mod due;
 mod files;
 mod filters;
 mod http;
-mod link;
 mod listener;
 mod member;
 mod metrics;
 mod operator;
+mod origin_policy;
 mod pace;
 mod packet;
 mod page;
 mod readiness;
 mod region;
 mod room;
-mod sending;
 mod server;
 mod settings;
 mod sockets;

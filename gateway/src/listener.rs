@@ -60,7 +60,7 @@ pub(crate) struct Most {
 
 /// A connection's place among all, and among those of its network.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct ConnectionSlot {
     _of_all: OwnedSemaphorePermit,
     _of_network: OfNetwork,
 }
@@ -141,13 +141,13 @@ where
         let direct = address.ip().to_canonical();
         // Behind a proxy, each client is counted by what it begins.
         let is_proxy = proxies.iter().any(|proxy| proxy.is(direct));
-        let place = places.clone().try_acquire_owned().ok().zip(networks.let_in(network(direct), is_proxy));
-        let Some((of_all, of_network)) = place else {
+        let slot = places.clone().try_acquire_owned().ok().zip(networks.let_in(network(direct), is_proxy));
+        let Some((of_all, of_network)) = slot else {
             debug!(%address, "too many connections: one is turned away");
             continue;
         };
-        let place = Place { _of_all: of_all, _of_network: of_network };
-        connections.spawn(connection(stream, address, service.clone(), proxies.clone(), place, stop.clone()));
+        let slot = ConnectionSlot { _of_all: of_all, _of_network: of_network };
+        connections.spawn(connection(stream, address, service.clone(), proxies.clone(), slot, stop.clone()));
     }
     connections.close();
     if tokio::time::timeout(CLOSE_WITHIN, connections.wait()).await.is_err() {
@@ -161,7 +161,7 @@ async fn connection<S>(
     address: SocketAddr,
     service: S,
     proxies: Arc<[TrustedProxy]>,
-    place: Place,
+    slot: ConnectionSlot,
     stop: CancellationToken,
 ) where
     S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
@@ -174,7 +174,7 @@ async fn connection<S>(
         debug!(%address, %error, "a connection is gone already");
         return;
     }
-    let connection = Arc::new(Connection::new(stream, place));
+    let connection = Arc::new(Connection::new(stream, slot));
     let own = Arc::downgrade(&connection);
     let direct = Peer { address: address.ip().to_canonical(), connection: own.clone() };
     let wire = TokioIo::new(Wire::new(connection));

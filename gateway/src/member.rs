@@ -5,15 +5,15 @@ use std::sync::Arc;
 use odds::{Cursor, Region};
 use tokio::time::Instant;
 
-use crate::{client::Client, link::Link, pace::Pace, packet::Packet, room::Frames};
+use crate::{client::Client, delivery_tracker::DeliveryTracker, pace::Pace, packet::Packet, room::Frames};
 
 /// A client in this region.
 #[derive(Debug)]
 pub(crate) struct Member {
     pub(crate) client: Arc<Client>,
     /// The client's, at hand: of most members a tick needs nothing else.
-    link: Arc<Link>,
-    pub(crate) stand: Stand,
+    tracker: Arc<DeliveryTracker>,
+    pub(crate) sync_state: SyncState,
     /// What it was sent last.
     last: Sent,
     /// It was found not to have taken that.
@@ -24,9 +24,9 @@ pub(crate) struct Member {
     pub(crate) joined: Instant,
     /// Nothing is sent before, by its own wish.
     pub(crate) not_before: Option<Instant>,
-    pub(crate) owes_feed: bool,
+    pub(crate) feed_is_due: bool,
     /// When it came, or was told the feed because that was long ago.
-    pub(crate) reminded: Instant,
+    pub(crate) reminded_at: Instant,
     /// It asked, and is answered even if there is nothing new.
     pub(crate) asked: bool,
 }
@@ -40,7 +40,7 @@ struct Sent {
 }
 
 #[derive(Clone, Debug)]
-pub(crate) enum Stand {
+pub(crate) enum SyncState {
     /// At its room's cursor, and in its room.
     Following,
     Behind(Option<Cursor>),
@@ -52,42 +52,42 @@ impl Member {
     /// Asks for what leads from there.
     pub(crate) fn new(client: Arc<Client>, from: Option<Cursor>, now: Instant) -> Self {
         Self {
-            link: client.link.clone(),
+            tracker: client.tracker.clone(),
             client,
-            stand: Stand::Behind(from),
+            sync_state: SyncState::Behind(from),
             last: Sent { number: 0, bytes: 0, at: now },
             blocked: false,
             pace: Pace::new(now),
             judged: 0,
             joined: now,
             not_before: None,
-            owes_feed: true,
-            reminded: now,
+            feed_is_due: true,
+            reminded_at: now,
             asked: true,
         }
     }
 
     /// Its account, for whoever sends in its stead.
-    pub(crate) fn link(&self) -> &Arc<Link> {
-        &self.link
+    pub(crate) fn tracker(&self) -> &Arc<DeliveryTracker> {
+        &self.tracker
     }
 
     pub(crate) fn is_following(&self) -> bool {
-        matches!(self.stand, Stand::Following)
+        matches!(self.sync_state, SyncState::Following)
     }
 
     /// It has what its room has.
     pub(crate) fn is_at(&self, room: Option<Cursor>) -> bool {
-        match &self.stand {
-            Stand::Following => true,
-            Stand::Behind(from) => from.is_some() && *from == room,
-            Stand::Partly(..) => false,
+        match &self.sync_state {
+            SyncState::Following => true,
+            SyncState::Behind(from) => from.is_some() && *from == room,
+            SyncState::Partly(..) => false,
         }
     }
 
     /// Sends it what others are sent, too.
     pub(crate) fn send(&mut self, packet: &Packet, at: Instant) {
-        let number = self.link.pass(packet.frame());
+        let number = self.tracker.pass(packet.frame());
         self.note(number, packet, at);
     }
 
@@ -96,7 +96,7 @@ impl Member {
     pub(crate) fn note(&mut self, number: Option<u64>, packet: &Packet, at: Instant) {
         match number {
             Some(number) => self.sent(number, packet, at),
-            None => self.tell(packet, at),
+            None => self.send_in_order(packet, at),
         }
     }
 
@@ -109,14 +109,14 @@ impl Member {
     }
 
     /// Sends by the socket's queue: after all that it was answered.
-    pub(crate) fn tell(&mut self, packet: &Packet, at: Instant) {
-        let number = self.client.tell(packet.event(), packet.payload());
+    pub(crate) fn send_in_order(&mut self, packet: &Packet, at: Instant) {
+        let number = self.client.send_in_order(packet.event(), packet.payload());
         self.sent(number, packet, at);
     }
 
     /// The network has what it was sent last.
     fn can_take(&self) -> bool {
-        self.link.has_taken(self.last.number)
+        self.tracker.has_taken(self.last.number)
     }
 
     /// It can take so much now.
@@ -125,9 +125,9 @@ impl Member {
     }
 
     /// The network has what it was sent last; and if not, it is called when that changes.
-    pub(crate) fn is_called(&mut self, region: Region) -> bool {
+    pub(crate) fn is_writable(&mut self, region: Region) -> bool {
         if !self.can_take() {
-            self.link.call(region);
+            self.tracker.notify_when_writable(region);
             // What was taken before the call was noted calls nobody.
             if !self.can_take() {
                 self.blocked = true;

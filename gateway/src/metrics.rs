@@ -43,7 +43,7 @@ pub struct Metrics {
     rooms: Family<OfRegion, Gauge>,
     members: Family<OfRegion, Gauge>,
     behind: Family<OfRegion, Gauge>,
-    set_aside: Family<OfRegion, Counter>,
+    slow_client_deferrals: Family<OfRegion, Counter>,
     frames: Family<OfRegion, Counter>,
     bytes: Family<OfRegion, Counter>,
     updates: Family<OfRegion, Counter>,
@@ -67,7 +67,7 @@ pub(crate) struct RegionMetrics {
     pub(crate) members: Gauge,
     /// Members who are not at their room's cursor: slow, or on fewer frames by choice.
     pub(crate) behind: Gauge,
-    pub(crate) set_aside: Counter,
+    pub(crate) slow_client_deferrals: Counter,
     /// Sent, each client's counted.
     pub(crate) frames: Counter,
     pub(crate) bytes: Counter,
@@ -94,7 +94,7 @@ impl Default for Metrics {
             rooms: Family::default(),
             members: Family::default(),
             behind: Family::default(),
-            set_aside: Family::default(),
+            slow_client_deferrals: Family::default(),
             frames: Family::default(),
             bytes: Family::default(),
             updates: Family::default(),
@@ -123,7 +123,11 @@ impl Metrics {
         to.register("rooms", "Rooms: regions and filters in use", self.rooms.clone());
         to.register("members", "Clients in the rooms of a region", self.members.clone());
         to.register("members_behind", "Clients that are not at their room's cursor", self.behind.clone());
-        to.register("set_aside", "Times that a client could not take a frame at once", self.set_aside.clone());
+        to.register(
+            "slow_client_deferrals",
+            "Times that a client could not take a frame at once",
+            self.slow_client_deferrals.clone(),
+        );
         to.register("frames", "Frames sent, by client", self.frames.clone());
         to.register_with_unit("sent", "JSON sent, by client", Unit::Bytes, self.bytes.clone());
         to.register("updates", "Changed events in steps that were applied", self.updates.clone());
@@ -152,7 +156,7 @@ impl Metrics {
             rooms: self.rooms.get_or_create_owned(&label),
             members: self.members.get_or_create_owned(&label),
             behind: self.behind.get_or_create_owned(&label),
-            set_aside: self.set_aside.get_or_create_owned(&label),
+            slow_client_deferrals: self.slow_client_deferrals.get_or_create_owned(&label),
             frames: self.frames.get_or_create_owned(&label),
             bytes: self.bytes.get_or_create_owned(&label),
             updates: self.updates.get_or_create_owned(&label),

@@ -26,7 +26,7 @@ struct State {
     trouble: [Option<String>; Region::ALL.len()],
     store_fails: bool,
     stopping: bool,
-    told: Option<bool>,
+    logged: Option<bool>,
 }
 
 impl Readiness {
@@ -78,12 +78,12 @@ impl State {
     fn log_change(&mut self) {
         let reason = self.reason(Instant::now());
         let ready = reason.is_none();
-        if self.told.is_some_and(|told| told != ready) || self.told.is_none() && ready {
+        if self.logged.is_some_and(|logged| logged != ready) || self.logged.is_none() && ready {
             match &reason {
                 None => info!("ready"),
                 Some(reason) => error!(reason, "not ready"),
             }
-            self.told = Some(ready);
+            self.logged = Some(ready);
         }
     }
 

@@ -7,7 +7,7 @@ use indexmap::{IndexMap, map::Slice};
 use odds::{Board, Cursor, Filter, Frame, FrameKind, PART_BYTES, Region};
 use socketioxide::socket::Sid;
 
-use crate::{member::Member, packet::Packet, sending::HANDFUL};
+use crate::{broadcast::BATCH, member::Member, packet::Packet};
 
 /// What leads a client to the room's cursor: an `odds` or a snapshot in one or more parts.
 #[derive(Debug)]
@@ -50,13 +50,13 @@ impl Room {
     }
 
     /// Its members, a handful at a time.
-    pub(crate) fn handfuls(&mut self) -> impl Iterator<Item = &mut Slice<Sid, Member>> {
+    pub(crate) fn batches(&mut self) -> impl Iterator<Item = &mut Slice<Sid, Member>> {
         let mut rest = self.members.as_mut_slice();
         std::iter::from_fn(move || {
-            let here = rest.len().min(HANDFUL);
-            let (handful, others) = std::mem::take(&mut rest).split_at_mut(here);
+            let here = rest.len().min(BATCH);
+            let (batch, others) = std::mem::take(&mut rest).split_at_mut(here);
             rest = others;
-            (here > 0).then_some(handful)
+            (here > 0).then_some(batch)
         })
     }
 

@@ -8,7 +8,7 @@ use std::{
 
 use accounts::{Accounts, Allowance, Sessions, Store};
 use anyhow::Context;
-use kafka::{ControlReader, ControlWriter, KafkaSettings, Reading};
+use kafka::{ConsumerMode, ControlReader, ControlWriter, KafkaSettings};
 use odds::{Region, Timestamp};
 use service::Lifecycle;
 use socketioxide::{ParserConfig, SocketIo};
@@ -23,17 +23,17 @@ use tracing::{Instrument, error_span, warn};
 
 use crate::{
     GatewaySettings, Metrics,
-    browsers::Browsers,
+    delivery_tracker::WritableQueues,
     door::Door,
     files,
     filters::Filters,
     http,
-    link::Callers,
     listener::{self, Most},
+    origin_policy::OriginPolicy,
     page,
     readiness::Readiness,
-    region::{RegionHandle, RegionTask, Setting},
-    sockets::{self, Hub, Limits, MOST_SENT_AWAY, SENT_AWAY_EVERY},
+    region::{RegionContext, RegionHandle, RegionTask},
+    sockets::{self, AppState, Limits, MOST_SENT_AWAY, SENT_AWAY_EVERY},
     transport::{self, Transport},
 };
 
@@ -96,8 +96,9 @@ impl Gateway {
     /// Starts the region tasks and serves, as tasks of this lifecycle.
     pub fn start(self, lifecycle: &Lifecycle) -> anyhow::Result<()> {
         let Self { listener, settings, kafka, store, clock, metrics } = self;
-        let browsers = Browsers::new(settings.accounts.origins(listener.local_addr()?), settings.accounts.is_secure()?);
-        if browsers.are_none() {
+        let origins =
+            OriginPolicy::new(settings.accounts.origins(listener.local_addr()?), settings.accounts.is_secure()?);
+        if origins.are_none() {
             warn!("no --public-origin: browsers can't sign in here, only programs with tokens");
         }
         let accounts = Accounts::new(store.clone(), settings.accounts.account_settings(), clock)
@@ -105,13 +106,14 @@ impl Gateway {
         let instance = settings.instance()?;
         let readiness = Arc::new(Readiness::default());
         let control = ControlWriter::new(&kafka)?;
-        let (callers, calls): (Vec<_>, Vec<_>) = Region::ALL.map(|_| mpsc::unbounded_channel()).into_iter().unzip();
-        let callers = Callers::new(callers.try_into().expect("one for each region"));
+        let (writable_queues, writable): (Vec<_>, Vec<_>) =
+            Region::ALL.map(|_| mpsc::unbounded_channel()).into_iter().unzip();
+        let writable_queues = WritableQueues::new(writable_queues.try_into().expect("one for each region"));
         let door = Door::new(&settings.accounts, listener.local_addr()?);
-        let transport = Transport::new(callers, &settings, browsers.are_secure(), door);
+        let transport = Transport::new(writable_queues, &settings, origins.are_secure(), door);
         let (handles, inboxes): (Vec<_>, Vec<_>) =
             Region::ALL.map(|region| RegionHandle::new(region, clock())).into_iter().unzip();
-        let hub = Arc::new(Hub {
+        let app = Arc::new(AppState {
             regions: handles.try_into().expect("one for each region"),
             limits: Limits {
                 connections: settings.max_connections,
@@ -122,13 +124,13 @@ impl Gateway {
             readiness: readiness.clone(),
             metrics: metrics.clone(),
             accounts,
-            browsers,
+            origins,
             control: control.clone(),
             clients: Mutex::default(),
             sent_away: Allowance::new(MOST_SENT_AWAY, SENT_AWAY_EVERY),
         });
         let (sockets_layer, io) = SocketIo::builder()
-            .with_state(hub.clone())
+            .with_state(app.clone())
             .max_buffer_size(SOCKET_QUEUE)
             .ws_read_buffer_size(READ_BUFFER)
             .req_path(transport::PATH)
@@ -142,15 +144,15 @@ impl Gateway {
             .build_layer();
         sockets::serve(&io);
 
-        for ((region, inbox), called) in Region::ALL.into_iter().zip(inboxes).zip(calls) {
-            let setting = Setting {
+        for ((region, inbox), writable) in Region::ALL.into_iter().zip(inboxes).zip(writable) {
+            let context = RegionContext {
                 region,
                 clock,
                 tick: settings.tick(),
                 metrics: metrics.of(region),
                 readiness: readiness.clone(),
                 control: control.clone(),
-                called,
+                writable,
                 threads: Handle::current(),
             };
             let group = match settings.alone {
@@ -158,8 +160,8 @@ impl Gateway {
                 false => format!("gateway-{region}-{instance}"),
             };
             let consumers = settings.consumers(region);
-            let reading = Reading::Group { group, instance: instance.clone(), consumers };
-            let task = RegionTask::new(setting, inbox).run(kafka.clone(), reading, lifecycle.stopping());
+            let mode = ConsumerMode::Group { group, instance: instance.clone(), consumers };
+            let task = RegionTask::new(context, inbox).run(kafka.clone(), mode, lifecycle.stopping());
             // Each line of the log names the region.
             let task = task.instrument(error_span!("board", %region));
             lifecycle.run_apart(format!("region {region}"), task)?;
@@ -167,10 +169,10 @@ impl Gateway {
 
         let reader = ControlReader::new(&kafka)?;
         let recheck = Duration::from_secs(settings.accounts.recheck);
-        lifecycle.run("accounts", hub.clone().follow_accounts(reader, recheck, lifecycle.stopping()));
-        lifecycle.run("the store's check", hub.clone().check_store(recheck, lifecycle.stopping()));
+        lifecycle.run("accounts", app.clone().follow_accounts(reader, recheck, lifecycle.stopping()));
+        lifecycle.run("the store's check", app.clone().check_store(recheck, lifecycle.stopping()));
 
-        let mut router = http::router(&hub, Sessions::new(store, clock));
+        let mut router = http::router(&app, Sessions::new(store, clock));
         if let Some(folder) = &settings.page {
             router = router.merge(page::routes(folder));
         }
@@ -187,7 +189,7 @@ impl Gateway {
         lifecycle.run("the farewell", async move {
             stopping.cancelled().await;
             readiness.stop();
-            hub.close(Duration::from_secs(settings.close_over)).await;
+            app.close(Duration::from_secs(settings.close_over)).await;
             closed.cancel();
             Ok(())
         });

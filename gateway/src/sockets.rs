@@ -29,11 +29,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::{
-    browsers::Browsers,
-    client::{Bye, Client, Order, RETRY_AFTER_MS, Wants},
+    client::{Bye, Client, ClientRequest, RETRY_AFTER_MS, Subscription},
     filters::{Filters, HeldFilter, TooManyFilters},
     listener::{Peer, one_less},
     metrics::Metrics,
+    origin_policy::OriginPolicy,
     readiness::Readiness,
     region::{RegionHandle, Request},
     transport::Session,
@@ -42,7 +42,7 @@ use crate::{
 /// After which clients come back that are sent away because the gateway stops.
 const COME_BACK_WITHIN_MS: u64 = 5_000;
 /// What a client may ask before it is answered.
-const MAX_ORDERS: usize = 64;
+const MAX_REQUESTS: usize = 64;
 /// A user of whom so many were sent away at once for asking too much, and another one so often, is let in again only
 /// later: what comes in between would cost as much.
 pub(crate) const MOST_SENT_AWAY: u32 = 20;
@@ -53,14 +53,14 @@ const LOOKED_UP_AT_ONCE: usize = 500;
 const SWEEP_INTERVAL: Duration = Duration::from_secs(600);
 
 /// What all sockets share.
-pub(crate) struct Hub {
+pub(crate) struct AppState {
     pub(crate) regions: [RegionHandle; Region::ALL.len()],
     pub(crate) limits: Limits,
     pub(crate) filters: Arc<Filters>,
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) metrics: Metrics,
     pub(crate) accounts: Accounts,
-    pub(crate) browsers: Browsers,
+    pub(crate) origins: OriginPolicy,
     pub(crate) control: ControlWriter,
     pub(crate) clients: Mutex<Clients>,
     /// Of a user, how many were sent away for asking too much.
@@ -98,8 +98,8 @@ impl Clients {
 }
 
 /// A client's place, from admission to the end of its socket.
-struct Place {
-    hub: Arc<Hub>,
+struct ConnectionSlot {
+    app: Arc<AppState>,
     address: IpAddr,
     user: Option<UserId>,
 }
@@ -110,7 +110,7 @@ struct Admitted {
     hello: Hello,
     identity: Identity,
     filter: Arc<HeldFilter>,
-    _place: Arc<Place>,
+    _slot: Arc<ConnectionSlot>,
 }
 
 /// Why a client is not let in: `<code>: <text>`.
@@ -141,7 +141,7 @@ struct Failure {
     message: String,
 }
 
-impl Hub {
+impl AppState {
     fn clients(&self) -> MutexGuard<'_, Clients> {
         self.clients.lock().expect("nobody panics while holding it")
     }
@@ -150,7 +150,7 @@ impl Hub {
         &self.regions[region as usize]
     }
 
-    fn place(self: &Arc<Self>, address: IpAddr) -> Result<Place, Refusal> {
+    fn slot(self: &Arc<Self>, address: IpAddr) -> Result<ConnectionSlot, Refusal> {
         let address = network(address);
         let mut clients = self.clients();
         if clients.admitted >= self.limits.connections {
@@ -162,7 +162,7 @@ impl Hub {
         }
         *same += 1;
         clients.admitted += 1;
-        Ok(Place { hub: self.clone(), address, user: None })
+        Ok(ConnectionSlot { app: self.clone(), address, user: None })
     }
 
     /// Sends everybody away, over so much time, in a way that makes them come back elsewhere.
@@ -175,14 +175,14 @@ impl Hub {
         clients.shuffle(&mut rand::rng());
         for client in &clients {
             let retry_after_ms = Some(rand::rng().random_range(0..COME_BACK_WITHIN_MS));
-            client.say_bye(&Bye { code: "stopping", message: "this gateway stops", retry_after_ms });
+            client.send_bye(&Bye { code: "stopping", message: "this gateway stops", retry_after_ms });
         }
         let pause = over / clients.len() as u32;
         let mut late = Vec::new();
         for client in clients {
             // Ending the transport, not the socket, makes the official clients connect again.
-            match client.link.has_taken_all() {
-                true => client.link.cut(),
+            match client.tracker.has_taken_all() {
+                true => client.tracker.cut(),
                 false => late.push(client),
             }
             tokio::time::sleep(pause).await;
@@ -191,39 +191,39 @@ impl Hub {
     }
 
     /// Makes these the client's regions, and tells it.
-    async fn set_regions(&self, client: &Arc<Client>, wants: &mut Wants, regions: BTreeSet<Region>) {
-        let before = std::mem::replace(&mut wants.regions, regions);
-        for region in before.difference(&wants.regions) {
+    async fn set_regions(&self, client: &Arc<Client>, subscription: &mut Subscription, regions: BTreeSet<Region>) {
+        let before = std::mem::replace(&mut subscription.regions, regions);
+        for region in before.difference(&subscription.regions) {
             self.region(*region).leave(client.sid()).await;
         }
-        tell_regions(client, wants);
-        let new: Vec<Region> = wants.regions.difference(&before).copied().collect();
+        send_regions(client, subscription);
+        let new: Vec<Region> = subscription.regions.difference(&before).copied().collect();
         for region in new {
-            self.join(client, wants, region, None).await;
+            self.join(client, subscription, region, None).await;
         }
     }
 
-    async fn join(&self, client: &Arc<Client>, wants: &Wants, region: Region, from: Option<Cursor>) {
-        let (client, filter) = (client.clone(), wants.filter.shared());
+    async fn join(&self, client: &Arc<Client>, subscription: &Subscription, region: Region, from: Option<Cursor>) {
+        let (client, filter) = (client.clone(), subscription.filter.shared());
         self.region(region).ask(Request::Join { client, filter, from }).await;
     }
 }
 
-impl fmt::Debug for Hub {
+impl fmt::Debug for AppState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hub").finish_non_exhaustive()
     }
 }
 
-impl Place {
+impl ConnectionSlot {
     /// It is known now whose it is.
     fn is_of(&mut self, user: &UserId) -> Result<(), Refusal> {
-        if self.hub.sent_away.is_spent(user, Instant::now()) {
+        if self.app.sent_away.is_spent(user, Instant::now()) {
             return Err(Refusal::TooManyAttempts);
         }
-        let mut clients = self.hub.clients();
+        let mut clients = self.app.clients();
         let same = clients.by_user.entry(user.clone()).or_default();
-        if *same >= self.hub.limits.per_user {
+        if *same >= self.app.limits.per_user {
             return Err(Refusal::TooManyConnections("too many of this user"));
         }
         *same += 1;
@@ -232,9 +232,9 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
-        let mut clients = self.hub.clients();
+        let mut clients = self.app.clients();
         clients.admitted -= 1;
         one_less(&mut clients.by_address, &self.address);
         if let Some(user) = &self.user {
@@ -249,42 +249,42 @@ pub(crate) fn serve(io: &SocketIo) {
 
 async fn admit(
     socket: SocketRef,
-    State(hub): State<Arc<Hub>>,
+    State(app): State<Arc<AppState>>,
     TryData(auth): TryData<Option<Value>>,
 ) -> Result<(), Refusal> {
     let admitted = match auth {
-        Ok(auth) => admitted(&socket, &hub, &auth.unwrap_or_default()).await,
+        Ok(auth) => admitted(&socket, &app, &auth.unwrap_or_default()).await,
         Err(_) => Err(Refusal::BadAuth(BadHello::not_json())),
     };
     if let Err(refusal) = &admitted {
-        hub.metrics.refused.inc();
+        app.metrics.refused.inc();
         debug!(socket = %socket.id, %refusal, "a client is turned away");
     }
     socket.extensions.insert(admitted?);
     Ok(())
 }
 
-async fn admitted(socket: &SocketRef, hub: &Arc<Hub>, auth: &Value) -> Result<Admitted, Refusal> {
-    if hub.readiness.is_stopping() {
+async fn admitted(socket: &SocketRef, app: &Arc<AppState>, auth: &Value) -> Result<Admitted, Refusal> {
+    if app.readiness.is_stopping() {
         return Err(Refusal::Stopping);
     }
     let parts = socket.req_parts();
     let peer = parts.extensions.get::<Peer>().expect("the listener says who it is");
-    let mut place = hub.place(peer.address)?;
+    let mut slot = app.slot(peer.address)?;
     let hello = Hello::read(auth)?;
     let identity = match &hello.token {
-        Some(token) => hub.accounts.by_token(token, peer.address).await?.0,
+        Some(token) => app.accounts.by_token(token, peer.address).await?.0,
         None => {
-            let key = hub.browsers.session_of(&parts.headers).ok_or(Refusal::Unauthenticated)?;
-            if !hub.browsers.is_ours(&parts.headers) {
+            let key = app.origins.session_of(&parts.headers).ok_or(Refusal::Unauthenticated)?;
+            if !app.origins.is_ours(&parts.headers) {
                 return Err(Refusal::ForbiddenOrigin);
             }
-            hub.accounts.by_session(&key).await?.0
+            app.accounts.by_session(&key).await?.0
         }
     };
-    place.is_of(identity.user())?;
-    let filter = Arc::new(hub.filters.hold(identity.user(), hello.filter.clone(), None)?);
-    Ok(Admitted { hello, identity, filter, _place: Arc::new(place) })
+    slot.is_of(identity.user())?;
+    let filter = Arc::new(app.filters.hold(identity.user(), hello.filter.clone(), None)?);
+    Ok(Admitted { hello, identity, filter, _slot: Arc::new(slot) })
 }
 
 impl From<AccountsError> for Refusal {
@@ -303,60 +303,65 @@ impl From<AccountsError> for Refusal {
 /// The handlers' futures run whenever they like, so handlers note at once what is to be done, in the
 /// order in which it came, and leave nothing to their futures.
 #[expect(clippy::needless_pass_by_value, reason = "handlers are given what they ask for by value")]
-fn connected(socket: SocketRef, State(hub): State<Arc<Hub>>) -> Ready<()> {
-    let Some(Admitted { hello, identity, filter, _place }) = socket.extensions.remove::<Admitted>() else {
+fn connected(socket: SocketRef, State(app): State<Arc<AppState>>) -> Ready<()> {
+    let Some(Admitted { hello, identity, filter, _slot }) = socket.extensions.remove::<Admitted>() else {
         return ready(());
     };
-    socket.extensions.insert(_place);
+    socket.extensions.insert(_slot);
     let parts = socket.req_parts();
     let peer = parts.extensions.get::<Peer>().expect("the listener says who it is");
     let session = parts.extensions.get::<Arc<Session>>().expect("every session has one");
     session.is_known();
-    let link = session.link.clone();
-    link.is_of(socket.id);
+    let tracker = session.tracker.clone();
+    tracker.is_of(socket.id);
     let client = Arc::new(Client {
         socket: socket.clone(),
-        link,
+        tracker,
         address: peer.address,
         identity,
         revision: AtomicU64::new(0),
         gap: hello.gap,
-        orders: Mutex::default(),
-        wants: tokio::sync::Mutex::new(Wants { over: false, own: false, regions: BTreeSet::new(), filter }),
+        requests: Mutex::default(),
+        subscription: tokio::sync::Mutex::new(Subscription {
+            over: false,
+            own: false,
+            regions: BTreeSet::new(),
+            filter,
+        }),
     });
     let user = client.identity.user();
     debug!(socket = %socket.id, address = %client.address, %user, "a client connected");
     {
         // From here on it hears of changes; what it is to show is read afterwards.
-        let mut clients = hub.clients();
+        let mut clients = app.clients();
         clients.of_user.entry(user.clone()).or_default().insert(socket.id);
         clients.connected.insert(socket.id, client.clone());
     }
-    hub.metrics.connections.inc();
+    app.metrics.connections.inc();
     socket.extensions.insert(client.clone());
-    socket.on_disconnect(Disconnected(hub.clone()));
+    socket.on_disconnect(Disconnected(app.clone()));
     socket.on("subscribe", subscribe);
     socket.on("filter", refilter);
     socket.on("resync", resync);
     socket.on_fallback(unknown_event);
-    hub.order(&client, Order::Begin { own: hello.regions, resume: hello.resume });
+    app.enqueue(&client, ClientRequest::Begin { own: hello.regions, resume: hello.resume });
     ready(())
 }
 
 /// What is done when a connection is over.
-struct Disconnected(Arc<Hub>);
+struct Disconnected(Arc<AppState>);
 
 /// Not a function: a function's future ends later, and until then what the client sends next would be taken as
 /// that of the connection that is over. A CONNECT would be ignored.
 impl DisconnectHandler<LocalAdapter, Self> for Disconnected {
     fn call_with_defer(&self, socket: Arc<Socket>, _: DisconnectReason, remove: fn(Arc<Socket>)) {
-        let Self(hub) = self;
-        socket.extensions.remove::<Arc<Place>>();
+        let Self(app) = self;
+        socket.extensions.remove::<Arc<ConnectionSlot>>();
         if let Some(client) = socket.extensions.remove::<Arc<Client>>() {
             debug!(socket = %socket.id, address = %client.address, "a client is gone");
-            hub.clients().forget(&client);
-            hub.metrics.connections.dec();
-            hub.order(&client, Order::End);
+            app.clients().forget(&client);
+            app.metrics.connections.dec();
+            app.enqueue(&client, ClientRequest::End);
         }
         remove(socket);
     }
@@ -365,36 +370,41 @@ impl DisconnectHandler<LocalAdapter, Self> for Disconnected {
 #[expect(clippy::needless_pass_by_value, reason = "handlers are given what they ask for by value")]
 fn subscribe(
     socket: SocketRef,
-    State(hub): State<Arc<Hub>>,
+    State(app): State<Arc<AppState>>,
     TryData(data): TryData<Value>,
     ack: AckSender,
 ) -> Ready<()> {
-    hub.asked(&socket, Order::Subscribe { data: data.unwrap_or_default(), ack });
+    app.asked(&socket, ClientRequest::Subscribe { data: data.unwrap_or_default(), ack });
     ready(())
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "handlers are given what they ask for by value")]
 fn refilter(
     socket: SocketRef,
-    State(hub): State<Arc<Hub>>,
+    State(app): State<Arc<AppState>>,
     TryData(data): TryData<Value>,
     ack: AckSender,
 ) -> Ready<()> {
-    hub.asked(&socket, Order::Filter { data: data.unwrap_or_default(), ack });
+    app.asked(&socket, ClientRequest::Filter { data: data.unwrap_or_default(), ack });
     ready(())
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "handlers are given what they ask for by value")]
-fn resync(socket: SocketRef, State(hub): State<Arc<Hub>>, TryData(data): TryData<Value>, ack: AckSender) -> Ready<()> {
-    hub.asked(&socket, Order::Resync { data: data.unwrap_or_default(), ack });
+fn resync(
+    socket: SocketRef,
+    State(app): State<Arc<AppState>>,
+    TryData(data): TryData<Value>,
+    ack: AckSender,
+) -> Ready<()> {
+    app.asked(&socket, ClientRequest::Resync { data: data.unwrap_or_default(), ack });
     ready(())
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "handlers are given what they ask for by value")]
-fn unknown_event(socket: SocketRef, State(hub): State<Arc<Hub>>, Event(name): Event, ack: AckSender) -> Ready<()> {
+fn unknown_event(socket: SocketRef, State(app): State<Arc<AppState>>, Event(name): Event, ack: AckSender) -> Ready<()> {
     if let Some(client) = socket.extensions.get::<Arc<Client>>() {
         let name: String = name.chars().take(64).collect();
-        hub.answer(
+        app.answer(
             &client,
             ack,
             Err(Failure { code: "unknown_event", message: format!("there is no event {name:?}") }),
@@ -404,9 +414,9 @@ fn unknown_event(socket: SocketRef, State(hub): State<Arc<Hub>>, Event(name): Ev
 }
 
 /// With the revision of the account that they are of, unless they are the client's own.
-fn tell_regions(client: &Client, wants: &Wants) {
-    let revision = (!wants.own).then(|| client.revision.load(Ordering::Acquire));
-    client.tell("subscriptions", &Subscriptions::new(revision, &wants.regions));
+fn send_regions(client: &Client, subscription: &Subscription) {
+    let revision = (!subscription.own).then(|| client.revision.load(Ordering::Acquire));
+    client.send_in_order("subscriptions", &Subscriptions::new(revision, &subscription.regions));
 }
 
 impl From<AccountsError> for Failure {
@@ -420,34 +430,34 @@ impl From<AccountsError> for Failure {
     }
 }
 
-impl Hub {
-    fn asked(self: &Arc<Self>, socket: &SocketRef, order: Order) {
+impl AppState {
+    fn asked(self: &Arc<Self>, socket: &SocketRef, enqueue: ClientRequest) {
         if let Some(client) = socket.extensions.get::<Arc<Client>>() {
-            self.order(&client, order);
+            self.enqueue(&client, enqueue);
         }
     }
 
     /// Notes what is to be done for a client, after all that is noted already.
-    fn order(self: &Arc<Self>, client: &Arc<Client>, order: Order) {
+    fn enqueue(self: &Arc<Self>, client: &Arc<Client>, enqueue: ClientRequest) {
         {
-            let mut orders = client.orders.lock().expect("nobody panics while holding it");
-            let recheck = matches!(order, Order::Recheck);
-            if recheck && orders.queue.iter().any(|order| matches!(order, Order::Recheck)) {
+            let mut requests = client.requests.lock().expect("nobody panics while holding it");
+            let recheck = matches!(enqueue, ClientRequest::Recheck);
+            if recheck && requests.queue.iter().any(|enqueue| matches!(enqueue, ClientRequest::Recheck)) {
                 return;
             }
-            if orders.closed && !matches!(order, Order::End) {
+            if requests.closed && !matches!(enqueue, ClientRequest::End) {
                 return;
             }
-            if orders.queue.len() >= MAX_ORDERS && !recheck && !matches!(order, Order::End) {
-                drop(orders);
+            if requests.queue.len() >= MAX_REQUESTS && !recheck && !matches!(enqueue, ClientRequest::End) {
+                drop(requests);
                 return self.sends_away(client);
             }
-            orders.queue.push_back(order);
-            if std::mem::replace(&mut orders.at_work, true) {
+            requests.queue.push_back(enqueue);
+            if std::mem::replace(&mut requests.is_processing, true) {
                 return;
             }
         }
-        tokio::spawn(self.clone().carry_out(client.clone()));
+        tokio::spawn(self.clone().process_requests(client.clone()));
     }
 
     /// Answers, if the client wants to know. One that takes no answers and asks on is sent away.
@@ -461,32 +471,32 @@ impl Hub {
 
     /// It asks too much.
     fn sends_away(&self, client: &Arc<Client>) {
-        if client.asks_too_much() {
+        if client.end_for_too_many_requests() {
             // Who is not let in for now has none to be sent away.
             let _ = self.sent_away.take(client.identity.user().clone(), Instant::now());
         }
     }
 
     /// Carries out what is noted, one after the other.
-    async fn carry_out(self: Arc<Self>, client: Arc<Client>) {
-        let mut wants = client.wants.lock().await;
+    async fn process_requests(self: Arc<Self>, client: Arc<Client>) {
+        let mut subscription = client.subscription.lock().await;
         loop {
-            let order = {
-                let mut orders = client.orders.lock().expect("nobody panics while holding it");
-                let Some(order) = orders.queue.pop_front() else {
-                    orders.at_work = false;
+            let enqueue = {
+                let mut requests = client.requests.lock().expect("nobody panics while holding it");
+                let Some(enqueue) = requests.queue.pop_front() else {
+                    requests.is_processing = false;
                     // Most never ask again.
-                    orders.queue.shrink_to_fit();
+                    requests.queue.shrink_to_fit();
                     return;
                 };
-                order
+                enqueue
             };
-            if wants.over {
+            if subscription.over {
                 continue;
             }
-            match order {
-                Order::Begin { own, resume } => {
-                    let user = match self.still_is(&client, &mut wants).await {
+            match enqueue {
+                ClientRequest::Begin { own, resume } => {
+                    let user = match self.recheck_identity(&client, &mut subscription).await {
                         Ok(Some(user)) => user,
                         Ok(None) => continue,
                         Err(error) => {
@@ -494,64 +504,68 @@ impl Hub {
                             let retry_after_ms = Some(RETRY_AFTER_MS);
                             let message = "accounts can't be read just now";
                             let bye = Bye { code: "store_unavailable", message, retry_after_ms };
-                            self.send_away(&client, &mut wants, &bye).await;
+                            self.send_away(&client, &mut subscription, &bye).await;
                             continue;
                         }
                     };
                     client.revision.store(user.revision, Ordering::Release);
-                    wants.own = own.is_some();
-                    wants.regions = own.unwrap_or(user.regions);
-                    tell_regions(&client, &wants);
-                    for region in &wants.regions {
-                        self.join(&client, &wants, *region, resume.get(region).copied()).await;
+                    subscription.own = own.is_some();
+                    subscription.regions = own.unwrap_or(user.regions);
+                    send_regions(&client, &subscription);
+                    for region in &subscription.regions {
+                        self.join(&client, &subscription, *region, resume.get(region).copied()).await;
                     }
                 }
-                Order::Recheck => match self.still_is(&client, &mut wants).await {
-                    Ok(Some(user)) => self.follow(&client, &mut wants, user).await,
+                ClientRequest::Recheck => match self.recheck_identity(&client, &mut subscription).await {
+                    Ok(Some(user)) => self.follow(&client, &mut subscription, user).await,
                     Ok(None) => {}
                     // It goes on with what it has; whatever changed is found when the store is back.
                     Err(error) => debug!(%error, "an account can't be read again"),
                 },
-                Order::Subscribe { data, ack } => {
-                    let done = self.subscribes(&client, &mut wants, &data).await;
+                ClientRequest::Subscribe { data, ack } => {
+                    let done = self.subscribe_request(&client, &mut subscription, &data).await;
                     self.answer(&client, ack, done);
                 }
-                Order::Filter { data, ack } => self.filters(&client, &mut wants, &data, ack).await,
-                Order::Resync { data, ack } => self.resyncs(&client, &wants, &data, ack).await,
-                Order::End => self.leave_all(&client, &mut wants).await,
+                ClientRequest::Filter { data, ack } => self.filters(&client, &mut subscription, &data, ack).await,
+                ClientRequest::Resync { data, ack } => self.resyncs(&client, &subscription, &data, ack).await,
+                ClientRequest::End => self.leave_all(&client, &mut subscription).await,
             }
         }
     }
 
     /// The client's user, if who it proved to be still is. If not, it is sent away.
-    async fn still_is(&self, client: &Arc<Client>, wants: &mut Wants) -> Result<Option<User>, StoreError> {
+    async fn recheck_identity(
+        &self,
+        client: &Arc<Client>,
+        subscription: &mut Subscription,
+    ) -> Result<Option<User>, StoreError> {
         let user = self.accounts.standing(&client.identity).await?;
         if user.is_none() {
             let bye = Bye { code: "signed_out", message: "the session or token is over", retry_after_ms: None };
-            self.send_away(client, wants, &bye).await;
+            self.send_away(client, subscription, &bye).await;
         }
         Ok(user)
     }
 
-    async fn send_away(&self, client: &Arc<Client>, wants: &mut Wants, bye: &Bye) {
-        wants.over = true;
-        self.leave_all(client, wants).await;
+    async fn send_away(&self, client: &Arc<Client>, subscription: &mut Subscription, bye: &Bye) {
+        subscription.over = true;
+        self.leave_all(client, subscription).await;
         client.end(*bye);
     }
 
-    async fn leave_all(&self, client: &Client, wants: &mut Wants) {
-        for region in std::mem::take(&mut wants.regions) {
+    async fn leave_all(&self, client: &Client, subscription: &mut Subscription) {
+        for region in std::mem::take(&mut subscription.regions) {
             self.region(region).leave(client.sid()).await;
         }
     }
 
     /// Brings a client to what its account says, unless it is further already.
-    async fn follow(&self, client: &Arc<Client>, wants: &mut Wants, user: User) {
+    async fn follow(&self, client: &Arc<Client>, subscription: &mut Subscription, user: User) {
         if client.revision.fetch_max(user.revision, Ordering::AcqRel) >= user.revision {
             return;
         }
-        if !wants.own && wants.regions != user.regions {
-            self.set_regions(client, wants, user.regions).await;
+        if !subscription.own && subscription.regions != user.regions {
+            self.set_regions(client, subscription, user.regions).await;
         }
     }
 
@@ -577,7 +591,7 @@ impl Hub {
         };
         for client in clients {
             if client.revision.load(Ordering::Acquire) < revision {
-                self.order(&client, Order::Recheck);
+                self.enqueue(&client, ClientRequest::Recheck);
             }
         }
     }
@@ -653,56 +667,56 @@ impl Hub {
                 let revision = known.revisions.get(client.identity.user());
                 let is_newest = revision.is_some_and(|newest| *newest <= client.revision.load(Ordering::Acquire));
                 if !(proof && is_newest) {
-                    self.order(client, Order::Recheck);
+                    self.enqueue(client, ClientRequest::Recheck);
                 }
             }
         }
     }
 
-    async fn subscribes(
+    async fn subscribe_request(
         self: &Arc<Self>,
         client: &Arc<Client>,
-        wants: &mut Wants,
+        subscription: &mut Subscription,
         data: &Value,
     ) -> Result<Value, Failure> {
         let invalid = |reason| Failure { code: "invalid_regions", message: format!("regions: {reason}") };
         let regions = read_regions(&data["regions"]).map_err(invalid)?;
-        if wants.own {
-            self.set_regions(client, wants, regions).await;
+        if subscription.own {
+            self.set_regions(client, subscription, regions).await;
         } else {
             // Whose session or token was ended may not have been told yet.
-            if self.still_is(client, wants).await.map_err(AccountsError::from)?.is_none() {
+            if self.recheck_identity(client, subscription).await.map_err(AccountsError::from)?.is_none() {
                 return Err(AccountsError::Unauthenticated.into());
             }
             let user = self.accounts.set_regions(client.identity.user(), &regions).await?;
             let changed = Changed::from(&user);
-            self.follow(client, wants, user).await;
+            self.follow(client, subscription, user).await;
             self.account_changed(changed);
         }
-        Ok(json!({ "ok": true, "regions": wants.regions }))
+        Ok(json!({ "ok": true, "regions": subscription.regions }))
     }
 
-    async fn filters(&self, client: &Arc<Client>, wants: &mut Wants, data: &Value, ack: AckSender) {
+    async fn filters(&self, client: &Arc<Client>, subscription: &mut Subscription, data: &Value, ack: AckSender) {
         let invalid = |message| Failure { code: "invalid_filter", message };
         let filter = Filter::from_value(data).map_err(|error| invalid(error.to_string())).and_then(|filter| {
             let too_many = |error: TooManyFilters| Failure { code: "too_many_filters", message: error.to_string() };
-            self.filters.hold(client.identity.user(), filter, Some(&wants.filter)).map_err(too_many)
+            self.filters.hold(client.identity.user(), filter, Some(&subscription.filter)).map_err(too_many)
         });
-        wants.filter = match filter {
+        subscription.filter = match filter {
             Ok(filter) => Arc::new(filter),
             Err(failure) => return self.answer(client, ack, Err(failure)),
         };
-        for region in &wants.regions {
+        for region in &subscription.regions {
             self.region(*region).leave(client.sid()).await;
         }
         // First the answer, then what the new filter lets through.
         self.answer(client, ack, Ok(json!({ "ok": true })));
-        for region in &wants.regions {
-            self.join(client, wants, *region, None).await;
+        for region in &subscription.regions {
+            self.join(client, subscription, *region, None).await;
         }
     }
 
-    async fn resyncs(&self, client: &Arc<Client>, wants: &Wants, data: &Value, ack: AckSender) {
+    async fn resyncs(&self, client: &Arc<Client>, subscription: &Subscription, data: &Value, ack: AckSender) {
         let region: Region = match data["region"].as_str().unwrap_or_default().parse() {
             Ok(region) => region,
             Err(error) => {
@@ -710,7 +724,7 @@ impl Hub {
                 return self.answer(client, ack, Err(Failure { code: "invalid_regions", message }));
             }
         };
-        if !wants.regions.contains(&region) {
+        if !subscription.regions.contains(&region) {
             let message = format!("{region} is not subscribed");
             return self.answer(client, ack, Err(Failure { code: "not_subscribed", message }));
         }

@@ -1,4 +1,4 @@
-//! The layer around Socket.IO's own: gives every session its [`Link`], counts the events that long-polling
+//! The layer around Socket.IO's own: gives every session its [`DeliveryTracker`], counts the events that long-polling
 //! responses carry away, notices responses that were lost, and releases the request's memory.
 //!
 //! A session keeps the head of its first request for as long as it lives. Header values and the
@@ -33,9 +33,9 @@ use tracing::debug;
 
 use crate::{
     GatewaySettings,
+    delivery_tracker::{DeliveryTracker, STRANGER_BYTES, WritableQueues},
     door::Door,
     http::ProtectiveHeaders,
-    link::{Callers, Link, STRANGER_BYTES},
     listener::{Peer, one_less},
 };
 
@@ -66,7 +66,7 @@ const RECORD_SEPARATOR: u8 = 0x1e;
 /// known from its handshake on, so that nothing it is sent goes uncounted, whatever it does first.
 #[derive(Clone, Debug)]
 pub(crate) struct Transport {
-    callers: Callers,
+    writable_queues: WritableQueues,
     polled: Polled,
     /// Bytes of what a client may post.
     max_body: usize,
@@ -122,7 +122,7 @@ type Polled = Arc<Mutex<HashMap<Sid, Weak<Session>>>>;
 /// What a session's first request keeps alive, for as long as Engine.IO has the session.
 #[derive(Debug)]
 pub(crate) struct Session {
-    pub(crate) link: Arc<Link>,
+    pub(crate) tracker: Arc<DeliveryTracker>,
     sid: OnceLock<Sid>,
     polled: Polled,
     /// The `t` of the poll that was answered last. Clients choose another one for each poll.
@@ -142,20 +142,27 @@ impl Drop for Posting {
 }
 
 impl Transport {
-    pub(crate) fn new(callers: Callers, settings: &GatewaySettings, over_tls: bool, door: Door) -> Self {
+    pub(crate) fn new(writable_queues: WritableQueues, settings: &GatewaySettings, over_tls: bool, door: Door) -> Self {
         let strangers = Arc::new(Strangers {
             most: settings.max_strangers,
             most_per_network: settings.max_strangers_per_address,
             now: Mutex::default(),
         });
-        Self { callers, polled: Arc::default(), max_body: settings.max_payload as usize, strangers, over_tls, door }
+        Self {
+            writable_queues,
+            polled: Arc::default(),
+            max_body: settings.max_payload as usize,
+            strangers,
+            over_tls,
+            door,
+        }
     }
 
     fn begin(&self, address: IpAddr) -> Option<Arc<Session>> {
         let stranger = self.strangers.let_in(network(address))?;
         Some(Arc::new(Session {
             stranger: Mutex::new(Some(stranger)),
-            link: Arc::new(Link::new(self.callers.clone())),
+            tracker: Arc::new(DeliveryTracker::new(self.writable_queues.clone())),
             sid: OnceLock::new(),
             polled: self.polled.clone(),
             last_poll: Mutex::default(),
@@ -165,7 +172,7 @@ impl Transport {
 
     /// How much its client may post.
     fn max_body_of(&self, session: &Session) -> usize {
-        match session.link.is_strange() {
+        match session.tracker.is_strange() {
             true => self.max_body.min(STRANGER_BYTES),
             false => self.max_body,
         }
@@ -173,7 +180,7 @@ impl Transport {
 
     /// One that is not over.
     fn find(&self, sid: Sid) -> Option<Arc<Session>> {
-        lock(&self.polled).get(&sid).and_then(Weak::upgrade).filter(|session| !session.link.is_cut())
+        lock(&self.polled).get(&sid).and_then(Weak::upgrade).filter(|session| !session.tracker.is_cut())
     }
 }
 
@@ -181,12 +188,12 @@ impl Session {
     /// Somebody has signed in.
     pub(crate) fn is_known(&self) {
         drop(lock(&self.stranger).take());
-        self.link.is_known();
+        self.tracker.is_known();
     }
 
     /// Its handshake was answered with this id.
     fn is_named(self: &Arc<Self>, sid: Sid) {
-        self.link.is_of(sid);
+        self.tracker.is_of(sid);
         if self.sid.set(sid).is_ok() {
             lock(&self.polled).insert(sid, Arc::downgrade(self));
         }
@@ -371,13 +378,13 @@ impl Exchange {
         let session = sid.parse().ok().and_then(|sid| transport.find(sid)).ok_or(Refusal::UnknownSession)?;
         let kind = match *request.method() {
             // The engine would let it wait, and take over from the first.
-            _ if query(uri, "transport") == Some("websocket") && session.link.has_websocket() => {
+            _ if query(uri, "transport") == Some("websocket") && session.tracker.has_websocket() => {
                 return Err(Refusal::SecondWebsocket);
             }
             _ if query(uri, "transport") != Some("polling") => Kind::Other,
             Method::GET if session.repeats(uri) => {
                 debug!(sid, "a long-polling response was lost: the session ends");
-                session.link.cut();
+                session.tracker.cut();
                 return Err(Refusal::UnknownSession);
             }
             Method::GET => Kind::Poll(query(uri, "t").map(Box::from)),
@@ -393,7 +400,7 @@ impl Exchange {
                 match (refusal, posting) {
                     (None, Some(posting)) => Kind::Post { _posting: posting },
                     (refusal, _) => {
-                        session.link.cut();
+                        session.tracker.cut();
                         return Err(refusal.unwrap_or(Refusal::BadPost));
                     }
                 }
@@ -421,21 +428,21 @@ impl Exchange {
         let answer = tokio::select! {
             answer = answer => answer?,
             // A poll that waits ends with its session.
-            () = session.link.until_cut() => return Ok(Refusal::UnknownSession.response()),
+            () = session.tracker.until_cut() => return Ok(Refusal::UnknownSession.response()),
             () = patience => {
-                session.link.cut();
+                session.tracker.cut();
                 return Ok(Refusal::TooSlow.response());
             }
         };
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-            session.link.opened(&peer.connection);
+            session.tracker.opened(&peer.connection);
             return Ok(answer.map(Body::new));
         }
         Ok(match kind {
             Kind::Handshake => named(&session, answer, max_body).await,
             Kind::Poll(t) if answer.status() == StatusCode::OK => {
                 session.answers(t);
-                answer.map(|body| Body::new(Carried { body, link: session.link.clone(), taken: false }))
+                answer.map(|body| Body::new(Carried { body, tracker: session.tracker.clone(), accepted_count: false }))
             }
             Kind::Poll(_) | Kind::Post { .. } | Kind::Other => answer.map(Body::new),
         })
@@ -481,8 +488,8 @@ where
 /// The body of a long-polling response: its events are counted when the connection takes them.
 struct Carried<B> {
     body: B,
-    link: Arc<Link>,
-    taken: bool,
+    tracker: Arc<DeliveryTracker>,
+    accepted_count: bool,
 }
 
 impl<B: http_body::Body<Data = Bytes> + Unpin> http_body::Body for Carried<B> {
@@ -495,9 +502,9 @@ impl<B: http_body::Body<Data = Bytes> + Unpin> http_body::Body for Carried<B> {
     ) -> Poll<Option<Result<http_body::Frame<Bytes>, B::Error>>> {
         let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
         if let Some(Ok(frame)) = &frame {
-            self.link.took(frame.data_ref().map_or(0, |data| events_in(data)));
+            self.tracker.took(frame.data_ref().map_or(0, |data| events_in(data)));
         }
-        self.taken = true;
+        self.accepted_count = true;
         Poll::Ready(frame)
     }
 
@@ -513,8 +520,8 @@ impl<B: http_body::Body<Data = Bytes> + Unpin> http_body::Body for Carried<B> {
 impl<B> Drop for Carried<B> {
     fn drop(&mut self) {
         // Its connection went away first: what it carries is lost, and can't be sent again.
-        if !self.taken {
-            self.link.cut();
+        if !self.accepted_count {
+            self.tracker.cut();
         }
     }
 }

@@ -46,7 +46,7 @@ const DOWN_AFTER: i64 = 10 * 60 * 1000;
 
 /// What to ask the source next.
 #[derive(Clone, Debug)]
-pub(crate) enum Errand {
+pub(crate) enum PollRequest {
     Sports,
     /// Only what is left of credits, which is free.
     Credits,
@@ -55,7 +55,7 @@ pub(crate) enum Errand {
 
 /// What came of an errand.
 #[derive(Debug)]
-pub(crate) enum Returned {
+pub(crate) enum PollOutcome {
     Sports(Result<Listed, SourceError>),
     Credits(Result<Credits, SourceError>),
     /// `asked_at`: no price is older.
@@ -131,7 +131,7 @@ struct Trouble {
     is_refusal: bool,
 }
 
-impl Returned {
+impl PollOutcome {
     pub(crate) fn outcome(&self) -> &'static str {
         let error = match self {
             Self::Sports(Ok(_)) | Self::Credits(Ok(_)) | Self::Odds { answer: Ok(_), .. } => return "ok",
@@ -148,24 +148,24 @@ impl Returned {
     }
 }
 
-impl Errand {
+impl PollRequest {
     /// It was not even tried.
-    pub(crate) fn fails(self, reason: &str) -> Returned {
+    pub(crate) fn fails(self, reason: &str) -> PollOutcome {
         let error = SourceError::Outage { reason: reason.to_owned(), retry_after: None, cost: 0.0 };
         match self {
-            Self::Sports => Returned::Sports(Err(error)),
-            Self::Credits => Returned::Credits(Err(error)),
-            Self::Odds(query) => Returned::Odds { sport: query.sport, asked_at: query.now, answer: Err(error) },
+            Self::Sports => PollOutcome::Sports(Err(error)),
+            Self::Credits => PollOutcome::Credits(Err(error)),
+            Self::Odds(query) => PollOutcome::Odds { sport: query.sport, asked_at: query.now, answer: Err(error) },
         }
     }
 
-    pub(crate) async fn run<S: Source>(self, source: &S, wanted: &[SportKey]) -> Returned {
+    pub(crate) async fn run<S: Source>(self, source: &S, wanted: &[SportKey]) -> PollOutcome {
         match self {
-            Self::Sports => Returned::Sports(list(source, wanted).await),
-            Self::Credits => Returned::Credits(source.sports().await.map(|list| list.credits)),
+            Self::Sports => PollOutcome::Sports(list(source, wanted).await),
+            Self::Credits => PollOutcome::Credits(source.sports().await.map(|list| list.credits)),
             Self::Odds(query) => {
                 let (sport, asked_at) = (query.sport.clone(), query.now);
-                Returned::Odds { sport, asked_at, answer: source.odds(query).await }
+                PollOutcome::Odds { sport, asked_at, answer: source.odds(query).await }
             }
         }
     }
@@ -249,10 +249,10 @@ impl Polling {
     }
 
     /// What an errand may cost.
-    pub(crate) fn price(&self, errand: &Errand) -> f64 {
-        match errand {
-            Errand::Odds(query) => self.cost_of(&query.sport),
-            Errand::Sports | Errand::Credits => 0.0,
+    pub(crate) fn price(&self, poll_request: &PollRequest) -> f64 {
+        match poll_request {
+            PollRequest::Odds(query) => self.cost_of(&query.sport),
+            PollRequest::Sports | PollRequest::Credits => 0.0,
         }
     }
 
@@ -288,19 +288,19 @@ impl Polling {
     }
 
     /// The next errand, and when to run it.
-    pub(crate) fn next(&self, now: Timestamp) -> Option<(Errand, Timestamp)> {
+    pub(crate) fn next(&self, now: Timestamp) -> Option<(PollRequest, Timestamp)> {
         let not_before = self.failure.as_ref().map_or(now, |failure| failure.retry_at);
         let list_interval = self.hurry(if self.list_again { LIST_RETRY } else { LIST_INTERVAL });
         let list_at = self.listed_at.map_or(now, |at| at.plus_millis(list_interval));
-        let mut soonest = (Errand::Sports, list_at.max(not_before));
-        let mut take = |errand, due: Timestamp| {
+        let mut soonest = (PollRequest::Sports, list_at.max(not_before));
+        let mut take = |poll_request, due: Timestamp| {
             if due.max(not_before) < soonest.1 {
-                soonest = (errand, due.max(not_before));
+                soonest = (poll_request, due.max(not_before));
             }
         };
         if self.lacks_credits(now) {
             let wait = FIRST_CREDITS_CHECK.saturating_mul(1 << self.credits_checks.min(10));
-            take(Errand::Credits, self.credits_at.plus_millis(self.hurry(wait.min(OUT_OF_CREDITS_RETRY))));
+            take(PollRequest::Credits, self.credits_at.plus_millis(self.hurry(wait.min(OUT_OF_CREDITS_RETRY))));
         }
         let waits_until = |sport: &SportState| {
             self.troubled.get(&sport.key).map(|trouble| trouble.retry_at).filter(|until| *until > now)
@@ -314,10 +314,10 @@ impl Polling {
         let waiting = self.sports.iter().filter_map(|sport| Some((waits_until(sport)?, sport)));
         if let Some((at, due)) = next_poll(&open, &self.budget(now), now) {
             let wait = due.millis_since(now) as f64 / self.settings.poll_speed;
-            take(Errand::Odds(self.query(&open[at], now)), now.plus_millis(wait as i64));
+            take(PollRequest::Odds(self.query(&open[at], now)), now.plus_millis(wait as i64));
         } else if let Some((until, _)) = waiting.min_by_key(|(until, _)| *until).filter(|_| open.is_empty()) {
             // Planned anew when that one may be asked for.
-            take(Errand::Credits, until);
+            take(PollRequest::Credits, until);
         }
         Some(soonest)
     }
@@ -348,17 +348,22 @@ impl Polling {
 
     /// Takes what came of an errand. `believed`: unless the answer is empty for the first time. An error that
     /// nothing but a person can mend is given back.
-    pub(crate) fn returned(&mut self, returned: &Returned, believed: bool, now: Timestamp) -> Result<(), SourceError> {
-        match returned {
-            Returned::Sports(Ok(listed)) => {
+    pub(crate) fn poll_finished(
+        &mut self,
+        poll_finished: &PollOutcome,
+        believed: bool,
+        now: Timestamp,
+    ) -> Result<(), SourceError> {
+        match poll_finished {
+            PollOutcome::Sports(Ok(listed)) => {
                 self.listed(listed, now);
                 self.take_credits(listed.credits, 0.0, now);
             }
-            Returned::Credits(Ok(credits)) => {
+            PollOutcome::Credits(Ok(credits)) => {
                 self.take_credits(*credits, 0.0, now);
                 self.credits_at = now;
             }
-            Returned::Odds { sport, asked_at, answer: Ok(answer) } => {
+            PollOutcome::Odds { sport, asked_at, answer: Ok(answer) } => {
                 self.spending.spend(answer.cost, now);
                 self.take_credits(answer.credits, answer.cost, now);
                 self.polled(sport, *asked_at, answer, believed, now);
@@ -367,8 +372,8 @@ impl Polling {
                 }
                 self.troubled.remove(sport);
             }
-            Returned::Sports(Err(error)) | Returned::Credits(Err(error)) => self.failed(None, error, now)?,
-            Returned::Odds { sport, answer: Err(error), .. } => {
+            PollOutcome::Sports(Err(error)) | PollOutcome::Credits(Err(error)) => self.failed(None, error, now)?,
+            PollOutcome::Odds { sport, answer: Err(error), .. } => {
                 self.spending.spend(error.cost(), now);
                 self.failed(Some(sport), error, now)?;
             }
@@ -539,10 +544,10 @@ impl Polling {
 
     /// Takes what upstream says is left, after a call that cost this. A report that more than half of it is gone
     /// at once is believed the second time.
-    fn take_credits(&mut self, said: Credits, cost: f64, now: Timestamp) {
-        self.credits.used = said.used.or(self.credits.used);
+    fn take_credits(&mut self, recorded: Credits, cost: f64, now: Timestamp) {
+        self.credits.used = recorded.used.or(self.credits.used);
         let expected = self.credits.remaining.map(|left| left - cost);
-        let Some(left) = said.remaining else {
+        let Some(left) = recorded.remaining else {
             self.credits.remaining = expected;
             return;
         };
@@ -641,7 +646,7 @@ impl Polling {
             sports: self.freshness.clone(),
             bookmakers: self.bookmakers.clone(),
             bookmaker_names: self.bookmaker_names.clone(),
-            spent_today: self.spending.said(now),
+            spent_today: self.spending.recorded(now),
         }
     }
 }
@@ -685,17 +690,17 @@ mod tests {
         let sport = Sport { key: key(), outrights: false };
         let starts = Some(vec![noon().plus_millis(-10 * MINUTE)]);
         let listed = list_of(vec![Known { sport, starts }]);
-        polling.returned(&listed, true, noon().plus_millis(-MINUTE)).unwrap();
-        polling.returned(&odds(Ok(full(900_000.0))), true, noon().plus_millis(-MINUTE)).unwrap();
+        polling.poll_finished(&listed, true, noon().plus_millis(-MINUTE)).unwrap();
+        polling.poll_finished(&odds(Ok(full(900_000.0))), true, noon().plus_millis(-MINUTE)).unwrap();
         polling
     }
 
-    fn list_of(sports: Vec<Known>) -> Returned {
-        Returned::Sports(Ok(Listed { sports, credits: Credits::default(), unreadable: Unreadable::default() }))
+    fn list_of(sports: Vec<Known>) -> PollOutcome {
+        PollOutcome::Sports(Ok(Listed { sports, credits: Credits::default(), unreadable: Unreadable::default() }))
     }
 
-    fn odds(answer: Result<Answer, SourceError>) -> Returned {
-        Returned::Odds { sport: key(), asked_at: noon().plus_millis(-MINUTE), answer }
+    fn odds(answer: Result<Answer, SourceError>) -> PollOutcome {
+        PollOutcome::Odds { sport: key(), asked_at: noon().plus_millis(-MINUTE), answer }
     }
 
     fn empty() -> Answer {
@@ -720,7 +725,7 @@ mod tests {
         let mut at = now;
         for _ in 0..200 {
             match polling.next(at).unwrap() {
-                (Errand::Odds(_), due) => return due.millis_since(now),
+                (PollRequest::Odds(_), due) => return due.millis_since(now),
                 (_, due) => at = due.plus_millis(1_000),
             }
         }
@@ -731,12 +736,12 @@ mod tests {
     fn an_empty_answer_neither_slows_a_sport_in_play_nor_freshens_it() {
         let mut polling = in_play();
         let before = polling.freshness[&key()];
-        let asked_now = Returned::Odds { sport: key(), asked_at: noon(), answer: Ok(empty()) };
-        polling.returned(&asked_now, false, noon()).unwrap();
+        let asked_now = PollOutcome::Odds { sport: key(), asked_at: noon(), answer: Ok(empty()) };
+        polling.poll_finished(&asked_now, false, noon()).unwrap();
         assert!(wait(&polling, noon()) <= MINUTE);
         assert_eq!(polling.freshness[&key()], before);
         // Also when it is believed: bookmakers take prices down for a while.
-        polling.returned(&odds(Ok(empty())), true, noon().plus_millis(MINUTE)).unwrap();
+        polling.poll_finished(&odds(Ok(empty())), true, noon().plus_millis(MINUTE)).unwrap();
         assert!(wait(&polling, noon().plus_millis(MINUTE)) <= MINUTE);
     }
 
@@ -745,7 +750,7 @@ mod tests {
         let mut polling = in_play();
         let sport = || Sport { key: key(), outrights: false };
         for starts in [Some(Vec::new()), None] {
-            polling.returned(&list_of(vec![Known { sport: sport(), starts }]), true, noon()).unwrap();
+            polling.poll_finished(&list_of(vec![Known { sport: sport(), starts }]), true, noon()).unwrap();
             assert!(wait(&polling, noon()) <= MINUTE);
         }
     }
@@ -753,12 +758,15 @@ mod tests {
     #[test]
     fn what_a_list_lacks_is_gone_when_the_next_lacks_it_too() {
         let mut polling = in_play();
-        polling.returned(&list_of(Vec::new()), true, noon()).unwrap();
+        polling.poll_finished(&list_of(Vec::new()), true, noon()).unwrap();
         assert!(polling.known_sports().unwrap().contains(&key()));
         assert!(wait(&polling, noon()) <= MINUTE);
-        let (errand, due) = polling.next(noon().plus_millis(MINUTE)).unwrap();
-        assert!(matches!(errand, Errand::Sports | Errand::Odds(_)) && due.millis_since(noon()) <= 2 * MINUTE);
-        polling.returned(&list_of(Vec::new()), true, noon().plus_millis(MINUTE)).unwrap();
+        let (poll_request, due) = polling.next(noon().plus_millis(MINUTE)).unwrap();
+        assert!(
+            matches!(poll_request, PollRequest::Sports | PollRequest::Odds(_))
+                && due.millis_since(noon()) <= 2 * MINUTE
+        );
+        polling.poll_finished(&list_of(Vec::new()), true, noon().plus_millis(MINUTE)).unwrap();
         assert!(polling.sports.is_empty());
     }
 
@@ -769,9 +777,9 @@ mod tests {
         polling.freshness.clone_from(&former.freshness);
         let other =
             || Known { sport: Sport { key: "other".parse().unwrap(), outrights: false }, starts: Some(Vec::new()) };
-        polling.returned(&list_of(vec![other()]), true, noon()).unwrap();
+        polling.poll_finished(&list_of(vec![other()]), true, noon()).unwrap();
         assert!(polling.known_sports().unwrap().contains(&key()) && polling.freshness.contains_key(&key()));
-        polling.returned(&list_of(vec![other()]), true, noon().plus_millis(MINUTE)).unwrap();
+        polling.poll_finished(&list_of(vec![other()]), true, noon().plus_millis(MINUTE)).unwrap();
         assert!(!polling.known_sports().unwrap().contains(&key()) && !polling.freshness.contains_key(&key()));
     }
 
@@ -780,7 +788,7 @@ mod tests {
         let mut polling = in_play();
         let asked_at = noon().plus_millis(-9_000);
         polling
-            .returned(&Returned::Odds { sport: key(), asked_at, answer: Ok(full(900_000.0)) }, true, noon())
+            .poll_finished(&PollOutcome::Odds { sport: key(), asked_at, answer: Ok(full(900_000.0)) }, true, noon())
             .unwrap();
         let SportFreshness { polled_at, stale_after } = polling.freshness[&key()];
         assert_eq!(polled_at, asked_at, "a slow answer may be as old");
@@ -792,13 +800,13 @@ mod tests {
         let mut polling = in_play();
         let refused = || SourceError::Refused { code: "UNKNOWN_SPORT".into(), message: "no such sport".into() };
         for _ in 0..20 {
-            polling.returned(&odds(Err(refused())), true, noon()).unwrap();
+            polling.poll_finished(&odds(Err(refused())), true, noon()).unwrap();
             assert!(polling.troubled[&key()].retry_at.millis_since(noon()) <= LONGEST_REFUSED_RETRY_IN_PLAY);
             let (_, reason) = polling.state(noon());
             assert!(reason.is_some_and(|reason| reason.contains("soccer_epl") && reason.contains("UNKNOWN_SPORT")));
         }
         assert_eq!(polling.state(noon().plus_millis(5 * MINUTE)).0, FeedState::Stale);
-        polling.returned(&odds(Ok(full(900_000.0))), true, noon()).unwrap();
+        polling.poll_finished(&odds(Ok(full(900_000.0))), true, noon()).unwrap();
         assert_eq!(polling.state(noon()), (FeedState::Live, None));
     }
 
@@ -810,7 +818,7 @@ mod tests {
         polling.freshness.insert("other".parse().unwrap(), fresh);
         let format =
             || SourceError::WrongFormat { reason: "no decimal odds".into(), credits: Credits::default(), cost: 0.0 };
-        polling.returned(&odds(Err(format())), true, later).unwrap();
+        polling.poll_finished(&odds(Err(format())), true, later).unwrap();
         let (state, reason) = polling.state(later);
         assert!(state == FeedState::Live && reason.is_some_and(|reason| reason.contains("no decimal odds")));
         assert_eq!(polling.state(later.plus_millis(2 * MINUTE)).0, FeedState::Stale, "until all are old");
@@ -824,7 +832,7 @@ mod tests {
             let outage = SourceError::Outage { reason: "status 503".into(), retry_after, cost: 0.0 };
             for error in [SourceError::TooFast { retry_after }, outage] {
                 let mut polling = in_play();
-                polling.returned(&odds(Err(error.clone())), true, noon()).unwrap();
+                polling.poll_finished(&odds(Err(error.clone())), true, noon()).unwrap();
                 assert_eq!(polling.failure.as_ref().unwrap().retry_at.millis_since(noon()), LONGEST_RETRY_AFTER);
                 assert_eq!(
                     polling.state(noon()),
@@ -837,13 +845,13 @@ mod tests {
     #[test]
     fn one_report_that_credits_are_gone_is_not_believed_and_two_are() {
         let mut polling = in_play();
-        polling.returned(&odds(Ok(full(-3.0))), true, noon()).unwrap();
+        polling.poll_finished(&odds(Ok(full(-3.0))), true, noon()).unwrap();
         assert!(wait(&polling, noon()) <= MINUTE);
-        polling.returned(&odds(Ok(full(899_990.0))), true, noon()).unwrap();
-        polling.returned(&odds(Ok(full(-3.0))), true, noon()).unwrap();
-        polling.returned(&odds(Ok(full(-6.0))), true, noon()).unwrap();
-        let (errand, due) = polling.next(noon()).unwrap();
-        assert!(matches!(errand, Errand::Credits), "what is left is asked for again");
+        polling.poll_finished(&odds(Ok(full(899_990.0))), true, noon()).unwrap();
+        polling.poll_finished(&odds(Ok(full(-3.0))), true, noon()).unwrap();
+        polling.poll_finished(&odds(Ok(full(-6.0))), true, noon()).unwrap();
+        let (poll_request, due) = polling.next(noon()).unwrap();
+        assert!(matches!(poll_request, PollRequest::Credits), "what is left is asked for again");
         assert!(due.millis_since(noon()) <= OUT_OF_CREDITS_RETRY);
         assert!(polling.state(noon()).1.is_some_and(|reason| reason.contains("credits")));
     }
@@ -855,14 +863,14 @@ mod tests {
             sport: Sport { key: key.parse().unwrap(), outrights: false },
             starts: Some(vec![noon().plus_millis(-10 * MINUTE)]),
         };
-        polling.returned(&list_of(vec![known("soccer_epl"), known("other")]), true, noon()).unwrap();
+        polling.poll_finished(&list_of(vec![known("soccer_epl"), known("other")]), true, noon()).unwrap();
         let outage = SourceError::Outage { reason: "status 500".into(), retry_after: None, cost: 0.0 };
         for _ in 0..8 {
-            polling.returned(&odds(Err(outage.clone())), true, noon()).unwrap();
+            polling.poll_finished(&odds(Err(outage.clone())), true, noon()).unwrap();
         }
         let after = polling.failure.as_ref().unwrap().retry_at.plus_millis(-1);
         polling.troubled.get_mut(&key()).unwrap().retry_at = after.plus_millis(MINUTE);
-        let Some((Errand::Odds(query), _)) = polling.next(after) else { panic!("nothing is polled") };
+        let Some((PollRequest::Odds(query), _)) = polling.next(after) else { panic!("nothing is polled") };
         assert_eq!(query.sport.as_str(), "other");
     }
 }

@@ -10,12 +10,12 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use anyhow::Context;
 use futures::future::BoxFuture;
 use kafka::{
-    Delivered, Election, ElectionEvent, Happening, KafkaSettings, MAX_RECORD_BYTES, Publisher, ReadError, Reading,
+    ConsumerMode, Delivered, Election, ElectionEvent, KafkaSettings, LogEvent, MAX_RECORD_BYTES, Publisher, ReadError,
     RegionLog,
 };
 use odds::{
-    Board, EventId, FeedState, Image, Outgoing, Pending, Phase, Plan, Progress, Region, SportKey, Standing, Timestamp,
-    Writer,
+    Board, EventId, FeedState, Image, LeaderState, Outgoing, Pending, Phase, Progress, Region, SportKey, StepRecords,
+    Timestamp, Writer,
 };
 use rand::RngExt;
 use rdkafka::error::KafkaError;
@@ -25,7 +25,7 @@ use tracing::{Instrument, debug, error, error_span, info, warn};
 
 use crate::{
     Answer, Metrics, Source,
-    polling::{Errand, Polling, Returned},
+    polling::{PollOutcome, PollRequest, Polling},
     settings::PollSettings,
     spending_file::SpendingFile,
 };
@@ -39,11 +39,11 @@ const READ_BACK_WITHIN: Duration = Duration::from_secs(10);
 /// By then librdkafka has said what became of every record, or never will.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(60);
 /// How long a board that doesn't fit waits for the step that proves it.
-const PROOF_WITHIN: Duration = Duration::from_secs(30);
+const VERIFIED_WITHIN: Duration = Duration::from_secs(30);
 /// Between attempts to reach Kafka.
 const KAFKA_RETRY: Duration = Duration::from_secs(2);
 /// Everything is published anew on request at most this often.
-const ANEW_AT_MOST_EVERY: Duration = Duration::from_secs(60);
+const REPUBLISH_INTERVAL: Duration = Duration::from_secs(60);
 /// Between two terms of one producer if none of its steps gets through.
 const FIRST_FENCE_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_FENCE_PAUSE: Duration = Duration::from_secs(15);
@@ -88,7 +88,7 @@ impl<S: Source> Producer<S> {
 
     async fn take_part(self, stop: CancellationToken) -> anyhow::Result<()> {
         let log = loop {
-            match RegionLog::start(&self.kafka, self.region, &Reading::Alone).await {
+            match RegionLog::start(&self.kafka, self.region, &ConsumerMode::Alone).await {
                 Ok(log) => break log,
                 Err(ReadError::Kafka { error: error @ KafkaError::ClientConfig(..), .. }) => {
                     return Err(error).context("Kafka's settings");
@@ -105,8 +105,8 @@ impl<S: Source> Producer<S> {
         let election = Election::join(&self.kafka, self.region)?;
         let now = (self.clock)();
         let mut polling = Polling::new(self.region, self.polling, self.source.name().to_owned(), now);
-        if let Some(said) = self.spending_file.as_ref().map(SpendingFile::read).transpose()?.flatten() {
-            polling.spending_mut().take_over(&said, now);
+        if let Some(published) = self.spending_file.as_ref().map(SpendingFile::read).transpose()?.flatten() {
+            polling.spending_mut().take_over(&published, now);
         }
         let running = Running {
             region: self.region,
@@ -119,8 +119,8 @@ impl<S: Source> Producer<S> {
             leading: None,
             started_over: false,
             fence: FencePause::default(),
-            unproven_since: None,
-            anew_at: None,
+            unverified_since: None,
+            republished_at: None,
             kafka: self.kafka,
             spending_file: self.spending_file,
         };
@@ -142,8 +142,8 @@ struct Running<S> {
     /// The topic had to be read anew since the last term of this process began.
     started_over: bool,
     fence: FencePause,
-    unproven_since: Option<Instant>,
-    anew_at: Option<Instant>,
+    unverified_since: Option<Instant>,
+    republished_at: Option<Instant>,
 }
 
 /// What there is only while leading.
@@ -152,23 +152,23 @@ struct Leading {
     publisher: Publisher,
     writer: Writer,
     pending: Pending,
-    sending: Option<Sending>,
+    sending: Option<Delivery>,
     /// When the fence or step was handed over, and then when it was acknowledged.
     sent_at: Instant,
     next_marker: Instant,
-    poll: Option<JoinHandle<Returned>>,
+    poll: Option<JoinHandle<PollOutcome>>,
     /// Waits until what it costs is on the topic.
-    errand: Option<Errand>,
+    poll_request: Option<PollRequest>,
     /// What the last leader said is known: everything before the fence is read.
     taken_over: bool,
     /// What is on its way makes the step: published when it is read.
     dirty: bool,
     /// The feed's state and its reason as last published.
-    said: Option<(FeedState, Option<String>)>,
+    published: Option<(FeedState, Option<String>)>,
 }
 
 /// A fence or a step on its way to Kafka.
-type Sending = BoxFuture<'static, Result<Sent, KafkaError>>;
+type Delivery = BoxFuture<'static, Result<Sent, KafkaError>>;
 
 struct Sent {
     images: usize,
@@ -200,13 +200,13 @@ impl FencePause {
 }
 
 /// What the loop woke up for.
-enum Woke {
+enum WakeUp {
     Stop,
-    Read(Result<Happening, ReadError>),
+    Read(Result<LogEvent, ReadError>),
     Election(ElectionEvent),
     Sent(Result<Sent, KafkaError>),
-    Polled(Result<Returned, tokio::task::JoinError>),
-    PollDue(Errand),
+    Polled(Result<PollOutcome, tokio::task::JoinError>),
+    PollDue(PollRequest),
     Timer,
 }
 
@@ -215,48 +215,49 @@ impl<S: Source> Running<S> {
         loop {
             self.act().await?;
             match self.wait(&stop).await {
-                Woke::Stop => break,
-                Woke::Read(read) => self.read(read).await?,
-                Woke::Election(ElectionEvent::Won) => info!("won the election"),
-                Woke::Election(ElectionEvent::Lost) => self.step_down("lost the election"),
-                Woke::Election(ElectionEvent::WishForAnew) => self.wish_for_anew(),
-                Woke::Sent(sent) => self.sent(sent),
-                Woke::Polled(returned) => self.polled(returned)?,
-                Woke::PollDue(errand) => self.poll(errand),
-                Woke::Timer => {}
+                WakeUp::Stop => break,
+                WakeUp::Read(read) => self.read(read).await?,
+                WakeUp::Election(ElectionEvent::Won) => info!("won the election"),
+                WakeUp::Election(ElectionEvent::Lost) => self.stop_leading("lost the election"),
+                WakeUp::Election(ElectionEvent::ReloadRequested) => self.handle_reload_request(),
+                WakeUp::Sent(sent) => self.sent(sent),
+                WakeUp::Polled(poll_finished) => self.polled(poll_finished)?,
+                WakeUp::PollDue(poll_request) => self.poll(poll_request),
+                WakeUp::Timer => {}
             }
         }
         self.finish().await;
         Ok(())
     }
 
-    async fn wait(&mut self, stop: &CancellationToken) -> Woke {
+    async fn wait(&mut self, stop: &CancellationToken) -> WakeUp {
         let now = (self.clock)();
-        let errand = match &self.leading {
+        let poll_request = match &self.leading {
             Some(leading) if self.may_poll(leading) => self.polling.next(now),
             _ => None,
         };
-        let due_in = errand.as_ref().map(|(_, due)| Duration::from_millis(due.millis_since(now).max(0) as u64));
+        let due_in = poll_request.as_ref().map(|(_, due)| Duration::from_millis(due.millis_since(now).max(0) as u64));
         let wake_at = self.wake_at();
         let (sending, poll) = match &mut self.leading {
             Some(leading) => (leading.sending.as_mut(), leading.poll.as_mut()),
             None => (None, None),
         };
         tokio::select! {
-            () = stop.cancelled() => Woke::Stop,
-            event = self.election.next() => Woke::Election(event),
-            read = self.log.next() => Woke::Read(read),
-            sent = maybe(sending) => Woke::Sent(sent),
-            polled = maybe(poll) => Woke::Polled(polled),
-            () = sleep_for(due_in) => Woke::PollDue(errand.expect("it has a due time").0),
-            () = tokio::time::sleep_until(wake_at) => Woke::Timer,
+            () = stop.cancelled() => WakeUp::Stop,
+            event = self.election.next() => WakeUp::Election(event),
+            read = self.log.next() => WakeUp::Read(read),
+            sent = maybe(sending) => WakeUp::Sent(sent),
+            polled = maybe(poll) => WakeUp::Polled(polled),
+            () = sleep_for(due_in) => WakeUp::PollDue(poll_request.expect("it has a due time").0),
+            () = tokio::time::sleep_until(wake_at) => WakeUp::Timer,
         }
     }
 
     /// One poll at a time, and none before the fence stands: only the leader spends credits.
     fn may_poll(&self, leading: &Leading) -> bool {
-        let fenced = !leading.writer.last().is_fence() || leading.writer.standing(self.log.reader()) == Standing::Ready;
-        leading.poll.is_none() && leading.errand.is_none() && leading.taken_over && fenced
+        let fenced =
+            !leading.writer.last().is_fence() || leading.writer.standing(self.log.reader()) == LeaderState::Ready;
+        leading.poll.is_none() && leading.poll_request.is_none() && leading.taken_over && fenced
     }
 
     fn wake_at(&self) -> Instant {
@@ -269,7 +270,7 @@ impl<S: Source> Running<S> {
 
     /// Does whatever the state of things calls for.
     async fn act(&mut self) -> anyhow::Result<()> {
-        self.judge().await;
+        self.check_board().await;
         if self.leading.is_none() {
             if self.election.is_won() && self.log.is_loaded() && self.fence.may_be(Instant::now()) {
                 self.begin()?;
@@ -278,21 +279,21 @@ impl<S: Source> Running<S> {
         }
         let leading = self.leading.as_mut().expect("it was just looked at");
         match leading.writer.standing(self.log.reader()) {
-            Standing::Deposed => {
-                self.step_down("a greater term has begun");
+            LeaderState::Deposed => {
+                self.stop_leading("a greater term has begun");
                 self.fence_again().await?;
             }
-            Standing::Fencing | Standing::Publishing => {
+            LeaderState::Fencing | LeaderState::Publishing => {
                 let (within, reason) = match leading.sending {
                     Some(_) => (ACKNOWLEDGED_WITHIN, "what was sent is not acknowledged"),
                     None => (READ_BACK_WITHIN, "what was sent is not read back"),
                 };
                 if leading.sent_at.elapsed() > within {
-                    self.step_down(reason);
+                    self.stop_leading(reason);
                     self.fence_again().await?;
                 }
             }
-            Standing::Ready if leading.sending.is_none() => {
+            LeaderState::Ready if leading.sending.is_none() => {
                 if !leading.writer.last().is_fence() {
                     self.fence.has_led();
                 }
@@ -302,19 +303,19 @@ impl<S: Source> Running<S> {
                         self.polling.take_over(marker, (self.clock)());
                     }
                 }
-                let noted = self.log.reader().marker().and_then(|marker| marker.spent_today.as_ref());
-                if leading.errand.is_some() && self.polling.spending().is_to_be_noted(noted) {
+                let on_topic = self.log.reader().marker().and_then(|marker| marker.spent_today.as_ref());
+                if leading.poll_request.is_some() && self.polling.spending().is_to_be_noted(on_topic) {
                     leading.dirty = true;
-                } else if let Some(errand) = leading.errand.take() {
-                    self.start(errand);
+                } else if let Some(poll_request) = leading.poll_request.take() {
+                    self.start(poll_request);
                 }
                 let Some(leading) = &mut self.leading else { return Ok(()) };
-                let news = leading.said.as_ref() != Some(&self.polling.state((self.clock)()));
-                if leading.dirty || news || leading.next_marker <= Instant::now() {
+                let has_changed = leading.published.as_ref() != Some(&self.polling.state((self.clock)()));
+                if leading.dirty || has_changed || leading.next_marker <= Instant::now() {
                     self.publish();
                 }
             }
-            Standing::Ready => {}
+            LeaderState::Ready => {}
         }
         Ok(())
     }
@@ -337,7 +338,8 @@ impl<S: Source> Running<S> {
         self.fence.begins(Instant::now());
         info!(term = %writer.term(), "leading: fencing off former leaders");
         let publisher = Publisher::new(&self.kafka, self.region)?;
-        let sending = send(publisher.clone(), Plan { records: Vec::new(), markers: fence, ..Plan::default() });
+        let sending =
+            send(publisher.clone(), StepRecords { records: Vec::new(), markers: fence, ..StepRecords::default() });
         self.metrics.leading.set(1);
         self.leading = Some(Leading {
             publisher,
@@ -347,16 +349,16 @@ impl<S: Source> Running<S> {
             sent_at: Instant::now(),
             next_marker: Instant::now(),
             poll: None,
-            errand: None,
+            poll_request: None,
             taken_over: false,
             dirty: false,
-            said: None,
+            published: None,
         });
         Ok(())
     }
 
     /// Sends nothing more, whatever is waiting. What upstream said is asked for again by whoever leads.
-    fn step_down(&mut self, reason: &str) {
+    fn stop_leading(&mut self, reason: &str) {
         let Some(leading) = self.leading.take() else { return };
         if let Some(poll) = &leading.poll {
             poll.abort();
@@ -375,16 +377,16 @@ impl<S: Source> Running<S> {
         let Some(leading) = &mut self.leading else { return };
         let now = (self.clock)();
         let status = self.polling.status(now, now.plus_millis(NEXT_BY));
-        leading.said = Some((status.state, status.reason.clone()));
+        leading.published = Some((status.state, status.reason.clone()));
         leading.pending.settle(self.log.board());
-        let plan = leading.writer.plan(self.log.reader_mut(), &leading.pending, status, MAX_RECORD_BYTES);
-        for event in &plan.too_large {
+        let step = leading.writer.next_step(self.log.reader_mut(), &leading.pending, status, MAX_RECORD_BYTES);
+        for event in &step.too_large {
             error!(%event, "an event is too large to be published and is left out");
             leading.pending.leave_out(self.log.board(), event, MAX_RECORD_BYTES);
         }
-        self.metrics.too_large.inc_by(plan.too_large.len() as u64);
-        debug!(step = %leading.writer.last(), records = plan.records.len(), "publishing");
-        leading.sending = Some(send(leading.publisher.clone(), plan));
+        self.metrics.too_large.inc_by(step.too_large.len() as u64);
+        debug!(step = %leading.writer.last(), records = step.records.len(), "publishing");
+        leading.sending = Some(send(leading.publisher.clone(), step));
         leading.sent_at = Instant::now();
         leading.next_marker = Instant::now() + HEARTBEAT;
         leading.dirty = false;
@@ -416,66 +418,66 @@ impl<S: Source> Running<S> {
             }
             Err(error) => {
                 error!(%error, "Kafka did not take a step: the term ends");
-                self.step_down("a delivery failed for good");
+                self.stop_leading("a delivery failed for good");
             }
         }
     }
 
-    fn poll(&mut self, errand: Errand) {
+    fn poll(&mut self, poll_request: PollRequest) {
         let Some(leading) = &mut self.leading else { return };
-        let price = self.polling.price(&errand);
+        let price = self.polling.price(&poll_request);
         if price > 0.0 && !self.polling.spending_mut().reserve(price, (self.clock)()) {
             return;
         }
-        let noted = self.log.reader().marker().and_then(|marker| marker.spent_today.as_ref());
-        if price > 0.0 && self.polling.spending().is_to_be_noted(noted) {
-            leading.errand = Some(errand);
+        let on_topic = self.log.reader().marker().and_then(|marker| marker.spent_today.as_ref());
+        if price > 0.0 && self.polling.spending().is_to_be_noted(on_topic) {
+            leading.poll_request = Some(poll_request);
             leading.dirty = true;
         } else {
-            self.start(errand);
+            self.start(poll_request);
         }
     }
 
     /// What it costs is on the topic, if it has to be.
-    fn start(&mut self, errand: Errand) {
+    fn start(&mut self, poll_request: PollRequest) {
         let Some(leading) = &mut self.leading else { return };
         let source = self.source.clone();
         let wanted: Vec<SportKey> = self.polling.wanted().to_vec();
-        let costs = self.polling.price(&errand) > 0.0;
-        let note = self.spending_file.clone().zip(self.polling.spending().said((self.clock)())).filter(|_| costs);
+        let costs = self.polling.price(&poll_request) > 0.0;
+        let note = self.spending_file.clone().zip(self.polling.spending().recorded((self.clock)())).filter(|_| costs);
         let poll = async move {
             if let Some((file, spending)) = note {
                 let written = tokio::task::spawn_blocking(move || file.write(&spending)).await;
                 if let Err(error) = written.map_err(std::io::Error::from).flatten() {
-                    return errand.fails(&format!("what is spent of credits can't be stored: {error}"));
+                    return poll_request.fails(&format!("what is spent of credits can't be stored: {error}"));
                 }
             }
-            errand.run(&*source, &wanted).await
+            poll_request.run(&*source, &wanted).await
         };
         leading.poll = Some(tokio::spawn(poll.in_current_span()));
     }
 
-    fn polled(&mut self, returned: Result<Returned, tokio::task::JoinError>) -> anyhow::Result<()> {
+    fn polled(&mut self, poll_finished: Result<PollOutcome, tokio::task::JoinError>) -> anyhow::Result<()> {
         let Some(leading) = &mut self.leading else { return Ok(()) };
         leading.poll = None;
         let now = (self.clock)();
-        let returned = match returned {
-            Ok(returned) => returned,
+        let poll_finished = match poll_finished {
+            Ok(poll_finished) => poll_finished,
             Err(error) => anyhow::bail!("a poll broke: {error}"),
         };
-        self.metrics.polled(returned.outcome());
+        self.metrics.polled(poll_finished.outcome());
         let board = self.log.board();
-        let believed = match &returned {
-            Returned::Odds { sport, answer: Ok(answer), .. } => {
+        let believed = match &poll_finished {
+            PollOutcome::Odds { sport, answer: Ok(answer), .. } => {
                 leading.pending.poll(board, sport, offered(&leading.pending, board, answer))
             }
             _ => true,
         };
-        self.polling.returned(&returned, believed, now)?;
+        self.polling.poll_finished(&poll_finished, believed, now)?;
         self.metrics.say_credits(self.polling.credits());
         self.metrics.say_freshness(self.polling.freshness().iter());
-        match returned {
-            Returned::Odds { sport, answer: Ok(answer), .. } => {
+        match poll_finished {
+            PollOutcome::Odds { sport, answer: Ok(answer), .. } => {
                 let (events, unreadable) = (answer.events.len(), answer.unreadable.total());
                 self.metrics.left_out(&answer.unreadable);
                 let pending = leading.pending.len();
@@ -483,33 +485,33 @@ impl<S: Source> Running<S> {
                 info!(%sport, events, unreadable, changed = pending, credits, "polled");
                 leading.dirty = true;
             }
-            Returned::Sports(Ok(listed)) => {
+            PollOutcome::Sports(Ok(listed)) => {
                 self.metrics.left_out(&listed.unreadable);
                 if let Some(sports) = self.polling.known_sports() {
                     leading.pending.keep_sports(board, &sports);
                     leading.dirty |= !leading.pending.is_empty();
                 }
             }
-            Returned::Odds { .. } => leading.dirty = true,
-            Returned::Sports(Err(_)) | Returned::Credits(_) => {}
+            PollOutcome::Odds { .. } => leading.dirty = true,
+            PollOutcome::Sports(Err(_)) | PollOutcome::Credits(_) => {}
         }
         self.metrics.pending.set(leading.pending.len() as i64);
         Ok(())
     }
 
-    async fn read(&mut self, read: Result<Happening, ReadError>) -> anyhow::Result<()> {
+    async fn read(&mut self, read: Result<LogEvent, ReadError>) -> anyhow::Result<()> {
         match read {
-            Ok(Happening::Progress(Progress::Mismatched(step))) => {
+            Ok(LogEvent::Progress(Progress::Mismatched(step))) => {
                 self.metrics.mismatches.inc();
                 error!(%step, "the board does not fit its digest");
-                self.step_down("the board does not fit");
+                self.stop_leading("the board does not fit");
                 self.start_over().await;
             }
-            Ok(Happening::Loaded) => {
+            Ok(LogEvent::Loaded) => {
                 let (events, quotes) = (self.log.board().event_count(), self.log.board().quote_count());
                 info!(events, quotes, "the topic is read");
             }
-            Ok(Happening::Progress(_)) => {
+            Ok(LogEvent::Progress(_)) => {
                 if let Some(leading) = &mut self.leading {
                     leading.pending.settle(self.log.board());
                     self.metrics.pending.set(leading.pending.len() as i64);
@@ -518,7 +520,7 @@ impl<S: Source> Running<S> {
             Err(error @ ReadError::Ended(_)) => return Err(error.into()),
             Err(error) => {
                 error!(%error, "the topic is not what was read: it is read anew");
-                self.step_down("the topic has to be read anew");
+                self.stop_leading("the topic has to be read anew");
                 self.start_over().await;
             }
         }
@@ -527,7 +529,7 @@ impl<S: Source> Running<S> {
 
     async fn start_over(&mut self) {
         self.started_over = true;
-        self.unproven_since = None;
+        self.unverified_since = None;
         while let Err(error) = self.log.restart().await {
             warn!(%error, "the topic can't be read");
             tokio::time::sleep(KAFKA_RETRY).await;
@@ -535,24 +537,24 @@ impl<S: Source> Running<S> {
     }
 
     /// A stand-by's board that nothing proves is wrong in the end. A leader's own next step proves it.
-    async fn judge(&mut self) {
-        if self.log.reader().phase() != Phase::Unproven {
-            self.unproven_since = None;
+    async fn check_board(&mut self) {
+        if self.log.reader().phase() != Phase::Unverified {
+            self.unverified_since = None;
             return;
         }
-        let since = *self.unproven_since.get_or_insert_with(Instant::now);
-        if self.leading.is_none() && !self.election.is_won() && since.elapsed() > PROOF_WITHIN {
+        let since = *self.unverified_since.get_or_insert_with(Instant::now);
+        if self.leading.is_none() && !self.election.is_won() && since.elapsed() > VERIFIED_WITHIN {
             warn!("nothing proves the board: the topic is read anew");
             self.start_over().await;
         }
     }
 
-    fn wish_for_anew(&mut self) {
+    fn handle_reload_request(&mut self) {
         let Some(leading) = &mut self.leading else { return };
-        if self.anew_at.is_none_or(|at| at.elapsed() > ANEW_AT_MOST_EVERY) {
+        if self.republished_at.is_none_or(|at| at.elapsed() > REPUBLISH_INTERVAL) {
             info!("a reader's board does not fit: everything is published anew");
-            self.anew_at = Some(Instant::now());
-            leading.writer.start_anew();
+            self.republished_at = Some(Instant::now());
+            leading.writer.republish_all();
             leading.dirty = true;
         }
     }
@@ -583,12 +585,12 @@ fn offered(pending: &Pending, board: &Board, answer: &Answer) -> Vec<(EventId, I
 }
 
 /// Markers go out when every record is acknowledged.
-fn send(publisher: Publisher, plan: Plan) -> Sending {
+fn send(publisher: Publisher, step: StepRecords) -> Delivery {
     Box::pin(async move {
-        let images = plan.records.iter().filter(|record| Outgoing::is_image(record)).count();
-        let removals = plan.records.len() - images;
-        let mut delivered = publisher.send(&plan.records).await?;
-        let markers = publisher.send(&plan.markers).await?;
+        let images = step.records.iter().filter(|record| Outgoing::is_image(record)).count();
+        let removals = step.records.len() - images;
+        let mut delivered = publisher.send(&step.records).await?;
+        let markers = publisher.send(&step.markers).await?;
         delivered.records += markers.records;
         delivered.bytes += markers.bytes;
         delivered.latencies.extend(markers.latencies);

@@ -32,12 +32,12 @@ impl Spending {
     }
 
     /// Takes over what a former leader, or a file, says of today.
-    pub(crate) fn take_over(&mut self, said: &DaySpending, now: Timestamp) {
+    pub(crate) fn take_over(&mut self, recorded: &DaySpending, now: Timestamp) {
         self.begin_day(now);
-        if said.day_ends != self.day_ends {
+        if recorded.day_ends != self.day_ends {
             return;
         }
-        for (source, credits) in &said.credits {
+        for (source, credits) in &recorded.credits {
             let known = if *source == self.source {
                 self.spent.get_or_insert(0.0)
             } else {
@@ -52,7 +52,7 @@ impl Spending {
     pub(crate) fn take_over_marker(&mut self, marker: &Marker, now: Timestamp) {
         self.begin_day(now);
         match &marker.spent_today {
-            Some(said) => self.take_over(said, now),
+            Some(recorded) => self.take_over(recorded, now),
             None if marker.source == self.source && marker.at >= self.day_ends.plus_millis(-DAY) => {
                 self.spent = self.cap;
                 if self.cap.is_some() {
@@ -103,7 +103,7 @@ impl Spending {
     }
 
     /// What a marker says.
-    pub(crate) fn said(&self, now: Timestamp) -> Option<DaySpending> {
+    pub(crate) fn recorded(&self, now: Timestamp) -> Option<DaySpending> {
         if now >= self.day_ends {
             let credits = [(self.source.clone(), self.reserved)].into();
             return Some(DaySpending { day_ends: midnight_after(now), credits });
@@ -154,19 +154,19 @@ mod tests {
         let mut topic = None;
         for _ in 0..10 {
             let mut leader = Spending::new("real", Some(15.0), noon());
-            if let Some(said) = topic.take() {
-                leader.take_over_marker(&marker("real", noon(), Some(said)), noon());
+            if let Some(recorded) = topic.take() {
+                leader.take_over_marker(&marker("real", noon(), Some(recorded)), noon());
             }
             for _ in 0..2 {
                 if leader.reserve(3.0, noon()) {
                     assert!(leader.is_to_be_noted(topic.as_ref()), "nothing is spent before it is on the topic");
-                    topic = leader.said(noon());
+                    topic = leader.recorded(noon());
                     assert!(!leader.is_to_be_noted(topic.as_ref()));
                     leader.spend(3.0, noon());
                     made += 1;
                 }
             }
-            topic = leader.said(noon());
+            topic = leader.recorded(noon());
         }
         assert_eq!(made, 5);
     }
@@ -176,7 +176,7 @@ mod tests {
         let mut dies = Spending::new("real", Some(5.0), noon());
         assert!(dies.reserve(3.0, noon()));
         let mut next = Spending::new("real", Some(5.0), noon());
-        next.take_over_marker(&marker("real", noon(), dies.said(noon())), noon());
+        next.take_over_marker(&marker("real", noon(), dies.recorded(noon())), noon());
         assert!(!next.reserve(3.0, noon()));
     }
 
@@ -188,7 +188,7 @@ mod tests {
         assert!(!spending.reserve(3.0, noon()));
         let tomorrow = noon().plus_millis(DAY);
         let mut next = Spending::new("real", Some(3.0), tomorrow);
-        next.take_over_marker(&marker("real", noon(), spending.said(noon())), tomorrow);
+        next.take_over_marker(&marker("real", noon(), spending.recorded(noon())), tomorrow);
         for it in [&mut spending, &mut next] {
             assert!(it.reserve(3.0, tomorrow));
         }
@@ -213,10 +213,10 @@ mod tests {
         assert!(real.reserve(3.0, noon()));
         real.spend(3.0, noon());
         let mut simulator = Spending::new("simulator", None, noon());
-        simulator.take_over_marker(&marker("real", noon(), real.said(noon())), noon());
+        simulator.take_over_marker(&marker("real", noon(), real.recorded(noon())), noon());
         simulator.spend(500.0, noon());
         let mut again = Spending::new("real", Some(3.0), noon());
-        again.take_over_marker(&marker("simulator", noon(), simulator.said(noon())), noon());
+        again.take_over_marker(&marker("simulator", noon(), simulator.recorded(noon())), noon());
         assert!(!again.reserve(3.0, noon()));
     }
 }

@@ -11,7 +11,7 @@ use accounts::{AccountSettings, Accounts, Password, Store, StoreUrl, UserName};
 use anyhow::Context;
 use clap::Parser;
 use gateway::{Gateway, GatewaySettings, Registration};
-use kafka::{Embedded, KafkaSettings, plan};
+use kafka::{Embedded, KafkaSettings, all_topics};
 use odds::Region;
 use producers::{
     PollSettings, Producer, SourceChoice, SourceSettings,
@@ -65,7 +65,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let lifecycle = Lifecycle::new();
 
     let file = settings.data.join("accounts.db");
-    let cluster = Embedded::start(&plan()).context("the embedded Kafka cluster")?;
+    let cluster = Embedded::start(&all_topics()).context("the embedded Kafka cluster")?;
     let kafka = cluster.settings();
     let brokers = kafka.brokers.clone();
     let source = source(&settings, &lifecycle).await?;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use kafka::{KafkaSettings, TopicPlan};
+use kafka::{KafkaSettings, TopicSpec};
 use rdkafka::{
     admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication},
     client::DefaultClientContext,
@@ -101,7 +101,7 @@ impl Cluster {
     }
 
     /// Makes the topic if it is missing; says how it differs if it is there.
-    pub async fn create(&self, plan: &TopicPlan, brokers: i32, fewer_replicas: bool) -> Result<Created, TopicError> {
+    pub async fn create(&self, plan: &TopicSpec, brokers: i32, fewer_replicas: bool) -> Result<Created, TopicError> {
         let mut plan = plan.clone();
         if plan.replication > brokers {
             if !fewer_replicas {
@@ -143,7 +143,7 @@ impl Cluster {
         Err(TopicError::NotSeen(name.to_owned()))
     }
 
-    async fn compare(&self, plan: &TopicPlan, found: &Topic) -> Result<Created, TopicError> {
+    async fn compare(&self, plan: &TopicSpec, found: &Topic) -> Result<Created, TopicError> {
         let mut differences = Vec::new();
         let mut differ = |what: &str, planned: String, found: String| {
             if planned != found {

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use kafka::{KafkaSettings, TopicPlan, plan};
+use kafka::{KafkaSettings, TopicSpec, all_topics};
 use service::{Lifecycle, LogSettings};
 use topic_creator::{Cluster, Command, CreateSettings, Created};
 
@@ -67,8 +67,8 @@ async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
 
 async fn create(cluster: &Cluster, settings: &CreateSettings) -> anyhow::Result<ExitCode> {
     let plans = match &settings.topic {
-        None => plan(),
-        Some(name) => vec![TopicPlan {
+        None => all_topics(),
+        Some(name) => vec![TopicSpec {
             name: name.clone(),
             partitions: settings.partitions,
             replication: settings.replication_factor,

@@ -4,7 +4,7 @@
 
 use std::io::BufReader;
 
-use kafka::{Embedded, KafkaSettings, plan};
+use kafka::{Embedded, KafkaSettings, all_topics};
 use tokio_util::sync::CancellationToken;
 use topic_creator::{RecordSettings, TailSettings, TopicError, produce, tail};
 
@@ -41,7 +41,7 @@ fn numbered(count: usize) -> Vec<String> {
 
 #[test]
 fn without_a_key_records_take_the_partitions_in_turn() {
-    let cluster = Embedded::start(&plan()).unwrap();
+    let cluster = Embedded::start(&all_topics()).unwrap();
     let kafka = cluster.settings();
     assert_eq!(write(&kafka, None, &numbered(10)).unwrap(), 10);
     let mut records = read(&kafka, 10, None, None);
@@ -55,7 +55,7 @@ fn without_a_key_records_take_the_partitions_in_turn() {
 
 #[test]
 fn with_a_key_they_stay_together() {
-    let cluster = Embedded::start(&plan()).unwrap();
+    let cluster = Embedded::start(&all_topics()).unwrap();
     let kafka = cluster.settings();
     write(&kafka, Some("a key"), &numbered(10)).unwrap();
     let records = read(&kafka, 10, None, None);
@@ -66,7 +66,7 @@ fn with_a_key_they_stay_together() {
 
 #[test]
 fn a_full_queue_is_waited_for() {
-    let cluster = Embedded::start(&plan()).unwrap();
+    let cluster = Embedded::start(&all_topics()).unwrap();
     let mut kafka = cluster.settings();
     kafka.properties.push("producer.queue.buffering.max.messages=10".parse().unwrap());
     kafka.properties.push("producer.linger.ms=20".parse().unwrap());
@@ -76,7 +76,7 @@ fn a_full_queue_is_waited_for() {
 
 #[test]
 fn a_group_goes_on_where_it_ended() {
-    let cluster = Embedded::start(&plan()).unwrap();
+    let cluster = Embedded::start(&all_topics()).unwrap();
     let kafka = cluster.settings();
     write(&kafka, Some("a key"), &numbered(6)).unwrap();
     let values = |records: Vec<(i32, String)>| records.into_iter().map(|(_, value)| value).collect::<Vec<_>>();
@@ -87,7 +87,7 @@ fn a_group_goes_on_where_it_ended() {
 
 #[test]
 fn what_is_not_there_is_named() {
-    let cluster = Embedded::start(&plan()).unwrap();
+    let cluster = Embedded::start(&all_topics()).unwrap();
     let kafka = cluster.settings();
     let settings = |topic: &str, partition| TailSettings {
         topic: topic.into(),

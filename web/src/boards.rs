@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use client::{Live, News, Touched};
+use client::{BoardMirrors, ChangedEvents, MirrorUpdate};
 use odds::{Cursor, EventId, Feed, FeedState, Region, Timestamp};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use crate::view::{EventView, Freshness, gathered, merge};
 
 pub(crate) struct Boards {
-    live: Live,
+    mirrors: BoardMirrors,
     /// The filter of what is shown.
     filter: Box<RawValue>,
     /// The filter that the gateway was asked for, unless it refused.
@@ -53,7 +53,7 @@ pub(crate) struct Hello<'a> {
 impl Boards {
     pub(crate) fn new(filter: Box<RawValue>) -> Self {
         Self {
-            live: Live::default(),
+            mirrors: BoardMirrors::default(),
             filter,
             asked: None,
             unanswered: 0,
@@ -67,33 +67,33 @@ impl Boards {
     /// What to connect with. The gateway has today's filter then.
     pub(crate) fn hello(&mut self) -> Hello<'_> {
         self.asked = Some(self.filter.clone());
-        Hello { v: 1, resume: self.live.cursors(), filter: &self.filter }
+        Hello { v: 1, resume: self.mirrors.cursors(), filter: &self.filter }
     }
 
     /// Takes a board that came by HTTP. The stream goes on from its cursor.
     pub(crate) fn preload(&mut self, snapshot: &str) {
-        self.live.take("snapshot", snapshot);
+        self.mirrors.take("snapshot", snapshot);
     }
 
     /// Takes an event that came at `clock`, by this machine's clock.
     pub(crate) fn take(&mut self, name: &str, payload: &str, clock: Timestamp) -> BoardsUpdate {
-        match self.live.take(name, payload) {
-            News::Nothing => BoardsUpdate::Nothing,
-            News::Board(region) => BoardsUpdate::Board { in_step_again: self.board_came(region) },
-            News::Regions => {
-                let regions = &self.live.regions;
+        match self.mirrors.take(name, payload) {
+            MirrorUpdate::Nothing => BoardsUpdate::Nothing,
+            MirrorUpdate::Board(region) => BoardsUpdate::Board { in_step_again: self.board_came(region) },
+            MirrorUpdate::Regions => {
+                let regions = &self.mirrors.regions;
                 self.in_step.retain(|region| regions.contains(region));
                 BoardsUpdate::Regions
             }
-            News::Feed(region) => {
-                let feed = &self.live.feeds[&region];
+            MirrorUpdate::Feed(region) => {
+                let feed = &self.mirrors.feeds[&region];
                 self.ahead = feed.at.millis_since(clock);
                 if feed.state != FeedState::Live || self.in_step.contains(&region) {
                     self.feeds.insert(region, feed.clone());
                 }
                 BoardsUpdate::Feed(region)
             }
-            News::Resync(region, cursor) => {
+            MirrorUpdate::Resync(region, cursor) => {
                 self.in_step.remove(&region);
                 BoardsUpdate::Resync(region, cursor)
             }
@@ -103,7 +103,7 @@ impl Boards {
     /// The board is the newest, unless it is the answer to an earlier request. Returns whether it is so again.
     fn board_came(&mut self, region: Region) -> bool {
         let in_step_again = self.unanswered == 0 && self.in_step.insert(region);
-        if in_step_again && let Some(feed) = self.live.feeds.get(&region) {
+        if in_step_again && let Some(feed) = self.mirrors.feeds.get(&region) {
             self.feeds.insert(region, feed.clone());
         }
         in_step_again
@@ -120,7 +120,7 @@ impl Boards {
 
     /// The connection is gone, and with it the answers. Boards stay as they are until frames come again.
     pub(crate) fn disconnected(&mut self) {
-        self.live.disconnected();
+        self.mirrors.disconnected();
         self.unanswered = 0;
         self.in_step.clear();
     }
@@ -160,31 +160,31 @@ impl Boards {
     }
 
     pub(crate) fn regions(&self) -> &[Region] {
-        &self.live.regions
+        &self.mirrors.regions
     }
 
     /// What the gateway said last of each region, also where the board is not there yet.
     pub(crate) fn feeds(&self) -> &BTreeMap<Region, Feed> {
-        &self.live.feeds
+        &self.mirrors.feeds
     }
 
     /// Every chosen region is what the gateway has.
     pub(crate) fn is_loaded(&self) -> bool {
-        self.live.regions.iter().all(|region| self.in_step.contains(region))
+        self.mirrors.regions.iter().all(|region| self.in_step.contains(region))
     }
 
     /// What changed since this was called last.
-    pub(crate) fn touched(&mut self) -> Touched {
-        self.live.touched()
+    pub(crate) fn touched(&mut self) -> ChangedEvents {
+        self.mirrors.touched()
     }
 
     pub(crate) fn event_ids(&self) -> BTreeSet<EventId> {
-        gathered(self.live.boards.values().flat_map(|board| board.events().keys().cloned()))
+        gathered(self.mirrors.boards.values().flat_map(|board| board.events().keys().cloned()))
     }
 
     /// An event on the boards of all chosen regions; nothing if it is on none.
     pub(crate) fn event(&self, id: &EventId) -> Option<EventView> {
-        merge(&self.live, &self.live.regions, id, &self.freshness)
+        merge(&self.mirrors, &self.mirrors.regions, id, &self.freshness)
     }
 }
 

@@ -14,7 +14,7 @@ use rdkafka::{
 };
 use tracing::{debug, error, warn};
 
-const SAY_EVERY: Duration = Duration::from_secs(30);
+const LOG_INTERVAL: Duration = Duration::from_secs(30);
 
 /// A client without duties of its own.
 #[derive(Clone, Copy, Debug, Default)]
@@ -58,11 +58,11 @@ pub(crate) fn failed(error: &KafkaError, reason: &str) {
 
 /// Every client of the process says so every second; once in a while is enough.
 fn is_news() -> bool {
-    static SAID: Mutex<Option<Instant>> = Mutex::new(None);
-    let mut said = SAID.lock().expect("nobody panics while holding it");
-    let news = said.is_none_or(|said| said.elapsed() > SAY_EVERY);
+    static LAST: Mutex<Option<Instant>> = Mutex::new(None);
+    let mut last = LAST.lock().expect("nobody panics while holding it");
+    let news = last.is_none_or(|last| last.elapsed() > LOG_INTERVAL);
     if news {
-        *said = Some(Instant::now());
+        *last = Some(Instant::now());
     }
     news
 }

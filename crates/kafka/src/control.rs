@@ -12,7 +12,7 @@ use rdkafka::{
 use serde::{Deserialize, Serialize};
 use tracing::{debug, warn};
 
-use crate::{CONTROL, KafkaSettings, Role, client_log, closing::Closing, sender::Sender};
+use crate::{CONTROL, KafkaSettings, Role, client_log, drop_in_background::DropInBackground, sender::Sender};
 
 /// How long a message may wait for Kafka.
 const SAID_WITHIN: Duration = Duration::from_secs(5);
@@ -24,7 +24,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum ControlMessage {
     /// Some reader's board of this region doesn't fit: publish everything.
-    Anew { region: Region },
+    #[serde(rename = "anew")]
+    Republish { region: Region },
     /// Something of this user's account changed; at this revision or a later one it is in the store.
     User { user: String, revision: u64 },
 }
@@ -53,7 +54,7 @@ impl ControlWriter {
 }
 
 /// Hears what is said from now on. What is said while Kafka is away from it may be missed.
-pub struct ControlReader(Closing<client_log::Plain>);
+pub struct ControlReader(DropInBackground<client_log::Plain>);
 
 impl ControlReader {
     pub fn new(settings: &KafkaSettings) -> Result<Self, KafkaError> {
@@ -70,7 +71,7 @@ impl ControlReader {
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(CONTROL, 0, Offset::End)?;
         consumer.assign(&list)?;
-        Ok(Self(Closing::new(consumer)))
+        Ok(Self(DropInBackground::new(consumer)))
     }
 
     pub async fn next(&self) -> ControlMessage {

@@ -26,13 +26,13 @@ pub enum ElectionEvent {
     Won,
     Lost,
     /// Some reader wants the board anew.
-    WishForAnew,
+    ReloadRequested,
 }
 
 pub struct Election {
     consumer: Arc<StreamConsumer<Context>>,
     holds: watch::Receiver<bool>,
-    wishes: mpsc::Receiver<()>,
+    reload_requests: mpsc::Receiver<()>,
     _stop: DropGuard,
 }
 
@@ -92,10 +92,10 @@ impl Election {
         let consumer: StreamConsumer<Context> = config.create_with_context(Context { region, holds: holds_send })?;
         consumer.subscribe(&[CONTROL])?;
         let consumer = Arc::new(consumer);
-        let (wish, wishes) = mpsc::channel(1);
+        let (reload_request, reload_requests) = mpsc::channel(1);
         let stop = CancellationToken::new();
-        tokio::spawn(listen(consumer.clone(), region, wish, stop.clone()));
-        Ok(Self { consumer, holds, wishes, _stop: stop.drop_guard() })
+        tokio::spawn(listen(consumer.clone(), region, reload_request, stop.clone()));
+        Ok(Self { consumer, holds, reload_requests, _stop: stop.drop_guard() })
     }
 
     pub fn is_won(&self) -> bool {
@@ -109,7 +109,7 @@ impl Election {
                 true => ElectionEvent::Won,
                 false => ElectionEvent::Lost,
             },
-            Some(()) = self.wishes.recv() => ElectionEvent::WishForAnew,
+            Some(()) = self.reload_requests.recv() => ElectionEvent::ReloadRequested,
             // The consumer is gone with its task: nothing will happen any more.
             else => std::future::pending().await,
         }
@@ -153,7 +153,7 @@ impl Election {
 async fn listen(
     consumer: Arc<StreamConsumer<Context>>,
     region: Region,
-    wish: mpsc::Sender<()>,
+    reload_request: mpsc::Sender<()>,
     stop: CancellationToken,
 ) {
     loop {
@@ -163,10 +163,10 @@ async fn listen(
         };
         match message {
             Ok(message) => {
-                let said = message.payload().and_then(|payload| serde_json::from_slice(payload).ok());
-                if said == Some(ControlMessage::Anew { region }) {
+                let message = message.payload().and_then(|payload| serde_json::from_slice(payload).ok());
+                if message == Some(ControlMessage::Republish { region }) {
                     // One that waits already says it all.
-                    let _ = wish.try_send(());
+                    let _ = reload_request.try_send(());
                 }
             }
             Err(error) => {

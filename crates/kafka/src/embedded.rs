@@ -17,7 +17,7 @@ use rdkafka::{
     producer::DefaultProducerContext,
 };
 
-use crate::{KafkaSettings, TopicPlan};
+use crate::{KafkaSettings, TopicSpec};
 
 const BROKERS: i32 = 3;
 /// Until a request that is not answered is taken to have been slept through.
@@ -36,7 +36,7 @@ pub struct Embedded {
 
 impl Embedded {
     /// Starts the brokers and makes the topics.
-    pub fn start(topics: &[TopicPlan]) -> KafkaResult<Self> {
+    pub fn start(topics: &[TopicSpec]) -> KafkaResult<Self> {
         let (work, todo) = mpsc::channel::<Work>();
         let (ready, started) = mpsc::channel();
         thread::Builder::new()
@@ -52,7 +52,7 @@ impl Embedded {
         let brokers = started.recv().map_err(|_| KafkaError::ClientCreation("the cluster's thread died".into()))??;
         let this = Self { brokers, work };
         for topic in topics {
-            let TopicPlan { name, partitions, replication, .. } = topic.clone();
+            let TopicSpec { name, partitions, replication, .. } = topic.clone();
             this.ask(move |cluster| cluster.create_topic(&name, partitions, replication))?;
         }
         Ok(this)

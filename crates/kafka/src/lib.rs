@@ -2,22 +2,22 @@
 //! region's topic into a board. With librdkafka's in-process cluster for where there is no Kafka.
 
 mod client_log;
-mod closing;
 mod control;
+mod drop_in_background;
 mod election;
 mod embedded;
-mod plan;
 mod publisher;
 mod record;
 mod region_log;
 mod sender;
 mod settings;
+mod topics;
 
 pub use control::{ControlMessage, ControlReader, ControlWriter};
 pub use election::{Election, ElectionEvent};
 pub use embedded::Embedded;
-pub use plan::{CONTROL, TopicPlan, plan, topic_of};
 pub use publisher::{Delivered, MAX_RECORD_BYTES, Publisher};
 pub use record::{from_message, to_headers};
-pub use region_log::{Happening, LagGauge, ReadError, Reading, RegionLog};
+pub use region_log::{ConsumerMode, LagGauge, LogEvent, ReadError, RegionLog};
 pub use settings::{InvalidProperty, KafkaSettings, Property, Role};
+pub use topics::{CONTROL, TopicSpec, all_topics, topic_of};

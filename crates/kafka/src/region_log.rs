@@ -37,11 +37,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use crate::{KafkaSettings, Role, client_log, closing::Closing, from_message, topic_of};
+use crate::{KafkaSettings, Role, client_log, drop_in_background::DropInBackground, from_message, topic_of};
 
 /// Records travel from the consumers to the board in lots: those that are there together wake the board's
 /// owner once.
-const LOT: usize = 64;
+const BATCH: usize = 64;
 /// How many lots may be on their way.
 const IN_FLIGHT: usize = 16;
 
@@ -56,7 +56,7 @@ const COMMIT_INTERVAL: &str = "1000";
 
 /// How a region's partitions are shared out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reading {
+pub enum ConsumerMode {
     /// One consumer reads all of them.
     Alone,
     /// Members of a group share them. Each keeps its place in the group for a while when the
@@ -82,7 +82,7 @@ pub enum ReadError {
 
 /// What reading came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Happening {
+pub enum LogEvent {
     Progress(Progress),
     /// Every partition is read to the end that was noted at the start.
     Loaded,
@@ -91,15 +91,15 @@ pub enum Happening {
 pub struct RegionLog {
     region: Region,
     reader: Reader,
-    arrivals: mpsc::Receiver<Lot>,
+    arrivals: mpsc::Receiver<Batch>,
     /// What is left of the last lot.
-    lot: std::vec::IntoIter<Result<Arrival, ReadError>>,
+    batch: std::vec::IntoIter<Result<Arrival, ReadError>>,
     /// When a consumer read that lot.
     read_at: Instant,
     shared: Arc<Shared>,
     generation: watch::Sender<u64>,
     /// Asks where partitions end.
-    probe: Arc<Closing<Context>>,
+    probe: Arc<DropInBackground<Context>>,
     loaded: bool,
     unreadable: UnreadableRecords,
     _consumers: JoinSet<()>,
@@ -116,7 +116,7 @@ struct Arrival {
 
 /// Records that were read together, and when.
 #[derive(Debug)]
-struct Lot {
+struct Batch {
     read_at: Instant,
     arrivals: Vec<Result<Arrival, ReadError>>,
 }
@@ -176,7 +176,7 @@ struct Shared {
 
 impl RegionLog {
     /// Notes where the topic's partitions end, and begins to read them from their beginnings.
-    pub async fn start(settings: &KafkaSettings, region: Region, reading: &Reading) -> Result<Self, ReadError> {
+    pub async fn start(settings: &KafkaSettings, region: Region, mode: &ConsumerMode) -> Result<Self, ReadError> {
         let topic = topic_of(region);
         let failed = |error| ReadError::Kafka { topic, error };
         let probe = Arc::new(consumer(settings, None, Context::default()).map_err(failed)?);
@@ -196,7 +196,7 @@ impl RegionLog {
             consumers.spawn(task.run(shared.held.subscribe(), generation.subscribe(), stop.clone()));
         };
         spawn(Reads::outside(settings, topic, &shared).map_err(failed)?);
-        if let Reading::Group { group, instance, consumers } = reading {
+        if let ConsumerMode::Group { group, instance, consumers } = mode {
             for n in 0..*consumers {
                 let member = Member { group: group.clone(), instance: instance.clone() };
                 let context = Context { shared: Some(shared.clone()) };
@@ -210,7 +210,7 @@ impl RegionLog {
             region,
             reader,
             arrivals,
-            lot: Vec::new().into_iter(),
+            batch: Vec::new().into_iter(),
             read_at: Instant::now(),
             shared,
             generation,
@@ -255,15 +255,15 @@ impl RegionLog {
     }
 
     /// Reads until something happened. Nothing is lost if the future is dropped.
-    pub async fn next(&mut self) -> Result<Happening, ReadError> {
+    pub async fn next(&mut self) -> Result<LogEvent, ReadError> {
         loop {
             if !self.loaded && self.reader.phase() != odds::Phase::Loading {
                 self.loaded = true;
-                return Ok(Happening::Loaded);
+                return Ok(LogEvent::Loaded);
             }
-            let Some(arrival) = self.lot.next() else {
-                let lot = self.arrivals.recv().await.ok_or(ReadError::Ended(topic_of(self.region)))?;
-                (self.lot, self.read_at) = (lot.arrivals.into_iter(), lot.read_at);
+            let Some(arrival) = self.batch.next() else {
+                let batch = self.arrivals.recv().await.ok_or(ReadError::Ended(topic_of(self.region)))?;
+                (self.batch, self.read_at) = (batch.arrivals.into_iter(), batch.read_at);
                 continue;
             };
             // Whoever counted partitions may not know yet that reading started over.
@@ -272,13 +272,13 @@ impl RegionLog {
             {
                 continue;
             }
-            if let Some(happening) = self.take(arrival?)? {
-                return Ok(happening);
+            if let Some(event) = self.take(arrival?)? {
+                return Ok(event);
             }
         }
     }
 
-    fn take(&mut self, arrival: Arrival) -> Result<Option<Happening>, ReadError> {
+    fn take(&mut self, arrival: Arrival) -> Result<Option<LogEvent>, ReadError> {
         let Arrival { generation, partition, offset, record } = arrival;
         if generation != *self.generation.borrow() {
             return Ok(None);
@@ -313,7 +313,7 @@ impl RegionLog {
                 applied.store(self.reader.applied_position(partition as u32), Ordering::Relaxed);
             }
         }
-        Ok((progress != Progress::Waiting).then_some(Happening::Progress(progress)))
+        Ok((progress != Progress::Waiting).then_some(LogEvent::Progress(progress)))
     }
 
     /// Tells how far reading is behind, without keeping it from reading.
@@ -340,7 +340,7 @@ impl RegionLog {
 
 pub struct LagGauge {
     topic: &'static str,
-    consumer: Arc<Closing<Context>>,
+    consumer: Arc<DropInBackground<Context>>,
     shared: Arc<Shared>,
 }
 
@@ -457,7 +457,7 @@ fn consumer(
     settings: &KafkaSettings,
     member: Option<(&Member, usize)>,
     context: Context,
-) -> Result<Closing<Context>, KafkaError> {
+) -> Result<DropInBackground<Context>, KafkaError> {
     let mut config = settings.client(
         Role::Consumer,
         &[
@@ -480,15 +480,15 @@ fn consumer(
             config.set("group.id", "toteboard-none").set("enable.auto.commit", "false");
         }
     }
-    Ok(Closing::new(config.create_with_context(context)?))
+    Ok(DropInBackground::new(config.create_with_context(context)?))
 }
 
 /// Tells when the topic has other partitions than are read: records in the others are needed for every step.
 async fn count(
     topic: &'static str,
-    probe: Arc<Closing<Context>>,
+    probe: Arc<DropInBackground<Context>>,
     shared: Arc<Shared>,
-    arrivals: mpsc::Sender<Lot>,
+    arrivals: mpsc::Sender<Batch>,
     stop: CancellationToken,
 ) {
     while stop.run_until_cancelled(tokio::time::sleep(COUNT_INTERVAL)).await.is_some() {
@@ -501,8 +501,8 @@ async fn count(
         let Ok(Ok(partitions @ 1..)) = asked.await else { continue };
         let known = shared.count.load(Ordering::Relaxed);
         let other = ReadError::OtherPartitions { topic, partitions, known };
-        let lot = Lot { read_at: Instant::now(), arrivals: vec![Err(other)] };
-        if partitions != known && arrivals.send(lot).await.is_err() {
+        let batch = Batch { read_at: Instant::now(), arrivals: vec![Err(other)] };
+        if partitions != known && arrivals.send(batch).await.is_err() {
             return;
         }
     }
@@ -513,7 +513,10 @@ fn partitions_of(metadata: &Metadata, topic: &str) -> usize {
 }
 
 /// A reader of the topic as it now is, and where its partitions end.
-async fn reader_of(consumer: &Arc<Closing<Context>>, topic: &'static str) -> Result<(Reader, Vec<i64>), ReadError> {
+async fn reader_of(
+    consumer: &Arc<DropInBackground<Context>>,
+    topic: &'static str,
+) -> Result<(Reader, Vec<i64>), ReadError> {
     let consumer = consumer.clone();
     let asked = tokio::task::spawn_blocking(move || {
         let metadata = consumer.fetch_metadata(Some(topic), METADATA_TIMEOUT)?;
@@ -548,15 +551,15 @@ struct Task {
     topic: &'static str,
     consumer: Reads,
     shared: Arc<Shared>,
-    arrivals: mpsc::Sender<Lot>,
+    arrivals: mpsc::Sender<Batch>,
 }
 
 /// Which partitions a consumer reads.
 enum Reads {
     /// Those that the group gives it.
-    Member(Closing<Context>, Member),
+    Member(DropInBackground<Context>, Member),
     /// Those that no member has. There is no consumer while members have all.
-    Outside(KafkaSettings, Option<Closing<Context>>),
+    Outside(KafkaSettings, Option<DropInBackground<Context>>),
 }
 
 impl Reads {
@@ -572,7 +575,7 @@ impl Reads {
         Ok(Self::Outside(settings.clone(), Some(consumer)))
     }
 
-    fn consumer(&self) -> Option<&Closing<Context>> {
+    fn consumer(&self) -> Option<&DropInBackground<Context>> {
         match self {
             Self::Member(consumer, _) => Some(consumer),
             Self::Outside(_, consumer) => consumer.as_ref(),
@@ -615,8 +618,8 @@ impl Task {
                 }
                 Ok(()) = held.changed(), if !is_member => self.start_over(),
                 _ = commits.tick(), if is_member => self.store_offsets(),
-                lot = self.next(generation) => {
-                    if !lot.arrivals.is_empty() && self.arrivals.send(lot).await.is_err() {
+                batch = self.next(generation) => {
+                    if !batch.arrivals.is_empty() && self.arrivals.send(batch).await.is_err() {
                         break;
                     }
                 }
@@ -625,17 +628,17 @@ impl Task {
     }
 
     /// What is there to be read, as soon as there is something.
-    async fn next(&self, generation: u64) -> Lot {
+    async fn next(&self, generation: u64) -> Batch {
         let Some(consumer) = self.consumer.consumer() else { return std::future::pending().await };
         let mut arrivals: Vec<_> = self.arrival(generation, consumer.recv().await).into_iter().collect();
         let read_at = Instant::now();
         let mut more = consumer.stream();
-        while arrivals.len() < LOT
+        while arrivals.len() < BATCH
             && let Some(Some(message)) = more.next().now_or_never()
         {
             arrivals.extend(self.arrival(generation, message));
         }
-        Lot { read_at, arrivals }
+        Batch { read_at, arrivals }
     }
 
     fn arrival(

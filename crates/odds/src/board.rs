@@ -47,7 +47,7 @@ pub struct Board {
     remembered: VecDeque<Remembered>,
     memory: usize,
     /// Where there is something to forget once no remembered state is older.
-    graves: VecDeque<(Revision, EventId)>,
+    tombstones: VecDeque<(Revision, EventId)>,
     bookmakers: HashSet<BookmakerKey>,
     markets: HashSet<MarketKey>,
     live_events: usize,
@@ -123,7 +123,7 @@ impl Board {
             digest: Digest::default(),
             remembered: VecDeque::new(),
             memory: states.max(1),
-            graves: VecDeque::new(),
+            tombstones: VecDeque::new(),
             bookmakers: HashSet::new(),
             markets: HashSet::new(),
             live_events: 0,
@@ -179,18 +179,18 @@ impl Board {
         let entry = self.events.entry(id.clone()).or_insert_with(|| Entry::absent(image.details.clone()));
         let before = entry.changed;
         let mut gone = false;
-        let mut buried = false;
+        let mut has_removal = false;
 
         if !entry.present || entry.details != image.details {
             if entry.present {
                 self.digest.remove(digest_of_details(id, &entry.details));
                 if entry.details.sport_key != image.details.sport_key {
                     entry.former.push((now, Some(entry.details.sport_key.clone())));
-                    buried = true;
+                    has_removal = true;
                 }
             } else {
                 entry.former.push((now, None));
-                buried = true;
+                has_removal = true;
                 self.live_events += 1;
             }
             entry.present = true;
@@ -249,12 +249,12 @@ impl Board {
         }
         if gone {
             entry.changed = now;
-            buried = true;
+            has_removal = true;
         }
 
         let changed = entry.changed == now;
-        if buried {
-            self.graves.push_back((now, id.clone()));
+        if has_removal {
+            self.tombstones.push_back((now, id.clone()));
         }
         self.moved(id, before, changed);
         changed
@@ -275,7 +275,7 @@ impl Board {
         entry.former.push((now, Some(entry.details.sport_key.clone())));
         entry.changed = now;
         self.live_events -= 1;
-        self.graves.push_back((now, id.clone()));
+        self.tombstones.push_back((now, id.clone()));
         self.moved(id, before, true);
         true
     }
@@ -318,13 +318,13 @@ impl Board {
         while self.remembered.len() > self.memory {
             self.remembered.pop_front();
         }
-        self.bury();
+        self.purge();
     }
 
     /// Forgets what no remembered state can still ask for.
-    pub(crate) fn bury(&mut self) {
+    pub(crate) fn purge(&mut self) {
         let oldest = self.remembered.front().map_or(self.revision, |state| state.revision);
-        while let Some((_, id)) = self.graves.pop_front_if(|(revision, _)| *revision <= oldest) {
+        while let Some((_, id)) = self.tombstones.pop_front_if(|(revision, _)| *revision <= oldest) {
             let Some(entry) = self.events.get_mut(&id) else { continue };
             entry.former.retain(|(until, _)| *until > oldest);
             entry.quotes.retain(|quote| quote.is_live() || quote.changed > oldest);

@@ -39,4 +39,4 @@ pub use record::{BadRecord, Headers, Record, RecordKind, SCHEMA_VERSION, STEP_KE
 pub use region::{Region, UnknownRegion};
 pub use step::{StepId, Term};
 pub use timestamp::{InvalidTimestamp, Timestamp};
-pub use writer::{Outgoing, Plan, Standing, Status, Writer};
+pub use writer::{LeaderState, Outgoing, Status, StepRecords, Writer};

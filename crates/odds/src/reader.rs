@@ -36,7 +36,7 @@ pub enum Phase {
     /// Not yet read to the ends that were noted at the start.
     Loading,
     /// Read to those ends, and waiting for a step to judge the board by.
-    Unproven,
+    Unverified,
     /// The board is right.
     Live,
     /// The board is wrong.
@@ -312,7 +312,7 @@ impl Reader {
         if fits {
             self.board.remember(id);
         } else {
-            self.board.bury();
+            self.board.purge();
         }
         match (self.phase, fits) {
             (Phase::Loading, _) => {}
@@ -327,13 +327,13 @@ impl Reader {
         if self.partitions.iter().all(|partition| partition.position >= partition.end) {
             let empty = self.partitions.iter().all(|partition| partition.end == 0);
             let proven = self.marker.as_ref().is_some_and(|marker| marker.digest == self.board.digest());
-            self.phase = if proven || empty { Phase::Live } else { Phase::Unproven };
+            self.phase = if proven || empty { Phase::Live } else { Phase::Unverified };
         }
     }
 
     /// No step has come to judge the board by, and none is awaited any longer.
     pub fn give_up_waiting(&mut self) {
-        if self.phase == Phase::Unproven {
+        if self.phase == Phase::Unverified {
             self.phase = Phase::Mismatched;
         }
     }

@@ -52,7 +52,7 @@ pub struct Status {
 
 /// One step. The markers go out when every record is acknowledged.
 #[derive(Clone, Debug, Default)]
-pub struct Plan {
+pub struct StepRecords {
     pub records: Vec<Outgoing>,
     pub markers: Vec<Outgoing>,
     /// Left out, and taken off the board: their images are larger than a record may be.
@@ -61,7 +61,7 @@ pub struct Plan {
 
 /// Where a leader stands with its topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum LeaderState {
     /// Its fence is not yet read in every partition.
     Fencing,
     /// Its own board shows all that it wrote: it may write the next step.
@@ -99,25 +99,31 @@ impl Writer {
     }
 
     /// The next step is to publish everything.
-    pub fn start_anew(&mut self) {
+    pub fn republish_all(&mut self) {
         self.anew = true;
     }
 
-    pub fn standing(&self, reader: &Reader) -> Standing {
+    pub fn standing(&self, reader: &Reader) -> LeaderState {
         if reader.greatest_term() > self.last.term {
-            Standing::Deposed
+            LeaderState::Deposed
         } else if reader.applied() == self.last {
-            Standing::Ready
+            LeaderState::Ready
         } else if self.last.is_fence() {
-            Standing::Fencing
+            LeaderState::Fencing
         } else {
-            Standing::Publishing
+            LeaderState::Publishing
         }
     }
 
     /// The next step: what is pending, what is loose, and everything if the topic can't be relied on.
-    /// Call it when [`Standing::Ready`], and send all of it, or end the term.
-    pub fn plan(&mut self, reader: &mut Reader, pending: &Pending, status: Status, max_bytes: usize) -> Plan {
+    /// Call it when [`LeaderState::Ready`], and send all of it, or end the term.
+    pub fn next_step(
+        &mut self,
+        reader: &mut Reader,
+        pending: &Pending,
+        status: Status,
+        max_bytes: usize,
+    ) -> StepRecords {
         reader.apply_staged();
         let reader = &*reader;
         let anew = std::mem::take(&mut self.anew)
@@ -136,13 +142,13 @@ impl Writer {
         wanted.extend(pending.changes().map(|(event, image)| (event, image.cloned())));
 
         let id = self.last.next();
-        let mut plan = Plan::default();
+        let mut step_records = StepRecords::default();
         for (event, image) in &mut wanted {
             let value = image.as_ref().map(|image| Arc::<str>::from(image.to_json(event)));
             let value = value.filter(|value| {
                 let fits = value.len() <= max_bytes;
                 if !fits {
-                    plan.too_large.push((*event).clone());
+                    step_records.too_large.push((*event).clone());
                 }
                 fits
             });
@@ -152,10 +158,10 @@ impl Writer {
             let out = |partition| Outgoing { partition, id, key: event.to_string(), value: value.clone() };
             let partitions = u32::try_from(reader.partition_count()).expect("at most 64");
             match (&value, loose.contains(event)) {
-                (None, _) => plan.records.extend((0..partitions).map(out)),
+                (None, _) => step_records.records.extend((0..partitions).map(out)),
                 // Once round, so that every partition's newest record is this one, in strict turn all the same.
-                (Some(_), true) => plan.records.extend((0..partitions).map(|_| out(self.turn(partitions)))),
-                (Some(_), false) => plan.records.push(out(self.turn(partitions))),
+                (Some(_), true) => step_records.records.extend((0..partitions).map(|_| out(self.turn(partitions)))),
+                (Some(_), false) => step_records.records.push(out(self.turn(partitions))),
             }
         }
 
@@ -175,9 +181,9 @@ impl Writer {
             bookmaker_names,
             spent_today,
         };
-        plan.markers = everywhere(reader, &Record { id, kind: RecordKind::Marker(Box::new(marker)) });
+        step_records.markers = everywhere(reader, &Record { id, kind: RecordKind::Marker(Box::new(marker)) });
         self.last = id;
-        plan
+        step_records
     }
 
     fn turn(&mut self, partitions: u32) -> u32 {

@@ -3,17 +3,17 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use client::{Live, event_of};
+use client::{BoardMirrors, event_of};
 
 fuzz_target!(|data: &str| {
-    let mut live = Live::default();
-    live.take("subscriptions", r#"{"v":1,"regions":["us","uk","eu","au"]}"#);
+    let mut mirrors = BoardMirrors::default();
+    mirrors.take("subscriptions", r#"{"v":1,"regions":["us","uk","eu","au"]}"#);
     for packet in data.lines() {
         if let Some((name, payload)) = event_of(packet) {
-            live.take(&name, &payload);
+            mirrors.take(&name, &payload);
         }
     }
-    for cursor in live.cursors().values() {
+    for cursor in mirrors.cursors().values() {
         assert!(data.contains(&cursor.to_string()));
     }
 });

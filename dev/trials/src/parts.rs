@@ -81,8 +81,9 @@ impl Parts {
     pub async fn topics(&self) -> anyhow::Result<()> {
         let made = self.topic_creator(&["create"]).await?;
         let again = self.topic_creator(&["create"]).await?;
-        let all =
-            |text: &str, what: &str| text.lines().filter(|line| line.ends_with(what)).count() == kafka::plan().len();
+        let all = |text: &str, what: &str| {
+            text.lines().filter(|line| line.ends_with(what)).count() == kafka::all_topics().len()
+        };
         ensure!(all(&made, ": made"), "not all topics were made: {made}");
         ensure!(all(&again, "there already, as planned"), "the plan is not what there is: {again}");
         self.in_sync().await?;

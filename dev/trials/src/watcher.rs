@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::bail;
-use kafka::{Happening, KafkaSettings, ReadError, Reading, RegionLog};
+use kafka::{ConsumerMode, KafkaSettings, LogEvent, ReadError, RegionLog};
 use odds::{Marker, Progress, Region, StepId};
 use producers::simulator::{Shown, Simulator};
 use tokio::sync::watch;
@@ -79,20 +79,20 @@ async fn watch_region(
     send: &watch::Sender<Seen>,
     tolerates: &watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
-    let mut log = RegionLog::start(kafka, region, &Reading::Alone).await?;
+    let mut log = RegionLog::start(kafka, region, &ConsumerMode::Alone).await?;
     loop {
-        let happening = match log.next().await {
-            Ok(Happening::Progress(Progress::Mismatched(_))) | Err(ReadError::OtherPartitions { .. })
+        let event = match log.next().await {
+            Ok(LogEvent::Progress(Progress::Mismatched(_))) | Err(ReadError::OtherPartitions { .. })
                 if *tolerates.borrow() =>
             {
                 log.restart().await?;
                 send.send_modify(|seen| seen.anew += 1);
                 continue;
             }
-            happening => happening?,
+            event => event?,
         };
-        match happening {
-            Happening::Progress(Progress::Applied(step)) => send.send_modify(|seen| {
+        match event {
+            LogEvent::Progress(Progress::Applied(step)) => send.send_modify(|seen| {
                 seen.steps += 1;
                 seen.terms += u64::from(seen.newest.term != step.term);
                 seen.newest = step;
@@ -101,8 +101,8 @@ async fn watch_region(
                 seen.marker = log.reader().marker().cloned();
                 seen.shown = Shown::of_board(log.board());
             }),
-            Happening::Progress(Progress::Mismatched(step)) => bail!("the digest does not fit at {step}"),
-            Happening::Progress(_) | Happening::Loaded => {}
+            LogEvent::Progress(Progress::Mismatched(step)) => bail!("the digest does not fit at {step}"),
+            LogEvent::Progress(_) | LogEvent::Loaded => {}
         }
     }
 }

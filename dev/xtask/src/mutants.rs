@@ -109,8 +109,8 @@ const RULES: [Rule; 13] = [
     Rule {
         rule: "a removal goes to every partition",
         file: WRITER,
-        with: "(None, _) => plan.records.extend((0..partitions).map(out)),",
-        without: "(None, _) => plan.records.push(out(self.turn(partitions))),",
+        with: "(None, _) => step_records.records.extend((0..partitions).map(out)),",
+        without: "(None, _) => step_records.records.push(out(self.turn(partitions))),",
         test: "exhaustive::two_leaders_of_two_steps_and_all_boards_of_an_event",
     },
     Rule {

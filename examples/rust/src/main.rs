@@ -6,7 +6,7 @@
 use std::convert::Infallible;
 
 use clap::Parser;
-use client::{Client, ClientError, Live, News, Protocol, Said};
+use client::{BoardMirrors, Client, ClientError, MirrorUpdate, Protocol, Said};
 use odds::Region;
 use serde_json::json;
 
@@ -29,11 +29,11 @@ struct Settings {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let settings = Settings::parse();
-    let mut live = Live::default();
+    let mut mirrors = BoardMirrors::default();
     let mut protocol = Protocol::default();
     loop {
-        let Err(ended) = follow(&settings, &mut live, &mut protocol).await;
-        live.disconnected();
+        let Err(ended) = follow(&settings, &mut mirrors, &mut protocol).await;
+        mirrors.disconnected();
         // Nothing to wait for: it would be refused again, or the gateway doesn't want it back.
         let Some(wait) = protocol.wait(rand::random()) else { return Err(ended.into()) };
         eprintln!("{ended}; connecting again in {:.1} s", wait.as_secs_f64());
@@ -42,29 +42,33 @@ async fn main() -> anyhow::Result<()> {
 }
 
 /// Prints what comes until the connection ends.
-async fn follow(settings: &Settings, live: &mut Live, protocol: &mut Protocol) -> Result<Infallible, ClientError> {
-    let auth = json!({ "v": 1, "token": settings.token, "regions": settings.regions, "resume": live.cursors() });
+async fn follow(
+    settings: &Settings,
+    mirrors: &mut BoardMirrors,
+    protocol: &mut Protocol,
+) -> Result<Infallible, ClientError> {
+    let auth = json!({ "v": 1, "token": settings.token, "regions": settings.regions, "resume": mirrors.cursors() });
     let mut client = Client::connect_lasting(&settings.gateway, &auth, protocol).await?;
     loop {
         let Said::Event { name, payload } = client.next().await? else { continue };
         if name == "bye" {
             eprintln!("the gateway ends the connection: {payload}");
         }
-        match live.take(&name, &payload) {
-            News::Board(region) => {
-                let board = &live.boards[&region];
+        match mirrors.take(&name, &payload) {
+            MirrorUpdate::Board(region) => {
+                let board = &mirrors.boards[&region];
                 let quotes: usize = board.events().values().map(|event| event.quotes.len()).sum();
-                let state = live.feeds.get(&region).map_or("", |feed| feed.state.key());
+                let state = mirrors.feeds.get(&region).map_or("", |feed| feed.state.key());
                 println!("{region} {state}: {} events, {quotes} quotes after {name}", board.events().len());
             }
-            News::Feed(region) => println!("{region}: {}", live.feeds[&region].state.key()),
-            News::Regions => {
-                println!("regions: {}", live.regions.iter().map(|it| it.key()).collect::<Vec<_>>().join(" "));
+            MirrorUpdate::Feed(region) => println!("{region}: {}", mirrors.feeds[&region].state.key()),
+            MirrorUpdate::Regions => {
+                println!("regions: {}", mirrors.regions.iter().map(|it| it.key()).collect::<Vec<_>>().join(" "));
             }
-            News::Resync(region, cursor) => {
+            MirrorUpdate::Resync(region, cursor) => {
                 client.ask("resync", &json!({ "region": region, "cursor": cursor })).await?;
             }
-            News::Nothing => {}
+            MirrorUpdate::Nothing => {}
         }
     }
 }

@@ -17,9 +17,9 @@ use super::{
     caller::{By, Caller, Person, begin_session, end_session},
     error::{ApiError, Refusals},
 };
-use crate::sockets::Hub;
+use crate::sockets::AppState;
 
-pub(super) fn router() -> OpenApiRouter<Arc<Hub>> {
+pub(super) fn router() -> OpenApiRouter<Arc<AppState>> {
     OpenApiRouter::new()
         .routes(routes!(site))
         .routes(routes!(register))
@@ -73,13 +73,13 @@ struct Site {
     get, path = "/api/site", tag = "account",
     responses((status = OK, body = Site, description = "What the page shows before anybody signs in."), Refusals),
 )]
-async fn site(State(hub): State<Arc<Hub>>, caller: Result<Caller, ApiError>) -> Result<Json<Site>, ApiError> {
+async fn site(State(app): State<Arc<AppState>>, caller: Result<Caller, ApiError>) -> Result<Json<Site>, ApiError> {
     let me = match caller {
         Ok(Caller { user }) => Some((&user).into()),
         Err(ApiError::Accounts(accounts::AccountsError::Unauthenticated)) => None,
         Err(other) => return Err(other),
     };
-    let registration = if hub.accounts.registration_is_open() { "open" } else { "closed" };
+    let registration = if app.accounts.registration_is_open() { "open" } else { "closed" };
     let version = me.is_some().then_some(env!("CARGO_PKG_VERSION"));
     Ok(Json(Site { registration, version, me }))
 }
@@ -90,13 +90,13 @@ async fn site(State(hub): State<Arc<Hub>>, caller: Result<Caller, ApiError>) -> 
     responses((status = CREATED, body = Me, description = "With a session's cookie."), Refusals),
 )]
 async fn register(
-    State(hub): State<Arc<Hub>>,
+    State(app): State<Arc<AppState>>,
     By(by): By,
     session: Session,
     Body(new): Body<Credentials>,
 ) -> Result<(StatusCode, Json<Me>), ApiError> {
-    let user = hub.accounts.register(&new.name, &new.password, &by).await?;
-    begin_session(&hub, &session, &user, &by).await?;
+    let user = app.accounts.register(&new.name, &new.password, &by).await?;
+    begin_session(&app, &session, &user, &by).await?;
     Ok((StatusCode::CREATED, Json((&user).into())))
 }
 
@@ -106,13 +106,13 @@ async fn register(
     responses((status = OK, body = Me, description = "With a session's cookie."), Refusals),
 )]
 async fn login(
-    State(hub): State<Arc<Hub>>,
+    State(app): State<Arc<AppState>>,
     By(by): By,
     session: Session,
     Body(given): Body<Credentials>,
 ) -> Result<Json<Me>, ApiError> {
-    let user = hub.accounts.sign_in(&given.name, &given.password, &by).await?;
-    begin_session(&hub, &session, &user, &by).await?;
+    let user = app.accounts.sign_in(&given.name, &given.password, &by).await?;
+    begin_session(&app, &session, &user, &by).await?;
     Ok(Json((&user).into()))
 }
 
@@ -131,7 +131,7 @@ struct Logout {
     responses((status = NO_CONTENT, description = "The session is over."), Refusals),
 )]
 async fn logout(
-    State(hub): State<Arc<Hub>>,
+    State(app): State<Arc<AppState>>,
     By(by): By,
     session: Session,
     query: Result<Query<Logout>, QueryRejection>,
@@ -141,10 +141,10 @@ async fn logout(
         query.map_err(|error| ApiError::Invalid { field: "query".into(), reason: error.body_text() })?;
     match person {
         Ok(Person { user, .. }) if everywhere => {
-            hub.account_changed(hub.accounts.end_sessions(&user.id, &by).await?);
+            app.account_changed(app.accounts.end_sessions(&user.id, &by).await?);
         }
         Ok(_) | Err(ApiError::Accounts(accounts::AccountsError::Unauthenticated)) => {
-            end_session(&hub, &session, &by).await?;
+            end_session(&app, &session, &by).await?;
         }
         Err(other) => return Err(other),
     }
@@ -175,12 +175,12 @@ struct Deletion {
     responses((status = NO_CONTENT, description = "The account is gone, and all that belonged to it."), Refusals),
 )]
 async fn delete(
-    State(hub): State<Arc<Hub>>,
+    State(app): State<Arc<AppState>>,
     By(by): By,
     Person { user, session }: Person,
     Body(given): Body<Deletion>,
 ) -> Result<StatusCode, ApiError> {
-    hub.account_changed(hub.accounts.delete(&user, &given.password, &by).await?);
+    app.account_changed(app.accounts.delete(&user, &given.password, &by).await?);
     session.flush().await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -200,14 +200,14 @@ struct NewPassword {
     responses((status = NO_CONTENT, description = "With a new session's cookie."), Refusals),
 )]
 async fn password(
-    State(hub): State<Arc<Hub>>,
+    State(app): State<Arc<AppState>>,
     By(by): By,
     Person { user, session }: Person,
     Body(given): Body<NewPassword>,
 ) -> Result<StatusCode, ApiError> {
     let (current, new) = (&given.current_password, &given.new_password);
-    let user = hub.accounts.change_password(&user, current, new, &by).await?;
-    begin_session(&hub, &session, &user, &by).await?;
-    hub.account_changed((&user).into());
+    let user = app.accounts.change_password(&user, current, new, &by).await?;
+    begin_session(&app, &session, &user, &by).await?;
+    app.account_changed((&user).into());
     Ok(StatusCode::NO_CONTENT)
 }

@@ -13,7 +13,7 @@ use tower_sessions::{Expiry, Session};
 use tracing::warn;
 
 use super::error::ApiError;
-use crate::{listener::Peer, sockets::Hub};
+use crate::{listener::Peer, sockets::AppState};
 
 const UNAUTHENTICATED: ApiError = ApiError::Accounts(AccountsError::Unauthenticated);
 
@@ -44,19 +44,19 @@ impl<S: Sync> FromRequestParts<S> for By {
 impl<S> FromRequestParts<S> for Caller
 where
     S: Send + Sync,
-    Arc<Hub>: FromRef<S>,
+    Arc<AppState>: FromRef<S>,
 {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let hub = Arc::<Hub>::from_ref(state);
+        let app = Arc::<AppState>::from_ref(state);
         if let Some(given) = parts.headers.get(header::AUTHORIZATION) {
             let token = given.to_str().ok().and_then(|given| given.split_once(' '));
             let token =
                 token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
             let peer = parts.extensions.get::<Peer>().expect("the listener says who it is");
-            let (_, user) = hub.accounts.by_token(token.unwrap_or_default(), peer.address).await?;
-            may_read(&hub, parts, &user)?;
+            let (_, user) = app.accounts.by_token(token.unwrap_or_default(), peer.address).await?;
+            may_read(&app, parts, &user)?;
             return Ok(Self { user });
         }
         let Person { user, .. } = Person::from_request_parts(parts, state).await?;
@@ -67,36 +67,36 @@ where
 impl<S> FromRequestParts<S> for Person
 where
     S: Send + Sync,
-    Arc<Hub>: FromRef<S>,
+    Arc<AppState>: FromRef<S>,
 {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let hub = Arc::<Hub>::from_ref(state);
+        let app = Arc::<AppState>::from_ref(state);
         if parts.headers.contains_key(header::AUTHORIZATION) {
             return Err(ApiError::TokenNotEnough);
         }
         let session = parts.extensions.get::<Session>().expect("the layer is there").clone();
-        let (Identity::Session { .. }, user) = known(&hub, &session).await? else { return Err(UNAUTHENTICATED) };
-        may_read(&hub, parts, &user)?;
+        let (Identity::Session { .. }, user) = known(&app, &session).await? else { return Err(UNAUTHENTICATED) };
+        may_read(&app, parts, &user)?;
         Ok(Self { user, session })
     }
 }
 
 /// What a user reads is limited; what changes something is limited where it is done.
-fn may_read(hub: &Hub, parts: &Parts, user: &User) -> Result<(), ApiError> {
+fn may_read(app: &AppState, parts: &Parts, user: &User) -> Result<(), ApiError> {
     match parts.method {
-        Method::GET | Method::HEAD => Ok(hub.accounts.may_read(&user.id)?),
+        Method::GET | Method::HEAD => Ok(app.accounts.may_read(&user.id)?),
         _ => Ok(()),
     }
 }
 
 /// Whose session this is. One that is used lasts longer.
-async fn known(hub: &Hub, session: &Session) -> Result<(Identity, User), ApiError> {
+async fn known(app: &AppState, session: &Session) -> Result<(Identity, User), ApiError> {
     let data: Option<SessionData> = session.get(SESSION_DATA).await?;
     let (Some(data), Some(id)) = (data, session.id()) else { return Err(UNAUTHENTICATED) };
-    let (identity, user) = hub.accounts.by_session_data(&SessionKey::of(id), &data).await?;
-    if let Some(data) = hub.accounts.extend_session(&data)
+    let (identity, user) = app.accounts.by_session_data(&SessionKey::of(id), &data).await?;
+    if let Some(data) = app.accounts.extend_session(&data)
         && let Err(error) = write(session, &data).await
     {
         // It is as good as it was.
@@ -107,14 +107,14 @@ async fn known(hub: &Hub, session: &Session) -> Result<(Identity, User), ApiErro
 
 /// A new session, whatever was before: an id that somebody else may know is never signed in.
 pub(super) async fn begin_session(
-    hub: &Arc<Hub>,
+    app: &Arc<AppState>,
     session: &Session,
     user: &User,
     by: &Requester,
 ) -> Result<(), ApiError> {
-    end_session(hub, session, by).await?;
+    end_session(app, session, by).await?;
     session.cycle_id().await?;
-    write(session, &hub.accounts.begin_session(user, by)).await
+    write(session, &app.accounts.begin_session(user, by)).await
 }
 
 async fn write(session: &Session, data: &SessionData) -> Result<(), ApiError> {
@@ -126,11 +126,11 @@ async fn write(session: &Session, data: &SessionData) -> Result<(), ApiError> {
 }
 
 /// Ends the session, and its sockets everywhere.
-pub(super) async fn end_session(hub: &Arc<Hub>, session: &Session, by: &Requester) -> Result<(), ApiError> {
+pub(super) async fn end_session(app: &Arc<AppState>, session: &Session, by: &Requester) -> Result<(), ApiError> {
     if let Some(id) = session.id()
-        && let Some(changed) = hub.accounts.end_session(&SessionKey::of(id), by).await?
+        && let Some(changed) = app.accounts.end_session(&SessionKey::of(id), by).await?
     {
-        hub.account_changed(changed);
+        app.account_changed(changed);
     }
     Ok(())
 }

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use axum::{Router, extract::State, routing::get};
 
 use super::error::ApiError;
-use crate::sockets::Hub;
+use crate::sockets::AppState;
 
-pub(super) fn router() -> Router<Arc<Hub>> {
+pub(super) fn router() -> Router<Arc<AppState>> {
     Router::new().route("/healthz", get(async || "ok\n")).route("/readyz", get(readyz))
 }
 
-async fn readyz(State(hub): State<Arc<Hub>>) -> Result<&'static str, ApiError> {
-    match hub.readiness.reason() {
+async fn readyz(State(app): State<Arc<AppState>>) -> Result<&'static str, ApiError> {
+    match app.readiness.reason() {
         None => Ok("ready\n"),
         Some(reason) => Err(ApiError::NotReady(reason)),
     }

@@ -33,7 +33,7 @@ use utoipa::{
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use crate::sockets::Hub;
+use crate::sockets::AppState;
 use error::ApiError;
 pub(crate) use headers::ProtectiveHeaders;
 
@@ -67,10 +67,10 @@ impl utoipa::Modify for Doors {
     }
 }
 
-pub(crate) fn router(hub: &Arc<Hub>, sessions: Sessions) -> Router {
+pub(crate) fn router(app: &Arc<AppState>, sessions: Sessions) -> Router {
     let sessions = SessionManagerLayer::new(sessions)
-        .with_name(hub.browsers.cookie())
-        .with_secure(hub.browsers.are_secure())
+        .with_name(app.origins.cookie())
+        .with_secure(app.origins.are_secure())
         .with_http_only(true)
         .with_same_site(SameSite::Lax);
     let (api, document) = OpenApiRouter::with_openapi(Document::openapi())
@@ -83,14 +83,14 @@ pub(crate) fn router(hub: &Arc<Hub>, sessions: Sessions) -> Router {
     let api = api
         .route("/api/{*rest}", any(nothing_here))
         .layer(sessions)
-        .layer(from_fn_with_state(hub.clone(), from_our_page))
+        .layer(from_fn_with_state(app.clone(), from_our_page))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, ANSWER_WITHIN));
     // Made once: it is the same for all who ask.
     let document = Bytes::from(document.to_json().expect("the document is plain data"));
     let document = get(([(header::CONTENT_TYPE, "application/json")], document));
     let docs = Router::from(SwaggerUi::new("/api/docs").config(Config::new([DOCUMENT]))).route(DOCUMENT, document);
-    Router::new().merge(health::router()).merge(api).with_state(hub.clone()).merge(docs)
+    Router::new().merge(health::router()).merge(api).with_state(app.clone()).merge(docs)
 }
 
 /// Where programs read what there is.
@@ -102,12 +102,12 @@ async fn nothing_here() -> ApiError {
 
 /// What changes something on the strength of a cookie has to come from our own page. Programs come
 /// with tokens, and without cookies and origins.
-async fn from_our_page(State(hub): State<Arc<Hub>>, request: Request, next: Next) -> Response {
+async fn from_our_page(State(app): State<Arc<AppState>>, request: Request, next: Next) -> Response {
     let headers = request.headers();
     let changes = ![Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method());
     let by_token = headers.contains_key(header::AUTHORIZATION);
-    let from_a_page = headers.contains_key(header::ORIGIN) || hub.browsers.cookie_in(headers).is_some();
-    if changes && !by_token && from_a_page && !hub.browsers.is_ours(headers) {
+    let from_a_page = headers.contains_key(header::ORIGIN) || app.origins.cookie_in(headers).is_some();
+    if changes && !by_token && from_a_page && !app.origins.is_ours(headers) {
         return ApiError::ForbiddenOrigin.into_response();
     }
     next.run(request).await

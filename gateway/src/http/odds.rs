@@ -22,14 +22,14 @@ use super::{
     subscriptions::RegionKey,
 };
 use crate::{
-    region::{Printed, RegionHandle},
-    sockets::Hub,
+    region::{CachedSnapshot, RegionHandle},
+    sockets::AppState,
 };
 
 /// Small boards are sent as they are.
 const COMPRESS_FROM: usize = 1_024;
 
-pub(super) fn router() -> OpenApiRouter<Arc<Hub>> {
+pub(super) fn router() -> OpenApiRouter<Arc<AppState>> {
     OpenApiRouter::new().routes(routes!(regions)).routes(routes!(board))
 }
 
@@ -38,8 +38,8 @@ pub(super) fn router() -> OpenApiRouter<Arc<Hub>> {
     get, path = "/api/regions", tag = "odds", security(("session" = []), ("token" = [])),
     responses((status = OK, body = Vec<schemas::Feed>, description = "One for each region."), Refusals),
 )]
-async fn regions(State(hub): State<Arc<Hub>>, _: Caller) -> Json<Vec<Feed>> {
-    Json(hub.regions.iter().map(RegionHandle::feed).collect())
+async fn regions(State(app): State<Arc<AppState>>, _: Caller) -> Json<Vec<Feed>> {
+    Json(app.regions.iter().map(RegionHandle::feed).collect())
 }
 
 /// A region's board as a `snapshot` has it. Its cursor leads on by Socket.IO; it is the ETag, too.
@@ -58,7 +58,7 @@ async fn regions(State(hub): State<Arc<Hub>>, _: Caller) -> Json<Vec<Feed>> {
     ),
 )]
 async fn board(
-    State(hub): State<Arc<Hub>>,
+    State(app): State<Arc<AppState>>,
     _: Caller,
     Path(region): Path<String>,
     Query(query): Query<Vec<(String, String)>>,
@@ -67,16 +67,16 @@ async fn board(
     let region: Region = region.parse().map_err(|error: odds::UnknownRegion| ApiError::NotFound(error.to_string()))?;
     let filter = filter(&query)?;
     let not_ready = || ApiError::NotReady(format!("the board of {region} is being read"));
-    let printed = hub.regions[region as usize].board(filter).await.ok_or_else(not_ready)?;
+    let cached = app.regions[region as usize].board(filter).await.ok_or_else(not_ready)?;
 
-    let tag = format!("W/\"{}\"", printed.cursor);
+    let tag = format!("W/\"{}\"", cached.cursor);
     let mut answer = if headers.get_all(header::IF_NONE_MATCH).iter().any(|known| names(known, &tag)) {
         StatusCode::NOT_MODIFIED.into_response()
-    } else if printed.json.len() >= COMPRESS_FROM && takes_gzip(&headers) {
-        let body = gzip(printed).await;
+    } else if cached.json.len() >= COMPRESS_FROM && takes_gzip(&headers) {
+        let body = gzip(cached).await;
         ([(header::CONTENT_TYPE, "application/json"), (header::CONTENT_ENCODING, "gzip")], body).into_response()
     } else {
-        ([(header::CONTENT_TYPE, "application/json")], printed.json.clone()).into_response()
+        ([(header::CONTENT_TYPE, "application/json")], cached.json.clone()).into_response()
     };
     let head = answer.headers_mut();
     head.insert(header::ETAG, tag.try_into().expect("a cursor is plain text"));
@@ -124,14 +124,14 @@ fn takes_gzip(headers: &HeaderMap) -> bool {
 }
 
 /// Off the threads that carry the stream, and once.
-async fn gzip(printed: Arc<Printed>) -> Bytes {
-    if let Some(done) = printed.gzip.get() {
+async fn gzip(cached: Arc<CachedSnapshot>) -> Bytes {
+    if let Some(done) = cached.gzip.get() {
         return done.clone();
     }
     let compress = move || {
-        let compressed = printed.gzip.get_or_init(|| {
+        let compressed = cached.gzip.get_or_init(|| {
             let mut encoder = GzEncoder::new(Vec::new(), Compression::new(5));
-            encoder.write_all(&printed.json).expect("writing to memory");
+            encoder.write_all(&cached.json).expect("writing to memory");
             encoder.finish().expect("writing to memory").into()
         });
         compressed.clone()

@@ -16,9 +16,9 @@ use super::{
     caller::{By, Person},
     error::{ApiError, Refusals},
 };
-use crate::sockets::Hub;
+use crate::sockets::AppState;
 
-pub(super) fn router() -> OpenApiRouter<Arc<Hub>> {
+pub(super) fn router() -> OpenApiRouter<Arc<AppState>> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(end))
 }
 
@@ -55,11 +55,11 @@ impl ListedSession {
     responses((status = OK, body = Vec<ListedSession>, description = "The oldest first."), Refusals),
 )]
 async fn list(
-    State(hub): State<Arc<Hub>>,
+    State(app): State<Arc<AppState>>,
     Person { user, session }: Person,
 ) -> Result<Json<Vec<ListedSession>>, ApiError> {
     let current = session.id().map(SessionKey::of);
-    let sessions = hub.accounts.sessions_of(&user).await?;
+    let sessions = app.accounts.sessions_of(&user).await?;
     Ok(Json(sessions.into_iter().map(|session| ListedSession::new(session, current.as_ref())).collect()))
 }
 
@@ -70,11 +70,11 @@ async fn list(
     responses((status = NO_CONTENT, description = "The session is over, and so are its sockets."), Refusals),
 )]
 async fn end(
-    State(hub): State<Arc<Hub>>,
+    State(app): State<Arc<AppState>>,
     By(by): By,
     Person { user, .. }: Person,
     Path(id): Path<String>,
 ) -> Result<StatusCode, ApiError> {
-    hub.account_changed(hub.accounts.end_session_of(&user, &id, &by).await?);
+    app.account_changed(app.accounts.end_session_of(&user, &id, &by).await?);
     Ok(StatusCode::NO_CONTENT)
 }

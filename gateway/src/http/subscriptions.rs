@@ -15,9 +15,9 @@ use super::{
     caller::Caller,
     error::{ApiError, Refusals},
 };
-use crate::sockets::Hub;
+use crate::sockets::AppState;
 
-pub(super) fn router() -> OpenApiRouter<Arc<Hub>> {
+pub(super) fn router() -> OpenApiRouter<Arc<AppState>> {
     OpenApiRouter::new().routes(routes!(subscriptions, subscribe))
 }
 
@@ -67,13 +67,13 @@ async fn subscriptions(Caller { user }: Caller) -> Json<Subscriptions> {
     responses((status = OK, body = Told, description = "What is subscribed to now."), Refusals),
 )]
 async fn subscribe(
-    State(hub): State<Arc<Hub>>,
+    State(app): State<Arc<AppState>>,
     Caller { user }: Caller,
     Body(wanted): Body<Wanted>,
 ) -> Result<Json<Subscriptions>, ApiError> {
     let invalid = |reason| ApiError::Invalid { field: "regions".into(), reason };
     let regions = read_regions(&wanted.regions).map_err(invalid)?;
-    let user = hub.accounts.set_regions(&user.id, &regions).await?;
-    hub.account_changed(Changed::from(&user));
+    let user = app.accounts.set_regions(&user.id, &regions).await?;
+    app.account_changed(Changed::from(&user));
     Ok(Json(Subscriptions::new(Some(user.revision), &user.regions)))
 }

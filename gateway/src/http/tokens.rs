@@ -18,9 +18,9 @@ use super::{
     caller::{By, Person},
     error::{ApiError, Refusals},
 };
-use crate::sockets::Hub;
+use crate::sockets::AppState;
 
-pub(super) fn router() -> OpenApiRouter<Arc<Hub>> {
+pub(super) fn router() -> OpenApiRouter<Arc<AppState>> {
     OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(revoke))
 }
 
@@ -74,10 +74,13 @@ const DAY: Duration = Duration::from_secs(24 * 3_600);
     get, path = "/api/tokens", operation_id = "list_tokens", tag = "tokens", security(("session" = [])),
     responses((status = OK, body = Vec<ListedToken>, description = "The oldest first."), Refusals),
 )]
-async fn list(State(hub): State<Arc<Hub>>, Person { user, .. }: Person) -> Result<Json<Vec<ListedToken>>, ApiError> {
-    let tokens = hub.accounts.tokens_of(&user.id).await?;
+async fn list(
+    State(app): State<Arc<AppState>>,
+    Person { user, .. }: Person,
+) -> Result<Json<Vec<ListedToken>>, ApiError> {
+    let tokens = app.accounts.tokens_of(&user.id).await?;
     let listed = |token: &Token| {
-        let end = hub.accounts.end_of(token);
+        let end = app.accounts.end_of(token);
         ListedToken::new(token, end)
     };
     Ok(Json(tokens.iter().map(listed).collect()))
@@ -90,7 +93,7 @@ async fn list(State(hub): State<Arc<Hub>>, Person { user, .. }: Person) -> Resul
     responses((status = CREATED, body = Made, description = "The token, which is shown this once."), Refusals),
 )]
 async fn create(
-    State(hub): State<Arc<Hub>>,
+    State(app): State<Arc<AppState>>,
     By(by): By,
     Person { user, .. }: Person,
     Body(wanted): Body<Wanted>,
@@ -99,8 +102,8 @@ async fn create(
         return Err(ApiError::Invalid { field: "expires_in_days".into(), reason: "has to be 1 or more".into() });
     }
     let lasts = wanted.expires_in_days.map(|days| DAY * days);
-    let (token, text) = hub.accounts.create_token(&user, &wanted.password, &wanted.name, lasts, &by).await?;
-    let end = hub.accounts.end_of(&token);
+    let (token, text) = app.accounts.create_token(&user, &wanted.password, &wanted.name, lasts, &by).await?;
+    let end = app.accounts.end_of(&token);
     Ok((StatusCode::CREATED, Json(Made { listed: ListedToken::new(&token, end), token: text.reveal().to_owned() })))
 }
 
@@ -111,11 +114,11 @@ async fn create(
     responses((status = NO_CONTENT, description = "The token is good for nothing any more."), Refusals),
 )]
 async fn revoke(
-    State(hub): State<Arc<Hub>>,
+    State(app): State<Arc<AppState>>,
     By(by): By,
     Person { user, .. }: Person,
     Path(id): Path<String>,
 ) -> Result<StatusCode, ApiError> {
-    hub.account_changed(hub.accounts.revoke_token(&user.id, &TokenId::named(&id), &by).await?);
+    app.account_changed(app.accounts.revoke_token(&user.id, &TokenId::named(&id), &by).await?);
     Ok(StatusCode::NO_CONTENT)
 }

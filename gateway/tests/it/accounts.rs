@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use accounts::{Identity, SessionKey, StoreUrl};
-use client::News;
+use client::MirrorUpdate;
 use gateway::UserCommand;
 use odds::{Region, Timestamp};
 use serde_json::{Value, json};
@@ -117,8 +117,8 @@ async fn subscriptions_move_every_socket_everywhere() {
     println!("both gateways followed after {:?}", began.elapsed());
     // An answer that comes later than what came after it takes nothing back.
     for socket in [&mut here, &mut there] {
-        assert_eq!(socket.live.take("subscriptions", &before.json().to_string()), News::Nothing);
-        assert_eq!(socket.live.take("subscriptions", &put.json().to_string()), News::Regions);
+        assert_eq!(socket.mirrors.take("subscriptions", &before.json().to_string()), MirrorUpdate::Nothing);
+        assert_eq!(socket.mirrors.take("subscriptions", &put.json().to_string()), MirrorUpdate::Regions);
     }
     // By an event of a socket, the same.
     there.client.ask("subscribe", &json!({ "regions": ["us"] })).await.unwrap();
@@ -201,7 +201,7 @@ async fn changes_at_once_end_with_what_is_stored() {
     for socket in &mut sockets {
         let shows = async {
             loop {
-                let told: Vec<&str> = socket.live.regions.iter().map(|region| region.key()).collect();
+                let told: Vec<&str> = socket.mirrors.regions.iter().map(|region| region.key()).collect();
                 if told == stored {
                     // Nothing else follows.
                     if tokio::time::timeout(std::time::Duration::from_millis(300), next_regions(socket)).await.is_err()
@@ -220,7 +220,7 @@ async fn changes_at_once_end_with_what_is_stored() {
 async fn next_regions(socket: &mut Socket) {
     loop {
         if let client::Said::Event { name, payload } = socket.client.next().await.unwrap()
-            && socket.live.take(&name, &payload) == client::News::Regions
+            && socket.mirrors.take(&name, &payload) == client::MirrorUpdate::Regions
         {
             return;
         }

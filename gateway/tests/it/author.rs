@@ -7,10 +7,10 @@ use std::{
 };
 
 use client::MirrorEvent;
-use kafka::{Happening, KafkaSettings, MAX_RECORD_BYTES, Publisher, Reading, RegionLog};
+use kafka::{ConsumerMode, KafkaSettings, LogEvent, MAX_RECORD_BYTES, Publisher, RegionLog};
 use odds::{
-    Credits, Details, EventId, FeedState, Filter, Image, Market, Outcome, Outcomes, Pending, Progress, Quotes, Region,
-    SportFreshness, SportKey, Standing, Status, StepId, Timestamp, Writer,
+    Credits, Details, EventId, FeedState, Filter, Image, LeaderState, Market, Outcome, Outcomes, Pending, Progress,
+    Quotes, Region, SportFreshness, SportKey, Status, StepId, Timestamp, Writer,
 };
 use rand::{RngExt, rngs::StdRng};
 
@@ -64,7 +64,7 @@ pub struct Author {
 
 impl Author {
     pub async fn start(kafka: &KafkaSettings, region: Region) -> Self {
-        let mut log = RegionLog::start(kafka, region, &Reading::Alone).await.unwrap();
+        let mut log = RegionLog::start(kafka, region, &ConsumerMode::Alone).await.unwrap();
         while !log.is_loaded() {
             log.next().await.unwrap();
         }
@@ -128,8 +128,8 @@ impl Author {
             bookmaker_names: BTreeMap::new(),
             spent_today: None,
         };
-        let plan = self.writer.plan(self.log.reader_mut(), &pending, status, MAX_RECORD_BYTES);
-        for record in &plan.records {
+        let step_records = self.writer.next_step(self.log.reader_mut(), &pending, status, MAX_RECORD_BYTES);
+        for record in &step_records.records {
             match &record.value {
                 Some(value) => {
                     let (id, image) = Image::from_json(value.as_bytes()).unwrap();
@@ -139,8 +139,8 @@ impl Author {
             }
         }
         self.history.0.lock().unwrap().insert(self.writer.last(), (now, self.state.clone()));
-        self.publisher.send(&plan.records).await.unwrap();
-        self.publisher.send(&plan.markers).await.unwrap();
+        self.publisher.send(&step_records.records).await.unwrap();
+        self.publisher.send(&step_records.markers).await.unwrap();
         self.read_back().await;
         self.writer.last()
     }
@@ -156,8 +156,8 @@ impl Author {
     }
 
     async fn read_back(&mut self) {
-        while self.writer.standing(self.log.reader()) != Standing::Ready {
-            if let Happening::Progress(Progress::Mismatched(step)) = self.log.next().await.unwrap() {
+        while self.writer.standing(self.log.reader()) != LeaderState::Ready {
+            if let LogEvent::Progress(Progress::Mismatched(step)) = self.log.next().await.unwrap() {
                 panic!("the digest does not fit at {step}");
             }
         }

@@ -1,6 +1,6 @@
 //! What a browser does for a page: keeps cookies, says where it comes from.
 
-use client::{Client, ClientError, Live, News, Said};
+use client::{BoardMirrors, Client, ClientError, MirrorUpdate, Said};
 use serde_json::{Value, json};
 use tokio::{net::TcpStream, time::timeout};
 
@@ -97,7 +97,7 @@ impl Browser {
         let address = address.unwrap_or(&self.address);
         let stream = TcpStream::connect(address).await?;
         let client = Client::connect_with(stream, address, &self.headers(), &auth).await?;
-        Ok(Socket { client, live: Live::default() })
+        Ok(Socket { client, mirrors: BoardMirrors::default() })
     }
 }
 
@@ -106,23 +106,23 @@ pub const PASSWORD: &str = "seven wet badgers";
 /// A connection that books what it is told.
 pub struct Socket {
     pub client: Client,
-    pub live: Live,
+    pub mirrors: BoardMirrors,
 }
 
 impl Socket {
     pub async fn with_token(address: &str, token: &str) -> Result<Self, ClientError> {
         let client = Client::connect(address, &json!({ "token": token })).await?;
-        Ok(Self { client, live: Live::default() })
+        Ok(Self { client, mirrors: BoardMirrors::default() })
     }
 
     /// Until the regions are these; gives whether boards of others came afterwards.
     pub async fn comes_to(&mut self, regions: &[&str]) {
-        let told = |live: &Live| live.regions.iter().map(|region| region.key()).collect::<Vec<_>>();
+        let told = |mirrors: &BoardMirrors| mirrors.regions.iter().map(|region| region.key()).collect::<Vec<_>>();
         let coming = async {
             loop {
                 if let Said::Event { name, payload } = self.client.next().await.unwrap()
-                    && self.live.take(&name, &payload) == News::Regions
-                    && told(&self.live) == regions
+                    && self.mirrors.take(&name, &payload) == MirrorUpdate::Regions
+                    && told(&self.mirrors) == regions
                 {
                     return;
                 }

@@ -7,7 +7,7 @@ use std::{
     process::Stdio,
 };
 
-use client::{Client, Live, Said};
+use client::{BoardMirrors, Client, Said};
 use odds::{Filter, Region};
 use rand::{SeedableRng, rngs::StdRng};
 use serde_json::json;
@@ -166,9 +166,9 @@ impl Scene {
         self.author.step(draw_changes(&mut self.random, 8)).await;
     }
 
-    fn is_shown_by(&self, live: &Live) -> bool {
+    fn is_shown_by(&self, mirrors: &BoardMirrors) -> bool {
         let newest = self.author.history.newest(&Filter::default());
-        live.boards.get(&REGION).is_some_and(|board| *board.events() == newest)
+        mirrors.boards.get(&REGION).is_some_and(|board| *board.events() == newest)
     }
 }
 
@@ -239,7 +239,7 @@ async fn behind_a_proxy_clients_are_spread_over_the_gateways_and_see_the_board()
     let mut sockets = Vec::new();
     for number in 1..=16 {
         let stream = http::connect_from(visitor(number), &scene.outer).await;
-        sockets.push((Client::connect_with(stream, &scene.outer, &[], &auth).await.unwrap(), Live::default()));
+        sockets.push((Client::connect_with(stream, &scene.outer, &[], &auth).await.unwrap(), BoardMirrors::default()));
     }
     let connected = [0, 1].map(|at| scene.gateways[at].metric("toteboard_gateway_connections"));
     assert!(connected.iter().all(|&clients| clients > 0.0), "{connected:?}");
@@ -250,16 +250,16 @@ async fn behind_a_proxy_clients_are_spread_over_the_gateways_and_see_the_board()
     }
     for round in 0..3 {
         let end = Instant::now() + DEADLINE;
-        for (client, live) in &mut sockets {
-            while !scene.is_shown_by(live) {
+        for (client, mirrors) in &mut sockets {
+            while !scene.is_shown_by(mirrors) {
                 assert!(Instant::now() < end, "round {round}");
                 if let Said::Event { name, payload } = client.next().await.unwrap() {
-                    live.take(&name, &payload);
+                    mirrors.take(&name, &payload);
                 }
             }
         }
         for poller in &mut pollers {
-            while !scene.is_shown_by(&poller.live) {
+            while !scene.is_shown_by(&poller.mirrors) {
                 assert!(Instant::now() < end, "round {round}");
                 assert_eq!(poller.poll().await, 200);
             }

@@ -5,7 +5,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use client::{Client, Live, Said};
+use client::{BoardMirrors, Client, Said};
 use odds::Region;
 use rand::{SeedableRng, rngs::StdRng};
 use serde_json::json;
@@ -61,10 +61,10 @@ async fn with_too_few_files_it_says_so_and_who_is_connected_goes_on() {
     }
     let step = author.step(draw_changes(&mut StdRng::seed_from_u64(7), 8)).await;
     let goes_on = async {
-        let mut live = Live::default();
-        while live.cursors().get(&Region::Uk).is_none_or(|cursor| cursor.step() != step) {
+        let mut mirrors = BoardMirrors::default();
+        while mirrors.cursors().get(&Region::Uk).is_none_or(|cursor| cursor.step() != step) {
             if let Said::Event { name, payload } = early.next().await.unwrap() {
-                live.take(&name, &payload);
+                mirrors.take(&name, &payload);
             }
         }
     };

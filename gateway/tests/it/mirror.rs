@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use client::{Client, Live, Mirror, News, Said};
+use client::{BoardMirrors, Client, Mirror, MirrorUpdate, Said};
 use odds::{Filter, Region, SnapshotPayload};
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use serde_json::json;
@@ -59,7 +59,7 @@ fn draw_filter(random: &mut StdRng) -> Filter {
 struct Player {
     cast: Cast,
     random: StdRng,
-    live: Live,
+    mirrors: BoardMirrors,
     filter: Filter,
     max_rate: Option<f64>,
     /// Asked for, by the request's number.
@@ -76,7 +76,7 @@ impl Player {
         // To rest: connected until everything is there.
         let end = Instant::now() + DEADLINE;
         while !self.is_up_to_date() {
-            assert!(Instant::now() < end, "{:?} is not up to date", self.live.cursors());
+            assert!(Instant::now() < end, "{:?} is not up to date", self.mirrors.cursors());
             let address = self.cast.addresses.lock().unwrap().choose(&mut self.random).cloned().unwrap();
             self.visit(&address, None).await;
         }
@@ -85,15 +85,15 @@ impl Player {
     fn is_up_to_date(&self) -> bool {
         REGIONS.iter().all(|region| {
             let newest = self.cast.histories[region].newest(&self.filter);
-            self.live.boards.get(region).is_some_and(|board| *board.events() == newest)
+            self.mirrors.boards.get(region).is_some_and(|board| *board.events() == newest)
         })
     }
 
     /// One connection, until then or until everything is up to date.
     async fn visit(&mut self, address: &str, until: Option<Instant>) {
-        self.live.disconnected();
+        self.mirrors.disconnected();
         self.asked_filters.clear();
-        let resume = self.live.cursors();
+        let resume = self.mirrors.cursors();
         let auth = json!({
             "v": 1, "token": TOKEN, "regions": REGIONS, "resume": resume, "filter": self.filter, "max_rate": self.max_rate,
         });
@@ -139,13 +139,13 @@ impl Player {
                     self.filter = filter;
                 }
             }
-            Said::Event { name, payload } => match self.live.take(&name, &payload) {
-                News::Board(region) => self.check(region, &name),
-                News::Resync(region, cursor) => {
+            Said::Event { name, payload } => match self.mirrors.take(&name, &payload) {
+                MirrorUpdate::Board(region) => self.check(region, &name),
+                MirrorUpdate::Resync(region, cursor) => {
                     // Right after another filter, what is on its way may be of neither.
                     client.ask("resync", &json!({ "region": region, "cursor": cursor })).await?;
                 }
-                News::Feed(_) | News::Regions | News::Nothing => {}
+                MirrorUpdate::Feed(_) | MirrorUpdate::Regions | MirrorUpdate::Nothing => {}
             },
         }
         Ok(())
@@ -154,7 +154,7 @@ impl Player {
     /// Exactly the board of that step, and nothing else.
     fn check(&self, region: Region, event: &str) {
         self.cast.frames.fetch_add(1, Ordering::Relaxed);
-        let board = &self.live.boards[&region];
+        let board = &self.mirrors.boards[&region];
         let step = board.cursor().unwrap().step();
         let expected = self.cast.histories[&region].shown(step, &self.filter);
         let expected = expected.unwrap_or_else(|| panic!("{step} was never written"));
@@ -172,8 +172,8 @@ impl Player {
         match self.random.random_range(0..4) {
             0 => {
                 let region = *REGIONS.choose(&mut self.random).unwrap();
-                if self.live.regions.contains(&region) {
-                    let cursor = self.live.cursors().get(&region).copied().filter(|_| self.random.random_bool(0.5));
+                if self.mirrors.regions.contains(&region) {
+                    let cursor = self.mirrors.cursors().get(&region).copied().filter(|_| self.random.random_bool(0.5));
                     client.ask("resync", &json!({ "region": region, "cursor": cursor })).await?;
                 }
             }
@@ -235,7 +235,8 @@ async fn play(lasts: Duration) {
         let max_rate = (n % 5 == 0).then_some(5.0);
         let asked_filters = BTreeMap::new();
         players.spawn(
-            Player { cast: cast.clone(), random, live: Live::default(), filter, max_rate, asked_filters }.play(),
+            Player { cast: cast.clone(), random, mirrors: BoardMirrors::default(), filter, max_rate, asked_filters }
+                .play(),
         );
     }
 

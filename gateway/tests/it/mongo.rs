@@ -89,9 +89,9 @@ async fn a_store_that_goes_away_stops_nobody_who_is_connected() {
     let newest = author.history.newest(&odds::Filter::default());
     until("the stream goes on", async || {
         if let Ok(client::Said::Event { name, payload }) = socket.client.next().await {
-            socket.live.take(&name, &payload);
+            socket.mirrors.take(&name, &payload);
         }
-        socket.live.boards.get(&Region::Uk).is_some_and(|board| *board.events() == newest)
+        socket.mirrors.boards.get(&Region::Uk).is_some_and(|board| *board.events() == newest)
     })
     .await;
     // Newcomers are better served by another gateway.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
-use client::{Live, News};
+use client::{BoardMirrors, MirrorUpdate};
 use odds::{EventId, Filter, Region};
 use rand::{SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
@@ -40,9 +40,9 @@ impl Scene {
         self.author.step(draw_changes(&mut self.random, 8)).await;
     }
 
-    fn is_shown_by(&self, live: &Live) -> bool {
+    fn is_shown_by(&self, mirrors: &BoardMirrors) -> bool {
         let newest: BTreeMap<EventId, _> = self.author.history.newest(&Filter::default());
-        live.boards.get(&REGION).is_some_and(|board| *board.events() == newest)
+        mirrors.boards.get(&REGION).is_some_and(|board| *board.events() == newest)
     }
 }
 
@@ -52,7 +52,7 @@ pub struct Poller {
     address: String,
     path: String,
     polls: u32,
-    pub live: Live,
+    pub mirrors: BoardMirrors,
     byes: Vec<String>,
 }
 
@@ -67,7 +67,7 @@ impl Poller {
         let sid = serde_json::from_slice::<Value>(&open.body[1..]).unwrap()["sid"].as_str().unwrap().to_owned();
         let path = format!("{path}&sid={sid}");
         let address = address.to_owned();
-        let mut this = Self { source, address, path, polls: 0, live: Live::default(), byes: Vec::new() };
+        let mut this = Self { source, address, path, polls: 0, mirrors: BoardMirrors::default(), byes: Vec::new() };
         let answer = this.post(&format!("40{}", json!({ "token": TOKEN, "regions": regions }))).await;
         assert_eq!(answer.status, 200);
         this
@@ -98,7 +98,7 @@ impl Poller {
             for (name, payload) in text.split('\u{1e}').filter_map(|it| client::event_of(it.strip_prefix("42")?)) {
                 if name == "bye" {
                     self.byes.push(payload);
-                } else if let News::Resync(..) = self.live.take(&name, &payload) {
+                } else if let MirrorUpdate::Resync(..) = self.mirrors.take(&name, &payload) {
                     panic!("out of step by {payload}");
                 }
             }
@@ -113,7 +113,7 @@ async fn long_polling_gets_the_same_board() {
     let mut poller = Poller::connect(&scene.gateway.address, &[REGION]).await;
     for round in 0..4 {
         let end = Instant::now() + DEADLINE;
-        while !scene.is_shown_by(&poller.live) {
+        while !scene.is_shown_by(&poller.mirrors) {
             assert!(Instant::now() < end, "round {round}");
             assert_eq!(poller.poll().await, 200);
         }
@@ -130,14 +130,14 @@ async fn long_polling_gets_the_same_board() {
 async fn a_response_that_was_lost_ends_the_session() {
     let mut scene = Scene::set().await;
     let mut poller = Poller::connect(&scene.gateway.address, &[REGION]).await;
-    while !scene.is_shown_by(&poller.live) {
+    while !scene.is_shown_by(&poller.mirrors) {
         assert_eq!(poller.poll().await, 200);
     }
     scene.step().await;
     assert_eq!(poller.poll_again().await, 400);
     assert_eq!(poller.poll().await, 400, "it is over");
     let mut again = Poller::connect(&scene.gateway.address, &[REGION]).await;
-    while !scene.is_shown_by(&again.live) {
+    while !scene.is_shown_by(&again.mirrors) {
         assert_eq!(again.poll().await, 200);
     }
 }
@@ -146,7 +146,7 @@ async fn a_response_that_was_lost_ends_the_session() {
 async fn a_client_that_polls_is_told_why_it_is_sent_away() {
     let scene = Scene::set().await;
     let mut poller = Poller::connect(&scene.gateway.address, &[REGION]).await;
-    while poller.live.regions.is_empty() {
+    while poller.mirrors.regions.is_empty() {
         assert_eq!(poller.poll().await, 200);
     }
     let requests = vec![r#"42["resync",{"region":"uk"}]"#; 400].join("\u{1e}");

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use client::{Client, ClientError, Live, News, Said};
+use client::{BoardMirrors, Client, ClientError, MirrorUpdate, Said};
 use odds::{Feed, FeedState, Filter, Region, Timestamp};
 use rand::{SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
@@ -42,7 +42,7 @@ impl Scene {
     }
 
     async fn join(&self, auth: Value) -> Guest {
-        Guest { client: Client::connect(&self.gateway.address, &auth).await.unwrap(), live: Live::default() }
+        Guest { client: Client::connect(&self.gateway.address, &auth).await.unwrap(), mirrors: BoardMirrors::default() }
     }
 }
 
@@ -52,7 +52,10 @@ impl Scene {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4_096).unwrap();
         let stream = socket.connect(self.gateway.address.parse().unwrap()).await.unwrap();
-        Guest { client: Client::connect_over(stream, "gateway", &auth).await.unwrap(), live: Live::default() }
+        Guest {
+            client: Client::connect_over(stream, "gateway", &auth).await.unwrap(),
+            mirrors: BoardMirrors::default(),
+        }
     }
 }
 
@@ -63,17 +66,17 @@ fn told_at(feed: &Value) -> Timestamp {
 /// A client that books what it is told.
 struct Guest {
     client: Client,
-    live: Live,
+    mirrors: BoardMirrors,
 }
 
 impl Guest {
-    async fn next(&mut self) -> (Said, News) {
+    async fn next(&mut self) -> (Said, MirrorUpdate) {
         let said = timeout(DEADLINE, self.client.next()).await.expect("something is said").unwrap();
-        let news = match &said {
-            Said::Event { name, payload } => self.live.take(name, payload),
-            Said::Answer { .. } => News::Nothing,
+        let update = match &said {
+            Said::Event { name, payload } => self.mirrors.take(name, payload),
+            Said::Answer { .. } => MirrorUpdate::Nothing,
         };
-        (said, news)
+        (said, update)
     }
 
     /// Until an event of this name; gives its payload.
@@ -109,7 +112,7 @@ impl Guest {
     }
 
     fn shows(&self, scene: &Scene, filter: &Filter) -> bool {
-        self.live.boards.get(&REGION).is_some_and(|board| *board.events() == scene.author.history.newest(filter))
+        self.mirrors.boards.get(&REGION).is_some_and(|board| *board.events() == scene.author.history.newest(filter))
     }
 
     async fn comes_to_show(&mut self, scene: &Scene, filter: &Filter) {
@@ -167,7 +170,7 @@ async fn subscriptions_change_at_once_and_in_order() {
         guest.client.ask("subscribe", &json!({ "regions": regions })).await.unwrap();
     }
     guest.comes_to_show(&scene, &Filter::default()).await;
-    assert_eq!(guest.live.regions, [REGION]);
+    assert_eq!(guest.mirrors.regions, [REGION]);
     let refused = guest.answer("resync", &json!({ "region": "us" })).await;
     assert_eq!(refused["error"]["code"], "not_subscribed");
 }
@@ -225,7 +228,7 @@ async fn a_resync_is_answered_from_the_cursor_or_with_everything() {
     let scene = Scene::set(&[]).await;
     let mut guest = scene.join(uk()).await;
     guest.comes_to_show(&scene, &Filter::default()).await;
-    let cursor = guest.live.cursors()[&REGION].to_string();
+    let cursor = guest.mirrors.cursors()[&REGION].to_string();
 
     assert_eq!(guest.answer("resync", &json!({ "region": "uk", "cursor": cursor })).await, json!({ "ok": true }));
     assert_eq!(guest.event("odds").await["prev"], cursor, "even if there is nothing new");
@@ -258,7 +261,7 @@ async fn fewer_frames_for_who_asks_and_the_same_board() {
     let mut frames = [0, 0];
     for (guest, frames) in [&mut calm, &mut quick].into_iter().zip(&mut frames) {
         while !guest.shows(&scene, &Filter::default()) {
-            *frames += u32::from(matches!(guest.next().await.1, News::Board(_)));
+            *frames += u32::from(matches!(guest.next().await.1, MirrorUpdate::Board(_)));
         }
     }
     let most = began.elapsed().as_secs_f64() * 0.5 + 2.0;
@@ -339,7 +342,7 @@ async fn no_feed_is_newer_than_the_board_that_a_client_has() {
     }
     let mut late = scene.join(uk()).await;
     late.comes_to_show(&scene, &Filter::default()).await;
-    let cursor = late.live.boards[&REGION].cursor().unwrap();
+    let cursor = late.mirrors.boards[&REGION].cursor().unwrap();
     let end = Instant::now() + Duration::from_secs(6);
     let writing = async {
         while Instant::now() < end {
@@ -356,9 +359,9 @@ async fn no_feed_is_newer_than_the_board_that_a_client_has() {
                 if !matches!(&said, Said::Event { name, .. } if name == "feed") {
                     continue;
                 }
-                let feed = &guest.live.feeds[&REGION];
+                let feed = &guest.mirrors.feeds[&REGION];
                 let Some(told) = feed.sports.values().map(|sport| sport.polled_at).max() else { continue };
-                let shown = guest.live.boards.get(&REGION).and_then(client::Mirror::cursor);
+                let shown = guest.mirrors.boards.get(&REGION).and_then(client::Mirror::cursor);
                 let has = shown.map(|cursor| history.polled_at(cursor.step()));
                 assert!(has.is_some_and(|has| told <= has), "polled at {told}, and it has what was polled at {has:?}");
                 fresh += u32::from(Some(told) == has);
@@ -373,9 +376,9 @@ async fn no_feed_is_newer_than_the_board_that_a_client_has() {
     // One that was away meanwhile.
     auths[0]["resume"] = json!({ "uk": cursor.to_string() });
     let mut back = scene.join(auths.swap_remove(0)).await;
-    back.live = late.live;
+    back.mirrors = late.mirrors;
     let feed: Feed = serde_json::from_value(back.comes_to_be_live().await).unwrap();
-    let has = history.polled_at(back.live.boards[&REGION].cursor().unwrap().step());
+    let has = history.polled_at(back.mirrors.boards[&REGION].cursor().unwrap().step());
     assert!(feed.sports.values().all(|sport| sport.polled_at <= has));
 }
 
@@ -397,10 +400,10 @@ async fn a_stalled_client_gets_one_frame_for_all_it_missed() {
     quick.comes_to_show(&scene, &Filter::default()).await;
     let mut frames = 0;
     while !stalled.shows(&scene, &Filter::default()) {
-        frames += u32::from(matches!(stalled.next().await.1, News::Board(_)));
+        frames += u32::from(matches!(stalled.next().await.1, MirrorUpdate::Board(_)));
     }
     assert!(frames < steps / 4, "{frames} frames for {steps} steps");
-    assert!(scene.gateway.metric("toteboard_gateway_set_aside_total{region=\"uk\"}") >= 1.0);
+    assert!(scene.gateway.metric("toteboard_gateway_slow_client_deferrals_total{region=\"uk\"}") >= 1.0);
 }
 
 /// The connection is full of what it asked when it is cut, and the reason arrives all the same.

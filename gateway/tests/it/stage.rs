@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use accounts::Store;
 use clap::Parser;
 use gateway::{Gateway, GatewaySettings, Metrics};
-use kafka::{Embedded, KafkaSettings, plan};
+use kafka::{Embedded, KafkaSettings, all_topics};
 use prometheus_client::registry::Registry;
 use service::Lifecycle;
 use tempfile::TempDir;
@@ -41,7 +41,7 @@ impl Stage {
         log_to_the_test();
         let folder = tempfile::tempdir().unwrap();
         let store = guest::store_with_guest(folder.path()).await;
-        Self { cluster: Embedded::start(&plan()).unwrap(), store, folder }
+        Self { cluster: Embedded::start(&all_topics()).unwrap(), store, folder }
     }
 
     /// Where the store is.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use client::{Client, Live, Said};
+use client::{BoardMirrors, Client, Said};
 use kafka::{Publisher, Role, topic_of};
 use odds::{Filter, Outgoing, Region, StepId};
 use producers::{
@@ -41,12 +41,12 @@ async fn a_record_that_cant_be_read_is_skipped_and_counted() {
     }
     author.step(draw_changes(&mut random, 8)).await;
     let mut client = Client::connect(&gateway.address, &json!({ "token": TOKEN, "regions": ["uk"] })).await.unwrap();
-    let mut live = Live::default();
+    let mut mirrors = BoardMirrors::default();
     let newest = author.history.newest(&Filter::default());
-    while live.boards.get(&REGION).is_none_or(|board| *board.events() != newest) {
+    while mirrors.boards.get(&REGION).is_none_or(|board| *board.events() != newest) {
         let said = timeout(DEADLINE, client.next()).await.unwrap().unwrap();
         if let Said::Event { name, payload } = said {
-            live.take(&name, &payload);
+            mirrors.take(&name, &payload);
         }
     }
     // Counted when the tick that shows the board is over.
@@ -73,7 +73,7 @@ async fn a_gateway_reads_every_partition_whatever_its_group_gives_it() {
 
     let gateway = stage.gateway("one", &[]).await;
     let mut client = Client::connect(&gateway.address, &json!({ "token": TOKEN, "regions": ["uk"] })).await.unwrap();
-    let mut live = Live::default();
+    let mut mirrors = BoardMirrors::default();
     // Steps go on while a partition moves from the stranger to the gateway.
     until("the gateway is given a partition", async || {
         author.step(draw_changes(&mut random, 8)).await;
@@ -83,10 +83,10 @@ async fn a_gateway_reads_every_partition_whatever_its_group_gives_it() {
     drop(stranger);
     author.step(draw_changes(&mut random, 8)).await;
     let newest = author.history.newest(&Filter::default());
-    while live.boards.get(&REGION).is_none_or(|board| *board.events() != newest) {
+    while mirrors.boards.get(&REGION).is_none_or(|board| *board.events() != newest) {
         let said = timeout(DEADLINE, client.next()).await.unwrap().unwrap();
         if let Said::Event { name, payload } = said {
-            live.take(&name, &payload);
+            mirrors.take(&name, &payload);
         }
     }
     let wrong = gateway.metric("toteboard_gateway_digest_mismatches_total{region=\"uk\"}");

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use kafka::{Embedded, KafkaSettings, Reading, RegionLog, plan};
+use kafka::{ConsumerMode, Embedded, KafkaSettings, RegionLog, all_topics};
 use odds::{DaySpending, Region, Term};
 use producers::simulator::{SOURCE, Simulator, SimulatorSettings};
 use tokio::{net::TcpListener, time::Instant};
@@ -64,13 +64,13 @@ fn said(log: &RegionLog) -> DaySpending {
 async fn the_daily_cap_is_kept_by_programs_that_are_killed_and_take_turns() {
     // Whoever set one before set the same.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let cluster = Embedded::start(&plan()).unwrap();
+    let cluster = Embedded::start(&all_topics()).unwrap();
     let settings = SimulatorSettings { seed: 3, speed: 1.0, credits: 1e6, fault_rate: 0.0 };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let upstream = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(Simulator::new(&settings, service::now).serve(listener, std::future::pending()));
     let kafka = cluster.settings();
-    let mut log = RegionLog::start(&kafka, REGION, &Reading::Alone).await.unwrap();
+    let mut log = RegionLog::start(&kafka, REGION, &ConsumerMode::Alone).await.unwrap();
 
     let first = producer(&kafka, &upstream);
     let end = Instant::now() + DEADLINE;

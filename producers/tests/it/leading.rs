@@ -1,6 +1,6 @@
 use std::{sync::OnceLock, time::Duration};
 
-use kafka::{Embedded, Happening, KafkaSettings, Reading, RegionLog, Role, plan, topic_of};
+use kafka::{ConsumerMode, Embedded, KafkaSettings, LogEvent, RegionLog, Role, all_topics, topic_of};
 use odds::{FeedState, Progress, Region, Term, Timestamp};
 use producers::{
     ApiKey, Metrics, PollSettings, Producer, TheOddsApi,
@@ -36,7 +36,7 @@ impl Stage {
     async fn set() -> Self {
         // Whoever set one before set the same.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let cluster = Embedded::start(&plan()).unwrap();
+        let cluster = Embedded::start(&all_topics()).unwrap();
         let settings = SimulatorSettings { seed: 3, speed: 20.0, credits: 1e6, fault_rate: 0.0 };
         let simulator = Simulator::new(&settings, service::now);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -73,7 +73,7 @@ impl Stage {
     }
 
     async fn watch(&self) -> RegionLog {
-        RegionLog::start(&self.kafka(), REGION, &Reading::Alone).await.unwrap()
+        RegionLog::start(&self.kafka(), REGION, &ConsumerMode::Alone).await.unwrap()
     }
 
     /// Stops the world and reads until the board shows it.
@@ -116,7 +116,7 @@ impl Running {
 
 async fn progress(log: &mut RegionLog) -> Progress {
     loop {
-        if let Happening::Progress(progress) = log.next().await.unwrap() {
+        if let LogEvent::Progress(progress) = log.next().await.unwrap() {
             assert!(!matches!(progress, Progress::Mismatched(_)), "a digest does not fit");
             return progress;
         }

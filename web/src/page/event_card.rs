@@ -17,7 +17,7 @@ use crate::view::{EventView, Key, Line, OddsFormat, Offer, OutcomeView, day_of, 
 type Event = RwSignal<Arc<EventView>>;
 
 /// What tells one outcome of a line from another.
-type Place = (String, Option<Decimal>);
+type OutcomeKey = (String, Option<Decimal>);
 
 #[component]
 pub(crate) fn EventCard(stream: Stream, event: Event) -> impl IntoView {
@@ -68,7 +68,7 @@ pub(crate) fn EventCard(stream: Stream, event: Event) -> impl IntoView {
     }
 }
 
-fn places_of(line: &Line) -> Vec<Place> {
+fn places_of(line: &Line) -> Vec<OutcomeKey> {
     line.outcomes.iter().map(|outcome| (outcome.name.clone(), outcome.point)).collect()
 }
 
@@ -141,14 +141,14 @@ fn Title(stream: Stream, event: Event, is_open: Memo<bool>) -> impl IntoView {
     }
 }
 
-fn find<'a>(view: &'a EventView, market: &str, place: &Place) -> Option<(&'a Line, &'a OutcomeView)> {
+fn find<'a>(view: &'a EventView, market: &str, place: &OutcomeKey) -> Option<(&'a Line, &'a OutcomeView)> {
     let line = view.main_line(market)?;
     let outcome = line.outcomes.iter().find(|it| it.name == place.0 && it.point == place.1)?;
     Some((line, outcome))
 }
 
 #[component]
-fn OutcomeRow(stream: Stream, event: Event, place: Place) -> impl IntoView {
+fn OutcomeRow(stream: Stream, event: Event, place: OutcomeKey) -> impl IntoView {
     let label = label_of(&place);
     let place = StoredValue::new(place);
     let best = Memo::new(move |_| {
@@ -180,7 +180,7 @@ fn OutcomeRow(stream: Stream, event: Event, place: Place) -> impl IntoView {
     }
 }
 
-fn label_of((name, point): &Place) -> String {
+fn label_of((name, point): &OutcomeKey) -> String {
     match point {
         Some(point) if ["Over", "Under"].contains(&name.as_str()) => format!("{name} {point}"),
         Some(point) if point.to_f64() > 0.0 => format!("{name} +{point}"),
@@ -247,7 +247,7 @@ impl Look {
 fn Cell(
     stream: Stream,
     event: Event,
-    place: StoredValue<Place>,
+    place: StoredValue<OutcomeKey>,
     best: Memo<Option<(Key, Decimal)>>,
     bookmaker: Key,
 ) -> impl IntoView {

@@ -11,7 +11,7 @@ use wasm_bindgen::{JsCast, closure::Closure};
 use web_sys::{CloseEvent, MessageEvent, WebSocket};
 
 /// What the page is told.
-pub(crate) enum Happening {
+pub(crate) enum SocketEvent {
     Connected,
     /// It will connect again by itself.
     Disconnected,
@@ -34,7 +34,7 @@ struct Inner {
     protocol: Protocol,
     /// Says what goes into `auth` each time it connects: today's cursors.
     auth: Box<dyn Fn() -> String>,
-    tell: Rc<dyn Fn(Happening)>,
+    tell: Rc<dyn Fn(SocketEvent)>,
     open: Option<Open>,
     /// The gateway has let us in: it takes events.
     welcome: bool,
@@ -63,7 +63,7 @@ impl Client {
     pub(crate) fn connect(
         url: String,
         auth: impl Fn() -> String + 'static,
-        tell: impl Fn(Happening) + 'static,
+        tell: impl Fn(SocketEvent) + 'static,
     ) -> Self {
         let client = Self(Rc::new(RefCell::new(Inner {
             url,
@@ -128,26 +128,26 @@ impl Client {
             Heard::Wants(packet) => self.send(&packet),
             Heard::Welcome => {
                 self.0.borrow_mut().welcome = true;
-                self.tell(Happening::Connected);
+                self.tell(SocketEvent::Connected);
             }
             Heard::Refused { reason, is_final: true } => {
                 self.stop();
-                self.tell(Happening::Refused(reason));
+                self.tell(SocketEvent::Refused(reason));
             }
             // It stops, is full, or can't look us up: another time it will be another answer.
             Heard::Refused { .. } | Heard::Over => self.close(),
-            Heard::Event { name, payload } => self.tell(Happening::Event { name, payload }),
+            Heard::Event { name, payload } => self.tell(SocketEvent::Event { name, payload }),
             Heard::Answer { answer, .. } => {
-                self.tell(Happening::Answer { is_refusal: answer.starts_with(r#"{"error""#) });
+                self.tell(SocketEvent::Answer { is_refusal: answer.starts_with(r#"{"error""#) });
             }
             Heard::Nothing => {}
         }
     }
 
-    fn tell(&self, happening: Happening) {
+    fn tell(&self, event: SocketEvent) {
         // Whoever is told may send, and more: nothing is borrowed meanwhile.
         let tell = self.0.borrow().tell.clone();
-        tell(happening);
+        tell(event);
     }
 
     /// Waits for the next packet; a server that is silent for too long is gone.
@@ -211,11 +211,11 @@ impl Client {
         };
         let Some(wait) = wait else {
             self.stop();
-            return self.tell(Happening::Ended);
+            return self.tell(SocketEvent::Ended);
         };
         let this = self.clone();
         let timer = set_timeout_with_handle(move || this.open(), wait).ok();
         self.0.borrow_mut().retry = Some(Retry { timer, may_hurry });
-        self.tell(Happening::Disconnected);
+        self.tell(SocketEvent::Disconnected);
     }
 }

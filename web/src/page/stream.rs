@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use client::Touched;
+use client::ChangedEvents;
 use leptos::{
     leptos_dom::helpers::{IntervalHandle, set_timeout_with_handle},
     prelude::*,
@@ -22,7 +22,7 @@ use serde_json::value::to_raw_value;
 use super::{
     api,
     browser::{self, Anchor},
-    socket::{Client, Happening},
+    socket::{Client, SocketEvent},
 };
 use crate::{
     boards::{Boards, BoardsUpdate},
@@ -198,7 +198,7 @@ impl Stream {
         let url = format!("{scheme}://{host}/socket.io/?EIO=4&transport=websocket");
         let inner = self.inner();
         let auth = move || api::json(&inner.borrow_mut().boards.hello());
-        let client = Client::connect(url, auth, move |happening| self.happened(happening));
+        let client = Client::connect(url, auth, move |event| self.happened(event));
         self.inner().borrow_mut().client = Some(client);
     }
 
@@ -215,21 +215,21 @@ impl Stream {
         self.connect();
     }
 
-    fn happened(self, happening: Happening) {
+    fn happened(self, event: SocketEvent) {
         if self.is_over() {
             return;
         }
-        match happening {
-            Happening::Connected => {
+        match event {
+            SocketEvent::Connected => {
                 self.connection.set(Connection::Live);
                 self.ask_for_filter();
             }
-            Happening::Disconnected => {
+            SocketEvent::Disconnected => {
                 self.lost();
                 self.connection.set(Connection::Reconnecting);
                 self.network_changed();
             }
-            Happening::Ended => {
+            SocketEvent::Ended => {
                 self.lost();
                 // Whoever was signed out is told by another page, or goes on with another session.
                 if !self.signed_out.get_untracked() {
@@ -237,20 +237,20 @@ impl Stream {
                     self.connection.set(Connection::Ended(farewell));
                 }
             }
-            Happening::Refused(text) => match text.split_once(": ") {
+            SocketEvent::Refused(text) => match text.split_once(": ") {
                 Some(("unauthenticated", _)) => self.signed_out.set(true),
                 Some((_, reason)) => self.connection.set(Connection::Ended(reason.to_owned())),
                 None => self.connection.set(Connection::Ended(text)),
             },
-            Happening::Event { name, payload } if name == "bye" => {
+            SocketEvent::Event { name, payload } if name == "bye" => {
                 let bye: Bye = serde_json::from_str(&payload).unwrap_or_default();
                 if bye.code == "signed_out" {
                     self.signed_out.set(true);
                 }
                 self.inner().borrow_mut().farewell = bye.message;
             }
-            Happening::Event { name, payload } => self.heard(&name, &payload),
-            Happening::Answer { is_refusal } => {
+            SocketEvent::Event { name, payload } => self.heard(&name, &payload),
+            SocketEvent::Answer { is_refusal } => {
                 self.inner().borrow_mut().boards.was_answered();
                 let again = move || {
                     if !self.is_over() {
@@ -339,7 +339,7 @@ impl Stream {
             inner.boards.look_at(clock)
         };
         if changed {
-            self.draw(Touched::All);
+            self.draw(ChangedEvents::All);
         }
     }
 
@@ -361,15 +361,15 @@ impl Stream {
         }
     }
 
-    fn draw(self, touched: Touched) {
+    fn draw(self, touched: ChangedEvents) {
         let inner = self.inner();
         let mut changed = Vec::new();
-        let mut rearrange = matches!(touched, Touched::All);
+        let mut rearrange = matches!(touched, ChangedEvents::All);
         {
             let mut inner = inner.borrow_mut();
             let ids: BTreeSet<EventId> = match touched {
-                Touched::Some(ids) => ids,
-                Touched::All => gathered(inner.events.keys().cloned().chain(inner.boards.event_ids())),
+                ChangedEvents::Some(ids) => ids,
+                ChangedEvents::All => gathered(inner.events.keys().cloned().chain(inner.boards.event_ids())),
             };
             let market = self.query.with_untracked(|query| query.market.clone());
             for id in ids {

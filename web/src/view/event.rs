@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use client::Live;
+use client::BoardMirrors;
 use odds::{BookmakerKey, Decimal, Details, EventId, MarketKey, Outcome, Region, Timestamp};
 
 use super::{Key, freshness::Freshness, gathered, sorted};
@@ -54,7 +54,7 @@ struct LineKey {
 
 /// The event as all regions together have it. A bookmaker that quotes in several counts once, by the
 /// newest price.
-pub(crate) fn merge(live: &Live, regions: &[Region], id: &EventId, fresh: &Freshness) -> Option<EventView> {
+pub(crate) fn merge(live: &BoardMirrors, regions: &[Region], id: &EventId, fresh: &Freshness) -> Option<EventView> {
     let mut details: Option<Details> = None;
     let mut found = Vec::new();
     let mut quotes: BTreeMap<(BookmakerKey, MarketKey), (Timestamp, Region, Vec<Outcome>)> = BTreeMap::new();
@@ -231,7 +231,7 @@ mod tests {
     }
 
     fn view(boards: &[(&str, &str)], fresh: &Freshness) -> EventView {
-        let mut live = Live::default();
+        let mut live = BoardMirrors::default();
         live.take("subscriptions", r#"{"v":1,"regions":["us","uk","eu","au"]}"#);
         for (region, quotes) in boards {
             let event = format!(

@@ -7,8 +7,8 @@ use std::{
 };
 
 use odds::{
-    Credits, Details, EventId, FeedState, Headers, Image, Market, Outcome, Outcomes, Outgoing, Pending, Phase,
-    Progress, Quotes, Reader, Record, SportKey, Standing, Status, StepId, Timestamp, Writer,
+    Credits, Details, EventId, FeedState, Headers, Image, LeaderState, Market, Outcome, Outcomes, Outgoing, Pending,
+    Phase, Progress, Quotes, Reader, Record, SportKey, Status, StepId, Timestamp, Writer,
 };
 
 /// What a leader wants on the board: a price for each event, or none.
@@ -218,13 +218,13 @@ impl Leader {
         }
     }
 
-    pub fn standing(&self) -> Standing {
+    pub fn standing(&self) -> LeaderState {
         self.writer.as_ref().expect("it has begun").standing(&self.observer.reader)
     }
 
     /// Makes the next step towards a target. Tells whether it may.
     pub fn plan(&mut self, target: &Target) -> bool {
-        if !self.queue.is_empty() || self.standing() != Standing::Ready {
+        if !self.queue.is_empty() || self.standing() != LeaderState::Ready {
             return false;
         }
         self.observer.reader.apply_staged();
@@ -246,9 +246,9 @@ impl Leader {
             spent_today: None,
         };
         let writer = self.writer.as_mut().expect("it has begun");
-        let plan = writer.plan(&mut self.observer.reader, &self.pending, status, usize::MAX);
+        let step_records = writer.next_step(&mut self.observer.reader, &self.pending, status, usize::MAX);
         self.pending = Pending::default();
-        self.queue = plan.records.into_iter().chain(plan.markers).collect();
+        self.queue = step_records.records.into_iter().chain(step_records.markers).collect();
         true
     }
 }

@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::Context;
 use clap::Parser;
-use kafka::{Embedded, plan};
+use kafka::{Embedded, all_topics};
 use odds::Region;
 use serde_json::json;
 use tokio::{task::JoinSet, time::Instant};
@@ -88,7 +88,7 @@ async fn main() -> anyhow::Result<()> {
     std::fs::create_dir_all(page.join("assets"))?;
     std::fs::write(page.join("index.html"), "<!doctype html><title>A page</title>")?;
     std::fs::write(page.join("assets/large.wasm"), vec![7; FILE_BYTES])?;
-    let cluster = Embedded::start(&plan())?;
+    let cluster = Embedded::start(&all_topics())?;
     let mut author = Some(Author::start(&cluster, REGION).await?);
     println!("{HEAD}");
     for variant in &settings.gateways {

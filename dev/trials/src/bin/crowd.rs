@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Context;
 use clap::Parser;
-use client::{Heard, Live, Protocol};
+use client::{BoardMirrors, Heard, Protocol};
 use odds::{Board, Digest, Region, Timestamp};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
@@ -77,7 +77,7 @@ struct Notes {
     /// Of every so many clients, one watches.
     spread: usize,
     watching: Vec<RefCell<Vec<(u64, u64)>>>,
-    mirrors: Vec<RefCell<Live>>,
+    mirrors: Vec<RefCell<BoardMirrors>>,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -136,10 +136,10 @@ async fn run(settings: Rc<Settings>) -> anyhow::Result<()> {
 }
 
 /// One that follows all regions: not every server says which of them it sends.
-fn mirror() -> Live {
-    let mut live = Live::default();
-    live.regions = Region::ALL.to_vec();
-    live
+fn mirror() -> BoardMirrors {
+    let mut mirrors = BoardMirrors::default();
+    mirrors.regions = Region::ALL.to_vec();
+    mirrors
 }
 
 fn tell(what: &impl serde::Serialize) -> anyhow::Result<()> {
@@ -165,9 +165,10 @@ impl Notes {
     }
 
     fn digests(&self, settings: &Settings) -> anyhow::Result<Vec<Digest>> {
-        let digest = |mirror: &RefCell<Live>| {
-            let live = mirror.borrow();
-            let mirror = live.boards.values().next().with_context(|| format!("no board from {}", settings.address))?;
+        let digest = |mirror: &RefCell<BoardMirrors>| {
+            let mirrors = mirror.borrow();
+            let mirror =
+                mirrors.boards.values().next().with_context(|| format!("no board from {}", settings.address))?;
             let mut board = Board::default();
             for (id, event) in mirror.events() {
                 board.set(id, &event.image(Timestamp::default()));

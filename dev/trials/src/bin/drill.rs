@@ -15,9 +15,9 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use clap::Parser;
-use client::{Client, ClientError, Live, News, Said};
+use client::{BoardMirrors, Client, ClientError, MirrorUpdate, Said};
 use futures::future::try_join_all;
-use kafka::{KafkaSettings, TopicPlan};
+use kafka::{KafkaSettings, TopicSpec};
 use odds::{Region, StepId};
 use producers::simulator::{Shown, Simulator, SimulatorSettings};
 use rdkafka::{
@@ -271,8 +271,8 @@ async fn grow(kafka: &KafkaSettings, region: Region) -> anyhow::Result<usize> {
     Ok(partitions)
 }
 
-fn plan_of(region: Region) -> Option<TopicPlan> {
-    kafka::plan().into_iter().find(|topic| topic.name == kafka::topic_of(region))
+fn plan_of(region: Region) -> Option<TopicSpec> {
+    kafka::all_topics().into_iter().find(|topic| topic.name == kafka::topic_of(region))
 }
 
 fn replicas(region: Region) -> i32 {
@@ -340,9 +340,9 @@ impl Mirroring {
         let counts = Arc::new(Counts::default());
         let counting = counts.clone();
         tokio::spawn(async move {
-            let mut live = Live::default();
+            let mut mirrors = BoardMirrors::default();
             for turn in n.. {
-                let ended = follow(&addresses[turn % addresses.len()], &token, &mut live, &counting, &send).await;
+                let ended = follow(&addresses[turn % addresses.len()], &token, &mut mirrors, &counting, &send).await;
                 if let Err(error @ (ClientError::Refused(_) | ClientError::Unexpected(_))) = ended {
                     let text = error.to_string();
                     // A gateway that stops or has no store says so, and is asked again.
@@ -351,7 +351,7 @@ impl Mirroring {
                         return;
                     }
                 }
-                live.disconnected();
+                mirrors.disconnected();
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
         });
@@ -380,33 +380,33 @@ impl Mirroring {
 async fn follow(
     address: &str,
     token: &str,
-    live: &mut Live,
+    mirrors: &mut BoardMirrors,
     counts: &Counts,
     send: &watch::Sender<Showing>,
 ) -> Result<(), ClientError> {
-    let had = live.cursors();
+    let had = mirrors.cursors();
     let auth = json!({ "v": 1, "token": token, "regions": Region::ALL, "resume": had });
     let mut client = Client::connect(address, &auth).await?;
     let mut first: Vec<Region> = had.into_keys().collect();
     loop {
         let Said::Event { name, payload } = client.next().await? else { continue };
-        match live.take(&name, &payload) {
-            News::Board(region) => {
+        match mirrors.take(&name, &payload) {
+            MirrorUpdate::Board(region) => {
                 counts.frames.fetch_add(1, Ordering::Relaxed);
                 if let Some(at) = first.iter().position(|it| *it == region) {
                     first.remove(at);
                     counts.resumed.fetch_add(u64::from(name == "odds"), Ordering::Relaxed);
                 }
-                let shown = Shown::of_mirror(&live.boards[&region]);
+                let shown = Shown::of_mirror(&mirrors.boards[&region]);
                 send.send_modify(|showing| {
                     *showing.frames.entry(region).or_default() += 1;
                     showing.boards.insert(region, shown);
                 });
             }
-            News::Resync(region, cursor) => {
+            MirrorUpdate::Resync(region, cursor) => {
                 client.ask("resync", &json!({ "region": region, "cursor": cursor })).await?;
             }
-            News::Feed(_) | News::Regions | News::Nothing => {}
+            MirrorUpdate::Feed(_) | MirrorUpdate::Regions | MirrorUpdate::Nothing => {}
         }
     }
 }

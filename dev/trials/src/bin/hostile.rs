@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use anyhow::{Context, ensure};
 use clap::{Parser, ValueEnum};
-use kafka::{Embedded, plan};
+use kafka::{Embedded, all_topics};
 use odds::Region;
 use trials::{
     hostile::{Kind, Leg, Outcome},
@@ -51,7 +51,7 @@ async fn main() -> anyhow::Result<()> {
     let files = most_files()?;
     ensure!(files >= FILES, "a process may open {files} files only; {FILES} are needed: raise `ulimit -n`");
     std::fs::create_dir_all(&settings.folder)?;
-    let cluster = Embedded::start(&plan())?;
+    let cluster = Embedded::start(&all_topics())?;
     let ground = Ground {
         binaries: settings.binaries.clone(),
         gateway: settings.binaries.join("gateway"),

@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::{Context, ensure};
 use clap::{Parser, ValueEnum};
-use client::{Client, ClientError, Live, News, Said};
+use client::{BoardMirrors, Client, ClientError, MirrorUpdate, Said};
 use futures::future::try_join_all;
 use kafka::{KafkaSettings, Role, topic_of};
 use odds::{BookmakerKey, Decimal, Feed, FeedState, Region, Timestamp};
@@ -99,9 +99,9 @@ async fn trial(settings: Settings, lifecycle: &Lifecycle) -> anyhow::Result<()> 
     let store = format!("sqlite:{}", settings.logs.join("accounts.db").display());
     let mut gateway = parts.gateway("one", &store)?;
     gateway.is_ready().await?;
-    let live = follow(gateway.address.clone(), token(&gateway.address, "trial").await?);
+    let mirrors = follow(gateway.address.clone(), token(&gateway.address, "trial").await?);
     let watcher = Watcher::start(&kafka, REGION);
-    let mut trial = Trial { upstream, fleet, gateway, kafka, watcher, live, judge: Judge::default(), unknown: 0.0 };
+    let mut trial = Trial { upstream, fleet, gateway, kafka, watcher, mirrors, judge: Judge::default(), unknown: 0.0 };
     trial.all_is_well().await?;
     println!("a client mirrors what two producers publish of a fake upstream, over TLS and SASL/SCRAM");
 
@@ -134,7 +134,7 @@ struct Trial {
     gateway: Gateway,
     kafka: KafkaSettings,
     watcher: Watcher,
-    live: Arc<Mutex<Live>>,
+    mirrors: Arc<Mutex<BoardMirrors>>,
     judge: Judge,
     /// Credits of polls whose leader was killed: upstream may or may not have been asked.
     unknown: f64,
@@ -212,13 +212,13 @@ impl Trial {
     }
 
     fn feed(&self) -> Option<Feed> {
-        self.live.lock().expect("nobody panics while holding it").feeds.get(&REGION).cloned()
+        self.mirrors.lock().expect("nobody panics while holding it").feeds.get(&REGION).cloned()
     }
 
     /// Returns how many prices are live.
     fn look(&mut self, way: Option<Way>) -> usize {
-        let live = self.live.lock().expect("nobody panics while holding it");
-        self.judge.look(&live, way, service::now())
+        let mirrors = self.mirrors.lock().expect("nobody panics while holding it");
+        self.judge.look(&mirrors, way, service::now())
     }
 
     async fn kill_leader(&mut self) -> anyhow::Result<()> {
@@ -315,7 +315,7 @@ impl Judge {
     }
 
     /// Compares all that a client has. `way`: what is lost by it has to be lost by now.
-    fn look(&mut self, live: &Live, way: Option<Way>, now: Timestamp) -> usize {
+    fn look(&mut self, mirrors: &BoardMirrors, way: Option<Way>, now: Timestamp) -> usize {
         if self.looks == 0 {
             self.began = now;
         }
@@ -326,7 +326,7 @@ impl Judge {
             self.shown = Item::all().map(|item| (item, now)).collect();
             self.live.clone_from(&self.shown);
         }
-        let Some(feed) = live.feeds.get(&REGION) else { return 0 };
+        let Some(feed) = mirrors.feeds.get(&REGION) else { return 0 };
         if feed.reason.as_ref().is_some_and(|reason| reason.contains(['<', '>'])) {
             self.fault(format!("markup in a reason: {:?}", feed.reason));
         }
@@ -336,7 +336,7 @@ impl Judge {
                 self.fault(format!("{key} is called {said:?}"));
             }
         }
-        let Some(board) = live.boards.get(&REGION) else { return 0 };
+        let Some(board) = mirrors.boards.get(&REGION) else { return 0 };
         let mut all_live = 0;
         for (event, shown) in board.events() {
             for ((bookmaker, market), quote) in &shown.quotes {
@@ -406,9 +406,9 @@ fn live_since(item: Item, feed: &Feed, now: Timestamp) -> Option<Timestamp> {
 }
 
 /// A client that mirrors the region all the time.
-fn follow(address: String, token: String) -> Arc<Mutex<Live>> {
-    let live = Arc::new(Mutex::new(Live::default()));
-    let shared = live.clone();
+fn follow(address: String, token: String) -> Arc<Mutex<BoardMirrors>> {
+    let mirrors = Arc::new(Mutex::new(BoardMirrors::default()));
+    let shared = mirrors.clone();
     tokio::spawn(async move {
         loop {
             let Err(ended) = connection(&address, &token, &shared).await;
@@ -417,17 +417,21 @@ fn follow(address: String, token: String) -> Arc<Mutex<Live>> {
             tokio::time::sleep(Duration::from_millis(300)).await;
         }
     });
-    live
+    mirrors
 }
 
-async fn connection(address: &str, token: &str, live: &Mutex<Live>) -> Result<std::convert::Infallible, ClientError> {
-    let cursors = live.lock().expect("nobody panics while holding it").cursors();
+async fn connection(
+    address: &str,
+    token: &str,
+    mirrors: &Mutex<BoardMirrors>,
+) -> Result<std::convert::Infallible, ClientError> {
+    let cursors = mirrors.lock().expect("nobody panics while holding it").cursors();
     let auth = json!({ "v": 1, "token": token, "regions": [REGION], "resume": cursors });
     let mut client = Client::connect(address, &auth).await?;
     loop {
         let Said::Event { name, payload } = client.next().await? else { continue };
-        let news = live.lock().expect("nobody panics while holding it").take(&name, &payload);
-        if let News::Resync(region, cursor) = news {
+        let update = mirrors.lock().expect("nobody panics while holding it").take(&name, &payload);
+        if let MirrorUpdate::Resync(region, cursor) = update {
             client.ask("resync", &json!({ "region": region, "cursor": cursor })).await?;
         }
     }

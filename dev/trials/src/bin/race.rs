@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use anyhow::{Context, ensure};
 use clap::Parser;
-use kafka::{Embedded, plan};
+use kafka::{Embedded, all_topics};
 use odds::Region;
 use trials::race::{
     Author, Bare, Crowd, Finding, Frames, Goal, Ground, Kind, Limits, Recorder, Replaying, Run, Server, Size, Table,
@@ -89,7 +89,7 @@ async fn main() -> anyhow::Result<()> {
     // Whoever set one before set the same.
     let _ = rustls::crypto::ring::default_provider().install_default();
     std::fs::create_dir_all(&settings.folder)?;
-    let cluster = Embedded::start(&plan())?;
+    let cluster = Embedded::start(&all_topics())?;
     let ground = Ground {
         binaries: settings.binaries.clone(),
         gateway: settings.binaries.join("gateway"),

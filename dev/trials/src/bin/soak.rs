@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, ensure};
 use clap::Parser;
-use kafka::{Embedded, KafkaSettings, Role, from_message, plan, topic_of};
+use kafka::{Embedded, KafkaSettings, Role, all_topics, from_message, topic_of};
 use odds::{EventId, RecordKind, Region, StepId, Term};
 use producers::simulator::{Faults, Simulator, SimulatorSettings};
 use rand::RngExt;
@@ -64,7 +64,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     std::fs::create_dir_all(&settings.logs)?;
     let lifecycle = Lifecycle::new();
-    let cluster = Embedded::start(&plan())?;
+    let cluster = Embedded::start(&all_topics())?;
     let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
     let source = format!("http://{}", listener.local_addr()?);
     let simulator = SimulatorSettings { speed: SPEED, fault_rate: FAULT_RATE, ..settings.simulator };
@@ -134,7 +134,7 @@ fn steps(watchers: &[Watcher]) -> Vec<u64> {
 /// What Kafka does by itself when a broker is lost: other leaders, other coordinators.
 fn move_leaders(cluster: &Embedded) -> anyhow::Result<()> {
     let mut random = rand::rng();
-    for topic in plan() {
+    for topic in all_topics() {
         for partition in 0..topic.partitions {
             cluster.move_leader(&topic.name, partition, random.random_range(1..=3))?;
         }

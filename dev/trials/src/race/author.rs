@@ -10,10 +10,10 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use kafka::{Embedded, Happening, MAX_RECORD_BYTES, Publisher, Reading, RegionLog};
+use kafka::{ConsumerMode, Embedded, LogEvent, MAX_RECORD_BYTES, Publisher, RegionLog};
 use odds::{
-    Credits, Details, Digest, EventId, FeedState, Image, Market, Outcome, Outcomes, Pending, Progress, Quotes, Region,
-    SportFreshness, SportKey, Standing, Status, Timestamp, Writer,
+    Credits, Details, Digest, EventId, FeedState, Image, LeaderState, Market, Outcome, Outcomes, Pending, Progress,
+    Quotes, Region, SportFreshness, SportKey, Status, Timestamp, Writer,
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::index};
 use tokio::task::JoinHandle;
@@ -66,7 +66,7 @@ impl Author {
         let mut kafka = cluster.settings();
         // Not every client of Kafka reads every compression as it comes.
         kafka.properties.push("producer.compression.type=none".parse()?);
-        let mut log = RegionLog::start(&kafka, region, &Reading::Alone).await?;
+        let mut log = RegionLog::start(&kafka, region, &ConsumerMode::Alone).await?;
         while !log.is_loaded() {
             log.next().await?;
         }
@@ -91,7 +91,7 @@ impl Author {
 
     /// So that who begins to read now finds everything, however little the cluster keeps.
     pub async fn publish_all(&mut self) -> anyhow::Result<()> {
-        self.writer.start_anew();
+        self.writer.republish_all();
         let mut pending = Pending::default();
         for (sport, events) in &self.sports {
             pending.poll(self.log.board(), sport, events.clone());
@@ -132,15 +132,15 @@ impl Author {
             bookmaker_names: BTreeMap::new(),
             spent_today: None,
         };
-        let plan = self.writer.plan(self.log.reader_mut(), pending, status, MAX_RECORD_BYTES);
-        self.publisher.send(&plan.records).await?;
-        self.publisher.send(&plan.markers).await?;
+        let step_records = self.writer.next_step(self.log.reader_mut(), pending, status, MAX_RECORD_BYTES);
+        self.publisher.send(&step_records.records).await?;
+        self.publisher.send(&step_records.markers).await?;
         self.read_back().await
     }
 
     async fn read_back(&mut self) -> anyhow::Result<()> {
-        while self.writer.standing(self.log.reader()) != Standing::Ready {
-            if let Happening::Progress(Progress::Mismatched(step)) = self.log.next().await? {
+        while self.writer.standing(self.log.reader()) != LeaderState::Ready {
+            if let LogEvent::Progress(Progress::Mismatched(step)) = self.log.next().await? {
                 bail!("the digest does not fit at {step}");
             }
         }

@@ -36,7 +36,7 @@ impl Bare {
         let consumer: StreamConsumer = ground.kafka.client(Role::Consumer, &defaults).create()?;
         let topic = topic_of(ground.region);
         let mut assignment = TopicPartitionList::new();
-        let planned = kafka::plan().into_iter().find(|planned| planned.name == topic);
+        let planned = kafka::all_topics().into_iter().find(|planned| planned.name == topic);
         for partition in 0..planned.map_or(1, |planned| planned.partitions) {
             assignment.add_partition_offset(topic, partition, Offset::End)?;
         }

@@ -33,7 +33,7 @@ use std::{
     time::Duration,
 };
 
-use client::{Live, News, event_of};
+use client::{BoardMirrors, MirrorUpdate, event_of};
 use futures::future::BoxFuture;
 use odds::{Filter, Region};
 use rand::{SeedableRng, rngs::StdRng};
@@ -151,7 +151,7 @@ fn following() -> Value {
 /// What a connected client has been sent.
 #[derive(Default)]
 struct Follower {
-    live: Live,
+    mirrors: BoardMirrors,
     /// Of each snapshot so far: its bytes, and which of its parts came last.
     snapshots: BTreeMap<Region, (usize, u64)>,
     frames: BTreeMap<Region, u32>,
@@ -160,7 +160,7 @@ struct Follower {
 impl Follower {
     fn receive(&mut self, packet: &str) {
         let Some((name, payload)) = packet.strip_prefix("42").and_then(event_of) else { return };
-        let before = self.live.cursors();
+        let before = self.mirrors.cursors();
         if name == "snapshot" {
             let snapshot: Value = serde_json::from_str(&payload).unwrap();
             let region = serde_json::from_value(snapshot["region"].clone()).unwrap();
@@ -170,9 +170,11 @@ impl Follower {
             *bytes += payload.len();
             *last = part;
         }
-        match self.live.take(&name, &payload) {
-            News::Resync(region, _) => panic!("a frame of {region} was lost"),
-            News::Board(region) if name == "odds" && before.get(&region) != self.live.cursors().get(&region) => {
+        match self.mirrors.take(&name, &payload) {
+            MirrorUpdate::Resync(region, _) => panic!("a frame of {region} was lost"),
+            MirrorUpdate::Board(region)
+                if name == "odds" && before.get(&region) != self.mirrors.cursors().get(&region) =>
+            {
                 *self.frames.entry(region).or_default() += 1;
             }
             _ => {}
@@ -186,7 +188,7 @@ impl Follower {
     fn is_newest(&self, scene: &Scene) -> bool {
         let everything = Filter::default();
         REGIONS.iter().all(|region| {
-            let board = self.live.boards.get(region);
+            let board = self.mirrors.boards.get(region);
             board.is_some_and(|board| *board.events() == scene.histories[region].newest(&everything))
         })
     }
@@ -210,7 +212,7 @@ impl Follower {
         for region in REGIONS {
             let (bytes, parts) = self.snapshots[&region];
             assert!(bytes >= BOARD_BYTES && parts > 1, "{region}: {bytes} bytes in {parts} parts");
-            let board = &self.live.boards[&region];
+            let board = &self.mirrors.boards[&region];
             let step = board.cursor().unwrap().step();
             let written = scene.histories[&region].shown(step, &Filter::default());
             assert!(written.as_ref() == Some(board.events()), "the board of {region} is not that of {step}");

@@ -12,7 +12,7 @@ const FEEDS_BEFORE_ASKING_AGAIN: u32 = 3;
 
 /// What an event of the protocol came to.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum News {
+pub enum MirrorUpdate {
     /// This region's board is at another state.
     Board(Region),
     /// How fresh this region is was told.
@@ -25,7 +25,7 @@ pub enum News {
 }
 
 #[derive(Debug, Default)]
-pub struct Live {
+pub struct BoardMirrors {
     pub regions: Vec<Region>,
     pub boards: BTreeMap<Region, Mirror>,
     pub feeds: BTreeMap<Region, Feed>,
@@ -33,47 +33,47 @@ pub struct Live {
     revision: Option<u64>,
     /// Regions asked for and not answered yet, with how often their feed came since.
     asked: BTreeMap<Region, u32>,
-    touched: Touched,
+    touched: ChangedEvents,
 }
 
 /// Which events changed, were added or removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Touched {
+pub enum ChangedEvents {
     Some(BTreeSet<EventId>),
     All,
 }
 
-impl Default for Touched {
+impl Default for ChangedEvents {
     fn default() -> Self {
         Self::Some(BTreeSet::new())
     }
 }
 
-impl Live {
+impl BoardMirrors {
     /// Takes an event by its name and the JSON of its payload. What can't be read is left aside.
-    pub fn take(&mut self, event: &str, payload: &str) -> News {
-        let news = match event {
+    pub fn take(&mut self, event: &str, payload: &str) -> MirrorUpdate {
+        let update = match event {
             "subscriptions" => serde_json::from_str(payload).map(|subscriptions| self.subscribed(subscriptions)),
             "snapshot" => serde_json::from_str(payload).map(|snapshot| self.snapshot(snapshot)),
             "odds" => serde_json::from_str(payload).map(|odds| self.odds(odds)),
             "feed" => serde_json::from_str(payload).map(|feed| self.feed(feed)),
-            _ => Ok(News::Nothing),
+            _ => Ok(MirrorUpdate::Nothing),
         };
-        news.unwrap_or(News::Nothing)
+        update.unwrap_or(MirrorUpdate::Nothing)
     }
 
-    fn subscribed(&mut self, subscriptions: Subscriptions) -> News {
+    fn subscribed(&mut self, subscriptions: Subscriptions) -> MirrorUpdate {
         // An answer by HTTP and an event may overtake each other.
         if subscriptions.revision.is_some_and(|told| self.revision.is_some_and(|known| told < known)) {
-            return News::Nothing;
+            return MirrorUpdate::Nothing;
         }
         self.revision = subscriptions.revision;
         keep(&mut self.boards, &subscriptions.regions);
         keep(&mut self.feeds, &subscriptions.regions);
         keep(&mut self.asked, &subscriptions.regions);
         self.regions = subscriptions.regions;
-        self.touched = Touched::All;
-        News::Regions
+        self.touched = ChangedEvents::All;
+        MirrorUpdate::Regions
     }
 
     /// What comes of other regions was on its way when they were left.
@@ -81,10 +81,10 @@ impl Live {
         self.regions.contains(&region)
     }
 
-    fn feed(&mut self, feed: Feed) -> News {
+    fn feed(&mut self, feed: Feed) -> MirrorUpdate {
         let region = feed.region;
         if !self.follows(region) {
-            return News::Nothing;
+            return MirrorUpdate::Nothing;
         }
         self.feeds.insert(region, feed);
         // An answer, or the request, can be lost with a long-polling response.
@@ -94,59 +94,59 @@ impl Live {
                 return self.resync(region);
             }
         }
-        News::Feed(region)
+        MirrorUpdate::Feed(region)
     }
 
-    fn snapshot(&mut self, snapshot: SnapshotPayload) -> News {
+    fn snapshot(&mut self, snapshot: SnapshotPayload) -> MirrorUpdate {
         let region = snapshot.region;
         if !self.follows(region) {
-            return News::Nothing;
+            return MirrorUpdate::Nothing;
         }
         if snapshot.part.is_none_or(|part| part == 1) {
             self.asked.remove(&region);
         }
         match self.boards.entry(region).or_default().snapshot(snapshot) {
-            Ok(false) => News::Nothing,
+            Ok(false) => MirrorUpdate::Nothing,
             Ok(true) => {
-                self.touched = Touched::All;
-                News::Board(region)
+                self.touched = ChangedEvents::All;
+                MirrorUpdate::Board(region)
             }
             Err(OutOfStep) => self.out_of_step(region),
         }
     }
 
     /// What doesn't fit while an answer is awaited was sent before it.
-    fn out_of_step(&mut self, region: Region) -> News {
+    fn out_of_step(&mut self, region: Region) -> MirrorUpdate {
         match self.asked.contains_key(&region) {
-            true => News::Nothing,
+            true => MirrorUpdate::Nothing,
             false => self.resync(region),
         }
     }
 
-    fn resync(&mut self, region: Region) -> News {
+    fn resync(&mut self, region: Region) -> MirrorUpdate {
         self.asked.insert(region, 0);
-        News::Resync(region, self.boards.get(&region).and_then(Mirror::cursor))
+        MirrorUpdate::Resync(region, self.boards.get(&region).and_then(Mirror::cursor))
     }
 
-    fn odds(&mut self, odds: OddsPayload) -> News {
+    fn odds(&mut self, odds: OddsPayload) -> MirrorUpdate {
         let region = odds.region;
         if !self.follows(region) {
-            return News::Nothing;
+            return MirrorUpdate::Nothing;
         }
         match self.boards.entry(region).or_default().odds(odds) {
             Err(OutOfStep) => self.out_of_step(region),
             Ok(events) => {
                 self.asked.remove(&region);
-                if let Touched::Some(touched) = &mut self.touched {
+                if let ChangedEvents::Some(touched) = &mut self.touched {
                     touched.extend(events);
                 }
-                News::Board(region)
+                MirrorUpdate::Board(region)
             }
         }
     }
 
     /// What changed since this was asked last.
-    pub fn touched(&mut self) -> Touched {
+    pub fn touched(&mut self) -> ChangedEvents {
         std::mem::take(&mut self.touched)
     }
 
@@ -189,11 +189,11 @@ mod tests {
     ];
 
     /// One that follows the US, and has its first board.
-    fn begun() -> Live {
-        let mut live = Live::default();
-        live.take("subscriptions", r#"{"v":1,"regions":["us"]}"#);
-        assert_eq!(live.take("snapshot", &snapshot()), News::Board(Region::Us));
-        live
+    fn begun() -> BoardMirrors {
+        let mut mirrors = BoardMirrors::default();
+        mirrors.take("subscriptions", r#"{"v":1,"regions":["us"]}"#);
+        assert_eq!(mirrors.take("snapshot", &snapshot()), MirrorUpdate::Board(Region::Us));
+        mirrors
     }
 
     fn snapshot() -> String {
@@ -206,12 +206,12 @@ mod tests {
 
     #[test]
     fn a_gap_asks_for_what_is_missing() {
-        let mut live = begun();
-        assert_eq!(live.take("odds", &odds(CURSORS[0], CURSORS[1])), News::Board(Region::Us));
+        let mut mirrors = begun();
+        assert_eq!(mirrors.take("odds", &odds(CURSORS[0], CURSORS[1])), MirrorUpdate::Board(Region::Us));
         let at = CURSORS[1].parse().unwrap();
-        assert_eq!(live.take("odds", &odds(CURSORS[0], CURSORS[2])), News::Resync(Region::Us, Some(at)));
-        assert_eq!(live.take("odds", &odds(CURSORS[0], CURSORS[2])), News::Nothing, "it is asked for once");
-        assert_eq!(live.cursors().get(&Region::Us), Some(&at));
+        assert_eq!(mirrors.take("odds", &odds(CURSORS[0], CURSORS[2])), MirrorUpdate::Resync(Region::Us, Some(at)));
+        assert_eq!(mirrors.take("odds", &odds(CURSORS[0], CURSORS[2])), MirrorUpdate::Nothing, "it is asked for once");
+        assert_eq!(mirrors.cursors().get(&Region::Us), Some(&at));
     }
 
     fn part(number: u32) -> String {
@@ -220,65 +220,65 @@ mod tests {
 
     #[test]
     fn a_missing_part_asks_for_what_is_missing() {
-        let mut live = begun();
-        let resync = News::Resync(Region::Us, Some(CURSORS[0].parse().unwrap()));
-        assert_eq!(live.take("snapshot", &part(1)), News::Nothing);
-        assert_eq!(live.take("snapshot", &part(3)), resync);
-        assert_eq!(live.take("snapshot", &part(4)), News::Nothing, "it is asked for once");
+        let mut mirrors = begun();
+        let resync = MirrorUpdate::Resync(Region::Us, Some(CURSORS[0].parse().unwrap()));
+        assert_eq!(mirrors.take("snapshot", &part(1)), MirrorUpdate::Nothing);
+        assert_eq!(mirrors.take("snapshot", &part(3)), resync);
+        assert_eq!(mirrors.take("snapshot", &part(4)), MirrorUpdate::Nothing, "it is asked for once");
         // A hole in the answer is one more.
-        assert_eq!(live.take("snapshot", &part(1)), News::Nothing);
-        assert_eq!(live.take("snapshot", &part(4)), resync);
+        assert_eq!(mirrors.take("snapshot", &part(1)), MirrorUpdate::Nothing);
+        assert_eq!(mirrors.take("snapshot", &part(4)), resync);
         for number in 1..4 {
-            assert_eq!(live.take("snapshot", &part(number)), News::Nothing);
+            assert_eq!(mirrors.take("snapshot", &part(number)), MirrorUpdate::Nothing);
         }
-        assert_eq!(live.take("snapshot", &part(4)), News::Board(Region::Us));
+        assert_eq!(mirrors.take("snapshot", &part(4)), MirrorUpdate::Board(Region::Us));
     }
 
     #[test]
     fn an_answer_that_is_lost_is_asked_for_again() {
-        let mut live = begun();
+        let mut mirrors = begun();
         let feed =
             r#"{"region":"us","at":"2026-01-01T00:00:00Z","state":"live","source":"x","sports":{},"bookmakers":{}}"#;
-        let resync = News::Resync(Region::Us, Some(CURSORS[0].parse().unwrap()));
-        assert_eq!(live.take("odds", &odds(CURSORS[1], CURSORS[2])), resync);
-        let mut news = (0..2 * FEEDS_BEFORE_ASKING_AGAIN).map(|_| live.take("feed", feed));
-        let asks = news.by_ref().filter(|news| *news == resync).count();
+        let resync = MirrorUpdate::Resync(Region::Us, Some(CURSORS[0].parse().unwrap()));
+        assert_eq!(mirrors.take("odds", &odds(CURSORS[1], CURSORS[2])), resync);
+        let mut update = (0..2 * FEEDS_BEFORE_ASKING_AGAIN).map(|_| mirrors.take("feed", feed));
+        let asks = update.by_ref().filter(|update| *update == resync).count();
         assert_eq!(asks, 2);
-        assert_eq!(live.take("odds", &odds(CURSORS[0], CURSORS[1])), News::Board(Region::Us));
-        assert!((0..9).all(|_| live.take("feed", feed) == News::Feed(Region::Us)));
+        assert_eq!(mirrors.take("odds", &odds(CURSORS[0], CURSORS[1])), MirrorUpdate::Board(Region::Us));
+        assert!((0..9).all(|_| mirrors.take("feed", feed) == MirrorUpdate::Feed(Region::Us)));
     }
 
     #[test]
     fn what_changed_is_told_once() {
-        let mut live = begun();
-        assert_eq!(live.touched(), Touched::All);
+        let mut mirrors = begun();
+        assert_eq!(mirrors.touched(), ChangedEvents::All);
         let gone = r#"{"id":"a","removed":true}"#;
         let odds = format!(r#"{{"region":"us","prev":"{}","cursor":"{}","events":[{gone}]}}"#, CURSORS[0], CURSORS[1]);
-        live.take("odds", &odds);
-        assert_eq!(live.touched(), Touched::Some(["a".parse().unwrap()].into()));
-        assert_eq!(live.touched(), Touched::default());
+        mirrors.take("odds", &odds);
+        assert_eq!(mirrors.touched(), ChangedEvents::Some(["a".parse().unwrap()].into()));
+        assert_eq!(mirrors.touched(), ChangedEvents::default());
     }
 
     #[test]
     fn regions_that_are_left_are_forgotten() {
-        let mut live = begun();
-        live.take("subscriptions", r#"{"v":1,"regions":["uk"]}"#);
-        assert_eq!(live.regions, [Region::Uk]);
+        let mut mirrors = begun();
+        mirrors.take("subscriptions", r#"{"v":1,"regions":["uk"]}"#);
+        assert_eq!(mirrors.regions, [Region::Uk]);
         // Some of it may still be on its way.
-        assert_eq!(live.take("odds", &odds(CURSORS[0], CURSORS[1])), News::Nothing);
-        assert_eq!(live.take("snapshot", &snapshot()), News::Nothing);
-        assert!(live.boards.is_empty());
+        assert_eq!(mirrors.take("odds", &odds(CURSORS[0], CURSORS[1])), MirrorUpdate::Nothing);
+        assert_eq!(mirrors.take("snapshot", &snapshot()), MirrorUpdate::Nothing);
+        assert!(mirrors.boards.is_empty());
     }
 
     #[test]
     fn older_subscriptions_are_left_aside() {
-        let mut live = Live::default();
+        let mut mirrors = BoardMirrors::default();
         let of = |revision, region| format!(r#"{{"v":1,"revision":{revision},"regions":["{region}"]}}"#);
-        assert_eq!(live.take("subscriptions", &of(4, "uk")), News::Regions);
-        assert_eq!(live.take("subscriptions", &of(3, "us")), News::Nothing);
-        assert_eq!(live.regions, [Region::Uk]);
+        assert_eq!(mirrors.take("subscriptions", &of(4, "uk")), MirrorUpdate::Regions);
+        assert_eq!(mirrors.take("subscriptions", &of(3, "us")), MirrorUpdate::Nothing);
+        assert_eq!(mirrors.regions, [Region::Uk]);
         // Somebody's backup is what the next connection finds.
-        live.disconnected();
-        assert_eq!(live.take("subscriptions", &of(3, "us")), News::Regions);
+        mirrors.disconnected();
+        assert_eq!(mirrors.take("subscriptions", &of(3, "us")), MirrorUpdate::Regions);
     }
 }

@@ -26,21 +26,21 @@ pub(crate) const STRANGER_BYTES: usize = 4_096;
 
 /// Where region tasks hear of sockets that can take more. At most one entry a socket and region.
 #[derive(Clone, Debug)]
-pub(crate) struct Callers([mpsc::UnboundedSender<Sid>; Region::ALL.len()]);
+pub(crate) struct WritableQueues([mpsc::UnboundedSender<Sid>; Region::ALL.len()]);
 
-impl Callers {
-    pub(crate) fn new(callers: [mpsc::UnboundedSender<Sid>; Region::ALL.len()]) -> Self {
-        Self(callers)
+impl WritableQueues {
+    pub(crate) fn new(writable_queues: [mpsc::UnboundedSender<Sid>; Region::ALL.len()]) -> Self {
+        Self(writable_queues)
     }
 }
 
 /// The count of one session, whatever transports carry it.
-pub(crate) struct Link {
-    said: AtomicU64,
-    taken: AtomicU64,
+pub(crate) struct DeliveryTracker {
+    sent_count: AtomicU64,
+    accepted_count: AtomicU64,
     /// A bit for each region that wants to be called.
     waiting: AtomicU8,
-    callers: Callers,
+    writable_queues: WritableQueues,
     sid: OnceLock<Sid>,
     /// Its client is being sent away, and is sent nothing after the reason why.
     ending: AtomicBool,
@@ -56,13 +56,13 @@ pub(crate) struct Link {
     websockets: Mutex<Vec<Weak<Connection>>>,
 }
 
-impl Link {
-    pub(crate) fn new(callers: Callers) -> Self {
+impl DeliveryTracker {
+    pub(crate) fn new(writable_queues: WritableQueues) -> Self {
         Self {
-            said: AtomicU64::new(0),
-            taken: AtomicU64::new(0),
+            sent_count: AtomicU64::new(0),
+            accepted_count: AtomicU64::new(0),
             waiting: AtomicU8::new(0),
-            callers,
+            writable_queues,
             sid: OnceLock::new(),
             ending: AtomicBool::new(false),
             cut: AtomicBool::new(false),
@@ -80,8 +80,8 @@ impl Link {
     }
 
     /// Counts an event that is about to be handed to the socket. Returns its number.
-    pub(crate) fn say(&self) -> u64 {
-        self.said.fetch_add(1, Ordering::AcqRel) + 1
+    pub(crate) fn count_event(&self) -> u64 {
+        self.sent_count.fetch_add(1, Ordering::AcqRel) + 1
     }
 
     /// Hands a whole websocket frame with one event straight to the network, if that has accepted all that
@@ -92,34 +92,34 @@ impl Link {
             return None;
         }
         let mut number = None;
-        carrier.upgrade()?.pass(frame, || number = Some(self.say()));
+        carrier.upgrade()?.pass(frame, || number = Some(self.count_event()));
         number
     }
 
     /// Loads the memory that [`Self::pass`] works with into the cache. Whoever passes a frame to many does
     /// this for a handful first, and waits for all of them once.
-    pub(crate) fn bring_near(&self) {
+    pub(crate) fn prefetch(&self) {
         let connections = self.carrier.get().map_or(0, Weak::strong_count);
-        black_box((self.taken.load(Ordering::Relaxed), connections));
+        black_box((self.accepted_count.load(Ordering::Relaxed), connections));
     }
 
     /// Whether the network has accepted the event of this number.
     pub(crate) fn has_taken(&self, number: u64) -> bool {
-        self.taken.load(Ordering::Acquire) >= number
+        self.accepted_count.load(Ordering::Acquire) >= number
     }
 
     pub(crate) fn has_taken_all(&self) -> bool {
-        self.has_taken(self.said.load(Ordering::Acquire))
+        self.has_taken(self.sent_count.load(Ordering::Acquire))
     }
 
     /// Has the region called as soon as the network accepts something.
-    pub(crate) fn call(&self, region: Region) {
+    pub(crate) fn notify_when_writable(&self, region: Region) {
         self.waiting.fetch_or(bit(region), Ordering::AcqRel);
     }
 
     /// The network accepted so many more events.
     pub(crate) fn took(&self, events: u64) {
-        self.taken.fetch_add(events, Ordering::AcqRel);
+        self.accepted_count.fetch_add(events, Ordering::AcqRel);
         let waiting = self.waiting.swap(0, Ordering::AcqRel);
         if waiting == 0 {
             return;
@@ -127,7 +127,7 @@ impl Link {
         let Some(sid) = self.sid.get() else { return };
         for region in Region::ALL.into_iter().filter(|region| waiting & bit(*region) != 0) {
             // The region's task ends only with the process.
-            let _ = self.callers.0[region as usize].send(*sid);
+            let _ = self.writable_queues.0[region as usize].send(*sid);
         }
     }
 
@@ -210,7 +210,7 @@ impl Link {
     }
 }
 
-impl fmt::Debug for Link {
+impl fmt::Debug for DeliveryTracker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Link").field("sid", &self.sid.get()).finish_non_exhaustive()
     }

@@ -7,12 +7,12 @@ use http::{HeaderMap, header};
 use crate::settings::Origin;
 
 #[derive(Clone, Debug)]
-pub(crate) struct Browsers {
+pub(crate) struct OriginPolicy {
     origins: Vec<Origin>,
     secure: bool,
 }
 
-impl Browsers {
+impl OriginPolicy {
     pub(crate) fn new(origins: Vec<Origin>, secure: bool) -> Self {
         Self { origins, secure }
     }
@@ -67,8 +67,8 @@ mod tests {
 
     #[test]
     fn only_our_own_pages_are_listened_to() {
-        let browsers = Browsers::new(vec!["https://odds.example.com".parse().unwrap()], true);
-        assert!(browsers.is_ours(&headers(header::ORIGIN, "https://odds.example.com")));
+        let origins = OriginPolicy::new(vec!["https://odds.example.com".parse().unwrap()], true);
+        assert!(origins.is_ours(&headers(header::ORIGIN, "https://odds.example.com")));
         for origin in [
             "https://odds.example.com.evil.com",
             "http://odds.example.com",
@@ -77,15 +77,15 @@ mod tests {
             "null",
             "",
         ] {
-            assert!(!browsers.is_ours(&headers(header::ORIGIN, origin)), "{origin:?}");
+            assert!(!origins.is_ours(&headers(header::ORIGIN, origin)), "{origin:?}");
         }
-        assert!(!browsers.is_ours(&HeaderMap::new()));
+        assert!(!origins.is_ours(&HeaderMap::new()));
     }
 
     #[test]
     fn the_cookie_is_found_among_others() {
-        let browsers = Browsers::new(Vec::new(), false);
-        let found = |value| browsers.cookie_in(&headers(header::COOKIE, value)).map(str::to_owned);
+        let origins = OriginPolicy::new(Vec::new(), false);
+        let found = |value| origins.cookie_in(&headers(header::COOKIE, value)).map(str::to_owned);
         assert_eq!(found("a=b; toteboard=x; c=d").as_deref(), Some("x"));
         assert_eq!(found("a=b; nottoteboard=x"), None);
     }

@@ -6,16 +6,16 @@ use std::sync::Arc;
 use socketioxide::socket::Sid;
 use tokio::{runtime::Handle, task::JoinHandle, time::Instant};
 
-use crate::{link::Link, member::Member, packet::Packet};
+use crate::{delivery_tracker::DeliveryTracker, member::Member, packet::Packet};
 
-pub(crate) struct Sending {
+pub(crate) struct Broadcast {
     pub(crate) packet: Arc<Packet>,
     pub(crate) at: Instant,
     /// Those who help, if it is a crowd.
     threads: Option<Handle>,
     /// So far.
     pub(crate) reached: u64,
-    share: Vec<(Sid, Arc<Link>)>,
+    share: Vec<(Sid, Arc<DeliveryTracker>)>,
     shares: Vec<JoinHandle<Passed>>,
 }
 
@@ -26,9 +26,9 @@ pub(crate) type Passed = Vec<(Sid, Option<u64>)>;
 const FEW: usize = 1_024;
 const SHARE: usize = 256;
 /// For so many the processor waits for memory once, not for each between two calls of the kernel.
-pub(crate) const HANDFUL: usize = 32;
+pub(crate) const BATCH: usize = 32;
 
-impl Sending {
+impl Broadcast {
     /// To no more than so many.
     pub(crate) fn new(packet: &Arc<Packet>, most: usize, threads: &Handle) -> Self {
         Self {
@@ -44,16 +44,16 @@ impl Sending {
     pub(crate) fn send(&mut self, sid: Sid, member: &mut Member) {
         self.reached += 1;
         let Some(threads) = &self.threads else { return member.send(&self.packet, self.at) };
-        self.share.push((sid, member.link().clone()));
+        self.share.push((sid, member.tracker().clone()));
         if self.share.len() == SHARE {
             let (share, packet) = (std::mem::replace(&mut self.share, Vec::with_capacity(SHARE)), self.packet.clone());
             self.shares.push(threads.spawn(async move { pass(&share, &packet) }));
         }
     }
 
-    pub(crate) fn tell(&mut self, member: &mut Member) {
+    pub(crate) fn send_in_order(&mut self, member: &mut Member) {
         self.reached += 1;
-        member.tell(&self.packet, self.at);
+        member.send_in_order(&self.packet, self.at);
     }
 
     /// Waits until the crowd is passed it.
@@ -66,11 +66,11 @@ impl Sending {
     }
 }
 
-fn pass(share: &[(Sid, Arc<Link>)], packet: &Packet) -> Passed {
+fn pass(share: &[(Sid, Arc<DeliveryTracker>)], packet: &Packet) -> Passed {
     let mut passed = Passed::with_capacity(share.len());
-    for handful in share.chunks(HANDFUL) {
-        handful.iter().for_each(|(_, link)| link.bring_near());
-        passed.extend(handful.iter().map(|(sid, link)| (*sid, link.pass(packet.frame()))));
+    for batch in share.chunks(BATCH) {
+        batch.iter().for_each(|(_, tracker)| tracker.prefetch());
+        passed.extend(batch.iter().map(|(sid, tracker)| (*sid, tracker.pass(packet.frame()))));
     }
     passed
 }

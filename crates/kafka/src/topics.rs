@@ -6,7 +6,7 @@ use odds::Region;
 pub const CONTROL: &str = "control";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TopicPlan {
+pub struct TopicSpec {
     pub name: String,
     pub partitions: i32,
     pub replication: i32,
@@ -24,13 +24,13 @@ pub fn topic_of(region: Region) -> &'static str {
 }
 
 /// The topics of the project.
-pub fn plan() -> Vec<TopicPlan> {
+pub fn all_topics() -> Vec<TopicSpec> {
     let odds = Region::ALL.into_iter().map(|region| {
         let (partitions, replication) = match region {
             Region::Us | Region::Uk => (2, 2),
             Region::Eu | Region::Au => (1, 1),
         };
-        TopicPlan {
+        TopicSpec {
             name: topic_of(region).to_owned(),
             partitions,
             replication,
@@ -38,7 +38,7 @@ pub fn plan() -> Vec<TopicPlan> {
             settings: pairs(&[("cleanup.policy", "compact"), ("segment.ms", "600000")]),
         }
     });
-    let control = TopicPlan {
+    let control = TopicSpec {
         name: CONTROL.to_owned(),
         partitions: 1,
         replication: 2,

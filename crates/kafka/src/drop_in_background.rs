@@ -5,15 +5,15 @@ use std::ops::Deref;
 use rdkafka::consumer::{ConsumerContext, StreamConsumer};
 use tracing::debug;
 
-pub(crate) struct Closing<C: ConsumerContext + 'static>(Option<StreamConsumer<C>>);
+pub(crate) struct DropInBackground<C: ConsumerContext + 'static>(Option<StreamConsumer<C>>);
 
-impl<C: ConsumerContext + 'static> Closing<C> {
+impl<C: ConsumerContext + 'static> DropInBackground<C> {
     pub(crate) fn new(consumer: StreamConsumer<C>) -> Self {
         Self(Some(consumer))
     }
 }
 
-impl<C: ConsumerContext + 'static> Deref for Closing<C> {
+impl<C: ConsumerContext + 'static> Deref for DropInBackground<C> {
     type Target = StreamConsumer<C>;
 
     fn deref(&self) -> &Self::Target {
@@ -21,11 +21,11 @@ impl<C: ConsumerContext + 'static> Deref for Closing<C> {
     }
 }
 
-impl<C: ConsumerContext + 'static> Drop for Closing<C> {
+impl<C: ConsumerContext + 'static> Drop for DropInBackground<C> {
     fn drop(&mut self) {
         let consumer = self.0.take();
-        let closing = std::thread::Builder::new().name("kafka-close".into()).spawn(move || drop(consumer));
-        if let Err(error) = closing {
+        let drop_in_background = std::thread::Builder::new().name("kafka-close".into()).spawn(move || drop(consumer));
+        if let Err(error) = drop_in_background {
             debug!(%error, "a consumer was closed without a thread");
         }
     }
