@@ -189,7 +189,7 @@ impl Gateway {
         lifecycle.run("the farewell", async move {
             stopping.cancelled().await;
             readiness.stop();
-            app.close(Duration::from_secs(settings.close_over)).await;
+            app.close(Duration::from_secs(settings.drain_seconds)).await;
             closed.cancel();
             Ok(())
         });

@@ -80,9 +80,9 @@ pub struct GatewaySettings {
     #[arg(long, value_name = "SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     pub ping_timeout: u64,
 
-    /// How many seconds the clients of a gateway that stops are spread over.
-    #[arg(long, value_name = "SECONDS", default_value_t = 3, value_parser = clap::value_parser!(u64).range(..=15))]
-    pub close_over: u64,
+    /// Clients of a gateway that stops are told to leave over so many seconds.
+    #[arg(long, alias = "close-over", value_name = "SECONDS", default_value_t = 3, value_parser = clap::value_parser!(u64).range(..=15))]
+    pub drain_seconds: u64,
 
     #[command(flatten)]
     pub accounts: AccountArgs,

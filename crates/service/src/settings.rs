@@ -2,10 +2,16 @@
 //!
 //! clap knows every setting already: its name, its type, its help. The environment's names follow
 //! from the flags', and the file's values become clap's defaults, so all three are checked alike
-//! and `--help` tells of all. A secret (a flag that hides its value in `--help`) may also be given
+//! and `--help` tells of all. A setting that was renamed keeps its old name as an alias for one version, in all
+//! three, and whoever uses that is warned. A secret (a flag that hides its value in `--help`) may also be given
 //! as a file's name in `…_FILE`.
 
-use std::{collections::BTreeMap, ffi::OsString, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
+    fs,
+    path::Path,
+};
 
 use clap::{Arg, ArgAction, Command, Parser, error::ErrorKind};
 
@@ -28,6 +34,15 @@ pub fn load_from<T: Parser>(
         None => BTreeMap::new(),
         Some(path) => read_file(path.as_ref()).map_err(|message| fail(ErrorKind::Io, message))?,
     };
+    for (old, new) in renamed(&command) {
+        let (flag, variable) = (format!("--{old}"), variable_of(&old));
+        let in_args = args.iter().filter_map(|arg| arg.to_str()).any(|arg| arg.split('=').next() == Some(&flag));
+        if in_args || environment(&variable).is_some() || file.contains_key(&key_of(&old)) {
+            eprintln!(
+                "warning: the setting --{old} ({variable}) is now --{new}; the next version won't know its old name"
+            );
+        }
+    }
     if let Some(unknown) = file.keys().find(|key| !knows(&command, key)) {
         return Err(fail(ErrorKind::UnknownArgument, format!("the settings file has an unknown key {unknown:?}")));
     }
@@ -74,8 +89,33 @@ fn lines_of(text: &str) -> Vec<String> {
 }
 
 fn knows(command: &Command, key: &str) -> bool {
-    key != "config" && command.get_arguments().any(|arg| is_setting(arg) && arg.get_id() == key)
+    let is_named = |arg: &Arg| arg.get_id() == key || old_names(arg).any(|old| key_of(old) == key);
+    key != "config" && command.get_arguments().any(|arg| is_setting(arg) && is_named(arg))
         || command.get_subcommands().any(|sub| knows(sub, key))
+}
+
+/// Settings that have another name now: the old one and the new.
+fn renamed(command: &Command) -> BTreeSet<(String, String)> {
+    let names = |arg: &Arg| -> Vec<_> {
+        let new = arg.get_long().unwrap_or_default();
+        old_names(arg).map(|old| (old.to_owned(), new.to_owned())).collect()
+    };
+    command.get_arguments().flat_map(names).chain(command.get_subcommands().flat_map(renamed)).collect()
+}
+
+/// As flags, without the dashes.
+fn old_names(arg: &Arg) -> impl Iterator<Item = &str> {
+    arg.get_all_aliases().into_iter().flatten()
+}
+
+/// In the settings file.
+fn key_of(flag: &str) -> String {
+    flag.replace('-', "_")
+}
+
+/// In the environment.
+fn variable_of(key: &str) -> String {
+    format!("{PREFIX}{}", key_of(key).to_uppercase())
 }
 
 fn is_setting(arg: &Arg) -> bool {
@@ -94,10 +134,12 @@ fn layer(
     let with_subcommands = command.has_subcommands();
     let ids: Vec<_> = command.get_arguments().filter(|arg| is_setting(arg)).map(|arg| arg.get_id().clone()).collect();
     for id in ids {
-        let variable = format!("{PREFIX}{}", id.as_str().to_uppercase());
-        // An empty one is as good as none: a settings file for many can leave it open.
-        let given = environment(&variable).filter(|value| !value.is_empty());
+        let variable = variable_of(id.as_str());
         let arg = command.get_arguments().find(|arg| *arg.get_id() == id).expect("it was just listed");
+        let old: Vec<String> = old_names(arg).map(str::to_owned).collect();
+        // An empty one is as good as none: a settings file for many can leave it open.
+        let value = |variable: String| environment(&variable).filter(|value| !value.is_empty());
+        let given = value(variable.clone()).or_else(|| old.iter().find_map(|old| value(variable_of(old))));
         let is_secret = arg.is_hide_env_values_set();
         let many = arg.get_action().takes_values() && matches!(arg.get_action(), ArgAction::Append);
         let secret = match environment(&format!("{variable}_FILE")) {
@@ -111,7 +153,8 @@ fn layer(
             }
             _ => None,
         };
-        let from_file = file.get(id.as_str()).cloned();
+        let in_file = file.get(id.as_str()).or_else(|| old.iter().find_map(|old| file.get(&key_of(old))));
+        let from_file = in_file.cloned();
         command = command.mut_arg(id, |arg| {
             // clap reads the process's own environment by itself; tests bring theirs.
             let from_environment = given.map(|value| {
@@ -151,7 +194,7 @@ mod tests {
         #[arg(long)]
         config: Option<std::path::PathBuf>,
         /// How much.
-        #[arg(long, default_value_t = 1)]
+        #[arg(long, alias = "how-much", default_value_t = 1)]
         amount: u32,
         /// Which.
         #[arg(long)]
@@ -194,6 +237,17 @@ mod tests {
         let flag = flag.unwrap();
         assert_eq!((flag.amount, flag.sports.len()), (4, 2));
         assert_eq!(read(&["--region=eu"], &[]).unwrap().amount, 1);
+    }
+
+    #[test]
+    fn a_setting_is_known_by_its_old_name_everywhere() {
+        let file = file("how-much = 2\n");
+        let from_file = read(&["--region=uk"], &[("TOTEBOARD_CONFIG", file.path().to_str().unwrap())]).unwrap();
+        assert_eq!(from_file.amount, 2);
+        assert_eq!(read(&["--region=uk"], &[("TOTEBOARD_HOW_MUCH", "3")]).unwrap().amount, 3);
+        assert_eq!(read(&["--region=uk", "--how-much=4"], &[("TOTEBOARD_AMOUNT", "3")]).unwrap().amount, 4);
+        let both = read(&["--region=uk"], &[("TOTEBOARD_HOW_MUCH", "3"), ("TOTEBOARD_AMOUNT", "5")]).unwrap();
+        assert_eq!(both.amount, 5, "the new name is stronger");
     }
 
     #[test]

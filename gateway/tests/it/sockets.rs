@@ -460,7 +460,7 @@ async fn a_user_who_is_sent_away_again_and_again_is_not_let_in_for_a_while() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_that_stops_says_goodbye_and_ends_the_transport() {
-    let scene = Scene::set(&["--close-over=2"]).await;
+    let scene = Scene::set(&["--drain-seconds=2"]).await;
     let mut guests = Vec::new();
     for _ in 0..5 {
         let mut guest = scene.join(uk()).await;
