@@ -3,18 +3,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that meets the unexpected fails")]
 
-#[path = "../tests/it/author.rs"]
-#[expect(dead_code, reason = "a benchmark looks at the page only")]
-mod author;
 mod beside;
 
 use std::{path::Path, time::Duration};
 
-use author::Author;
 use beside::Gateway;
 use kafka::{Embedded, all_topics};
 use odds::{Details, EventId, Image, Market, Outcome, Outcomes, Quotes, Region};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
+use testkit::author::Author;
 use tokio_util::sync::CancellationToken;
 
 const REGION: Region = Region::Uk;

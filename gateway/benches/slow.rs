@@ -3,13 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that meets the unexpected fails")]
 
-#[path = "../tests/it/author.rs"]
-#[expect(dead_code, reason = "a benchmark looks at the end only")]
-mod author;
 mod beside;
-#[path = "../tests/it/guest.rs"]
-#[expect(dead_code, reason = "a benchmark asks for nothing by HTTP")]
-mod guest;
 
 use std::{
     fs,
@@ -23,13 +17,16 @@ use std::{
     time::Duration,
 };
 
-use author::{Author, History, draw_changes};
 use beside::{Gateway, free_address};
 use client::{BoardMirrors, Client, Said};
 use kafka::{Embedded, all_topics};
 use odds::{Filter, Region, Timestamp};
 use rand::{SeedableRng, rngs::StdRng};
 use serde_json::json;
+use testkit::{
+    author::{Author, History, draw_changes},
+    guest,
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpSocket, TcpStream},

@@ -19,7 +19,7 @@ use socketioxide::{
 use tokio::{sync::Mutex, time::Instant};
 use tracing::debug;
 
-use crate::{delivery_tracker::DeliveryTracker, filters::HeldFilter};
+use crate::{filters::HeldFilter, transport::DeliveryTracker};
 
 /// When a client may come back that asked too much.
 pub(crate) const RETRY_AFTER_MS: u64 = 5_000;

@@ -22,19 +22,15 @@ use tower::Layer;
 use tracing::{Instrument, error_span, warn};
 
 use crate::{
-    GatewaySettings, Metrics,
-    delivery_tracker::WritableQueues,
-    door::Door,
-    files,
+    GatewaySettings, Metrics, files,
     filters::Filters,
     http,
-    listener::{self, Most},
     origin_policy::OriginPolicy,
     page,
     readiness::Readiness,
     region::{RegionContext, RegionHandle, RegionTask},
-    sockets::{self, AppState, Limits, MOST_SENT_AWAY, SENT_AWAY_EVERY},
-    transport::{self, Transport},
+    session::{self, AppState, Limits, MOST_SENT_AWAY, SENT_AWAY_EVERY},
+    transport::{self, Door, Most, Transport, WritableQueues},
 };
 
 /// What waits in a socket's own queue: a frame and a feed of each region, answers, a ping. When it is full, the
@@ -142,7 +138,7 @@ impl Gateway {
             .ping_interval(Duration::from_secs(settings.ping_interval))
             .ping_timeout(Duration::from_secs(settings.ping_timeout))
             .build_layer();
-        sockets::serve(&io);
+        session::serve(&io);
 
         for ((region, inbox), writable) in Region::ALL.into_iter().zip(inboxes).zip(writable) {
             let context = RegionContext {
@@ -184,7 +180,7 @@ impl Gateway {
             of_network: settings.max_connections_per_address + OTHER_CONNECTIONS_PER_ADDRESS,
         };
         let closed = CancellationToken::new();
-        lifecycle.run("the listener", listener::serve(listener, service, proxies, most, closed.clone()));
+        lifecycle.run("the listener", transport::serve(listener, service, proxies, most, closed.clone()));
         let stopping = lifecycle.stopping();
         lifecycle.run("the farewell", async move {
             stopping.cancelled().await;

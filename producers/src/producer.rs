@@ -10,15 +10,13 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use anyhow::Context;
 use futures::future::BoxFuture;
 use kafka::{
-    ConsumerMode, Delivered, Election, ElectionEvent, KafkaSettings, LogEvent, MAX_RECORD_BYTES, Publisher, ReadError,
-    RegionLog,
+    ConsumerMode, Delivered, Election, ElectionEvent, FollowerEvent, KafkaError, KafkaSettings, LostBoard,
+    MAX_RECORD_BYTES, Publisher, ReadError, RegionFollower, Steps,
 };
 use odds::{
-    Board, EventId, FeedState, Image, LeaderState, Outgoing, Pending, Phase, Progress, Region, SportKey, StepRecords,
-    Timestamp, Writer,
+    Board, EventId, FeedState, Image, LeaderState, Outgoing, Pending, Region, SportKey, StepRecords, Timestamp, Writer,
 };
 use rand::RngExt;
-use rdkafka::error::KafkaError;
 use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, error, error_span, info, warn};
@@ -38,10 +36,6 @@ const NEXT_BY: i64 = 25_000;
 const READ_BACK_WITHIN: Duration = Duration::from_secs(10);
 /// By then librdkafka has said what became of every record, or never will.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(60);
-/// How long a board that doesn't fit waits for the step that proves it.
-const VERIFIED_WITHIN: Duration = Duration::from_secs(30);
-/// Between attempts to reach Kafka.
-const KAFKA_RETRY: Duration = Duration::from_secs(2);
 /// Everything is published anew on request at most this often.
 const REPUBLISH_INTERVAL: Duration = Duration::from_secs(60);
 /// Between two terms of one producer if none of its steps gets through.
@@ -87,21 +81,14 @@ impl<S: Source> Producer<S> {
     }
 
     async fn take_part(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let log = loop {
-            match RegionLog::start(&self.kafka, self.region, &ConsumerMode::Alone).await {
-                Ok(log) => break log,
-                Err(ReadError::Kafka { error: error @ KafkaError::ClientConfig(..), .. }) => {
-                    return Err(error).context("Kafka's settings");
-                }
-                Err(error) => {
-                    warn!(%error, "the topic can't be read yet");
-                    tokio::select! {
-                        () = stop.cancelled() => return Ok(()),
-                        () = tokio::time::sleep(KAFKA_RETRY) => {}
-                    }
-                }
+        let mut follower = RegionFollower::new(self.kafka.clone(), self.region, ConsumerMode::Alone, Steps::Newest);
+        // A producer that can't read the topic must not win the election.
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                event = follower.next() => if let FollowerEvent::Loading = event.context("the topic")? { break },
             }
-        };
+        }
         let election = Election::join(&self.kafka, self.region)?;
         let now = (self.clock)();
         let mut polling = Polling::new(self.region, self.polling, self.source.name().to_owned(), now);
@@ -113,13 +100,12 @@ impl<S: Source> Producer<S> {
             source: self.source,
             clock: self.clock,
             metrics: self.metrics,
-            log,
+            follower,
             election,
             polling,
             leading: None,
-            started_over: false,
+            must_republish: false,
             fence: FencePause::default(),
-            unverified_since: None,
             republished_at: None,
             kafka: self.kafka,
             spending_file: self.spending_file,
@@ -135,14 +121,13 @@ struct Running<S> {
     metrics: Metrics,
     kafka: KafkaSettings,
     spending_file: Option<SpendingFile>,
-    log: RegionLog,
+    follower: RegionFollower,
     election: Election,
     polling: Polling,
     leading: Option<Leading>,
     /// The topic had to be read anew since the last term of this process began.
-    started_over: bool,
+    must_republish: bool,
     fence: FencePause,
-    unverified_since: Option<Instant>,
     republished_at: Option<Instant>,
 }
 
@@ -202,7 +187,7 @@ impl FencePause {
 /// What the loop woke up for.
 enum WakeUp {
     Stop,
-    Read(Result<LogEvent, ReadError>),
+    Read(Result<FollowerEvent, ReadError>),
     Election(ElectionEvent),
     Sent(Result<Sent, KafkaError>),
     Polled(Result<PollOutcome, tokio::task::JoinError>),
@@ -216,7 +201,7 @@ impl<S: Source> Running<S> {
             self.act().await?;
             match self.wait(&stop).await {
                 WakeUp::Stop => break,
-                WakeUp::Read(read) => self.read(read).await?,
+                WakeUp::Read(event) => self.read(event.context("the topic")?),
                 WakeUp::Election(ElectionEvent::Won) => info!("won the election"),
                 WakeUp::Election(ElectionEvent::Lost) => self.stop_leading("lost the election"),
                 WakeUp::Election(ElectionEvent::ReloadRequested) => self.handle_reload_request(),
@@ -245,7 +230,7 @@ impl<S: Source> Running<S> {
         tokio::select! {
             () = stop.cancelled() => WakeUp::Stop,
             event = self.election.next() => WakeUp::Election(event),
-            read = self.log.next() => WakeUp::Read(read),
+            read = self.follower.next() => WakeUp::Read(read),
             sent = maybe(sending) => WakeUp::Sent(sent),
             polled = maybe(poll) => WakeUp::Polled(polled),
             () = sleep_for(due_in) => WakeUp::PollDue(poll_request.expect("it has a due time").0),
@@ -256,7 +241,7 @@ impl<S: Source> Running<S> {
     /// One poll at a time, and none before the fence stands: only the leader spends credits.
     fn may_poll(&self, leading: &Leading) -> bool {
         let fenced =
-            !leading.writer.last().is_fence() || leading.writer.standing(self.log.reader()) == LeaderState::Ready;
+            !leading.writer.last().is_fence() || leading.writer.standing(self.follower.reader()) == LeaderState::Ready;
         leading.poll.is_none() && leading.poll_request.is_none() && leading.taken_over && fenced
     }
 
@@ -270,15 +255,16 @@ impl<S: Source> Running<S> {
 
     /// Does whatever the state of things calls for.
     async fn act(&mut self) -> anyhow::Result<()> {
-        self.check_board().await;
+        // A stand-by's board that no step verifies is wrong in the end. A leader's own next step verifies it.
+        self.follower.set_writer(self.leading.is_some() || self.election.is_won());
         if self.leading.is_none() {
-            if self.election.is_won() && self.log.is_loaded() && self.fence.may_be(Instant::now()) {
+            if self.election.is_won() && self.follower.is_loaded() && self.fence.may_be(Instant::now()) {
                 self.begin()?;
             }
             return Ok(());
         }
         let leading = self.leading.as_mut().expect("it was just looked at");
-        match leading.writer.standing(self.log.reader()) {
+        match leading.writer.standing(self.follower.reader()) {
             LeaderState::Deposed => {
                 self.stop_leading("a greater term has begun");
                 self.fence_again().await?;
@@ -299,11 +285,11 @@ impl<S: Source> Running<S> {
                 }
                 if !leading.taken_over {
                     leading.taken_over = true;
-                    if let Some(marker) = self.log.reader().marker() {
+                    if let Some(marker) = self.follower.reader().marker() {
                         self.polling.take_over(marker, (self.clock)());
                     }
                 }
-                let on_topic = self.log.reader().marker().and_then(|marker| marker.spent_today.as_ref());
+                let on_topic = self.follower.reader().marker().and_then(|marker| marker.spent_today.as_ref());
                 if leading.poll_request.is_some() && self.polling.spending().is_to_be_noted(on_topic) {
                     leading.dirty = true;
                 } else if let Some(poll_request) = leading.poll_request.take() {
@@ -333,8 +319,8 @@ impl<S: Source> Running<S> {
 
     fn begin(&mut self) -> anyhow::Result<()> {
         let now = (self.clock)();
-        let anew = std::mem::take(&mut self.started_over);
-        let (writer, fence) = Writer::begin(self.log.reader(), now, rand::rng().random(), anew);
+        let anew = std::mem::take(&mut self.must_republish);
+        let (writer, fence) = Writer::begin(self.follower.reader(), now, rand::rng().random(), anew);
         self.fence.begins(Instant::now());
         info!(term = %writer.term(), "leading: fencing off former leaders");
         let publisher = Publisher::new(&self.kafka, self.region)?;
@@ -378,11 +364,11 @@ impl<S: Source> Running<S> {
         let now = (self.clock)();
         let status = self.polling.status(now, now.plus_millis(NEXT_BY));
         leading.published = Some((status.state, status.reason.clone()));
-        leading.pending.settle(self.log.board());
-        let step = leading.writer.next_step(self.log.reader_mut(), &leading.pending, status, MAX_RECORD_BYTES);
+        leading.pending.settle(self.follower.board());
+        let step = leading.writer.next_step(self.follower.reader_mut(), &leading.pending, status, MAX_RECORD_BYTES);
         for event in &step.too_large {
             error!(%event, "an event is too large to be published and is left out");
-            leading.pending.leave_out(self.log.board(), event, MAX_RECORD_BYTES);
+            leading.pending.leave_out(self.follower.board(), event, MAX_RECORD_BYTES);
         }
         self.metrics.too_large.inc_by(step.too_large.len() as u64);
         debug!(step = %leading.writer.last(), records = step.records.len(), "publishing");
@@ -429,7 +415,7 @@ impl<S: Source> Running<S> {
         if price > 0.0 && !self.polling.spending_mut().reserve(price, (self.clock)()) {
             return;
         }
-        let on_topic = self.log.reader().marker().and_then(|marker| marker.spent_today.as_ref());
+        let on_topic = self.follower.reader().marker().and_then(|marker| marker.spent_today.as_ref());
         if price > 0.0 && self.polling.spending().is_to_be_noted(on_topic) {
             leading.poll_request = Some(poll_request);
             leading.dirty = true;
@@ -466,7 +452,7 @@ impl<S: Source> Running<S> {
             Err(error) => anyhow::bail!("a poll broke: {error}"),
         };
         self.metrics.polled(poll_finished.outcome());
-        let board = self.log.board();
+        let board = self.follower.board();
         let believed = match &poll_finished {
             PollOutcome::Odds { sport, answer: Ok(answer), .. } => {
                 leading.pending.poll(board, sport, offered(&leading.pending, board, answer))
@@ -499,53 +485,22 @@ impl<S: Source> Running<S> {
         Ok(())
     }
 
-    async fn read(&mut self, read: Result<LogEvent, ReadError>) -> anyhow::Result<()> {
-        match read {
-            Ok(LogEvent::Progress(Progress::Mismatched(step))) => {
-                self.metrics.mismatches.inc();
-                error!(%step, "the board does not fit its digest");
-                self.stop_leading("the board does not fit");
-                self.start_over().await;
+    fn read(&mut self, event: FollowerEvent) {
+        match event {
+            FollowerEvent::Lost(cause) => {
+                if let LostBoard::Mismatch(_) = cause {
+                    self.metrics.mismatches.inc();
+                }
+                self.stop_leading(&cause.to_string());
+                self.must_republish = true;
             }
-            Ok(LogEvent::Loaded) => {
-                let (events, quotes) = (self.log.board().event_count(), self.log.board().quote_count());
-                info!(events, quotes, "the topic is read");
-            }
-            Ok(LogEvent::Progress(_)) => {
+            FollowerEvent::Verified(_) | FollowerEvent::Advanced => {
                 if let Some(leading) = &mut self.leading {
-                    leading.pending.settle(self.log.board());
+                    leading.pending.settle(self.follower.board());
                     self.metrics.pending.set(leading.pending.len() as i64);
                 }
             }
-            Err(error @ ReadError::Ended(_)) => return Err(error.into()),
-            Err(error) => {
-                error!(%error, "the topic is not what was read: it is read anew");
-                self.stop_leading("the topic has to be read anew");
-                self.start_over().await;
-            }
-        }
-        Ok(())
-    }
-
-    async fn start_over(&mut self) {
-        self.started_over = true;
-        self.unverified_since = None;
-        while let Err(error) = self.log.restart().await {
-            warn!(%error, "the topic can't be read");
-            tokio::time::sleep(KAFKA_RETRY).await;
-        }
-    }
-
-    /// A stand-by's board that nothing proves is wrong in the end. A leader's own next step proves it.
-    async fn check_board(&mut self) {
-        if self.log.reader().phase() != Phase::Unverified {
-            self.unverified_since = None;
-            return;
-        }
-        let since = *self.unverified_since.get_or_insert_with(Instant::now);
-        if self.leading.is_none() && !self.election.is_won() && since.elapsed() > VERIFIED_WITHIN {
-            warn!("nothing proves the board: the topic is read anew");
-            self.start_over().await;
+            FollowerEvent::Unavailable(_) | FollowerEvent::Loading | FollowerEvent::Loaded => {}
         }
     }
 

@@ -8,16 +8,20 @@ mod election;
 mod embedded;
 mod publisher;
 mod record;
+mod region_follower;
 mod region_log;
 mod sender;
 mod settings;
 mod topics;
+
+pub use rdkafka::error::KafkaError;
 
 pub use control::{ControlMessage, ControlReader, ControlWriter};
 pub use election::{Election, ElectionEvent};
 pub use embedded::Embedded;
 pub use publisher::{Delivered, MAX_RECORD_BYTES, Publisher};
 pub use record::{from_message, to_headers};
-pub use region_log::{ConsumerMode, LagGauge, LogEvent, ReadError, RegionLog};
+pub use region_follower::{FollowerEvent, LostBoard, RegionFollower, Steps};
+pub use region_log::{ConsumerMode, LagGauge, ReadError};
 pub use settings::{InvalidProperty, KafkaSettings, Property, Role};
 pub use topics::{CONTROL, TopicSpec, all_topics, topic_of};

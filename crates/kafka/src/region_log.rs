@@ -18,7 +18,7 @@ use std::{
 };
 
 use futures::{FutureExt, StreamExt};
-use odds::{BadRecord, Board, Progress, Reader, Record, Region};
+use odds::{BadRecord, Progress, Reader, Record, Region};
 use rdkafka::{
     ClientContext, Offset, TopicPartitionList,
     config::RDKafkaLogLevel,
@@ -180,7 +180,7 @@ impl RegionLog {
         let topic = topic_of(region);
         let failed = |error| ReadError::Kafka { topic, error };
         let probe = Arc::new(consumer(settings, None, Context::default()).map_err(failed)?);
-        let (reader, ends) = reader_of(&probe, topic).await?;
+        let TopicState { reader, ends } = TopicState::of(&probe, topic).await?;
         let shared = Arc::new(Shared {
             count: AtomicUsize::new(reader.partition_count()),
             positions: std::array::from_fn(|_| AtomicI64::new(0)),
@@ -222,20 +222,12 @@ impl RegionLog {
         })
     }
 
-    pub fn region(&self) -> Region {
-        self.region
-    }
-
     pub fn reader(&self) -> &Reader {
         &self.reader
     }
 
     pub fn reader_mut(&mut self) -> &mut Reader {
         &mut self.reader
-    }
-
-    pub fn board(&self) -> &Board {
-        self.reader.board()
     }
 
     /// Whether every partition was read to the end that was noted at the start.
@@ -321,10 +313,15 @@ impl RegionLog {
         LagGauge { topic: topic_of(self.region), consumer: self.probe.clone(), shared: self.shared.clone() }
     }
 
+    /// Asks what the topic is now, to [`Self::restart`] with.
+    pub fn topic_state(&self) -> impl Future<Output = Result<TopicState, ReadError>> + Send + use<> {
+        let (probe, topic) = (self.probe.clone(), topic_of(self.region));
+        async move { TopicState::of(&probe, topic).await }
+    }
+
     /// Drops the board and reads the topic from its beginning.
-    pub async fn restart(&mut self) -> Result<(), ReadError> {
-        info!(topic = topic_of(self.region), "reading the topic anew");
-        let (reader, ends) = reader_of(&self.probe, topic_of(self.region)).await?;
+    pub fn restart(&mut self, topic: TopicState) {
+        let TopicState { reader, ends } = topic;
         let read_to = self.shared.positions.iter().map(|position| position.load(Ordering::Relaxed));
         self.unreadable.restart(read_to, ends);
         self.reader = reader;
@@ -334,7 +331,38 @@ impl RegionLog {
             position.store(0, Ordering::Relaxed);
         }
         self.generation.send_modify(|generation| *generation += 1);
-        Ok(())
+    }
+}
+
+/// A topic before it is read: a reader of it, and where its partitions end.
+pub struct TopicState {
+    reader: Reader,
+    ends: Vec<i64>,
+}
+
+impl TopicState {
+    async fn of(consumer: &Arc<DropInBackground<Context>>, topic: &'static str) -> Result<Self, ReadError> {
+        let consumer = consumer.clone();
+        let asked = tokio::task::spawn_blocking(move || {
+            let metadata = consumer.fetch_metadata(Some(topic), METADATA_TIMEOUT)?;
+            (0..partitions_of(&metadata, topic) as i32)
+                .map(|partition| consumer.fetch_watermarks(topic, partition, METADATA_TIMEOUT))
+                .collect::<Result<Vec<(i64, i64)>, KafkaError>>()
+        });
+        let bounds =
+            asked.await.map_err(|_| ReadError::Ended(topic))?.map_err(|error| ReadError::Kafka { topic, error })?;
+        match bounds.len() {
+            0 => return Err(ReadError::NoTopic(topic)),
+            1..=Reader::MAX_PARTITIONS => {}
+            partitions => return Err(ReadError::TooManyPartitions { topic, partitions }),
+        }
+        let ends: Vec<i64> = bounds.iter().map(|(_, end)| *end).collect();
+        let mut reader = Reader::new(&ends);
+        // What was deleted from a partition's beginning is never read.
+        for (partition, (begin, _)) in bounds.iter().enumerate() {
+            reader.advance(partition as u32, *begin);
+        }
+        Ok(Self { reader, ends })
     }
 }
 
@@ -510,34 +538,6 @@ async fn count(
 
 fn partitions_of(metadata: &Metadata, topic: &str) -> usize {
     metadata.topics().iter().find(|it| it.name() == topic).map_or(0, |it| it.partitions().len())
-}
-
-/// A reader of the topic as it now is, and where its partitions end.
-async fn reader_of(
-    consumer: &Arc<DropInBackground<Context>>,
-    topic: &'static str,
-) -> Result<(Reader, Vec<i64>), ReadError> {
-    let consumer = consumer.clone();
-    let asked = tokio::task::spawn_blocking(move || {
-        let metadata = consumer.fetch_metadata(Some(topic), METADATA_TIMEOUT)?;
-        (0..partitions_of(&metadata, topic) as i32)
-            .map(|partition| consumer.fetch_watermarks(topic, partition, METADATA_TIMEOUT))
-            .collect::<Result<Vec<(i64, i64)>, KafkaError>>()
-    });
-    let bounds =
-        asked.await.map_err(|_| ReadError::Ended(topic))?.map_err(|error| ReadError::Kafka { topic, error })?;
-    match bounds.len() {
-        0 => return Err(ReadError::NoTopic(topic)),
-        1..=Reader::MAX_PARTITIONS => {}
-        partitions => return Err(ReadError::TooManyPartitions { topic, partitions }),
-    }
-    let ends: Vec<i64> = bounds.iter().map(|(_, end)| *end).collect();
-    let mut reader = Reader::new(&ends);
-    // What was deleted from a partition's beginning is never read.
-    for (partition, (begin, _)) in bounds.iter().enumerate() {
-        reader.advance(partition as u32, *begin);
-    }
-    Ok((reader, ends))
 }
 
 /// Which group a consumer belongs to, and whose member it is there.

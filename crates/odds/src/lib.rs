@@ -5,38 +5,20 @@
 //! tests and, compiled to wasm, in the page.
 
 mod board;
-mod canonical;
-mod cursor;
-mod decimal;
-mod digest;
-mod event;
-mod filter;
-mod hello;
-mod marker;
-mod pending;
-mod protocol;
-mod reader;
-mod record;
-mod region;
-mod step;
-mod timestamp;
-mod writer;
+mod model;
+mod topic;
+mod wire;
 
-pub use board::{Board, Frame, FrameKind, PART_BYTES, Revision};
-pub use cursor::{Cursor, InvalidCursor};
-pub use decimal::{Decimal, InvalidDecimal};
-pub use digest::Digest;
-pub use event::{
-    BookmakerKey, Details, EventId, Image, InvalidKey, Market, MarketKey, Outcome, Outcomes, Quotes, SportKey,
+pub use board::{Board, Cursor, Digest, Filter, Frame, FrameKind, InvalidCursor, InvalidFilter, PART_BYTES, Revision};
+pub use model::{
+    BookmakerKey, Decimal, Details, EventId, Image, InvalidDecimal, InvalidKey, InvalidTimestamp, Market, MarketKey,
+    Outcome, Outcomes, Quotes, Region, SportKey, StepId, Term, Timestamp, UnknownRegion,
 };
-pub use filter::{Filter, InvalidFilter};
-pub use hello::{BadHello, Hello, read_regions};
-pub use marker::{Credits, DaySpending, FeedState, Marker, SportFreshness};
-pub use pending::Pending;
-pub use protocol::{Change, Feed, OddsPayload, PROTOCOL_VERSION, QuoteChange, SnapshotPayload, Subscriptions};
-pub use reader::{LooseEnd, Phase, Progress, Reader};
-pub use record::{BadRecord, Headers, Record, RecordKind, SCHEMA_VERSION, STEP_KEY};
-pub use region::{Region, UnknownRegion};
-pub use step::{StepId, Term};
-pub use timestamp::{InvalidTimestamp, Timestamp};
-pub use writer::{LeaderState, Outgoing, Status, StepRecords, Writer};
+pub use topic::{
+    BadRecord, Credits, DaySpending, FeedState, Headers, LeaderState, LooseEnd, Marker, Outgoing, Pending, Phase,
+    Progress, Reader, Record, RecordKind, SCHEMA_VERSION, STEP_KEY, SportFreshness, Status, StepRecords, Writer,
+};
+pub use wire::{
+    BadHello, Change, Feed, Hello, OddsPayload, PROTOCOL_VERSION, QuoteChange, SnapshotPayload, Subscriptions,
+    read_regions,
+};

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use anyhow::bail;
-use kafka::{ConsumerMode, KafkaSettings, LogEvent, ReadError, RegionLog};
-use odds::{Marker, Progress, Region, StepId};
+use kafka::{ConsumerMode, FollowerEvent, KafkaSettings, RegionFollower, Steps};
+use odds::{Marker, Region, StepId};
 use producers::simulator::{Shown, Simulator};
 use tokio::sync::watch;
 
@@ -79,30 +79,24 @@ async fn watch_region(
     send: &watch::Sender<Seen>,
     tolerates: &watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
-    let mut log = RegionLog::start(kafka, region, &ConsumerMode::Alone).await?;
+    let mut follower = RegionFollower::new(kafka.clone(), region, ConsumerMode::Alone, Steps::Every);
     loop {
-        let event = match log.next().await {
-            Ok(LogEvent::Progress(Progress::Mismatched(_))) | Err(ReadError::OtherPartitions { .. })
-                if *tolerates.borrow() =>
-            {
-                log.restart().await?;
-                send.send_modify(|seen| seen.anew += 1);
-                continue;
-            }
-            event => event?,
-        };
-        match event {
-            LogEvent::Progress(Progress::Applied(step)) => send.send_modify(|seen| {
+        match follower.next().await? {
+            FollowerEvent::Verified(step) => send.send_modify(|seen| {
                 seen.steps += 1;
                 seen.terms += u64::from(seen.newest.term != step.term);
                 seen.newest = step;
-                seen.events = log.board().event_count();
-                seen.quotes = log.board().quote_count();
-                seen.marker = log.reader().marker().cloned();
-                seen.shown = Shown::of_board(log.board());
+                seen.events = follower.board().event_count();
+                seen.quotes = follower.board().quote_count();
+                seen.marker = follower.reader().marker().cloned();
+                seen.shown = Shown::of_board(follower.board());
             }),
-            LogEvent::Progress(Progress::Mismatched(step)) => bail!("the digest does not fit at {step}"),
-            LogEvent::Progress(_) | LogEvent::Loaded => {}
+            FollowerEvent::Lost(_) if *tolerates.borrow() => send.send_modify(|seen| seen.anew += 1),
+            FollowerEvent::Lost(cause) => bail!("{cause}"),
+            FollowerEvent::Unavailable(_)
+            | FollowerEvent::Loading
+            | FollowerEvent::Loaded
+            | FollowerEvent::Advanced => {}
         }
     }
 }

@@ -25,8 +25,8 @@ struct Rule {
     test: &'static str,
 }
 
-const READER: &str = "crates/odds/src/reader.rs";
-const WRITER: &str = "crates/odds/src/writer.rs";
+const READER: &str = "crates/odds/src/topic/reader.rs";
+const WRITER: &str = "crates/odds/src/topic/writer.rs";
 
 const RULES: [Rule; 13] = [
     Rule {

@@ -17,7 +17,7 @@ use super::{
     caller::{By, Caller, Person, begin_session, end_session},
     error::{ApiError, Refusals},
 };
-use crate::sockets::AppState;
+use crate::session::AppState;
 
 pub(super) fn router() -> OpenApiRouter<Arc<AppState>> {
     OpenApiRouter::new()

@@ -13,7 +13,7 @@ use tower_sessions::{Expiry, Session};
 use tracing::warn;
 
 use super::error::ApiError;
-use crate::{listener::Peer, sockets::AppState};
+use crate::{session::AppState, transport::Peer};
 
 const UNAUTHENTICATED: ApiError = ApiError::Accounts(AccountsError::Unauthenticated);
 

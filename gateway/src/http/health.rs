@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{Router, extract::State, routing::get};
 
 use super::error::ApiError;
-use crate::sockets::AppState;
+use crate::session::AppState;
 
 pub(super) fn router() -> Router<Arc<AppState>> {
     Router::new().route("/healthz", get(async || "ok\n")).route("/readyz", get(readyz))

@@ -4,7 +4,6 @@ mod account;
 mod body;
 mod caller;
 mod error;
-mod headers;
 mod health;
 mod odds;
 mod schemas;
@@ -33,9 +32,8 @@ use utoipa::{
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use crate::sockets::AppState;
+use crate::session::AppState;
 use error::ApiError;
-pub(crate) use headers::ProtectiveHeaders;
 
 /// Nothing that is sent to the API is larger.
 const MAX_BODY: usize = 16 * 1_024;

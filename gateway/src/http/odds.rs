@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     region::{CachedSnapshot, RegionHandle},
-    sockets::AppState,
+    session::AppState,
 };
 
 /// Small boards are sent as they are.

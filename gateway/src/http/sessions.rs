@@ -16,7 +16,7 @@ use super::{
     caller::{By, Person},
     error::{ApiError, Refusals},
 };
-use crate::sockets::AppState;
+use crate::session::AppState;
 
 pub(super) fn router() -> OpenApiRouter<Arc<AppState>> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(end))

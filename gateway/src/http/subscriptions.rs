@@ -15,7 +15,7 @@ use super::{
     caller::Caller,
     error::{ApiError, Refusals},
 };
-use crate::sockets::AppState;
+use crate::session::AppState;
 
 pub(super) fn router() -> OpenApiRouter<Arc<AppState>> {
     OpenApiRouter::new().routes(routes!(subscriptions, subscribe))

@@ -3,7 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets the unexpected fails")]
 
 mod accounts;
-mod author;
 mod break_in;
 mod browser;
 mod caddy;
@@ -11,7 +10,6 @@ mod conformance;
 mod documents;
 mod examples;
 mod files;
-mod guest;
 mod hostile;
 mod http;
 mod mirror;
@@ -21,3 +19,5 @@ mod proxy;
 mod sockets;
 mod stage;
 mod trouble;
+
+use testkit::{author, guest};

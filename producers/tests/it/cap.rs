@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use kafka::{ConsumerMode, Embedded, KafkaSettings, RegionLog, all_topics};
+use kafka::{ConsumerMode, Embedded, KafkaSettings, RegionFollower, Steps, all_topics};
 use odds::{DaySpending, Region, Term};
 use producers::simulator::{SOURCE, Simulator, SimulatorSettings};
 use tokio::{net::TcpListener, time::Instant};
@@ -42,22 +42,22 @@ async fn charged(upstream: &str) -> f64 {
 }
 
 /// Reads until a leader above this term says that the day's credits are used up; gives its term.
-async fn used_up(log: &mut RegionLog, above: Term) -> Term {
-    let says = |log: &RegionLog| {
-        let reason = log.reader().marker().and_then(|marker| marker.reason.clone());
-        log.reader().applied().term > above && reason.is_some_and(|reason| reason.contains("today"))
+async fn used_up(follower: &mut RegionFollower, above: Term) -> Term {
+    let says = |follower: &RegionFollower| {
+        let reason = follower.reader().marker().and_then(|marker| marker.reason.clone());
+        follower.reader().applied().term > above && reason.is_some_and(|reason| reason.contains("today"))
     };
     let waiting = async {
-        while !says(log) {
-            log.next().await.unwrap();
+        while !says(follower) {
+            follower.next().await.unwrap();
         }
     };
-    tokio::time::timeout(DEADLINE, waiting).await.unwrap_or_else(|_| panic!("{:?}", log.reader().marker()));
-    log.reader().applied().term
+    tokio::time::timeout(DEADLINE, waiting).await.unwrap_or_else(|_| panic!("{:?}", follower.reader().marker()));
+    follower.reader().applied().term
 }
 
-fn said(log: &RegionLog) -> DaySpending {
-    log.reader().marker().unwrap().spent_today.clone().unwrap()
+fn said(follower: &RegionFollower) -> DaySpending {
+    follower.reader().marker().unwrap().spent_today.clone().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -70,7 +70,7 @@ async fn the_daily_cap_is_kept_by_programs_that_are_killed_and_take_turns() {
     let upstream = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(Simulator::new(&settings, service::now).serve(listener, std::future::pending()));
     let kafka = cluster.settings();
-    let mut log = RegionLog::start(&kafka, REGION, &ConsumerMode::Alone).await.unwrap();
+    let mut follower = RegionFollower::new(kafka.clone(), REGION, ConsumerMode::Alone, Steps::Newest);
 
     let first = producer(&kafka, &upstream);
     let end = Instant::now() + DEADLINE;
@@ -81,15 +81,15 @@ async fn the_daily_cap_is_kept_by_programs_that_are_killed_and_take_turns() {
     // In the middle of its polls, with another one ready.
     let second = producer(&kafka, &upstream);
     drop(first);
-    let term = used_up(&mut log, Term::new(0, 0)).await;
+    let term = used_up(&mut follower, Term::new(0, 0)).await;
     let spent = charged(&upstream).await;
     assert!(spent <= CAP, "{spent} credits were charged, and {CAP} may be spent");
     drop(second);
 
     // Once more, after the day's credits are used up.
     let third = producer(&kafka, &upstream);
-    used_up(&mut log, term).await;
-    let day = said(&log);
+    used_up(&mut follower, term).await;
+    let day = said(&follower);
     assert_eq!(charged(&upstream).await, spent, "nothing more is spent");
     assert!(day.credits[SOURCE] >= spent && day.credits[SOURCE] <= CAP, "{day:?}, {spent} charged");
     drop(third);

@@ -1,7 +1,7 @@
 use std::{sync::OnceLock, time::Duration};
 
-use kafka::{ConsumerMode, Embedded, KafkaSettings, LogEvent, RegionLog, Role, all_topics, topic_of};
-use odds::{FeedState, Progress, Region, Term, Timestamp};
+use kafka::{ConsumerMode, Embedded, FollowerEvent, KafkaSettings, RegionFollower, Role, Steps, all_topics, topic_of};
+use odds::{FeedState, Region, Term, Timestamp};
 use producers::{
     ApiKey, Metrics, PollSettings, Producer, TheOddsApi,
     simulator::{Shown, Simulator, SimulatorSettings},
@@ -72,18 +72,18 @@ impl Stage {
         assert!(order.send().await.unwrap().status().is_success(), "{path}");
     }
 
-    async fn watch(&self) -> RegionLog {
-        RegionLog::start(&self.kafka(), REGION, &ConsumerMode::Alone).await.unwrap()
+    fn watch(&self) -> RegionFollower {
+        RegionFollower::new(self.kafka(), REGION, ConsumerMode::Alone, Steps::Every)
     }
 
     /// Stops the world and reads until the board shows it.
-    async fn converges(&self, log: &mut RegionLog) {
+    async fn converges(&self, follower: &mut RegionFollower) {
         self.simulator.freeze();
         let truth = Shown::of_truth(&self.simulator.truth(REGION)).unwrap();
         let end = Instant::now() + DEADLINE;
-        while Shown::of_board(log.board()) != truth {
-            let read = tokio::time::timeout_at(end, progress(log)).await;
-            assert!(read.is_ok(), "{:?}", Shown::of_board(log.board()).differences(&truth, 2));
+        while Shown::of_board(follower.board()) != truth {
+            let read = tokio::time::timeout_at(end, next_event(follower)).await;
+            assert!(read.is_ok(), "{:?}", Shown::of_board(follower.board()).differences(&truth, 2));
         }
     }
 
@@ -114,22 +114,20 @@ impl Running {
     }
 }
 
-async fn progress(log: &mut RegionLog) -> Progress {
-    loop {
-        if let LogEvent::Progress(progress) = log.next().await.unwrap() {
-            assert!(!matches!(progress, Progress::Mismatched(_)), "a digest does not fit");
-            return progress;
-        }
-    }
+async fn next_event(follower: &mut RegionFollower) -> FollowerEvent {
+    let event = follower.next().await.unwrap();
+    assert!(!matches!(event, FollowerEvent::Lost(_)), "{event:?}");
+    event
 }
 
 /// Reads until a step of a term above this one is complete; gives its term.
-async fn next_term(log: &mut RegionLog, above: Term) -> Term {
+async fn next_term(follower: &mut RegionFollower, above: Term) -> Term {
     tokio::time::timeout(DEADLINE, async {
         loop {
-            match progress(log).await {
-                Progress::Applied(step) if step.term > above => return step.term,
-                _ => {}
+            if let FollowerEvent::Verified(step) = next_event(follower).await
+                && step.term > above
+            {
+                return step.term;
             }
         }
     })
@@ -150,11 +148,11 @@ async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
 async fn when_a_step_came_is_known_however_late_it_is_looked_at() {
     let stage = Stage::set().await;
     let producer = stage.producer("one", service::now);
-    let mut log = stage.watch().await;
-    next_term(&mut log, Term::new(0, 0)).await;
+    let mut follower = stage.watch();
+    next_term(&mut follower, Term::new(0, 0)).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
-    progress(&mut log).await;
-    let waited = log.read_at().elapsed();
+    while !matches!(next_event(&mut follower).await, FollowerEvent::Verified(_)) {}
+    let waited = follower.read_at().elapsed();
     assert!(waited > Duration::from_millis(500), "it waited for {waited:?}");
     producer.ends().await.unwrap();
 }
@@ -162,18 +160,18 @@ async fn when_a_step_came_is_known_however_late_it_is_looked_at() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stand_by_takes_over_and_the_board_stays_the_truth() {
     let stage = Stage::set().await;
-    let mut log = stage.watch().await;
+    let mut follower = stage.watch();
     let first = stage.producer("simulator", service::now);
-    let term = next_term(&mut log, Term::new(0, 0)).await;
+    let term = next_term(&mut follower, Term::new(0, 0)).await;
     let second = stage.producer("simulator", service::now);
-    stage.converges(&mut log).await;
-    assert_eq!(log.reader().applied().term, term, "a newcomer does not disturb");
+    stage.converges(&mut follower).await;
+    assert_eq!(follower.reader().applied().term, term, "a newcomer does not disturb");
     assert_eq!((first.metric("toteboard_producer_leading"), second.metric("toteboard_producer_leading")), (1.0, 0.0));
 
     first.ends().await.unwrap();
     stage.order("/sim/thaw", json!(null)).await;
-    next_term(&mut log, term).await;
-    stage.converges(&mut log).await;
+    next_term(&mut follower, term).await;
+    stage.converges(&mut follower).await;
     assert_eq!(second.metric("toteboard_producer_leading"), 1.0);
     second.ends().await.unwrap();
 }
@@ -181,32 +179,32 @@ async fn a_stand_by_takes_over_and_the_board_stays_the_truth() {
 #[tokio::test(flavor = "multi_thread")]
 async fn kafka_goes_away_and_comes_back() {
     let stage = Stage::set().await;
-    let mut log = stage.watch().await;
+    let mut follower = stage.watch();
     let producer = stage.producer("simulator", service::now);
-    next_term(&mut log, Term::new(0, 0)).await;
+    next_term(&mut follower, Term::new(0, 0)).await;
     (1..=3).for_each(|broker| stage.cluster.broker_down(broker).unwrap());
     // It goes on polling, and keeps what it can't publish.
     until("something is kept", async || producer.metric("toteboard_producer_pending_events") > 0.0).await;
     (1..=3).for_each(|broker| stage.cluster.broker_up(broker).unwrap());
-    stage.converges(&mut log).await;
+    stage.converges(&mut follower).await;
     producer.ends().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_topic_is_the_memory() {
     let stage = Stage::set().await;
-    let mut log = stage.watch().await;
+    let mut follower = stage.watch();
     let producer = stage.producer("simulator", service::now);
-    next_term(&mut log, Term::new(0, 0)).await;
-    stage.converges(&mut log).await;
+    next_term(&mut follower, Term::new(0, 0)).await;
+    stage.converges(&mut follower).await;
     producer.ends().await.unwrap();
-    let events = log.board().event_count() as i64;
+    let events = follower.board().event_count() as i64;
     let before = stage.written().await;
 
     // The same odds again: nothing but fences and markers.
-    let term = log.reader().applied().term;
+    let term = follower.reader().applied().term;
     let producer = stage.producer("simulator", service::now);
-    let term = next_term(&mut log, term).await;
+    let term = next_term(&mut follower, term).await;
     until("it polls", async || producer.metric("toteboard_producer_polls_total{outcome=\"ok\"}") > 3.0).await;
     producer.ends().await.unwrap();
     let restarted = stage.written().await - before;
@@ -214,27 +212,27 @@ async fn the_topic_is_the_memory() {
 
     // Odds from elsewhere: everything.
     let producer = stage.producer("another", service::now);
-    next_term(&mut log, term).await;
+    next_term(&mut follower, term).await;
     until("all is written", async || stage.written().await >= before + restarted + events).await;
-    stage.converges(&mut log).await;
-    assert_eq!(log.reader().marker().unwrap().source, "another");
+    stage.converges(&mut follower).await;
+    assert_eq!(follower.reader().marker().unwrap().source, "another");
     producer.ends().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_may_wish_for_everything_anew() {
     let stage = Stage::set().await;
-    let mut log = stage.watch().await;
+    let mut follower = stage.watch();
     let producer = stage.producer("simulator", service::now);
-    next_term(&mut log, Term::new(0, 0)).await;
-    stage.converges(&mut log).await;
-    let events = log.board().event_count() as i64;
+    next_term(&mut follower, Term::new(0, 0)).await;
+    stage.converges(&mut follower).await;
+    let events = follower.board().event_count() as i64;
     let before = stage.written().await;
     let wisher: FutureProducer = stage.kafka().client(Role::Producer, &[]).create().unwrap();
     let wish = FutureRecord::<str, str>::to("control").partition(0).payload(r#"{"kind":"anew","region":"uk"}"#);
     wisher.send(wish, Duration::from_secs(10)).await.unwrap();
     until("all is written", async || stage.written().await >= before + events).await;
-    stage.converges(&mut log).await;
+    stage.converges(&mut follower).await;
     producer.ends().await.unwrap();
 }
 
@@ -259,24 +257,25 @@ fn fast() -> Timestamp {
 #[tokio::test(flavor = "multi_thread")]
 async fn used_up_credits_are_said_and_waited_for() {
     let stage = Stage::set().await;
-    let mut log = stage.watch().await;
+    let mut follower = stage.watch();
     let producer = stage.producer("simulator", fast);
-    let said = |log: &RegionLog| log.reader().marker().map(|marker| (marker.state, marker.reason.clone()));
-    let says = async |log: &mut RegionLog, state: FeedState| {
+    let said =
+        |follower: &RegionFollower| follower.reader().marker().map(|marker| (marker.state, marker.reason.clone()));
+    let says = async |follower: &mut RegionFollower, state: FeedState| {
         tokio::time::timeout(DEADLINE, async {
-            while said(log).is_none_or(|said| said.0 != state) {
-                progress(log).await;
+            while said(follower).is_none_or(|said| said.0 != state) {
+                next_event(follower).await;
             }
         })
         .await
-        .unwrap_or_else(|_| panic!("{state:?} is not said but {:?}", said(log)));
+        .unwrap_or_else(|_| panic!("{state:?} is not said but {:?}", said(follower)));
     };
-    says(&mut log, FeedState::Live).await;
+    says(&mut follower, FeedState::Live).await;
     stage.order("/sim/credits", json!({ "key": KEY, "remaining": 0.0 })).await;
-    says(&mut log, FeedState::Stale).await;
-    assert_eq!(said(&log).unwrap().1.as_deref(), Some("the credits are used up"));
-    says(&mut log, FeedState::Down).await;
+    says(&mut follower, FeedState::Stale).await;
+    assert_eq!(said(&follower).unwrap().1.as_deref(), Some("the credits are used up"));
+    says(&mut follower, FeedState::Down).await;
     stage.order("/sim/credits", json!({ "key": KEY, "remaining": 1e6 })).await;
-    says(&mut log, FeedState::Live).await;
+    says(&mut follower, FeedState::Live).await;
     producer.ends().await.unwrap();
 }

@@ -10,10 +10,10 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use kafka::{ConsumerMode, Embedded, LogEvent, MAX_RECORD_BYTES, Publisher, RegionLog};
+use kafka::{ConsumerMode, Embedded, FollowerEvent, MAX_RECORD_BYTES, Publisher, RegionFollower, Steps};
 use odds::{
-    Credits, Details, Digest, EventId, FeedState, Image, LeaderState, Market, Outcome, Outcomes, Pending, Progress,
-    Quotes, Region, SportFreshness, SportKey, Status, Timestamp, Writer,
+    Credits, Details, Digest, EventId, FeedState, Image, LeaderState, Market, Outcome, Outcomes, Pending, Quotes,
+    Region, SportFreshness, SportKey, Status, Timestamp, Writer,
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::index};
 use tokio::task::JoinHandle;
@@ -50,7 +50,7 @@ pub fn newest_step(text: &str) -> Option<u64> {
 }
 
 pub struct Author {
-    log: RegionLog,
+    follower: RegionFollower,
     publisher: Publisher,
     writer: Writer,
     region: Region,
@@ -66,16 +66,16 @@ impl Author {
         let mut kafka = cluster.settings();
         // Not every client of Kafka reads every compression as it comes.
         kafka.properties.push("producer.compression.type=none".parse()?);
-        let mut log = RegionLog::start(&kafka, region, &ConsumerMode::Alone).await?;
-        while !log.is_loaded() {
-            log.next().await?;
+        let mut follower = RegionFollower::new(kafka.clone(), region, ConsumerMode::Alone, Steps::Newest);
+        while !follower.is_loaded() {
+            follower.next().await?;
         }
         let publisher = Publisher::new(&kafka, region)?;
-        let (writer, fence) = Writer::begin(log.reader(), service::now(), 0, false);
+        let (writer, fence) = Writer::begin(follower.reader(), service::now(), 0, false);
         publisher.send(&fence).await?;
         let mut random = StdRng::seed_from_u64(1);
         let sports = (0..SPORTS).map(|sport| (key(&format!("league_{sport}")), events(&mut random, sport))).collect();
-        let mut this = Self { log, publisher, writer, region, sports, random, step: 0, times: Times::default() };
+        let mut this = Self { follower, publisher, writer, region, sports, random, step: 0, times: Times::default() };
         this.read_back().await?;
         this.publish_all().await?;
         Ok(this)
@@ -86,7 +86,7 @@ impl Author {
     }
 
     pub fn digest(&self) -> Digest {
-        self.log.board().digest()
+        self.follower.board().digest()
     }
 
     /// So that who begins to read now finds everything, however little the cluster keeps.
@@ -94,7 +94,7 @@ impl Author {
         self.writer.republish_all();
         let mut pending = Pending::default();
         for (sport, events) in &self.sports {
-            pending.poll(self.log.board(), sport, events.clone());
+            pending.poll(self.follower.board(), sport, events.clone());
         }
         self.publish(&pending).await
     }
@@ -111,7 +111,7 @@ impl Author {
             *market = quote(&mut self.random, &image.details, at);
         }
         let mut pending = Pending::default();
-        pending.poll(self.log.board(), sport, events.clone());
+        pending.poll(self.follower.board(), sport, events.clone());
         self.times.note(self.step);
         self.publish(&pending).await
     }
@@ -132,16 +132,16 @@ impl Author {
             bookmaker_names: BTreeMap::new(),
             spent_today: None,
         };
-        let step_records = self.writer.next_step(self.log.reader_mut(), pending, status, MAX_RECORD_BYTES);
+        let step_records = self.writer.next_step(self.follower.reader_mut(), pending, status, MAX_RECORD_BYTES);
         self.publisher.send(&step_records.records).await?;
         self.publisher.send(&step_records.markers).await?;
         self.read_back().await
     }
 
     async fn read_back(&mut self) -> anyhow::Result<()> {
-        while self.writer.standing(self.log.reader()) != LeaderState::Ready {
-            if let LogEvent::Progress(Progress::Mismatched(step)) = self.log.next().await? {
-                bail!("the digest does not fit at {step}");
+        while self.writer.standing(self.follower.reader()) != LeaderState::Ready {
+            if let FollowerEvent::Lost(cause) = self.follower.next().await? {
+                bail!("{cause}");
             }
         }
         Ok(())

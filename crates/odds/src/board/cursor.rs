@@ -4,7 +4,8 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::{Digest, Filter, StepId, Term, step::plain};
+use super::{Digest, Filter};
+use crate::{StepId, Term, model::plain};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Cursor {

@@ -5,7 +5,11 @@ use std::sync::Arc;
 use odds::{Cursor, Region};
 use tokio::time::Instant;
 
-use crate::{client::Client, delivery_tracker::DeliveryTracker, pace::Pace, packet::Packet, room::Frames};
+use super::{frames::Frames, throughput::Throughput};
+use crate::{
+    client::Client,
+    transport::{DeliveryTracker, Packet},
+};
 
 /// A client in this region.
 #[derive(Debug)]
@@ -18,7 +22,7 @@ pub(crate) struct Member {
     last: Sent,
     /// It was found not to have taken that.
     blocked: bool,
-    pub(crate) pace: Pace,
+    pub(crate) throughput: Throughput,
     /// The number of the event that this was last judged by.
     judged: u64,
     pub(crate) joined: Instant,
@@ -57,7 +61,7 @@ impl Member {
             sync_state: SyncState::Behind(from),
             last: Sent { number: 0, bytes: 0, at: now },
             blocked: false,
-            pace: Pace::new(now),
+            throughput: Throughput::new(now),
             judged: 0,
             joined: now,
             not_before: None,
@@ -121,7 +125,7 @@ impl Member {
 
     /// It can take so much now.
     pub(crate) fn takes(&self, bytes: usize) -> bool {
-        self.can_take() && bytes <= self.pace.at_once()
+        self.can_take() && bytes <= self.throughput.at_once()
     }
 
     /// The network has what it was sent last; and if not, it is called when that changes.
@@ -138,8 +142,8 @@ impl Member {
             self.judged = self.last.number;
             let Sent { bytes, at, .. } = self.last;
             match std::mem::take(&mut self.blocked) {
-                true => self.pace.kept_waiting(bytes, at, Instant::now()),
-                false => self.pace.took(bytes, at, Instant::now()),
+                true => self.throughput.kept_waiting(bytes, at, Instant::now()),
+                false => self.throughput.took(bytes, at, Instant::now()),
             }
         }
         true

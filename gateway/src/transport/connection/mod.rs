@@ -5,6 +5,9 @@
 //! A frame that takes the long way is copied twice, queued once and wakes a task for each socket. One
 //! that is passed straight to the kernel is made once for all of them.
 
+mod delivery_tracker;
+mod frame_counter;
+
 use std::{
     fmt,
     io::{self, IoSlice},
@@ -27,12 +30,11 @@ use tokio::{
     runtime::Handle,
     time::Instant,
 };
-use tungstenite::protocol::frame::{
-    FrameHeader,
-    coding::{Control, Data, OpCode},
-};
 
-use crate::{delivery_tracker::DeliveryTracker, listener::ConnectionSlot};
+use super::connection_slots::ConnectionSlot;
+
+pub(crate) use delivery_tracker::{DeliveryTracker, STRANGER_BYTES, WritableQueues};
+use frame_counter::FrameCounter;
 
 /// How long the client of a connection that was cut may take to read what it was sent last,
 const LINGER_FOR: Duration = Duration::from_secs(2);
@@ -53,7 +55,7 @@ pub(crate) struct Connection {
 
 #[derive(Debug, Default)]
 struct Out {
-    counter: Counter,
+    counter: FrameCounter,
     /// A frame that was passed, and how much of it the kernel has.
     passed: Option<(Bytes, usize)>,
     /// Since when the kernel accepts nothing more.
@@ -282,141 +284,5 @@ impl AsyncWrite for Wire {
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
             shut => shut,
         })
-    }
-}
-
-/// Counts the events in what is written to a websocket: text frames that begin with `42`, Engine.IO's
-/// message and Socket.IO's event. Frames of servers are neither masked nor, here, fragmented.
-#[derive(Debug)]
-struct Counter {
-    state: State,
-}
-
-#[derive(Debug)]
-enum State {
-    /// In the answer that upgrades the connection; so many bytes of its end are matched.
-    Answer { matched: usize },
-    /// In a frame's header.
-    Header { bytes: [u8; 10], have: usize },
-    /// In a frame's payload.
-    Payload { left: u64, begin: [u8; 2], have: usize, is_text: bool },
-    /// In or after the frame that closes it: no other may follow.
-    Over,
-}
-
-const END_OF_ANSWER: &[u8; 4] = b"\r\n\r\n";
-
-impl Default for Counter {
-    fn default() -> Self {
-        Self { state: State::Answer { matched: 0 } }
-    }
-}
-
-impl State {
-    const FRAME: Self = Self::Header { bytes: [0; 10], have: 0 };
-}
-
-impl Counter {
-    fn is_between_frames(&self) -> bool {
-        matches!(self.state, State::Header { have: 0, .. })
-    }
-
-    /// Takes the next bytes; gives how many events ended in them.
-    fn count(&mut self, mut bytes: &[u8]) -> u64 {
-        let mut events = 0;
-        while let Some(&first) = bytes.first() {
-            match &mut self.state {
-                State::Answer { matched } => {
-                    *matched = match (first == END_OF_ANSWER[*matched], first == END_OF_ANSWER[0]) {
-                        (true, _) => *matched + 1,
-                        (false, true) => 1,
-                        (false, false) => 0,
-                    };
-                    bytes = &bytes[1..];
-                    if *matched == END_OF_ANSWER.len() {
-                        self.state = State::FRAME;
-                    }
-                }
-                State::Header { bytes: header, have } => {
-                    header[*have] = first;
-                    *have += 1;
-                    bytes = &bytes[1..];
-                    if let Ok(Some((header, left))) = FrameHeader::parse(&mut io::Cursor::new(&header[..*have])) {
-                        let is_text = header.opcode == OpCode::Data(Data::Text);
-                        self.state = match left {
-                            _ if header.opcode == OpCode::Control(Control::Close) => State::Over,
-                            0 => State::FRAME,
-                            _ => State::Payload { left, begin: [0; 2], have: 0, is_text },
-                        };
-                    }
-                }
-                State::Payload { left, begin, have, is_text } => {
-                    let now = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
-                    for &byte in bytes[..now].iter().take(begin.len() - *have) {
-                        begin[*have] = byte;
-                        *have += 1;
-                    }
-                    bytes = &bytes[now..];
-                    *left -= now as u64;
-                    if *left == 0 {
-                        events += u64::from(*is_text && begin == b"42");
-                        self.state = State::FRAME;
-                    }
-                }
-                State::Over => break,
-            }
-        }
-        events
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
-        let header = FrameHeader { opcode: OpCode::from(opcode), ..FrameHeader::default() };
-        let mut frame = Vec::new();
-        header.format(payload.len() as u64, &mut frame).unwrap();
-        frame.extend(payload);
-        frame
-    }
-
-    #[test]
-    fn only_events_count_however_the_bytes_are_cut() {
-        let mut all = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\n\r\n".to_vec();
-        let event = |length| [b"42".to_vec(), vec![b'x'; length]].concat();
-        for payload in [&b"0{}"[..], b"40{}", &event(10), b"2", &event(200), b"430[]", &event(70_000), b""] {
-            all.extend(frame(1, payload));
-        }
-        all.extend(frame(2, b"42 is binary"));
-        all.extend(frame(8, b""));
-        for size in [1, 2, 3, 7, 64, 1_000, all.len()] {
-            let mut counter = Counter::default();
-            let events: u64 = all.chunks(size).map(|chunk| counter.count(chunk)).sum();
-            assert_eq!(events, 3, "in pieces of {size}");
-        }
-    }
-
-    #[test]
-    fn nothing_is_passed_after_the_frame_that_closes() {
-        for payload in [&b""[..], &[0x03, 0xe8]] {
-            let mut counter = Counter::default();
-            counter.count(b"HTTP/1.1 101 x\r\n\r\n");
-            counter.count(&frame(9, b"ping"));
-            assert!(counter.is_between_frames());
-            counter.count(&frame(8, payload));
-            assert!(!counter.is_between_frames());
-        }
-    }
-
-    #[test]
-    fn an_event_counts_when_its_last_byte_is_taken() {
-        let mut counter = Counter::default();
-        assert_eq!(counter.count(b"HTTP/1.1 101 x\r\n\r\n"), 0);
-        let frame = frame(1, b"42[]");
-        let (last, rest) = frame.split_last().unwrap();
-        assert_eq!(counter.count(rest), 0);
-        assert_eq!(counter.count(&[*last]), 1);
     }
 }

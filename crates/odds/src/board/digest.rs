@@ -9,6 +9,8 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::{BookmakerKey, Details, EventId, Market, MarketKey};
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Digest(u128);
 
@@ -21,8 +23,36 @@ impl Digest {
         self.0 = self.0.wrapping_sub(item.0);
     }
 
+    /// Of an event's details.
+    pub(crate) fn of_details(id: &EventId, details: &Details) -> Self {
+        let home = details.home_team.as_deref();
+        let away = details.away_team.as_deref();
+        Self::of(&[
+            b"event",
+            id.as_str().as_bytes(),
+            details.sport_key.as_str().as_bytes(),
+            details.sport_title.as_bytes(),
+            &details.commence_time.as_millis().to_le_bytes(),
+            &[u8::from(home.is_some()), u8::from(away.is_some())],
+            home.unwrap_or_default().as_bytes(),
+            away.unwrap_or_default().as_bytes(),
+        ])
+    }
+
+    /// Of a quote.
+    pub(crate) fn of_quote(id: &EventId, bookmaker: &BookmakerKey, market: &MarketKey, quote: &Market) -> Self {
+        Self::of(&[
+            b"quote",
+            id.as_str().as_bytes(),
+            bookmaker.as_str().as_bytes(),
+            market.as_str().as_bytes(),
+            &quote.last_update.as_millis().to_le_bytes(),
+            quote.outcomes.as_json().as_bytes(),
+        ])
+    }
+
     /// The digest of one item: its parts with their lengths, so that no two lists of parts agree.
-    pub(crate) fn of(parts: &[&[u8]]) -> Self {
+    pub(super) fn of(parts: &[&[u8]]) -> Self {
         let mut text = Vec::with_capacity(parts.iter().map(|part| 8 + part.len()).sum());
         for part in parts {
             text.extend_from_slice(&(part.len() as u64).to_le_bytes());

@@ -2,11 +2,9 @@
 //! on them until they are upgraded.
 
 use std::{
-    collections::HashMap,
     convert::Infallible,
-    hash::Hash,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, Weak},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -17,16 +15,18 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::Semaphore,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Service;
 use tracing::{debug, warn};
 
-use crate::{
+use super::{
     connection::{Connection, Wire},
-    settings::TrustedProxy,
+    connection_slots::{ConnectionSlot, Most, Networks},
+    peer::Peer,
 };
+use crate::settings::TrustedProxy;
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
 /// A request's head has to come within this.
@@ -42,70 +42,6 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 const TAKEN_WITHIN: Duration = Duration::from_secs(20);
 /// How long connections get to end by themselves.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
-
-/// Who is at the other end: an extension of every request.
-#[derive(Clone, Debug)]
-pub(crate) struct Peer {
-    pub(crate) address: IpAddr,
-    /// Gone when the connection is, however long the request's head is kept.
-    pub(crate) connection: Weak<Connection>,
-}
-
-/// How many connections there may be.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Most {
-    pub(crate) all: usize,
-    pub(crate) of_network: usize,
-}
-
-/// A connection's place among all, and among those of its network.
-#[derive(Debug)]
-pub(crate) struct ConnectionSlot {
-    _of_all: OwnedSemaphorePermit,
-    _of_network: OfNetwork,
-}
-
-#[derive(Debug)]
-struct Networks {
-    most: usize,
-    connections: Mutex<HashMap<IpAddr, usize>>,
-}
-
-#[derive(Debug)]
-struct OfNetwork(Option<(Arc<Networks>, IpAddr)>);
-
-impl Networks {
-    fn let_in(self: &Arc<Self>, network: IpAddr, is_proxy: bool) -> Option<OfNetwork> {
-        if is_proxy {
-            return Some(OfNetwork(None));
-        }
-        let mut connections = self.connections.lock().expect("nobody panics while holding it");
-        let count = connections.get(&network).copied().unwrap_or(0);
-        if count >= self.most {
-            return None;
-        }
-        connections.insert(network, count + 1);
-        Some(OfNetwork(Some((self.clone(), network))))
-    }
-}
-
-impl Drop for OfNetwork {
-    fn drop(&mut self) {
-        if let Some((networks, network)) = &self.0 {
-            one_less(&mut networks.connections.lock().expect("nobody panics while holding it"), network);
-        }
-    }
-}
-
-/// Counts one less, and forgets what is at nothing.
-pub(crate) fn one_less<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: &K) {
-    if let Some(count) = counts.get_mut(key) {
-        *count -= 1;
-        if *count == 0 {
-            counts.remove(key);
-        }
-    }
-}
 
 /// Serves until told to stop, and then until all connections are gone or it takes too long.
 pub(crate) async fn serve<S>(

@@ -3,7 +3,7 @@
 
 use std::cmp::Ordering;
 
-use crate::{Decimal, decimal::MAX_DIGITS};
+use super::decimal::{Decimal, MAX_DIGITS};
 
 /// Whether this valid JSON is, byte for byte, what [`crate::Outcomes::new`] makes of what it says. May be wrong
 /// about what is unusual, but only by saying no.

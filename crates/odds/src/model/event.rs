@@ -5,7 +5,7 @@ use std::{borrow::Borrow, collections::BTreeMap, fmt, str::FromStr, sync::Arc};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::value::RawValue;
 
-use crate::{Decimal, Timestamp, canonical::is_canonical};
+use super::{Decimal, Timestamp, canonical::is_canonical};
 
 /// The longest key or id that is taken from anywhere.
 const MAX_KEY: usize = 128;

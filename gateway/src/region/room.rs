@@ -4,30 +4,10 @@
 use std::{collections::HashMap, sync::Arc};
 
 use indexmap::{IndexMap, map::Slice};
-use odds::{Board, Cursor, Filter, Frame, FrameKind, PART_BYTES, Region};
+use odds::{Board, Cursor, Filter, FrameKind, PART_BYTES, Region};
 use socketioxide::socket::Sid;
 
-use crate::{broadcast::BATCH, member::Member, packet::Packet};
-
-/// What leads a client to the room's cursor: an `odds` or a snapshot in one or more parts.
-#[derive(Debug)]
-pub(crate) struct Frames {
-    pub(crate) kind: FrameKind,
-    pub(crate) parts: Vec<Arc<Packet>>,
-    /// Where a client is that has all parts.
-    pub(crate) cursor: Cursor,
-}
-
-impl Frames {
-    fn new(kind: FrameKind, frames: Vec<Frame>, cursor: Cursor) -> Arc<Self> {
-        let event = match kind {
-            FrameKind::Snapshot => "snapshot",
-            FrameKind::Odds => "odds",
-        };
-        let parts = frames.into_iter().map(|frame| Arc::new(Packet::new(event, &frame.json))).collect();
-        Arc::new(Self { kind, parts, cursor })
-    }
-}
+use super::{broadcast::BATCH, frames::Frames, member::Member};
 
 #[derive(Debug)]
 pub(crate) struct Room {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use socketioxide::socket::Sid;
 use tokio::{runtime::Handle, task::JoinHandle, time::Instant};
 
-use crate::{delivery_tracker::DeliveryTracker, member::Member, packet::Packet};
+use super::member::Member;
+use crate::transport::{DeliveryTracker, Packet};
 
 pub(crate) struct Broadcast {
     pub(crate) packet: Arc<Packet>,

@@ -19,7 +19,7 @@ use odds::Region;
 use socketioxide::socket::Sid;
 use tokio::sync::{Notify, mpsc};
 
-use crate::connection::Connection;
+use super::Connection;
 
 /// What a session may bring before somebody has signed in: each byte may have to be held.
 pub(crate) const STRANGER_BYTES: usize = 4_096;

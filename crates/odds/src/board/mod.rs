@@ -6,24 +6,25 @@
 //! cursor names a verified step; the board knows the revision it stood at then. What was removed
 //! or withdrawn stays as long as a remembered cursor could still need to hear of it.
 
+mod cursor;
+mod digest;
+mod filter;
+mod frames;
+
 use std::{
     cmp::Ordering,
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
-    fmt::Write,
-    ops::Bound,
 };
 
-use crate::{
-    BookmakerKey, Cursor, Details, Digest, EventId, Filter, Image, Market, MarketKey, Outcomes, Quotes, Region,
-    SportKey, StepId, Timestamp,
-};
+pub use cursor::{Cursor, InvalidCursor};
+pub use digest::Digest;
+pub use filter::{Filter, InvalidFilter};
+pub use frames::{Frame, FrameKind, PART_BYTES};
+
+use crate::{BookmakerKey, Details, EventId, Image, Market, MarketKey, Outcomes, Quotes, SportKey, StepId, Timestamp};
 
 /// How many states with changes a board remembers for cursors, unless told otherwise.
 const REMEMBERED_STATES: usize = 4_096;
-
-/// A snapshot whose events take more than this comes in parts: what is sent at once stays in many a
-/// buffer on its way, and keeps a ping waiting.
-pub const PART_BYTES: usize = 8_192;
 
 /// A moment in the life of one board object. Means nothing to another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -92,19 +93,6 @@ pub(crate) enum Found {
     /// The cursor is from a step that this board has not reached.
     Ahead,
     Unknown,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum FrameKind {
-    Snapshot,
-    Odds,
-}
-
-/// A payload as it is sent: `snapshot` or `odds`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Frame {
-    pub kind: FrameKind,
-    pub json: String,
 }
 
 impl Default for Board {
@@ -183,7 +171,7 @@ impl Board {
 
         if !entry.present || entry.details != image.details {
             if entry.present {
-                self.digest.remove(digest_of_details(id, &entry.details));
+                self.digest.remove(Digest::of_details(id, &entry.details));
                 if entry.details.sport_key != image.details.sport_key {
                     entry.former.push((now, Some(entry.details.sport_key.clone())));
                     has_removal = true;
@@ -197,7 +185,7 @@ impl Board {
             entry.details = image.details.clone();
             entry.details_changed = now;
             entry.changed = now;
-            self.digest.add(digest_of_details(id, &entry.details));
+            self.digest.add(Digest::of_details(id, &entry.details));
         }
 
         // Both are sorted, so one walk meets every quote of either.
@@ -219,7 +207,7 @@ impl Board {
                     }
                     quote.outcomes.clone_from(&new.outcomes);
                     quote.last_update = new.last_update;
-                    quote.digest = digest_of_quote(id, bookmaker, market, new);
+                    quote.digest = Digest::of_quote(id, bookmaker, market, new);
                     quote.changed = now;
                     self.digest.add(quote.digest);
                     entry.changed = now;
@@ -230,7 +218,7 @@ impl Board {
                         market: shared(&mut self.markets, market),
                         last_update: new.last_update,
                         outcomes: new.outcomes.clone(),
-                        digest: digest_of_quote(id, bookmaker, market, new),
+                        digest: Digest::of_quote(id, bookmaker, market, new),
                         changed: now,
                     };
                     self.digest.add(quote.digest);
@@ -267,7 +255,7 @@ impl Board {
             return false;
         };
         let before = entry.changed;
-        self.digest.remove(digest_of_details(id, &entry.details));
+        self.digest.remove(Digest::of_details(id, &entry.details));
         for quote in &mut entry.quotes {
             quote.withdraw(now, &mut self.digest, &mut self.live_quotes);
         }
@@ -293,13 +281,13 @@ impl Board {
         let mut digest = self.digest;
         for (id, image) in changes {
             if let Some(entry) = self.events.get(id).filter(|entry| entry.present) {
-                digest.remove(digest_of_details(id, &entry.details));
+                digest.remove(Digest::of_details(id, &entry.details));
                 entry.live_quotes().for_each(|quote| digest.remove(quote.digest));
             }
             if let Some(image) = image {
-                digest.add(digest_of_details(id, &image.details));
+                digest.add(Digest::of_details(id, &image.details));
                 for ((bookmaker, market), quote) in &image.quotes {
-                    digest.add(digest_of_quote(id, bookmaker, market, quote));
+                    digest.add(Digest::of_quote(id, bookmaker, market, quote));
                 }
             }
         }
@@ -380,78 +368,6 @@ impl Board {
     pub fn is_growing_old(&self, cursor: &Cursor, filter: &Filter) -> bool {
         self.age(cursor, filter).is_none_or(|age| age > self.memory / 2)
     }
-
-    /// Everything of the board that passes the filter, in one frame or several parts.
-    /// Nothing while the board is not verified.
-    pub fn snapshot(&self, region: Region, filter: &Filter) -> Option<Vec<Frame>> {
-        Some(self.snapshot_at(region, &self.cursor(filter)?, filter, PART_BYTES))
-    }
-
-    /// The same for a room that is at another cursor, from which nothing differs under the filter,
-    /// in parts of about this size.
-    pub fn snapshot_at(&self, region: Region, cursor: &Cursor, filter: &Filter, part_bytes: usize) -> Vec<Frame> {
-        let parts = self.events_json(filter, part_bytes);
-        let count = parts.len();
-        let frame = |(at, events): (usize, String)| {
-            let position = if count > 1 { format!(r#","part":{},"parts":{count}"#, at + 1) } else { String::new() };
-            let json = format!(r#"{{"region":"{region}","cursor":"{cursor}"{position},"events":[{events}]}}"#);
-            Frame { kind: FrameKind::Snapshot, json }
-        };
-        parts.into_iter().enumerate().map(frame).collect()
-    }
-
-    /// The snapshot in one piece, however large.
-    pub fn whole(&self, region: Region, cursor: &Cursor, filter: &Filter) -> String {
-        let events = self.events_json(filter, usize::MAX).concat();
-        format!(r#"{{"region":"{region}","cursor":"{cursor}","events":[{events}]}}"#)
-    }
-
-    fn events_json(&self, filter: &Filter, part_bytes: usize) -> Vec<String> {
-        let mut parts = vec![String::new()];
-        for change in self.changes(None, filter) {
-            let mut last = parts.last_mut().expect("there is always one");
-            if last.len() >= part_bytes {
-                parts.push(String::new());
-                last = parts.last_mut().expect("one was just pushed");
-            }
-            change.write_to(last);
-        }
-        parts
-    }
-
-    /// What changed since the cursor, up to the board as it stands. Nothing if the cursor is not
-    /// of a remembered state or the board is not verified: then only a snapshot helps.
-    pub fn since(&self, region: Region, cursor: &Cursor, filter: &Filter) -> Option<Frame> {
-        self.since_until(region, cursor, &self.cursor(filter)?, filter)
-    }
-
-    /// The same for a room that is at another cursor, from which nothing differs under the filter.
-    pub fn since_until(&self, region: Region, from: &Cursor, to: &Cursor, filter: &Filter) -> Option<Frame> {
-        let Found::At(revision) = self.find(from, filter) else { return None };
-        let mut json = format!(r#"{{"region":"{region}","prev":"{from}","cursor":"{to}","events":["#);
-        for change in self.changes(Some(revision), filter) {
-            change.write_to(&mut json);
-        }
-        json.push_str("]}");
-        Some(Frame { kind: FrameKind::Odds, json })
-    }
-
-    /// Whether anything that passes the filter changed since the cursor.
-    pub fn differs(&self, cursor: &Cursor, filter: &Filter) -> bool {
-        match self.find(cursor, filter) {
-            Found::At(revision) => self.changes(Some(revision), filter).next().is_some(),
-            Found::Ahead | Found::Unknown => true,
-        }
-    }
-
-    /// The events that changed after `from`, each once; all that are there if `from` is nothing.
-    fn changes<'a>(&'a self, from: Option<Revision>, filter: &'a Filter) -> impl Iterator<Item = EventChange<'a>> {
-        let start = from.map_or(Bound::Unbounded, Bound::Excluded);
-        self.recent.range((start, Bound::Unbounded)).filter_map(move |(_, id)| {
-            let (id, entry) = self.events.get_key_value(id).expect("recent names only known events");
-            entry.change_since(id, from, filter)
-        })
-    }
 }
 
 impl Entry {
@@ -477,28 +393,6 @@ impl Entry {
             None => self.present.then_some(&self.details.sport_key),
         }
     }
-
-    fn change_since<'a>(
-        &'a self,
-        id: &'a EventId,
-        from: Option<Revision>,
-        filter: &'a Filter,
-    ) -> Option<EventChange<'a>> {
-        let known = from.is_some_and(|from| self.sport_at(from).is_some_and(|sport| filter.admits_sport(sport)));
-        let shown = self.present && filter.admits_sport(&self.details.sport_key);
-        let news = match (known, shown) {
-            (false, false) => return None,
-            (true, false) => News::Removed,
-            (false, true) => News::Whole,
-            (true, true) => News::Since(from.expect("known at a revision")),
-        };
-        let change = EventChange { id, entry: self, filter, news };
-        let says_something = match news {
-            News::Removed | News::Whole => true,
-            News::Since(from) => self.details_changed > from || change.quotes().next().is_some(),
-        };
-        says_something.then_some(change)
-    }
 }
 
 impl Quote {
@@ -523,69 +417,6 @@ impl Quote {
     }
 }
 
-#[derive(Clone, Copy)]
-enum News {
-    Removed,
-    Whole,
-    Since(Revision),
-}
-
-/// What is to be said of one event, borrowed from the board.
-struct EventChange<'a> {
-    id: &'a EventId,
-    entry: &'a Entry,
-    filter: &'a Filter,
-    news: News,
-}
-
-impl<'a> EventChange<'a> {
-    fn quotes(&self) -> impl Iterator<Item = &'a Quote> {
-        let (news, filter) = (self.news, self.filter);
-        self.entry.quotes.iter().filter(move |quote| {
-            let wanted = match news {
-                News::Removed => false,
-                News::Whole => quote.is_live(),
-                News::Since(from) => quote.changed > from,
-            };
-            wanted && filter.admits_quote(&quote.bookmaker, &quote.market)
-        })
-    }
-
-    /// Appends the change as JSON, after a comma unless it is the first of a list.
-    fn write_to(&self, out: &mut String) {
-        const INFALLIBLE: &str = "writing to a string does not fail";
-        if !out.is_empty() && !out.ends_with('[') {
-            out.push(',');
-        }
-        write!(out, r#"{{"id":"{}""#, self.id).expect(INFALLIBLE);
-        let with_details = match self.news {
-            News::Removed => {
-                out.push_str(r#","removed":true}"#);
-                return;
-            }
-            News::Whole => true,
-            News::Since(from) => self.entry.details_changed > from,
-        };
-        if with_details {
-            let details = serde_json::to_string(&self.entry.details).expect("plain values");
-            out.push(',');
-            out.push_str(&details[1..details.len() - 1]);
-        }
-        out.push_str(r#","quotes":["#);
-        for (n, quote) in self.quotes().enumerate() {
-            if n > 0 {
-                out.push(',');
-            }
-            let texts = [r#"{"bookmaker":""#, quote.bookmaker.as_str(), r#"","market":""#, quote.market.as_str()];
-            texts.into_iter().for_each(|text| out.push_str(text));
-            write!(out, r#"","last_update":"{}","outcomes":"#, quote.last_update).expect(INFALLIBLE);
-            out.push_str(quote.outcomes.as_json());
-            out.push('}');
-        }
-        out.push_str("]}");
-    }
-}
-
 /// The same key, sharing its text with all others of the board.
 fn shared<K: Clone + Eq + std::hash::Hash>(known: &mut HashSet<K>, key: &K) -> K {
     if let Some(known) = known.get(key) {
@@ -593,30 +424,4 @@ fn shared<K: Clone + Eq + std::hash::Hash>(known: &mut HashSet<K>, key: &K) -> K
     }
     known.insert(key.clone());
     key.clone()
-}
-
-fn digest_of_details(id: &EventId, details: &Details) -> Digest {
-    let home = details.home_team.as_deref();
-    let away = details.away_team.as_deref();
-    Digest::of(&[
-        b"event",
-        id.as_str().as_bytes(),
-        details.sport_key.as_str().as_bytes(),
-        details.sport_title.as_bytes(),
-        &details.commence_time.as_millis().to_le_bytes(),
-        &[u8::from(home.is_some()), u8::from(away.is_some())],
-        home.unwrap_or_default().as_bytes(),
-        away.unwrap_or_default().as_bytes(),
-    ])
-}
-
-fn digest_of_quote(id: &EventId, bookmaker: &BookmakerKey, market: &MarketKey, quote: &Market) -> Digest {
-    Digest::of(&[
-        b"quote",
-        id.as_str().as_bytes(),
-        bookmaker.as_str().as_bytes(),
-        market.as_str().as_bytes(),
-        &quote.last_update.as_millis().to_le_bytes(),
-        quote.outcomes.as_json().as_bytes(),
-    ])
 }

@@ -16,7 +16,7 @@ const AT_FIRST: f64 = 8_192.0;
 /// fast that buffers on the way don't explain it; one frame that had to be waited for shows how slow
 /// the client really is.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Pace {
+pub(crate) struct Throughput {
     /// Bytes a second.
     speed: f64,
     /// What was taken since, without waiting.
@@ -24,7 +24,7 @@ pub(crate) struct Pace {
     bytes: usize,
 }
 
-impl Pace {
+impl Throughput {
     pub(crate) fn new(now: Instant) -> Self {
         Self { speed: AT_FIRST, since: now, bytes: 0 }
     }
@@ -75,11 +75,11 @@ mod tests {
     #[test]
     fn who_takes_much_at_once_is_soon_trusted_with_more() {
         let mut now = Instant::now();
-        let mut pace = Pace::new(now);
-        assert_eq!(pace.at_once(), 32_768);
+        let mut throughput = Throughput::new(now);
+        assert_eq!(throughput.at_once(), 32_768);
         let mut taken = 0;
-        while pace.at_once() < MOST_AT_ONCE {
-            pace.took(8_192, now, now + MOMENT);
+        while throughput.at_once() < MOST_AT_ONCE {
+            throughput.took(8_192, now, now + MOMENT);
             taken += 8_192;
             now += MOMENT;
         }
@@ -89,35 +89,35 @@ mod tests {
     #[test]
     fn small_frames_prove_nothing() {
         let mut now = Instant::now();
-        let mut pace = Pace::new(now);
-        pace.kept_waiting(8_192, now, now + Duration::from_secs(4));
-        let slow = pace.at_once();
+        let mut throughput = Throughput::new(now);
+        throughput.kept_waiting(8_192, now, now + Duration::from_secs(4));
+        let slow = throughput.at_once();
         for _ in 0..100_000 {
-            pace.took(200, now, now + MOMENT);
+            throughput.took(200, now, now + MOMENT);
             now += Duration::from_millis(100);
         }
-        assert_eq!((pace.at_once(), slow), (8_192, 8_192));
+        assert_eq!((throughput.at_once(), slow), (8_192, 8_192));
     }
 
     #[test]
     fn who_had_to_be_waited_for_gets_what_it_takes_in_a_few_seconds() {
         for (speed, bytes) in [(1, 4_096), (2_100, 8_192), (5_000, 16_384)] {
             let now = Instant::now();
-            let mut pace = Pace::new(now);
-            pace.kept_waiting(speed, now, now + Duration::from_secs(1));
-            assert_eq!(pace.at_once(), bytes, "at {speed} bytes a second");
+            let mut throughput = Throughput::new(now);
+            throughput.kept_waiting(speed, now, now + Duration::from_secs(1));
+            assert_eq!(throughput.at_once(), bytes, "at {speed} bytes a second");
         }
     }
 
     #[test]
     fn a_moment_of_waiting_is_no_proof_of_speed() {
         let mut now = Instant::now();
-        let mut pace = Pace::new(now);
-        pace.kept_waiting(8_192, now, now + Duration::from_secs(4));
+        let mut throughput = Throughput::new(now);
+        throughput.kept_waiting(8_192, now, now + Duration::from_secs(4));
         for _ in 0..3 {
-            pace.kept_waiting(1_000, now, now + MOMENT);
+            throughput.kept_waiting(1_000, now, now + MOMENT);
             now += MOMENT;
         }
-        assert_eq!(pace.at_once(), 8_192);
+        assert_eq!(throughput.at_once(), 8_192);
     }
 }

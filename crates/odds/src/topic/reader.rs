@@ -154,6 +154,11 @@ impl Reader {
         self.marker.as_ref()
     }
 
+    /// The board matches the digest of the newest complete step.
+    pub fn is_verified(&self) -> bool {
+        self.marker.as_ref().is_some_and(|marker| marker.digest == self.board.digest())
+    }
+
     pub fn partition_count(&self) -> usize {
         self.partitions.len()
     }
@@ -326,8 +331,7 @@ impl Reader {
     fn judge_at_end(&mut self) {
         if self.partitions.iter().all(|partition| partition.position >= partition.end) {
             let empty = self.partitions.iter().all(|partition| partition.end == 0);
-            let proven = self.marker.as_ref().is_some_and(|marker| marker.digest == self.board.digest());
-            self.phase = if proven || empty { Phase::Live } else { Phase::Unverified };
+            self.phase = if self.is_verified() || empty { Phase::Live } else { Phase::Unverified };
         }
     }
 

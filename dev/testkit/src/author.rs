@@ -7,9 +7,9 @@ use std::{
 };
 
 use client::MirrorEvent;
-use kafka::{ConsumerMode, KafkaSettings, LogEvent, MAX_RECORD_BYTES, Publisher, RegionLog};
+use kafka::{ConsumerMode, FollowerEvent, KafkaSettings, MAX_RECORD_BYTES, Publisher, RegionFollower, Steps};
 use odds::{
-    Credits, Details, EventId, FeedState, Filter, Image, LeaderState, Market, Outcome, Outcomes, Pending, Progress,
+    Board, Credits, Details, EventId, FeedState, Filter, Image, LeaderState, Market, Outcome, Outcomes, Pending, Phase,
     Quotes, Region, SportFreshness, SportKey, Status, StepId, Timestamp, Writer,
 };
 use rand::{RngExt, rngs::StdRng};
@@ -52,7 +52,7 @@ fn shown(state: &State, filter: &Filter) -> BTreeMap<EventId, MirrorEvent> {
 }
 
 pub struct Author {
-    log: RegionLog,
+    follower: RegionFollower,
     publisher: Publisher,
     writer: Writer,
     state: State,
@@ -64,14 +64,14 @@ pub struct Author {
 
 impl Author {
     pub async fn start(kafka: &KafkaSettings, region: Region) -> Self {
-        let mut log = RegionLog::start(kafka, region, &ConsumerMode::Alone).await.unwrap();
-        while !log.is_loaded() {
-            log.next().await.unwrap();
+        let mut follower = RegionFollower::new(kafka.clone(), region, ConsumerMode::Alone, Steps::Newest);
+        while !follower.is_loaded() {
+            follower.next().await.unwrap();
         }
         let publisher = Publisher::new(kafka, region).unwrap();
-        let (writer, _) = Writer::begin(log.reader(), service::now(), 0, false);
+        let (writer, _) = Writer::begin(follower.reader(), service::now(), 0, false);
         let mut this = Self {
-            log,
+            follower,
             publisher,
             writer,
             state: State::new(),
@@ -83,9 +83,20 @@ impl Author {
         this
     }
 
+    /// What the topic shows.
+    pub fn board(&self) -> &Board {
+        self.follower.board()
+    }
+
+    /// The newest step that it wrote.
+    pub fn last_step(&self) -> StepId {
+        self.writer.last()
+    }
+
     /// As another leader would.
     pub async fn new_term(&mut self) {
-        let (writer, fence) = Writer::begin(self.log.reader(), service::now(), rand::rng().random(), false);
+        let republish = self.follower.reader().phase() != Phase::Live;
+        let (writer, fence) = Writer::begin(self.follower.reader(), service::now(), rand::rng().random(), republish);
         self.writer = writer;
         self.publisher.send(&fence).await.unwrap();
         self.read_back().await;
@@ -113,8 +124,8 @@ impl Author {
             };
             let answer: Vec<_> = wanted.iter().filter_map(of_sport).collect();
             // An emptied sport is believed the second time.
-            pending.poll(self.log.board(), &sport, answer.clone());
-            pending.poll(self.log.board(), &sport, answer);
+            pending.poll(self.follower.board(), &sport, answer.clone());
+            pending.poll(self.follower.board(), &sport, answer);
         }
         let status = Status {
             at: now,
@@ -128,7 +139,7 @@ impl Author {
             bookmaker_names: BTreeMap::new(),
             spent_today: None,
         };
-        let step_records = self.writer.next_step(self.log.reader_mut(), &pending, status, MAX_RECORD_BYTES);
+        let step_records = self.writer.next_step(self.follower.reader_mut(), &pending, status, MAX_RECORD_BYTES);
         for record in &step_records.records {
             match &record.value {
                 Some(value) => {
@@ -156,9 +167,9 @@ impl Author {
     }
 
     async fn read_back(&mut self) {
-        while self.writer.standing(self.log.reader()) != LeaderState::Ready {
-            if let LogEvent::Progress(Progress::Mismatched(step)) = self.log.next().await.unwrap() {
-                panic!("the digest does not fit at {step}");
+        while self.writer.standing(self.follower.reader()) != LeaderState::Ready {
+            if let FollowerEvent::Lost(cause) = self.follower.next().await.unwrap() {
+                panic!("{cause}");
             }
         }
     }

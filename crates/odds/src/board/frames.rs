@@ -1,0 +1,184 @@
+//! Payloads of `snapshot` and `odds`: what of a board passes a filter, and what of that changed since a cursor.
+
+use std::{fmt::Write, ops::Bound};
+
+use super::{Board, Cursor, Entry, Filter, Found, Quote, Revision};
+use crate::{EventId, Region};
+
+/// A snapshot whose events take more than this comes in parts: what is sent at once stays in many a
+/// buffer on its way, and keeps a ping waiting.
+pub const PART_BYTES: usize = 8_192;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FrameKind {
+    Snapshot,
+    Odds,
+}
+
+/// A payload as it is sent: `snapshot` or `odds`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    pub kind: FrameKind,
+    pub json: String,
+}
+
+impl Board {
+    /// Everything of the board that passes the filter, in one frame or several parts.
+    /// Nothing while the board is not verified.
+    pub fn snapshot(&self, region: Region, filter: &Filter) -> Option<Vec<Frame>> {
+        Some(self.snapshot_at(region, &self.cursor(filter)?, filter, PART_BYTES))
+    }
+
+    /// The same for a room that is at another cursor, from which nothing differs under the filter,
+    /// in parts of about this size.
+    pub fn snapshot_at(&self, region: Region, cursor: &Cursor, filter: &Filter, part_bytes: usize) -> Vec<Frame> {
+        let parts = self.events_json(filter, part_bytes);
+        let count = parts.len();
+        let frame = |(at, events): (usize, String)| {
+            let position = if count > 1 { format!(r#","part":{},"parts":{count}"#, at + 1) } else { String::new() };
+            let json = format!(r#"{{"region":"{region}","cursor":"{cursor}"{position},"events":[{events}]}}"#);
+            Frame { kind: FrameKind::Snapshot, json }
+        };
+        parts.into_iter().enumerate().map(frame).collect()
+    }
+
+    /// The snapshot in one piece, however large.
+    pub fn whole(&self, region: Region, cursor: &Cursor, filter: &Filter) -> String {
+        let events = self.events_json(filter, usize::MAX).concat();
+        format!(r#"{{"region":"{region}","cursor":"{cursor}","events":[{events}]}}"#)
+    }
+
+    fn events_json(&self, filter: &Filter, part_bytes: usize) -> Vec<String> {
+        let mut parts = vec![String::new()];
+        for change in self.changes(None, filter) {
+            let mut last = parts.last_mut().expect("there is always one");
+            if last.len() >= part_bytes {
+                parts.push(String::new());
+                last = parts.last_mut().expect("one was just pushed");
+            }
+            change.write_to(last);
+        }
+        parts
+    }
+
+    /// What changed since the cursor, up to the board as it stands. Nothing if the cursor is not
+    /// of a remembered state or the board is not verified: then only a snapshot helps.
+    pub fn since(&self, region: Region, cursor: &Cursor, filter: &Filter) -> Option<Frame> {
+        self.since_until(region, cursor, &self.cursor(filter)?, filter)
+    }
+
+    /// The same for a room that is at another cursor, from which nothing differs under the filter.
+    pub fn since_until(&self, region: Region, from: &Cursor, to: &Cursor, filter: &Filter) -> Option<Frame> {
+        let Found::At(revision) = self.find(from, filter) else { return None };
+        let mut json = format!(r#"{{"region":"{region}","prev":"{from}","cursor":"{to}","events":["#);
+        for change in self.changes(Some(revision), filter) {
+            change.write_to(&mut json);
+        }
+        json.push_str("]}");
+        Some(Frame { kind: FrameKind::Odds, json })
+    }
+
+    /// Whether anything that passes the filter changed since the cursor.
+    pub fn differs(&self, cursor: &Cursor, filter: &Filter) -> bool {
+        match self.find(cursor, filter) {
+            Found::At(revision) => self.changes(Some(revision), filter).next().is_some(),
+            Found::Ahead | Found::Unknown => true,
+        }
+    }
+
+    /// The events that changed after `from`, each once; all that are there if `from` is nothing.
+    fn changes<'a>(&'a self, from: Option<Revision>, filter: &'a Filter) -> impl Iterator<Item = EventChange<'a>> {
+        let start = from.map_or(Bound::Unbounded, Bound::Excluded);
+        self.recent.range((start, Bound::Unbounded)).filter_map(move |(_, id)| {
+            let (id, entry) = self.events.get_key_value(id).expect("recent names only known events");
+            entry.change_since(id, from, filter)
+        })
+    }
+}
+
+impl Entry {
+    fn change_since<'a>(
+        &'a self,
+        id: &'a EventId,
+        from: Option<Revision>,
+        filter: &'a Filter,
+    ) -> Option<EventChange<'a>> {
+        let known = from.is_some_and(|from| self.sport_at(from).is_some_and(|sport| filter.admits_sport(sport)));
+        let shown = self.present && filter.admits_sport(&self.details.sport_key);
+        let kind = match (known, shown) {
+            (false, false) => return None,
+            (true, false) => ChangeKind::Removed,
+            (false, true) => ChangeKind::Whole,
+            (true, true) => ChangeKind::Since(from.expect("known at a revision")),
+        };
+        let change = EventChange { id, entry: self, filter, kind };
+        let says_something = match kind {
+            ChangeKind::Removed | ChangeKind::Whole => true,
+            ChangeKind::Since(from) => self.details_changed > from || change.quotes().next().is_some(),
+        };
+        says_something.then_some(change)
+    }
+}
+
+#[derive(Clone, Copy)]
+enum ChangeKind {
+    Removed,
+    Whole,
+    Since(Revision),
+}
+
+/// What is to be said of one event, borrowed from the board.
+struct EventChange<'a> {
+    id: &'a EventId,
+    entry: &'a Entry,
+    filter: &'a Filter,
+    kind: ChangeKind,
+}
+
+impl<'a> EventChange<'a> {
+    fn quotes(&self) -> impl Iterator<Item = &'a Quote> {
+        let (kind, filter) = (self.kind, self.filter);
+        self.entry.quotes.iter().filter(move |quote| {
+            let wanted = match kind {
+                ChangeKind::Removed => false,
+                ChangeKind::Whole => quote.is_live(),
+                ChangeKind::Since(from) => quote.changed > from,
+            };
+            wanted && filter.admits_quote(&quote.bookmaker, &quote.market)
+        })
+    }
+
+    /// Appends the change as JSON, after a comma unless it is the first of a list.
+    fn write_to(&self, out: &mut String) {
+        const INFALLIBLE: &str = "writing to a string does not fail";
+        if !out.is_empty() && !out.ends_with('[') {
+            out.push(',');
+        }
+        write!(out, r#"{{"id":"{}""#, self.id).expect(INFALLIBLE);
+        let with_details = match self.kind {
+            ChangeKind::Removed => {
+                out.push_str(r#","removed":true}"#);
+                return;
+            }
+            ChangeKind::Whole => true,
+            ChangeKind::Since(from) => self.entry.details_changed > from,
+        };
+        if with_details {
+            let details = serde_json::to_string(&self.entry.details).expect("plain values");
+            out.push(',');
+            out.push_str(&details[1..details.len() - 1]);
+        }
+        out.push_str(r#","quotes":["#);
+        for (n, quote) in self.quotes().enumerate() {
+            if n > 0 {
+                out.push(',');
+            }
+            let texts = [r#"{"bookmaker":""#, quote.bookmaker.as_str(), r#"","market":""#, quote.market.as_str()];
+            texts.into_iter().for_each(|text| out.push_str(text));
+            write!(out, r#"","last_update":"{}","outcomes":"#, quote.last_update).expect(INFALLIBLE);
+            out.push_str(quote.outcomes.as_json());
+            out.push('}');
+        }
+        out.push_str("]}");
+    }
+}

@@ -1,0 +1,13 @@
+//! How a board is recorded on a topic: records and steps, who writes them, and how they are read back.
+
+mod marker;
+mod pending;
+mod reader;
+mod record;
+mod writer;
+
+pub use marker::{Credits, DaySpending, FeedState, Marker, SportFreshness};
+pub use pending::Pending;
+pub use reader::{LooseEnd, Phase, Progress, Reader};
+pub use record::{BadRecord, Headers, Record, RecordKind, SCHEMA_VERSION, STEP_KEY};
+pub use writer::{LeaderState, Outgoing, Status, StepRecords, Writer};

@@ -1,0 +1,83 @@
+//! Which crate may depend on what.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Metadata {
+    packages: Vec<Package>,
+}
+
+#[derive(Deserialize)]
+struct Package {
+    name: String,
+    manifest_path: PathBuf,
+    dependencies: Vec<Dependency>,
+}
+
+#[derive(Deserialize)]
+struct Dependency {
+    name: String,
+    /// Nothing for what the program itself needs.
+    kind: Option<String>,
+    /// Of those that are in the workspace.
+    path: Option<PathBuf>,
+}
+
+/// The checkout: tests run in the folder of their package.
+fn root() -> PathBuf {
+    fs::canonicalize("../..").unwrap()
+}
+
+/// The workspace's packages: the folder of each, and what it needs besides its tests.
+fn packages() -> BTreeMap<String, (String, BTreeSet<String>)> {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["metadata", "--no-deps", "--format-version=1", "--offline"]).current_dir(root());
+    let metadata: Metadata = serde_json::from_slice(&cargo.output().unwrap().stdout).unwrap();
+    let folder_of = |path: &Path| path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
+    let of_package = |package: Package| {
+        let needed = package.dependencies.into_iter().filter(|it| it.kind.is_none());
+        let needed = needed.map(|it| it.path.map_or(it.name, |path| folder_of(&path))).collect();
+        (package.name, (folder_of(package.manifest_path.parent().unwrap()), needed))
+    };
+    metadata.packages.into_iter().map(of_package).collect()
+}
+
+fn folders_that_need(what: &str) -> Vec<String> {
+    let needing = packages().into_values().filter(|(_, needed)| needed.contains(what));
+    needing.map(|(folder, _)| folder).filter(|folder| !folder.starts_with("dev/")).collect()
+}
+
+#[test]
+fn the_domain_does_no_input_and_output() {
+    let (_, needed) = packages().remove("toteboard-odds").unwrap();
+    let pure = ["serde", "serde_json", "thiserror", "time", "xxhash-rust"];
+    assert_eq!(needed, pure.map(str::to_owned).into());
+}
+
+#[test]
+fn libraries_know_no_program_and_nothing_needs_what_only_developers_run() {
+    for (folder, needed) in packages().into_values() {
+        let is_library = folder.starts_with("crates/");
+        for other in needed.iter().filter(|other| root().join(other).is_dir()) {
+            assert!(!is_library || other.starts_with("crates/"), "{folder} needs the program {other}");
+            assert!(folder.starts_with("dev/") || !other.starts_with("dev/"), "{folder} needs {other}");
+        }
+    }
+}
+
+#[test]
+fn few_know_each_outside_system() {
+    // The topic creator is a tool for Kafka.
+    assert_eq!(folders_that_need("rdkafka"), ["crates/kafka", "topic-creator"]);
+    assert_eq!(folders_that_need("mongodb"), ["crates/accounts"]);
+    assert_eq!(folders_that_need("rusqlite"), ["crates/accounts"]);
+    assert_eq!(folders_that_need("socketioxide"), ["gateway"]);
+    assert_eq!(folders_that_need("leptos"), ["web"]);
+}

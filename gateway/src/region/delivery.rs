@@ -1,0 +1,167 @@
+//! Who gets what next. A member either *follows*: it is at its room's cursor and gets every frame of the room; or it
+//! is *behind*: it waits until the network has accepted what it was sent, or until its interval is over, and then gets
+//! what leads from its own cursor to the room's. Nothing is ever queued for it.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use kafka::RegionFollower;
+use odds::{Cursor, FeedState, Filter, FrameKind, Phase};
+use socketioxide::socket::Sid;
+use tokio::time::Instant;
+
+use super::{broadcast::Broadcast, feed::send_due_feed, frames::Frames, member::SyncState, task::RegionTask};
+use crate::transport::Packet;
+
+/// How long a cursor from a step that is yet to come here is waited for.
+const AHEAD_WITHIN: Duration = Duration::from_secs(5);
+
+/// Members who are sent the same part of the same frames, by where those are and which part it is.
+type SamePart = HashMap<(usize, usize), (Arc<Filter>, Arc<Frames>, Vec<Sid>)>;
+
+impl RegionTask {
+    /// Sends one event to everybody in a room who follows. Who can't take it now falls behind, to
+    /// this cursor.
+    pub(super) async fn broadcast(
+        &mut self,
+        filter: &Arc<Filter>,
+        from: Option<Cursor>,
+        packet: Option<&Arc<Packet>>,
+        ready: &mut Vec<Sid>,
+    ) {
+        let room = self.rooms.get_mut(filter).expect("only what is there is cast to");
+        let bytes = packet.map_or(0, |packet| packet.bytes());
+        let mut broadcast = packet.map(|packet| Broadcast::new(packet, room.members.len(), &self.threads));
+        for batch in room.batches() {
+            batch.values().for_each(|member| member.tracker().prefetch());
+            for (sid, member) in batch {
+                match (&member.sync_state, &mut broadcast) {
+                    (SyncState::Following, Some(broadcast)) if member.takes(bytes) => broadcast.send(*sid, member),
+                    (SyncState::Following, _) => {
+                        self.metrics.slow_client_deferrals.inc();
+                        member.sync_state = SyncState::Behind(from);
+                        ready.push(*sid);
+                    }
+                    (SyncState::Behind(_) | SyncState::Partly(..), _) => ready.push(*sid),
+                }
+            }
+        }
+        if let Some(broadcast) = broadcast {
+            self.finish(filter, broadcast).await;
+        }
+    }
+
+    /// Waits until all of a room have it, and notes that.
+    pub(super) async fn finish(&mut self, filter: &Arc<Filter>, broadcast: Broadcast) {
+        let (packet, at, reached) = (broadcast.packet.clone(), broadcast.at, broadcast.reached);
+        let room = self.rooms.get_mut(filter).expect("rooms end by this task only");
+        for (sid, number) in broadcast.end().await {
+            room.members.get_mut(&sid).expect("members leave by this task only").note(number, &packet, at);
+        }
+        self.metrics.frames.inc_by(reached);
+        self.metrics.bytes.inc_by(reached * packet.bytes() as u64);
+    }
+
+    /// What is made now ends where the rooms are, unless the board has moved on: then the tick, which
+    /// is due, brings all together.
+    pub(super) async fn serve_if_settled(&mut self, follower: &RegionFollower, ready: &mut Vec<Sid>) {
+        if self.due.is_none() {
+            self.serve(follower, ready).await;
+        } else {
+            self.waiting_for_time.extend(ready.drain(..));
+        }
+    }
+
+    /// Brings members up to their rooms' cursors, as far as they can take it. That prices are fresh is told to
+    /// those who have them; that they are not, to all.
+    pub(super) async fn serve(&mut self, follower: &RegionFollower, ready: &mut Vec<Sid>) {
+        let live = follower.reader().phase() == Phase::Live;
+        let mut feed: Option<Packet> = None;
+        // Who gets the same is served together.
+        let mut same_part = SamePart::new();
+        // Each once: what is counted twice and sent once would never be taken.
+        ready.sort_unstable();
+        ready.dedup();
+        for sid in ready.drain(..) {
+            let Some(filter) = self.room_of.get(&sid) else { continue };
+            let room = self.rooms.get_mut(filter).expect("a member's room is there");
+            let member = room.members.get_mut(&sid).expect("who has a seat is in the room");
+            if !member.is_writable(self.region) {
+                continue;
+            }
+            if member.feed_is_due && (member.is_at(room.cursor) || self.published.borrow().state != FeedState::Live) {
+                send_due_feed(member, &mut feed, &self.published);
+            }
+            if !live || member.is_following() {
+                continue;
+            }
+            if member.not_before.is_some_and(|at| at > Instant::now()) {
+                self.waiting_for_time.insert(sid);
+                continue;
+            }
+            let (frames, part) = match &member.sync_state {
+                SyncState::Following => continue,
+                SyncState::Partly(frames, sent) => (frames.clone(), *sent),
+                SyncState::Behind(from) => {
+                    let ahead = from.is_some_and(|from| follower.board().is_ahead(&from, &room.filter));
+                    if ahead && member.joined.elapsed() < AHEAD_WITHIN {
+                        self.waiting_for_time.insert(sid);
+                        continue;
+                    }
+                    if *from == room.cursor && !member.asked && member.client.gap.is_none() {
+                        member.sync_state = SyncState::Following;
+                        continue;
+                    }
+                    if *from == room.cursor && !member.asked {
+                        continue;
+                    }
+                    let (from, at_once) = (*from, member.throughput.at_once());
+                    let frames = room.frames(self.region, follower.board(), from, at_once);
+                    let Some(frames) = frames else { continue };
+                    (frames, 0)
+                }
+            };
+            let key = (Arc::as_ptr(&frames).addr(), part);
+            same_part.entry(key).or_insert_with(|| (filter.clone(), frames, Vec::new())).2.push(sid);
+        }
+        for ((_, part), (filter, frames, sids)) in same_part {
+            self.send_part(&filter, &frames, part, &sids).await;
+            let room = self.rooms.get_mut(&filter).expect("it was just served");
+            for sid in sids {
+                let member = room.members.get_mut(&sid).expect("it was just served");
+                if member.feed_is_due && member.is_at(room.cursor) {
+                    send_due_feed(member, &mut feed, &self.published);
+                }
+            }
+        }
+    }
+
+    /// Sends one part to these members of a room, and notes where they are then.
+    pub(super) async fn send_part(&mut self, filter: &Arc<Filter>, frames: &Arc<Frames>, part: usize, sids: &[Sid]) {
+        let done = part + 1 == frames.parts.len();
+        let mut broadcast = Broadcast::new(&frames.parts[part], sids.len(), &self.threads);
+        let room = self.rooms.get_mut(filter).expect("it was just served");
+        let at_end = room.cursor == Some(frames.cursor);
+        for sid in sids {
+            let member = room.members.get_mut(sid).expect("it was just served");
+            // What it asked for comes after the answer that it comes, by the same queue.
+            match std::mem::take(&mut member.asked) {
+                true => broadcast.send_in_order(member),
+                false => broadcast.send(*sid, member),
+            }
+            member.not_before = member.client.gap.map(|gap| Instant::now() + gap);
+            member.sync_state = match (done, member.client.gap) {
+                (false, _) => SyncState::Partly(frames.clone(), part + 1),
+                (true, None) if at_end => SyncState::Following,
+                (true, _) => SyncState::Behind(Some(frames.cursor)),
+            };
+            if !done {
+                member.not_before = None;
+                self.waiting_for_time.insert(*sid);
+            }
+        }
+        self.finish(filter, broadcast).await;
+        if frames.kind == FrameKind::Snapshot {
+            self.metrics.snapshots.inc_by(sids.len() as u64);
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! How others ask a region's task.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use odds::{Cursor, Feed, FeedState, Filter, Region, Timestamp};
+use socketioxide::socket::Sid;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::snapshot_cache::CachedSnapshot;
+use crate::client::Client;
+
+/// How many requests may wait for a region's task.
+const REQUESTS: usize = 1_024;
+
+pub(crate) enum Request {
+    /// A client joins, or asks again from another cursor or under another filter.
+    Join { client: Arc<Client>, filter: Arc<Filter>, from: Option<Cursor> },
+    /// No frame of this region follows the answer.
+    Leave { sid: Sid, left: oneshot::Sender<()> },
+    /// A member wants what leads from there to the room's cursor, or everything.
+    Resync { sid: Sid, from: Option<Cursor> },
+    /// The board under a filter, for whoever asks by HTTP.
+    Board { filter: Filter, answer: oneshot::Sender<Option<Arc<CachedSnapshot>>> },
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct RegionHandle {
+    requests: mpsc::Sender<Request>,
+    feed: watch::Receiver<Feed>,
+}
+
+impl RegionHandle {
+    pub(crate) async fn ask(&self, request: Request) {
+        // The task ends only with the process.
+        let _ = self.requests.send(request).await;
+    }
+
+    /// Waits until nothing more is sent.
+    pub(crate) async fn leave(&self, sid: Sid) {
+        let (left, done) = oneshot::channel();
+        self.ask(Request::Leave { sid, left }).await;
+        let _ = done.await;
+    }
+
+    pub(crate) async fn board(&self, filter: Filter) -> Option<Arc<CachedSnapshot>> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(Request::Board { filter, answer }).await;
+        answered.await.ok().flatten()
+    }
+
+    pub(crate) fn feed(&self) -> Feed {
+        self.feed.borrow().clone()
+    }
+}
+
+/// The other end of a [`RegionHandle`].
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    pub(super) requests: mpsc::Receiver<Request>,
+    /// The feed as clients were sent it last.
+    pub(super) published: watch::Sender<Feed>,
+}
+
+impl RegionHandle {
+    pub(crate) fn new(region: Region, now: Timestamp) -> (Self, Inbox) {
+        let (send, requests) = mpsc::channel(REQUESTS);
+        let (published, feed) = watch::channel(Feed {
+            region,
+            at: now,
+            state: FeedState::Down,
+            reason: Some("the board is being read".into()),
+            source: String::new(),
+            sports: BTreeMap::new(),
+            bookmakers: BTreeMap::new(),
+            bookmaker_names: BTreeMap::new(),
+        });
+        (Self { requests: send, feed }, Inbox { requests, published })
+    }
+}

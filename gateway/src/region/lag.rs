@@ -1,0 +1,35 @@
+//! How far reading is behind.
+
+use std::{sync::Arc, time::Duration};
+
+use kafka::LagGauge;
+use odds::Region;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{Instrument, debug};
+
+use crate::{metrics::RegionMetrics, readiness::Readiness};
+
+/// How often the lag is asked for.
+const LAG_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Notes from time to time whether Kafka answers and how far reading is behind, until the guard is dropped.
+pub(super) fn watch_lag(
+    gauge: LagGauge,
+    region: Region,
+    metrics: RegionMetrics,
+    readiness: Arc<Readiness>,
+) -> AbortOnDropHandle<()> {
+    let watching = async move {
+        loop {
+            if gauge.reaches_kafka().await {
+                readiness.answered(region);
+            }
+            match gauge.read().await {
+                Ok(lag) => metrics.say_lag(&lag),
+                Err(error) => debug!(%error, "the lag can't be read"),
+            }
+            tokio::time::sleep(LAG_INTERVAL).await;
+        }
+    };
+    AbortOnDropHandle::new(tokio::spawn(watching.in_current_span()))
+}

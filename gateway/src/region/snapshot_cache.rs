@@ -1,0 +1,51 @@
+//! Whole boards as HTTP serves them, each made once for as long as the board looks the same.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use odds::{Cursor, Filter, Phase, Reader, Region};
+
+/// How many boards are kept.
+const CACHED_SNAPSHOTS: usize = 32;
+
+/// A board under a filter, as JSON.
+#[derive(Debug)]
+pub(crate) struct CachedSnapshot {
+    pub(crate) cursor: Cursor,
+    pub(crate) json: Bytes,
+    /// Compressed for whoever takes it first.
+    pub(crate) gzip: OnceLock<Bytes>,
+}
+
+/// The boards that were asked for last, the newest at the end.
+#[derive(Debug, Default)]
+pub(crate) struct SnapshotCache(Vec<(Filter, Arc<CachedSnapshot>)>);
+
+impl SnapshotCache {
+    /// The board under a filter; nothing while there is no verified board.
+    pub(crate) fn get(&mut self, reader: &Reader, region: Region, filter: Filter) -> Option<Arc<CachedSnapshot>> {
+        let board = reader.board();
+        if reader.phase() != Phase::Live {
+            return None;
+        }
+        if let Some(at) = self.0.iter().position(|(known, _)| *known == filter) {
+            let (filter, cached) = self.0.remove(at);
+            if !board.differs(&cached.cursor, &filter) && !board.is_growing_old(&cached.cursor, &filter) {
+                self.0.push((filter, cached.clone()));
+                return Some(cached);
+            }
+        }
+        let cursor = board.cursor(&filter)?;
+        let json = board.whole(region, &cursor, &filter).into();
+        let cached = Arc::new(CachedSnapshot { cursor, json, gzip: OnceLock::new() });
+        if self.0.len() == CACHED_SNAPSHOTS {
+            self.0.remove(0);
+        }
+        self.0.push((filter, cached.clone()));
+        Some(cached)
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+}

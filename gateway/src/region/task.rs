@@ -1,0 +1,300 @@
+//! The loop of one region: it owns the board, and everything that concerns the region goes through it one by one, so
+//! that a client's first board and the next frame can neither overlap nor leave a gap.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use kafka::{ConsumerMode, ControlWriter, FollowerEvent, KafkaSettings, LostBoard, RegionFollower, Steps};
+use odds::{Feed, Filter, Phase, Region, Timestamp};
+use socketioxide::socket::Sid;
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, watch},
+    time::{Instant, MissedTickBehavior},
+};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+
+use super::{
+    due::Due,
+    handle::{Inbox, Request},
+    lag::watch_lag,
+    member::{Member, SyncState},
+    room::Room,
+    snapshot_cache::SnapshotCache,
+};
+use crate::{metrics::RegionMetrics, readiness::Readiness};
+
+/// Members who wait for time to pass are looked at this often,
+const WAITING_INTERVAL: Duration = Duration::from_millis(50);
+/// and all else that a clock decides.
+pub(super) const CLOCK_INTERVAL: Duration = Duration::from_millis(250);
+
+/// What a region's task works with.
+pub(crate) struct RegionContext {
+    pub(crate) region: Region,
+    pub(crate) clock: fn() -> Timestamp,
+    pub(crate) tick: Duration,
+    pub(crate) metrics: RegionMetrics,
+    pub(crate) readiness: Arc<Readiness>,
+    pub(crate) control: ControlWriter,
+    /// Sockets that the network has taken something from.
+    pub(crate) writable: mpsc::UnboundedReceiver<Sid>,
+    /// Who helps with a crowd.
+    pub(crate) threads: Handle,
+}
+
+pub(crate) struct RegionTask {
+    pub(super) region: Region,
+    pub(super) clock: fn() -> Timestamp,
+    pub(super) tick: Duration,
+    pub(super) metrics: RegionMetrics,
+    pub(super) readiness: Arc<Readiness>,
+    pub(super) control: ControlWriter,
+    pub(super) writable: mpsc::UnboundedReceiver<Sid>,
+    pub(super) threads: Handle,
+    pub(super) requests: mpsc::Receiver<Request>,
+    pub(super) rooms: HashMap<Arc<Filter>, Room>,
+    /// Which room a member is in.
+    pub(super) room_of: HashMap<Sid, Arc<Filter>>,
+    /// Members who wait for time to pass.
+    pub(super) waiting_for_time: HashSet<Sid>,
+    /// When members were told the feed last, whoever is the next to be told again first.
+    pub(super) reminders: VecDeque<(Instant, Sid)>,
+    /// Whether reminders are to be looked at with the next tick.
+    pub(super) reminders_due: bool,
+    pub(super) due: Option<Due>,
+    /// When the last tick was due.
+    pub(super) last_tick: Option<Instant>,
+    pub(super) published: watch::Sender<Feed>,
+    pub(super) snapshots: SnapshotCache,
+    /// Looks from time to time how far behind reading is.
+    pub(super) lag_watch: Option<AbortOnDropHandle<()>>,
+    pub(super) counted: u64,
+}
+
+impl RegionTask {
+    pub(crate) fn new(context: RegionContext, inbox: Inbox) -> Self {
+        let RegionContext { region, clock, tick, metrics, readiness, control, writable, threads } = context;
+        let Inbox { requests, published } = inbox;
+        Self {
+            region,
+            clock,
+            tick,
+            metrics,
+            readiness,
+            control,
+            writable,
+            threads,
+            requests,
+            rooms: HashMap::new(),
+            room_of: HashMap::new(),
+            waiting_for_time: HashSet::new(),
+            reminders: VecDeque::new(),
+            reminders_due: false,
+            due: None,
+            last_tick: None,
+            published,
+            snapshots: SnapshotCache::default(),
+            lag_watch: None,
+            counted: 0,
+        }
+    }
+
+    pub(crate) async fn run(
+        mut self,
+        kafka: KafkaSettings,
+        mode: ConsumerMode,
+        stop: CancellationToken,
+    ) -> anyhow::Result<()> {
+        let mut follower =
+            RegionFollower::new(kafka, self.region, mode, Steps::Newest).requesting_republish(self.control.clone());
+        let mut waiting_timer = tokio::time::interval(WAITING_INTERVAL);
+        let mut clock_timer = tokio::time::interval(CLOCK_INTERVAL);
+        for look in [&mut waiting_timer, &mut clock_timer] {
+            look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        }
+        let mut ready = Vec::new();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                event = follower.next() => self.handle_event(&follower, event?).await,
+                Some(request) = self.requests.recv() => {
+                    self.handle_request(&follower, request, &mut ready);
+                    // Whoever else asks right now shares what is made.
+                    while let Ok(request) = self.requests.try_recv() {
+                        self.handle_request(&follower, request, &mut ready);
+                    }
+                    self.serve_if_settled(&follower, &mut ready).await;
+                }
+                Some(sid) = self.writable.recv() => {
+                    ready.push(sid);
+                    while let Ok(sid) = self.writable.try_recv() {
+                        ready.push(sid);
+                    }
+                    self.serve_if_settled(&follower, &mut ready).await;
+                }
+                () = sleep_until(self.due.map(|due| due.at)) => {
+                    ready.extend(self.waiting_for_time.drain());
+                    self.send_tick(&follower, &mut ready).await;
+                }
+                _ = waiting_timer.tick(), if !self.waiting_for_time.is_empty() => {
+                    ready.extend(self.waiting_for_time.drain());
+                    self.serve_if_settled(&follower, &mut ready).await;
+                }
+                _ = clock_timer.tick() => {
+                    self.reminders_due = true;
+                    // The tick that is due tells of the boards that it brings.
+                    if self.due.is_none() {
+                        self.publish_freshness(&follower).await;
+                    }
+                    self.readiness.looks(self.region, follower.is_loaded());
+                }
+            }
+        }
+    }
+
+    async fn handle_event(&mut self, follower: &RegionFollower, event: FollowerEvent) {
+        match event {
+            FollowerEvent::Unavailable(error) => self.readiness.fails(self.region, error.to_string()),
+            FollowerEvent::Loading => {
+                self.readiness.answered(self.region);
+                if self.lag_watch.is_none() {
+                    self.lag_watch = follower
+                        .lag_gauge()
+                        .map(|gauge| watch_lag(gauge, self.region, self.metrics.clone(), self.readiness.clone()));
+                }
+            }
+            FollowerEvent::Loaded => {
+                self.readiness.looks(self.region, true);
+                self.schedule_tick(follower.read_at());
+            }
+            FollowerEvent::Verified(_) => self.schedule_tick(follower.read_at()),
+            FollowerEvent::Advanced => {}
+            FollowerEvent::Lost(cause) => {
+                if let LostBoard::Mismatch(_) = cause {
+                    self.metrics.mismatches.inc();
+                }
+                self.drop_board(follower).await;
+            }
+        }
+    }
+
+    /// Schedules a tick for a change that was read then: now, unless the last tick was less than a tick ago.
+    fn schedule_tick(&mut self, read_at: Instant) {
+        self.due.get_or_insert_with(|| Due::after(self.last_tick, self.tick, read_at, Instant::now()));
+    }
+
+    /// Until the board is read again, the region is down.
+    async fn drop_board(&mut self, follower: &RegionFollower) {
+        self.due = None;
+        for room in self.rooms.values_mut() {
+            let from = room.cursor;
+            room.move_to(None);
+            for member in room.members.values_mut().filter(|member| member.is_following()) {
+                member.sync_state = SyncState::Behind(from);
+            }
+        }
+        self.snapshots.clear();
+        self.publish_feed(follower, (self.clock)()).await;
+    }
+
+    fn handle_request(&mut self, follower: &RegionFollower, request: Request, ready: &mut Vec<Sid>) {
+        match request {
+            Request::Join { client, filter, from } => {
+                let sid = client.sid();
+                self.leave(sid);
+                if !client.socket.connected() {
+                    return;
+                }
+                let room = self.rooms.entry(filter.clone()).or_insert_with(|| {
+                    let board = (follower.reader().phase() == Phase::Live).then(|| follower.board());
+                    Room::new(filter.clone(), board)
+                });
+                let now = Instant::now();
+                room.members.insert(sid, Member::new(client, from, now));
+                self.room_of.insert(sid, filter);
+                self.reminders.push_back((now, sid));
+                ready.push(sid);
+            }
+            Request::Leave { sid, left } => {
+                self.leave(sid);
+                let _ = left.send(());
+            }
+            Request::Resync { sid, from } => {
+                let room = self.room_of.get(&sid).and_then(|filter| self.rooms.get_mut(filter));
+                if let Some(member) = room.and_then(|room| room.members.get_mut(&sid)) {
+                    member.sync_state = SyncState::Behind(from);
+                    member.asked = true;
+                    member.joined = Instant::now();
+                    ready.push(sid);
+                }
+            }
+            Request::Board { filter, answer } => {
+                let _ = answer.send(self.snapshots.get(follower.reader(), self.region, filter));
+            }
+        }
+        self.metrics.members.set(self.room_of.len() as i64);
+        self.metrics.rooms.set(self.rooms.len() as i64);
+    }
+
+    fn leave(&mut self, sid: Sid) {
+        let Some(filter) = self.room_of.remove(&sid) else { return };
+        self.waiting_for_time.remove(&sid);
+        let room = self.rooms.get_mut(&filter).expect("a member's room is there");
+        room.members.swap_remove(&sid);
+        if room.members.is_empty() {
+            self.rooms.remove(&filter);
+        }
+    }
+
+    async fn send_tick(&mut self, follower: &RegionFollower, ready: &mut Vec<Sid>) {
+        let began = Instant::now();
+        if let Some(due) = self.due.take() {
+            self.last_tick = Some(due.at);
+            self.metrics.late.observe(began.saturating_duration_since(due.wanted).as_secs_f64());
+        }
+        self.metrics.events.set(follower.board().event_count() as i64);
+        self.metrics.quotes.set(follower.board().quote_count() as i64);
+        if follower.reader().phase() != Phase::Live {
+            return;
+        }
+        let filters: Vec<Arc<Filter>> = self.rooms.keys().cloned().collect();
+        for filter in filters {
+            let room = self.rooms.get_mut(&filter).expect("it was just listed");
+            let had_none = room.cursor.is_none();
+            let Some((from, frames)) = room.advance(self.region, follower.board()) else {
+                if had_none {
+                    ready.extend(room.members.keys().copied());
+                }
+                continue;
+            };
+            // What takes several parts is sent to each in its own time.
+            let single = frames.parts.len() == 1;
+            self.broadcast(&filter, Some(from), single.then(|| &frames.parts[0]), ready).await;
+            if let Some(marker) = follower.reader().marker() {
+                let age = (self.clock)().millis_since(marker.at).max(0);
+                self.metrics.latency.observe(age as f64 / 1000.0);
+            }
+        }
+        self.publish_freshness(follower).await;
+        self.serve(follower, ready).await;
+        let members = self.rooms.values().flat_map(|room| room.members.values());
+        let behind = members.filter(|member| !member.is_following()).count();
+        self.metrics.behind.set(behind as i64);
+        let changes = follower.board().revision().count();
+        self.metrics.updates.inc_by(changes.saturating_sub(self.counted));
+        self.counted = changes;
+        self.metrics.unreadable.inc_by(follower.unreadable().saturating_sub(self.metrics.unreadable.get()));
+        self.metrics.tick.observe(began.elapsed().as_secs_f64());
+    }
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}

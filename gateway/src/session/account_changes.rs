@@ -1,0 +1,117 @@
+//! Clients follow what changes in their accounts: here, at other gateways, and where nobody said so.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use accounts::{Changed, Identity, User, UserId};
+use kafka::{ControlMessage, ControlReader};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use super::app_state::AppState;
+use crate::client::{Client, ClientRequest, Subscription};
+
+/// How many clients are compared with the store in one question.
+const LOOKED_UP_AT_ONCE: usize = 500;
+/// How often expired sessions are forgotten.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(600);
+
+impl AppState {
+    /// Brings a client to what its account says, unless it is further already.
+    pub(super) async fn follow(&self, client: &Arc<Client>, subscription: &mut Subscription, user: User) {
+        if client.revision.fetch_max(user.revision, Ordering::AcqRel) >= user.revision {
+            return;
+        }
+        if !subscription.own && subscription.regions != user.regions {
+            self.set_regions(client, subscription, user.regions).await;
+        }
+    }
+
+    /// Something of an account is in the store that was not before: its clients here and at other
+    /// gateways look again.
+    pub(crate) fn account_changed(self: &Arc<Self>, changed: Changed) {
+        self.recheck(&changed.user, changed.revision);
+        let control = self.control.clone();
+        tokio::spawn(async move {
+            let message = ControlMessage::User { user: changed.user.as_str().to_owned(), revision: changed.revision };
+            if let Err(error) = control.say(&message).await {
+                warn!(%error, user = %changed.user, "other gateways were not told of a change; they will look it up");
+            }
+        });
+    }
+
+    /// The clients of this user look again, if they have not seen this revision.
+    pub(super) fn recheck(self: &Arc<Self>, user: &UserId, revision: u64) {
+        let clients: Vec<Arc<Client>> = {
+            let clients = self.clients();
+            let sids = clients.of_user.get(user).into_iter().flatten();
+            sids.filter_map(|sid| clients.connected.get(sid).cloned()).collect()
+        };
+        for client in clients {
+            if client.revision.load(Ordering::Acquire) < revision {
+                self.enqueue(&client, ClientRequest::Recheck);
+            }
+        }
+    }
+
+    /// Hears of changes at other gateways, and looks up every now and then what nobody told.
+    pub(crate) async fn follow_accounts(
+        self: Arc<Self>,
+        control: ControlReader,
+        every: Duration,
+        stop: CancellationToken,
+    ) -> anyhow::Result<()> {
+        let mut look_up = tokio::time::interval(every);
+        look_up.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                message = control.next() => {
+                    if let ControlMessage::User { user, revision } = message {
+                        self.recheck(&UserId::named(&user), revision);
+                    }
+                }
+                _ = look_up.tick() => self.look_up().await,
+                _ = sweep.tick() => match self.accounts.sweep().await {
+                    Ok(swept) => debug!(swept, "expired sessions are forgotten"),
+                    Err(error) => debug!(%error, "expired sessions can't be forgotten now"),
+                },
+            }
+        }
+    }
+
+    /// Compares all clients with the store.
+    pub(super) async fn look_up(self: &Arc<Self>) {
+        let clients: Vec<Arc<Client>> = self.clients().connected.values().cloned().collect();
+        for some in clients.chunks(LOOKED_UP_AT_ONCE) {
+            let mut users: Vec<UserId> = some.iter().map(|client| client.identity.user().clone()).collect();
+            users.sort_unstable();
+            users.dedup();
+            let (mut sessions, mut tokens) = (Vec::new(), Vec::new());
+            for client in some {
+                match &client.identity {
+                    Identity::Session { key, .. } => sessions.push(key.clone()),
+                    Identity::Token { token, .. } => tokens.push(token.clone()),
+                }
+            }
+            let known = match self.accounts.known(&users, &sessions, &tokens).await {
+                Ok(known) => known,
+                Err(error) => return warn!(%error, "whether accounts changed can't be looked up"),
+            };
+            for client in some {
+                let proof = match &client.identity {
+                    Identity::Session { key, .. } => known.sessions.contains(key),
+                    Identity::Token { token, .. } => known.tokens.contains(token),
+                };
+                let revision = known.revisions.get(client.identity.user());
+                let is_newest = revision.is_some_and(|newest| *newest <= client.revision.load(Ordering::Acquire));
+                if !(proof && is_newest) {
+                    self.enqueue(client, ClientRequest::Recheck);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Who is let in, and what becomes of their events.
+
+use std::{
+    collections::BTreeSet,
+    future::{Ready, ready},
+    sync::{Arc, Mutex, atomic::AtomicU64},
+};
+
+use accounts::{AccountsError, Identity};
+use odds::{BadHello, Hello};
+use serde_json::Value;
+use socketioxide::{
+    SocketIo,
+    adapter::LocalAdapter,
+    extract::{AckSender, Event, SocketRef, State, TryData},
+    handler::{ConnectHandler, DisconnectHandler},
+    socket::{DisconnectReason, Socket},
+};
+use tracing::{debug, warn};
+
+use super::{
+    app_state::AppState,
+    requests::Failure,
+    slot::{ConnectionSlot, NoSlot},
+};
+use crate::{
+    client::{Client, ClientRequest, Subscription},
+    filters::{HeldFilter, TooManyFilters},
+    transport::{EngineSession, Peer},
+};
+
+/// Between being let in and being connected.
+#[derive(Clone)]
+struct Admitted {
+    hello: Hello,
+    identity: Identity,
+    filter: Arc<HeldFilter>,
+    _slot: Arc<ConnectionSlot>,
+}
+
+/// Why a client is not let in: `<code>: <text>`.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error("bad_auth: {0}")]
+    BadAuth(#[from] BadHello),
+    #[error("unauthenticated: sign in, or give a valid token")]
+    Unauthenticated,
+    #[error("forbidden_origin: a session is good only on our own page; elsewhere, use a token")]
+    ForbiddenOrigin,
+    #[error("too_many_attempts: wait before you try again")]
+    TooManyAttempts,
+    #[error("store_unavailable: nobody can be let in just now; connect again in a moment")]
+    StoreUnavailable,
+    #[error("too_many_connections: {0}")]
+    TooManyConnections(&'static str),
+    #[error("too_many_filters: {0}")]
+    TooManyFilters(#[from] TooManyFilters),
+    #[error("stopping: this gateway is about to stop; connect again in a moment")]
+    Stopping,
+}
+
+pub(crate) fn serve(io: &SocketIo) {
+    io.ns("/", connected.with(admit));
+}
+
+async fn admit(
+    socket: SocketRef,
+    State(app): State<Arc<AppState>>,
+    TryData(auth): TryData<Option<Value>>,
+) -> Result<(), Refusal> {
+    let admitted = match auth {
+        Ok(auth) => admitted(&socket, &app, &auth.unwrap_or_default()).await,
+        Err(_) => Err(Refusal::BadAuth(BadHello::not_json())),
+    };
+    if let Err(refusal) = &admitted {
+        app.metrics.refused.inc();
+        debug!(socket = %socket.id, %refusal, "a client is turned away");
+    }
+    socket.extensions.insert(admitted?);
+    Ok(())
+}
+
+async fn admitted(socket: &SocketRef, app: &Arc<AppState>, auth: &Value) -> Result<Admitted, Refusal> {
+    if app.readiness.is_stopping() {
+        return Err(Refusal::Stopping);
+    }
+    let parts = socket.req_parts();
+    let peer = parts.extensions.get::<Peer>().expect("the listener says who it is");
+    let mut slot = ConnectionSlot::take(app, peer.address)?;
+    let hello = Hello::read(auth)?;
+    let identity = match &hello.token {
+        Some(token) => app.accounts.by_token(token, peer.address).await?.0,
+        None => {
+            let key = app.origins.session_of(&parts.headers).ok_or(Refusal::Unauthenticated)?;
+            if !app.origins.is_ours(&parts.headers) {
+                return Err(Refusal::ForbiddenOrigin);
+            }
+            app.accounts.by_session(&key).await?.0
+        }
+    };
+    slot.is_of(identity.user())?;
+    let filter = Arc::new(app.filters.hold(identity.user(), hello.filter.clone(), None)?);
+    Ok(Admitted { hello, identity, filter, _slot: Arc::new(slot) })
+}
+
+impl From<AccountsError> for Refusal {
+    fn from(error: AccountsError) -> Self {
+        match error {
+            AccountsError::TooManyAttempts { .. } => Self::TooManyAttempts,
+            AccountsError::Store(error) => {
+                warn!(%error, "a client can't be let in");
+                Self::StoreUnavailable
+            }
+            _ => Self::Unauthenticated,
+        }
+    }
+}
+
+/// The handlers' futures run whenever they like, so handlers note at once what is to be done, in the
+/// order in which it came, and leave nothing to their futures.
+#[expect(clippy::needless_pass_by_value, reason = "handlers are given what they ask for by value")]
+fn connected(socket: SocketRef, State(app): State<Arc<AppState>>) -> Ready<()> {
+    let Some(Admitted { hello, identity, filter, _slot }) = socket.extensions.remove::<Admitted>() else {
+        return ready(());
+    };
+    socket.extensions.insert(_slot);
+    let parts = socket.req_parts();
+    let peer = parts.extensions.get::<Peer>().expect("the listener says who it is");
+    let session = parts.extensions.get::<Arc<EngineSession>>().expect("every session has one");
+    session.is_known();
+    let tracker = session.tracker.clone();
+    tracker.is_of(socket.id);
+    let client = Arc::new(Client {
+        socket: socket.clone(),
+        tracker,
+        address: peer.address,
+        identity,
+        revision: AtomicU64::new(0),
+        gap: hello.gap,
+        requests: Mutex::default(),
+        subscription: tokio::sync::Mutex::new(Subscription {
+            over: false,
+            own: false,
+            regions: BTreeSet::new(),
+            filter,
+        }),
+    });
+    let user = client.identity.user();
+    debug!(socket = %socket.id, address = %client.address, %user, "a client connected");
+    {
+        // From here on it hears of changes; what it is to show is read afterwards.
+        let mut clients = app.clients();
+        clients.of_user.entry(user.clone()).or_default().insert(socket.id);
+        clients.connected.insert(socket.id, client.clone());
+    }
+    app.metrics.connections.inc();
+    socket.extensions.insert(client.clone());
+    socket.on_disconnect(Disconnected(app.clone()));
+    socket.on("subscribe", subscribe);
+    socket.on("filter", refilter);
+    socket.on("resync", resync);
+    socket.on_fallback(unknown_event);
+    app.enqueue(&client, ClientRequest::Begin { own: hello.regions, resume: hello.resume });
+    ready(())
+}
+
+/// What is done when a connection is over.
+struct Disconnected(Arc<AppState>);
+
+/// Not a function: a function's future ends later, and until then what the client sends next would be taken as
+/// that of the connection that is over. A CONNECT would be ignored.
+impl DisconnectHandler<LocalAdapter, Self> for Disconnected {
+    fn call_with_defer(&self, socket: Arc<Socket>, _: DisconnectReason, remove: fn(Arc<Socket>)) {
+        let Self(app) = self;
+        socket.extensions.remove::<Arc<ConnectionSlot>>();
+        if let Some(client) = socket.extensions.remove::<Arc<Client>>() {
+            debug!(socket = %socket.id, address = %client.address, "a client is gone");
+            app.clients().forget(&client);
+            app.metrics.connections.dec();
+            app.enqueue(&client, ClientRequest::End);
+        }
+        remove(socket);
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "handlers are given what they ask for by value")]
+fn subscribe(
+    socket: SocketRef,
+    State(app): State<Arc<AppState>>,
+    TryData(data): TryData<Value>,
+    ack: AckSender,
+) -> Ready<()> {
+    app.asked(&socket, ClientRequest::Subscribe { data: data.unwrap_or_default(), ack });
+    ready(())
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "handlers are given what they ask for by value")]
+fn refilter(
+    socket: SocketRef,
+    State(app): State<Arc<AppState>>,
+    TryData(data): TryData<Value>,
+    ack: AckSender,
+) -> Ready<()> {
+    app.asked(&socket, ClientRequest::Filter { data: data.unwrap_or_default(), ack });
+    ready(())
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "handlers are given what they ask for by value")]
+fn resync(
+    socket: SocketRef,
+    State(app): State<Arc<AppState>>,
+    TryData(data): TryData<Value>,
+    ack: AckSender,
+) -> Ready<()> {
+    app.asked(&socket, ClientRequest::Resync { data: data.unwrap_or_default(), ack });
+    ready(())
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "handlers are given what they ask for by value")]
+fn unknown_event(socket: SocketRef, State(app): State<Arc<AppState>>, Event(name): Event, ack: AckSender) -> Ready<()> {
+    if let Some(client) = socket.extensions.get::<Arc<Client>>() {
+        let name: String = name.chars().take(64).collect();
+        app.answer(
+            &client,
+            ack,
+            Err(Failure { code: "unknown_event", message: format!("there is no event {name:?}") }),
+        );
+    }
+    ready(())
+}
+
+impl From<NoSlot> for Refusal {
+    fn from(reason: NoSlot) -> Self {
+        match reason {
+            NoSlot::TooManyAttempts => Self::TooManyAttempts,
+            NoSlot::TooManyConnections(reason) => Self::TooManyConnections(reason),
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! What all connections share.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use accounts::{Accounts, Allowance, UserId};
+use kafka::ControlWriter;
+use odds::Region;
+use rand::{RngExt, seq::SliceRandom};
+use socketioxide::socket::Sid;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::{
+    client::{Bye, Client},
+    filters::Filters,
+    metrics::Metrics,
+    origin_policy::OriginPolicy,
+    readiness::Readiness,
+    region::RegionHandle,
+};
+
+/// After which clients come back that are sent away because the gateway stops.
+const COME_BACK_WITHIN_MS: u64 = 5_000;
+/// A user of whom so many were sent away at once for asking too much, and another one so often, is let in again only
+/// later: what comes in between would cost as much.
+pub(crate) const MOST_SENT_AWAY: u32 = 20;
+pub(crate) const SENT_AWAY_EVERY: Duration = Duration::from_secs(60);
+/// What all sockets share.
+pub(crate) struct AppState {
+    pub(crate) regions: [RegionHandle; Region::ALL.len()],
+    pub(crate) limits: Limits,
+    pub(crate) filters: Arc<Filters>,
+    pub(crate) readiness: Arc<Readiness>,
+    pub(crate) metrics: Metrics,
+    pub(crate) accounts: Accounts,
+    pub(crate) origins: OriginPolicy,
+    pub(crate) control: ControlWriter,
+    pub(crate) clients: Mutex<Clients>,
+    /// Of a user, how many were sent away for asking too much.
+    pub(crate) sent_away: Allowance<UserId>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) connections: usize,
+    pub(crate) per_address: usize,
+    pub(crate) per_user: usize,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Clients {
+    pub(super) connected: HashMap<Sid, Arc<Client>>,
+    pub(super) of_user: HashMap<UserId, HashSet<Sid>>,
+    /// Let in, connected or about to be.
+    pub(super) admitted: usize,
+    pub(super) by_address: HashMap<IpAddr, usize>,
+    pub(super) by_user: HashMap<UserId, usize>,
+}
+
+impl Clients {
+    pub(super) fn forget(&mut self, client: &Client) {
+        self.connected.remove(&client.sid());
+        let user = client.identity.user();
+        if let Some(sids) = self.of_user.get_mut(user) {
+            sids.remove(&client.sid());
+            if sids.is_empty() {
+                self.of_user.remove(user);
+            }
+        }
+    }
+}
+
+impl AppState {
+    pub(super) fn clients(&self) -> MutexGuard<'_, Clients> {
+        self.clients.lock().expect("nobody panics while holding it")
+    }
+
+    pub(super) fn region(&self, region: Region) -> &RegionHandle {
+        &self.regions[region as usize]
+    }
+
+    /// Sends everybody away, over so much time, in a way that makes them come back elsewhere.
+    pub(crate) async fn close(&self, over: Duration) {
+        let mut clients: Vec<Arc<Client>> = self.clients().connected.values().cloned().collect();
+        if clients.is_empty() {
+            return;
+        }
+        info!(clients = clients.len(), "sending clients away");
+        clients.shuffle(&mut rand::rng());
+        for client in &clients {
+            let retry_after_ms = Some(rand::rng().random_range(0..COME_BACK_WITHIN_MS));
+            client.send_bye(&Bye { code: "stopping", message: "this gateway stops", retry_after_ms });
+        }
+        let pause = over / clients.len() as u32;
+        let mut late = Vec::new();
+        for client in clients {
+            // Ending the transport, not the socket, makes the official clients connect again.
+            match client.tracker.has_taken_all() {
+                true => client.tracker.cut(),
+                false => late.push(client),
+            }
+            tokio::time::sleep(pause).await;
+        }
+        futures::future::join_all(late.iter().map(|client| client.cut_when_sent())).await;
+    }
+
+    /// Checks whether accounts can be stored, again and again: a full disk refuses writes and answers questions.
+    pub(crate) async fn check_store(self: Arc<Self>, every: Duration, stop: CancellationToken) -> anyhow::Result<()> {
+        let mut check = tokio::time::interval(every);
+        check.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                _ = check.tick() => {}
+            }
+            let checked = self.accounts.check_writable().await;
+            if let Err(error) = &checked {
+                warn!(%error, "accounts can't be stored");
+            }
+            self.metrics.store_writable.set(checked.is_ok().into());
+            self.readiness.stores(checked.is_ok());
+        }
+    }
+}
+
+impl fmt::Debug for AppState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,10 @@
+//! Connected clients: who is let in, what they ask for, and what changes of their accounts mean for them.
+
+mod account_changes;
+mod admission;
+mod app_state;
+mod requests;
+mod slot;
+
+pub(crate) use admission::serve;
+pub(crate) use app_state::{AppState, Limits, MOST_SENT_AWAY, SENT_AWAY_EVERY};

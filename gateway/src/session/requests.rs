@@ -1,0 +1,279 @@
+//! What clients ask for, carried out for each client one by one, in the order in which it came.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
+
+use accounts::{AccountsError, Changed, StoreError, User};
+use odds::{Cursor, Filter, Region, Subscriptions, read_regions};
+use serde::Serialize;
+use serde_json::{Value, json};
+use socketioxide::extract::{AckSender, SocketRef};
+use tracing::{debug, warn};
+
+use super::app_state::AppState;
+use crate::{
+    client::{Bye, Client, ClientRequest, RETRY_AFTER_MS, Subscription},
+    filters::TooManyFilters,
+    region::Request,
+};
+
+/// What a client may ask before it is answered.
+const MAX_REQUESTS: usize = 64;
+/// What an event is answered with if it can't be done.
+#[derive(Debug, Serialize)]
+pub(super) struct Failure {
+    pub(super) code: &'static str,
+    pub(super) message: String,
+}
+
+/// With the revision of the account that they are of, unless they are the client's own.
+fn send_regions(client: &Client, subscription: &Subscription) {
+    let revision = (!subscription.own).then(|| client.revision.load(Ordering::Acquire));
+    client.send_in_order("subscriptions", &Subscriptions::new(revision, &subscription.regions));
+}
+
+impl From<AccountsError> for Failure {
+    fn from(error: AccountsError) -> Self {
+        let code = match &error {
+            AccountsError::TooManyAttempts { .. } => "too_many_requests",
+            AccountsError::Store(_) => "store_unavailable",
+            _ => "unauthenticated",
+        };
+        Self { code, message: error.to_string() }
+    }
+}
+
+impl AppState {
+    /// Makes these the client's regions, and tells it.
+    pub(super) async fn set_regions(
+        &self,
+        client: &Arc<Client>,
+        subscription: &mut Subscription,
+        regions: BTreeSet<Region>,
+    ) {
+        let before = std::mem::replace(&mut subscription.regions, regions);
+        for region in before.difference(&subscription.regions) {
+            self.region(*region).leave(client.sid()).await;
+        }
+        send_regions(client, subscription);
+        let new: Vec<Region> = subscription.regions.difference(&before).copied().collect();
+        for region in new {
+            self.join(client, subscription, region, None).await;
+        }
+    }
+
+    pub(super) async fn join(
+        &self,
+        client: &Arc<Client>,
+        subscription: &Subscription,
+        region: Region,
+        from: Option<Cursor>,
+    ) {
+        let (client, filter) = (client.clone(), subscription.filter.shared());
+        self.region(region).ask(Request::Join { client, filter, from }).await;
+    }
+
+    pub(super) fn asked(self: &Arc<Self>, socket: &SocketRef, request: ClientRequest) {
+        if let Some(client) = socket.extensions.get::<Arc<Client>>() {
+            self.enqueue(&client, request);
+        }
+    }
+
+    /// Notes what is to be done for a client, after all that is noted already.
+    pub(super) fn enqueue(self: &Arc<Self>, client: &Arc<Client>, request: ClientRequest) {
+        {
+            let mut requests = client.requests.lock().expect("nobody panics while holding it");
+            let recheck = matches!(request, ClientRequest::Recheck);
+            if recheck && requests.queue.iter().any(|request| matches!(request, ClientRequest::Recheck)) {
+                return;
+            }
+            if requests.closed && !matches!(request, ClientRequest::End) {
+                return;
+            }
+            if requests.queue.len() >= MAX_REQUESTS && !recheck && !matches!(request, ClientRequest::End) {
+                drop(requests);
+                return self.sends_away(client);
+            }
+            requests.queue.push_back(request);
+            if std::mem::replace(&mut requests.is_processing, true) {
+                return;
+            }
+        }
+        tokio::spawn(self.clone().process_requests(client.clone()));
+    }
+
+    /// Answers, if the client wants to know. One that takes no answers and asks on is sent away.
+    pub(super) fn answer(&self, client: &Arc<Client>, ack: AckSender, done: Result<Value, Failure>) {
+        let answer = done.unwrap_or_else(|failure| json!({ "error": failure }));
+        if let Err(error) = ack.send(&answer) {
+            debug!(socket = %client.sid(), %error, "an answer does not reach its client");
+            self.sends_away(client);
+        }
+    }
+
+    /// It asks too much.
+    pub(super) fn sends_away(&self, client: &Arc<Client>) {
+        if client.end_for_too_many_requests() {
+            // Who is not let in for now has none to be sent away.
+            let _ = self.sent_away.take(client.identity.user().clone(), Instant::now());
+        }
+    }
+
+    /// Carries out what is noted, one after the other.
+    pub(super) async fn process_requests(self: Arc<Self>, client: Arc<Client>) {
+        let mut subscription = client.subscription.lock().await;
+        loop {
+            let request = {
+                let mut requests = client.requests.lock().expect("nobody panics while holding it");
+                let Some(request) = requests.queue.pop_front() else {
+                    requests.is_processing = false;
+                    // Most never ask again.
+                    requests.queue.shrink_to_fit();
+                    return;
+                };
+                request
+            };
+            if subscription.over {
+                continue;
+            }
+            match request {
+                ClientRequest::Begin { own, resume } => {
+                    let user = match self.recheck_identity(&client, &mut subscription).await {
+                        Ok(Some(user)) => user,
+                        Ok(None) => continue,
+                        Err(error) => {
+                            warn!(%error, "a client's account can't be read");
+                            let retry_after_ms = Some(RETRY_AFTER_MS);
+                            let message = "accounts can't be read just now";
+                            let bye = Bye { code: "store_unavailable", message, retry_after_ms };
+                            self.send_away(&client, &mut subscription, &bye).await;
+                            continue;
+                        }
+                    };
+                    client.revision.store(user.revision, Ordering::Release);
+                    subscription.own = own.is_some();
+                    subscription.regions = own.unwrap_or(user.regions);
+                    send_regions(&client, &subscription);
+                    for region in &subscription.regions {
+                        self.join(&client, &subscription, *region, resume.get(region).copied()).await;
+                    }
+                }
+                ClientRequest::Recheck => match self.recheck_identity(&client, &mut subscription).await {
+                    Ok(Some(user)) => self.follow(&client, &mut subscription, user).await,
+                    Ok(None) => {}
+                    // It goes on with what it has; whatever changed is found when the store is back.
+                    Err(error) => debug!(%error, "an account can't be read again"),
+                },
+                ClientRequest::Subscribe { data, ack } => {
+                    let done = self.subscribe_request(&client, &mut subscription, &data).await;
+                    self.answer(&client, ack, done);
+                }
+                ClientRequest::Filter { data, ack } => self.filters(&client, &mut subscription, &data, ack).await,
+                ClientRequest::Resync { data, ack } => self.resyncs(&client, &subscription, &data, ack).await,
+                ClientRequest::End => self.leave_all(&client, &mut subscription).await,
+            }
+        }
+    }
+
+    /// The client's user, if who it proved to be still is. If not, it is sent away.
+    pub(super) async fn recheck_identity(
+        &self,
+        client: &Arc<Client>,
+        subscription: &mut Subscription,
+    ) -> Result<Option<User>, StoreError> {
+        let user = self.accounts.standing(&client.identity).await?;
+        if user.is_none() {
+            let bye = Bye { code: "signed_out", message: "the session or token is over", retry_after_ms: None };
+            self.send_away(client, subscription, &bye).await;
+        }
+        Ok(user)
+    }
+
+    pub(super) async fn send_away(&self, client: &Arc<Client>, subscription: &mut Subscription, bye: &Bye) {
+        subscription.over = true;
+        self.leave_all(client, subscription).await;
+        client.end(*bye);
+    }
+
+    pub(super) async fn leave_all(&self, client: &Client, subscription: &mut Subscription) {
+        for region in std::mem::take(&mut subscription.regions) {
+            self.region(region).leave(client.sid()).await;
+        }
+    }
+
+    pub(super) async fn subscribe_request(
+        self: &Arc<Self>,
+        client: &Arc<Client>,
+        subscription: &mut Subscription,
+        data: &Value,
+    ) -> Result<Value, Failure> {
+        let invalid = |reason| Failure { code: "invalid_regions", message: format!("regions: {reason}") };
+        let regions = read_regions(&data["regions"]).map_err(invalid)?;
+        if subscription.own {
+            self.set_regions(client, subscription, regions).await;
+        } else {
+            // Whose session or token was ended may not have been told yet.
+            if self.recheck_identity(client, subscription).await.map_err(AccountsError::from)?.is_none() {
+                return Err(AccountsError::Unauthenticated.into());
+            }
+            let user = self.accounts.set_regions(client.identity.user(), &regions).await?;
+            let changed = Changed::from(&user);
+            self.follow(client, subscription, user).await;
+            self.account_changed(changed);
+        }
+        Ok(json!({ "ok": true, "regions": subscription.regions }))
+    }
+
+    pub(super) async fn filters(
+        &self,
+        client: &Arc<Client>,
+        subscription: &mut Subscription,
+        data: &Value,
+        ack: AckSender,
+    ) {
+        let invalid = |message| Failure { code: "invalid_filter", message };
+        let filter = Filter::from_value(data).map_err(|error| invalid(error.to_string())).and_then(|filter| {
+            let too_many = |error: TooManyFilters| Failure { code: "too_many_filters", message: error.to_string() };
+            self.filters.hold(client.identity.user(), filter, Some(&subscription.filter)).map_err(too_many)
+        });
+        subscription.filter = match filter {
+            Ok(filter) => Arc::new(filter),
+            Err(failure) => return self.answer(client, ack, Err(failure)),
+        };
+        for region in &subscription.regions {
+            self.region(*region).leave(client.sid()).await;
+        }
+        // First the answer, then what the new filter lets through.
+        self.answer(client, ack, Ok(json!({ "ok": true })));
+        for region in &subscription.regions {
+            self.join(client, subscription, *region, None).await;
+        }
+    }
+
+    pub(super) async fn resyncs(
+        &self,
+        client: &Arc<Client>,
+        subscription: &Subscription,
+        data: &Value,
+        ack: AckSender,
+    ) {
+        let region: Region = match data["region"].as_str().unwrap_or_default().parse() {
+            Ok(region) => region,
+            Err(error) => {
+                let message = format!("region: {error}");
+                return self.answer(client, ack, Err(Failure { code: "invalid_regions", message }));
+            }
+        };
+        if !subscription.regions.contains(&region) {
+            let message = format!("{region} is not subscribed");
+            return self.answer(client, ack, Err(Failure { code: "not_subscribed", message }));
+        }
+        // A cursor that is none is answered with a snapshot.
+        let from = data["cursor"].as_str().and_then(|cursor| cursor.parse().ok());
+        self.answer(client, ack, Ok(json!({ "ok": true })));
+        self.region(region).ask(Request::Resync { sid: client.sid(), from }).await;
+    }
+}

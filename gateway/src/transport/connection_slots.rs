@@ -1,0 +1,66 @@
+//! How many connections there may be, in all and from one network.
+
+use std::{
+    collections::HashMap,
+    hash::Hash,
+    net::IpAddr,
+    sync::{Arc, Mutex},
+};
+
+use tokio::sync::OwnedSemaphorePermit;
+
+/// How many connections there may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Most {
+    pub(crate) all: usize,
+    pub(crate) of_network: usize,
+}
+
+/// A connection's place among all, and among those of its network.
+#[derive(Debug)]
+pub(crate) struct ConnectionSlot {
+    pub(super) _of_all: OwnedSemaphorePermit,
+    pub(super) _of_network: OfNetwork,
+}
+
+#[derive(Debug)]
+pub(super) struct Networks {
+    pub(super) most: usize,
+    pub(super) connections: Mutex<HashMap<IpAddr, usize>>,
+}
+
+#[derive(Debug)]
+pub(super) struct OfNetwork(Option<(Arc<Networks>, IpAddr)>);
+
+impl Networks {
+    pub(super) fn let_in(self: &Arc<Self>, network: IpAddr, is_proxy: bool) -> Option<OfNetwork> {
+        if is_proxy {
+            return Some(OfNetwork(None));
+        }
+        let mut connections = self.connections.lock().expect("nobody panics while holding it");
+        let count = connections.get(&network).copied().unwrap_or(0);
+        if count >= self.most {
+            return None;
+        }
+        connections.insert(network, count + 1);
+        Some(OfNetwork(Some((self.clone(), network))))
+    }
+}
+
+impl Drop for OfNetwork {
+    fn drop(&mut self) {
+        if let Some((networks, network)) = &self.0 {
+            one_less(&mut networks.connections.lock().expect("nobody panics while holding it"), network);
+        }
+    }
+}
+
+/// Counts one less, and forgets what is at nothing.
+pub(crate) fn one_less<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
+        }
+    }
+}

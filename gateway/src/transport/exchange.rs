@@ -1,0 +1,228 @@
+//! One request to Engine.IO and its answer: which session it belongs to, and what is refused before Engine.IO sees it.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use axum::body::Body;
+use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http_body_util::BodyExt;
+use serde_json::{Map, Value};
+use tracing::debug;
+
+use super::{
+    engine_session::{EngineSession, EngineSessions, Posting},
+    long_poll::Carried,
+    peer::Peer,
+};
+
+/// The body of a POST has to come within this.
+const BODY_WITHIN: Duration = Duration::from_secs(10);
+
+/// Why a request is not passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    UnknownSession,
+    TooManyStrangers,
+    /// Of a websocket, by RFC 6455.
+    BadHandshake,
+    WebsocketVersion,
+    SecondWebsocket,
+    /// A second POST, or one without a packet: the session ends.
+    BadPost,
+    TooLarge,
+    TooSlow,
+}
+
+impl Refusal {
+    /// In the shape that Engine.IO gives its errors.
+    pub(super) fn response(self) -> Response<Body> {
+        let (status, code, message) = match self {
+            Self::UnknownSession => (StatusCode::BAD_REQUEST, 1, "Session ID unknown"),
+            Self::TooManyStrangers => {
+                (StatusCode::SERVICE_UNAVAILABLE, 3, "too many connections that have not signed in; try again later")
+            }
+            Self::BadHandshake => (StatusCode::BAD_REQUEST, 3, "Bad request: not a websocket handshake"),
+            Self::WebsocketVersion => (StatusCode::UPGRADE_REQUIRED, 3, "Bad request: the websocket version is 13"),
+            Self::SecondWebsocket => (StatusCode::BAD_REQUEST, 3, "Bad request: the session has a websocket"),
+            Self::BadPost => (StatusCode::BAD_REQUEST, 3, "Bad request: one POST at a time, with a packet"),
+            Self::TooLarge => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                3,
+                "Bad request: the body is larger than maxPayload, or than 4096 before sign-in",
+            ),
+            Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, 3, "Bad request: the body did not come in time"),
+        };
+        let body = format!(r#"{{"code":{code},"message":"{message}"}}"#);
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = status;
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if self == Self::TooManyStrangers {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        }
+        if self == Self::WebsocketVersion {
+            response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        }
+        response
+    }
+}
+
+/// A request to Engine.IO and its answer.
+pub(super) struct Exchange {
+    pub(super) session: Arc<EngineSession>,
+    kind: Kind,
+    peer: Peer,
+}
+
+enum Kind {
+    /// By polling or by websocket.
+    Handshake,
+    /// With the `t` of its query.
+    Poll(Option<Box<str>>),
+    Post {
+        _posting: Posting,
+    },
+    /// A websocket for a session that began by polling, or what Engine.IO refuses.
+    Other,
+}
+
+impl Exchange {
+    pub(super) fn begin<R>(sessions: &EngineSessions, request: &Request<R>) -> Result<Self, Refusal> {
+        let uri = request.uri();
+        if query(uri, "transport") == Some("websocket") {
+            check_websocket(request.headers())?;
+        }
+        let peer = request.extensions().get::<Peer>().expect("the listener says who it is").clone();
+        let Some(sid) = query(uri, "sid") else {
+            let session = sessions.begin(peer.address).ok_or(Refusal::TooManyStrangers)?;
+            return Ok(Self { session, kind: Kind::Handshake, peer });
+        };
+        let session = sid.parse().ok().and_then(|sid| sessions.find(sid)).ok_or(Refusal::UnknownSession)?;
+        let kind = match *request.method() {
+            // The engine would let it wait, and take over from the first.
+            _ if query(uri, "transport") == Some("websocket") && session.tracker.has_websocket() => {
+                return Err(Refusal::SecondWebsocket);
+            }
+            _ if query(uri, "transport") != Some("polling") => Kind::Other,
+            Method::GET if session.repeats(query(uri, "t")) => {
+                debug!(sid, "a long-polling response was lost: the session ends");
+                session.tracker.cut();
+                return Err(Refusal::UnknownSession);
+            }
+            Method::GET => Kind::Poll(query(uri, "t").map(Box::from)),
+            Method::POST => {
+                let length =
+                    request.headers().get(header::CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse().ok());
+                let posting = session.posts();
+                let refusal = match (&posting, length) {
+                    (None, _) | (_, Some(0)) => Some(Refusal::BadPost),
+                    (_, Some(length)) if length > sessions.max_body_of(&session) => Some(Refusal::TooLarge),
+                    _ => None,
+                };
+                match (refusal, posting) {
+                    (None, Some(posting)) => Kind::Post { _posting: posting },
+                    (refusal, _) => {
+                        session.tracker.cut();
+                        return Err(refusal.unwrap_or(Refusal::BadPost));
+                    }
+                }
+            }
+            _ => Kind::Other,
+        };
+        Ok(Self { session, kind, peer })
+    }
+
+    pub(super) async fn finish<B>(
+        self,
+        answer: impl Future<Output = Result<Response<B>, Infallible>>,
+        max_body: usize,
+    ) -> Result<Response<Body>, Infallible>
+    where
+        B: http_body::Body<Data = Bytes, Error: Into<axum::BoxError>> + Send + Unpin + 'static,
+    {
+        let Self { session, kind, peer } = self;
+        let patience = async {
+            match &kind {
+                Kind::Post { .. } => tokio::time::sleep(BODY_WITHIN).await,
+                _ => std::future::pending().await,
+            }
+        };
+        let answer = tokio::select! {
+            answer = answer => answer?,
+            // A poll that waits ends with its session.
+            () = session.tracker.until_cut() => return Ok(Refusal::UnknownSession.response()),
+            () = patience => {
+                session.tracker.cut();
+                return Ok(Refusal::TooSlow.response());
+            }
+        };
+        if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+            session.tracker.opened(&peer.connection);
+            return Ok(answer.map(Body::new));
+        }
+        Ok(match kind {
+            Kind::Handshake => named(&session, answer, max_body).await,
+            Kind::Poll(t) if answer.status() == StatusCode::OK => {
+                session.answers(t);
+                answer.map(|body| Body::new(Carried { body, tracker: session.tracker.clone(), was_taken: false }))
+            }
+            Kind::Poll(_) | Kind::Post { .. } | Kind::Other => answer.map(Body::new),
+        })
+    }
+}
+
+/// Whether this asks for a websocket as RFC 6455 has it: Engine.IO looks for a key only.
+fn check_websocket(headers: &HeaderMap) -> Result<(), Refusal> {
+    let has = |name: header::HeaderName, token: &str| {
+        let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+        values.flat_map(|value| value.split(',')).any(|it| it.trim().eq_ignore_ascii_case(token))
+    };
+    let key = headers.get(header::SEC_WEBSOCKET_KEY).and_then(|key| STANDARD.decode(key).ok());
+    if !has(header::CONNECTION, "upgrade") || !has(header::UPGRADE, "websocket") || key.is_none_or(|it| it.len() != 16)
+    {
+        return Err(Refusal::BadHandshake);
+    }
+    match has(header::SEC_WEBSOCKET_VERSION, "13") {
+        true => Ok(()),
+        false => Err(Refusal::WebsocketVersion),
+    }
+}
+
+/// Reads the session's id from the answer to its handshake, and says there how much may be posted: the engine's own
+/// limit is for what it sends.
+async fn named<B>(session: &Arc<EngineSession>, answer: Response<B>, max_body: usize) -> Response<Body>
+where
+    B: http_body::Body<Data = Bytes, Error: Into<axum::BoxError>> + Send + 'static,
+{
+    let (mut head, body) = answer.into_parts();
+    let Ok(body) = body.collect().await else { return Refusal::UnknownSession.response() };
+    let body = body.to_bytes();
+    let open = body.strip_prefix(b"0").and_then(|json| serde_json::from_slice::<Map<String, Value>>(json).ok());
+    let Some(mut open) = open else { return Response::from_parts(head, Body::from(body)) };
+    if let Some(sid) = open.get("sid").and_then(|sid| sid.as_str()?.parse().ok()) {
+        session.is_named(sid);
+    }
+    open.insert("maxPayload".into(), max_body.into());
+    head.headers.remove(header::CONTENT_LENGTH);
+    Response::from_parts(head, Body::from(format!("0{}", Value::Object(open))))
+}
+
+/// A parameter of the query, as it stands there.
+fn query<'a>(uri: &'a Uri, name: &str) -> Option<&'a str> {
+    uri.query()?.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parameter_is_found_by_its_whole_name() {
+        let uri = "/socket.io/?EIO=4&transport=polling&sid=a&t=x&e=".parse().unwrap();
+        assert_eq!(
+            ["EIO", "sid", "t", "e", "id"].map(|it| query(&uri, it)),
+            [Some("4"), Some("a"), Some("x"), Some(""), None]
+        );
+        assert_eq!(query(&"/socket.io/".parse().unwrap(), "sid"), None);
+    }
+}
