@@ -90,7 +90,15 @@ async function openEarly(settings) {
 async function isBelowAndWhereItWas(page, at) {
   await page.waitForFunction(() => document.querySelector(".event:not(.open) ~ .event.open"), null, WITHIN);
   const isThere = (at) => Math.abs(document.querySelector(".event.open").getBoundingClientRect().top - at) <= 1;
-  await page.waitForFunction(isThere, at, WITHIN);
+  await page.waitForFunction(isThere, at, WITHIN).catch(async () => {
+    const state = await page.evaluate(() => {
+      const board = document.querySelector("[data-scrolls]");
+      const of = (event) => [event.className, event.getBoundingClientRect().top, event.getBoundingClientRect().height];
+      const { scrollTop, scrollHeight, clientHeight } = board;
+      return { board: board.getBoundingClientRect().top, scrollTop, scrollHeight, clientHeight, events: [...document.querySelectorAll(".event")].map(of) };
+    });
+    assert.fail(`it was at ${at}, and does not come back there: ${JSON.stringify(state)}`);
+  });
   await page.waitForTimeout(1000);
   const now = await place(page);
   assert.ok(Math.abs(now - at) <= 1, `it was at ${at}, and is at ${now}`);

@@ -69,17 +69,26 @@ fn a_record_is_found_in_the_log_of_who_writes_it_and_of_who_reads_it() {
 /// Also of what upstream answers, of which the plan of polls and the reader of answers know no region.
 #[test]
 fn every_line_about_a_regions_work_names_the_region() {
-    let mut standalone = Standalone::start(&["--log=error,producers=debug,gateway::region=debug", "--fault-rate=0.3"]);
+    const MODULES: [&str; 5] = [
+        "producers::producer",
+        "producers::polling",
+        "producers::the_odds_api",
+        "gateway::region",
+        "kafka::region_follower",
+    ];
+    let log = "--log=error,producers=debug,gateway::region=debug,kafka::region_follower=debug";
+    let mut standalone = Standalone::start(&[log, "--fault-rate=0.3"]);
     let mut named = BTreeSet::new();
     for line in standalone.log() {
         let target = line["target"].as_str().unwrap();
-        if ["producers::producer", "producers::polling", "producers::the_odds_api", "gateway::region"].contains(&target)
-        {
+        if let Some(module) = MODULES.into_iter().find(|module| target.starts_with(module)) {
             let region = line["span"]["region"].as_str().unwrap_or_else(|| panic!("no region: {line}"));
-            named.insert((target.to_owned(), region.to_owned()));
+            named.insert((module, region.to_owned()));
         }
-        let is_in = |region: &str| named.iter().filter(|(_, named)| named == region).count();
-        if named.len() >= 12 && ["us", "uk", "eu", "au"].into_iter().all(|region| is_in(region) >= 2) {
+        let of = |module: &str| named.iter().filter(|(named, _)| *named == module).count();
+        if named.len() >= 16
+            && ["producers::producer", "gateway::region", "kafka::region_follower"].iter().all(|it| of(it) == 4)
+        {
             return;
         }
     }

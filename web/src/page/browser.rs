@@ -154,8 +154,7 @@ impl Anchor {
         if !self.event.is_connected() {
             return Correction::Over;
         }
-        let place = self.event.get_bounding_client_rect().top();
-        let moved = place - self.top;
+        let moved = self.event.get_bounding_client_rect().top() - self.top;
         let scrolled = self.board.scroll_top();
         let by_hand = scrolled - self.scrolled;
         if by_hand != 0 && (moved + f64::from(by_hand)).abs() <= 1.0 {
@@ -167,12 +166,8 @@ impl Anchor {
         }
         self.board.set_scroll_top(scrolled + moved.round() as i32);
         self.scrolled = self.board.scroll_top();
-        if self.scrolled == scrolled {
-            // At the board's end there is no room for it.
-            self.top = place;
-            return Correction::None;
-        }
-        Correction::Made
+        // At the board's end there is no room for it, unless rows below are yet to be drawn.
+        if self.scrolled == scrolled { Correction::None } else { Correction::Made }
     }
 }
 
