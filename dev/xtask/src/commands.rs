@@ -98,7 +98,7 @@ impl Test {
         } else {
             with_browser(no_install)?;
         }
-        compile_tests()?;
+        compile_all()?;
         let mut cargo = Command::new("cargo");
         step("tests in Rust", 20 * MINUTE, cargo.args(["test", "--workspace"]))?;
         if self.no_browser {
@@ -106,8 +106,6 @@ impl Test {
         }
         examples(20, 5)?;
         let page = page::build(no_install)?;
-        // The same packages together as the tests above, so that no dependency is built twice.
-        build(&["--workspace", "--bins"])?;
         reference::check()?;
         end_to_end(&page, no_install)
     }
@@ -120,8 +118,12 @@ fn with_browser(no_install: bool) -> anyhow::Result<()> {
     page::ensure(no_install)
 }
 
-pub(crate) fn compile_tests() -> anyhow::Result<()> {
-    compile("compiling the tests", Command::new("cargo").args(["test", "--workspace", "--no-run"]))
+/// All programs and tests. Together, because tests need more features of some dependencies: apart, our own crates would
+/// be compiled twice.
+pub(crate) const ALL: [&str; 3] = ["--workspace", "--bins", "--tests"];
+
+pub(crate) fn compile_all() -> anyhow::Result<()> {
+    compile("compiling programs and tests", Command::new("cargo").arg("build").args(ALL))
 }
 
 /// Runs the example clients of other languages against a real gateway: for some seconds through an unreliable
@@ -209,12 +211,11 @@ impl Soak {
             with_browser(no_install)?;
             install_fuzz(no_install)?;
         }
-        build(&["--workspace", "--bins"])?;
+        compile_all()?;
         engines::odd_answers(60 * self.minutes)?;
         if self.odd_answers {
             return Ok(());
         }
-        compile_tests()?;
         let mut leaders = Command::new("cargo");
         leaders.args(["test", "--workspace", "--quiet", "--", "--ignored", "--nocapture", "exhaustive::"]);
         step("all that leaders of two steps can do", 60 * MINUTE, &mut leaders)?;

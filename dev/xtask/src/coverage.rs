@@ -16,6 +16,7 @@ use anyhow::{Context, ensure};
 use serde_json::Value;
 
 use crate::{
+    commands::ALL,
     engines::Engines,
     prerequisites, root,
     steps::{MINUTE, compile, empty_folder, output, step, without_us, works},
@@ -124,17 +125,15 @@ fn make_executable(file: &Path) -> std::io::Result<()> {
 
 /// All that was compiled: programs and tests.
 fn programs(counted: impl Fn(&mut Command)) -> anyhow::Result<BTreeSet<PathBuf>> {
+    let mut cargo = Command::new("cargo");
+    cargo.arg("build").args(ALL).args(["--quiet", "--message-format=json"]);
+    counted(&mut cargo);
+    let answer = without_us(&mut cargo).output().context("cargo can't be run")?;
+    ensure!(answer.status.success(), "cargo build failed ({})", answer.status);
     let mut programs = BTreeSet::new();
-    for what in [["test", "--no-run"], ["build", "--bins"]] {
-        let mut cargo = Command::new("cargo");
-        cargo.args(what).args(["--workspace", "--quiet", "--message-format=json"]);
-        counted(&mut cargo);
-        let answer = without_us(&mut cargo).output().context("cargo can't be run")?;
-        ensure!(answer.status.success(), "cargo {} failed ({})", what.join(" "), answer.status);
-        for line in answer.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            let message: Value = serde_json::from_slice(line)?;
-            programs.extend(message["executable"].as_str().map(PathBuf::from));
-        }
+    for line in answer.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        let message: Value = serde_json::from_slice(line)?;
+        programs.extend(message["executable"].as_str().map(PathBuf::from));
     }
     Ok(programs)
 }

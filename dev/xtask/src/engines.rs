@@ -19,7 +19,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::{
-    commands::{binary, build, compile_tests, jars, python},
+    commands::{binary, compile_all, jars, python},
     prerequisites, root,
     steps::{MINUTE, empty_folder, step},
     target,
@@ -73,12 +73,11 @@ impl Engines {
         let (recipe, own_url) = mongodb(&folder)?;
         let server = if self.mongodb.is_none() { Some(start(&recipe)?) } else { None };
         let mongodb = self.mongodb.as_deref().unwrap_or(&own_url).trim_end_matches('/');
-        compile_tests()?;
+        compile_all()?;
         let mut cargo = Command::new("cargo");
         cargo.args(["test", "--workspace", "--quiet", "--", "--ignored", "mongo::", "caddy::"]);
         cargo.env("TOTEBOARD_TEST_MONGODB", format!("{mongodb}/toteboard-test-contract")).env("CADDY", caddy);
         step("tests on MongoDB and behind Caddy", 20 * MINUTE, &mut cargo)?;
-        build(&["--workspace", "--bins"])?;
         openapi(&folder, &format!("{mongodb}/toteboard-test-openapi"))?;
         drop(server);
         drill(&folder, recipe.clone(), &own_url)?;

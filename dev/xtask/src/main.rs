@@ -103,7 +103,7 @@ fn execute() -> anyhow::Result<()> {
         }
         Command::Settings => {
             prerequisites::ensure(prerequisites::BUILD, no_install)?;
-            commands::build(&["--workspace", "--bins"])?;
+            commands::compile_all()?;
             reference::write()
         }
         Command::Ci(engines) => commands::ci(&engines, no_install),

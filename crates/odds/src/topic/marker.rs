@@ -1,13 +1,14 @@
 //! The step marker: closes a step in a partition, and says how fresh everything is.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{BookmakerKey, Digest, SportKey, Timestamp};
 
-/// Whether a region's prices can be taken for today's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// Whether a region's prices can be taken for today's. A state that a later version may add is read as `Stale`: whatever
+/// it means, it is not `Live`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FeedState {
     Live,
@@ -22,6 +23,13 @@ impl FeedState {
             Self::Stale => "stale",
             Self::Down => "down",
         }
+    }
+}
+
+impl<'de> Deserialize<'de> for FeedState {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let key = Cow::<str>::deserialize(deserializer)?;
+        Ok([Self::Live, Self::Down].into_iter().find(|state| state.key() == key).unwrap_or(Self::Stale))
     }
 }
 
@@ -99,6 +107,18 @@ mod tests {
         assert_eq!(marker.spent_today, None);
         let again = serde_json::to_value(&marker).unwrap();
         assert_eq!(again, serde_json::from_str::<serde_json::Value>(OLD).unwrap(), "and written as they were");
+    }
+
+    #[test]
+    fn a_state_of_a_later_version_is_stale_and_keeps_its_reason() {
+        let later = OLD.replace(r#""state":"live""#, r#""state":"paused","reason":"the operator paused it""#);
+        let marker: Marker = serde_json::from_str(&later).unwrap();
+        assert_eq!((marker.state, marker.reason.as_deref()), (FeedState::Stale, Some("the operator paused it")));
+        for state in [FeedState::Live, FeedState::Stale, FeedState::Down] {
+            let again: FeedState = serde_json::from_value(serde_json::to_value(state).unwrap()).unwrap();
+            assert_eq!(again, state);
+        }
+        assert!(serde_json::from_str::<FeedState>("7").is_err());
     }
 
     #[test]
