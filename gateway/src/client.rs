@@ -140,7 +140,7 @@ impl Client {
     pub(crate) fn end_for_too_many_requests(self: &Arc<Self>) -> bool {
         {
             let mut requests = self.requests.lock().expect("nobody panics while holding it");
-            requests.queue.retain(|enqueue| matches!(enqueue, ClientRequest::End));
+            requests.queue.retain(|request| matches!(request, ClientRequest::End));
             if std::mem::replace(&mut requests.closed, true) {
                 return false;
             }

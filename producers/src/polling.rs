@@ -350,11 +350,11 @@ impl Polling {
     /// nothing but a person can mend is given back.
     pub(crate) fn poll_finished(
         &mut self,
-        poll_finished: &PollOutcome,
+        outcome: &PollOutcome,
         believed: bool,
         now: Timestamp,
     ) -> Result<(), SourceError> {
-        match poll_finished {
+        match outcome {
             PollOutcome::Sports(Ok(listed)) => {
                 self.listed(listed, now);
                 self.take_credits(listed.credits, 0.0, now);

@@ -206,7 +206,7 @@ impl<S: Source> Running<S> {
                 WakeUp::Election(ElectionEvent::Lost) => self.stop_leading("lost the election"),
                 WakeUp::Election(ElectionEvent::ReloadRequested) => self.handle_reload_request(),
                 WakeUp::Sent(sent) => self.sent(sent),
-                WakeUp::Polled(poll_finished) => self.polled(poll_finished)?,
+                WakeUp::Polled(outcome) => self.polled(outcome)?,
                 WakeUp::PollDue(poll_request) => self.poll(poll_request),
                 WakeUp::Timer => {}
             }
@@ -443,26 +443,26 @@ impl<S: Source> Running<S> {
         leading.poll = Some(tokio::spawn(poll.in_current_span()));
     }
 
-    fn polled(&mut self, poll_finished: Result<PollOutcome, tokio::task::JoinError>) -> anyhow::Result<()> {
+    fn polled(&mut self, outcome: Result<PollOutcome, tokio::task::JoinError>) -> anyhow::Result<()> {
         let Some(leading) = &mut self.leading else { return Ok(()) };
         leading.poll = None;
         let now = (self.clock)();
-        let poll_finished = match poll_finished {
-            Ok(poll_finished) => poll_finished,
+        let outcome = match outcome {
+            Ok(outcome) => outcome,
             Err(error) => anyhow::bail!("a poll broke: {error}"),
         };
-        self.metrics.polled(poll_finished.outcome());
+        self.metrics.polled(outcome.outcome());
         let board = self.follower.board();
-        let believed = match &poll_finished {
+        let believed = match &outcome {
             PollOutcome::Odds { sport, answer: Ok(answer), .. } => {
                 leading.pending.poll(board, sport, offered(&leading.pending, board, answer))
             }
             _ => true,
         };
-        self.polling.poll_finished(&poll_finished, believed, now)?;
+        self.polling.poll_finished(&outcome, believed, now)?;
         self.metrics.say_credits(self.polling.credits());
         self.metrics.say_freshness(self.polling.freshness().iter());
-        match poll_finished {
+        match outcome {
             PollOutcome::Odds { sport, answer: Ok(answer), .. } => {
                 let (events, unreadable) = (answer.events.len(), answer.unreadable.total());
                 self.metrics.left_out(&answer.unreadable);

@@ -120,10 +120,10 @@ fn with_browser(no_install: bool) -> anyhow::Result<()> {
 
 /// All programs and tests. Together, because tests need more features of some dependencies: apart, our own crates would
 /// be compiled twice.
-pub(crate) const ALL: [&str; 3] = ["--workspace", "--bins", "--tests"];
+pub(crate) const PROGRAMS_AND_TESTS: [&str; 3] = ["--workspace", "--bins", "--tests"];
 
 pub(crate) fn compile_all() -> anyhow::Result<()> {
-    compile("compiling programs and tests", Command::new("cargo").arg("build").args(ALL))
+    compile("compiling programs and tests", Command::new("cargo").arg("build").args(PROGRAMS_AND_TESTS))
 }
 
 /// Runs the example clients of other languages against a real gateway: for some seconds through an unreliable

@@ -16,7 +16,7 @@ use anyhow::{Context, ensure};
 use serde_json::Value;
 
 use crate::{
-    commands::ALL,
+    commands::PROGRAMS_AND_TESTS,
     engines::Engines,
     prerequisites, root,
     steps::{MINUTE, compile, empty_folder, output, step, without_us, works},
@@ -126,7 +126,7 @@ fn make_executable(file: &Path) -> std::io::Result<()> {
 /// All that was compiled: programs and tests.
 fn programs(counted: impl Fn(&mut Command)) -> anyhow::Result<BTreeSet<PathBuf>> {
     let mut cargo = Command::new("cargo");
-    cargo.arg("build").args(ALL).args(["--quiet", "--message-format=json"]);
+    cargo.arg("build").args(PROGRAMS_AND_TESTS).args(["--quiet", "--message-format=json"]);
     counted(&mut cargo);
     let answer = without_us(&mut cargo).output().context("cargo can't be run")?;
     ensure!(answer.status.success(), "cargo build failed ({})", answer.status);

@@ -28,7 +28,7 @@ impl RegionTask {
         packet: Option<&Arc<Packet>>,
         ready: &mut Vec<Sid>,
     ) {
-        let room = self.rooms.get_mut(filter).expect("only what is there is cast to");
+        let room = self.rooms.get_mut(filter).expect("the room is there while frames are sent to it");
         let bytes = packet.map_or(0, |packet| packet.bytes());
         let mut broadcast = packet.map(|packet| Broadcast::new(packet, room.members.len(), &self.threads));
         for batch in room.batches() {
@@ -84,7 +84,7 @@ impl RegionTask {
         for sid in ready.drain(..) {
             let Some(filter) = self.room_of.get(&sid) else { continue };
             let room = self.rooms.get_mut(filter).expect("a member's room is there");
-            let member = room.members.get_mut(&sid).expect("who has a seat is in the room");
+            let member = room.members.get_mut(&sid).expect("room_of names only rooms that the member is in");
             if !member.is_writable(self.region) {
                 continue;
             }

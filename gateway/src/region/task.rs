@@ -49,13 +49,13 @@ pub(crate) struct RegionContext {
 pub(crate) struct RegionTask {
     pub(super) region: Region,
     pub(super) clock: fn() -> Timestamp,
-    pub(super) tick: Duration,
+    tick: Duration,
     pub(super) metrics: RegionMetrics,
-    pub(super) readiness: Arc<Readiness>,
-    pub(super) control: ControlWriter,
-    pub(super) writable: mpsc::UnboundedReceiver<Sid>,
+    readiness: Arc<Readiness>,
+    control: ControlWriter,
+    writable: mpsc::UnboundedReceiver<Sid>,
     pub(super) threads: Handle,
-    pub(super) requests: mpsc::Receiver<Request>,
+    requests: mpsc::Receiver<Request>,
     pub(super) rooms: HashMap<Arc<Filter>, Room>,
     /// Which room a member is in.
     pub(super) room_of: HashMap<Sid, Arc<Filter>>,
@@ -67,12 +67,12 @@ pub(crate) struct RegionTask {
     pub(super) reminders_due: bool,
     pub(super) due: Option<Due>,
     /// When the last tick was due.
-    pub(super) last_tick: Option<Instant>,
+    last_tick: Option<Instant>,
     pub(super) published: watch::Sender<Feed>,
-    pub(super) snapshots: SnapshotCache,
+    snapshots: SnapshotCache,
     /// Looks from time to time how far behind reading is.
-    pub(super) lag_watch: Option<AbortOnDropHandle<()>>,
-    pub(super) counted: u64,
+    lag_watch: Option<AbortOnDropHandle<()>>,
+    counted: u64,
 }
 
 impl RegionTask {

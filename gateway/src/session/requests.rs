@@ -22,6 +22,7 @@ use crate::{
 
 /// What a client may ask before it is answered.
 const MAX_REQUESTS: usize = 64;
+
 /// What an event is answered with if it can't be done.
 #[derive(Debug, Serialize)]
 pub(super) struct Failure {

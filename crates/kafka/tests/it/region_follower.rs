@@ -204,8 +204,8 @@ async fn a_record_that_cannot_be_read_is_skipped_and_counted() {
 async fn write_wrong_marker(kafka: &KafkaSettings, last: StepId) -> StepId {
     let marker = Marker {
         digest: Digest::default(),
-        at: service_time(),
-        next_by: service_time(),
+        at: far_ahead(),
+        next_by: far_ahead(),
         state: FeedState::Live,
         reason: None,
         source: "test".into(),
@@ -227,7 +227,7 @@ async fn write_wrong_marker(kafka: &KafkaSettings, last: StepId) -> StepId {
     record.id
 }
 
-fn service_time() -> Timestamp {
+fn far_ahead() -> Timestamp {
     Timestamp::from_millis(1_800_000_000_000)
 }
 

@@ -212,7 +212,7 @@ impl DeliveryTracker {
 
 impl fmt::Debug for DeliveryTracker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link").field("sid", &self.sid.get()).finish_non_exhaustive()
+        f.debug_struct("DeliveryTracker").field("sid", &self.sid.get()).finish_non_exhaustive()
     }
 }
 
