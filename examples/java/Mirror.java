@@ -188,9 +188,13 @@ public class Mirror {
         var region = payload.getString("region");
         System.err.println(region + ": " + payload.getString("state") + ", from " + payload.getString("source"));
         var board = boards.get(region);
-        if (board == null || board.asked == null) return;
-        // Over long polling, a request or its answer can be lost.
-        if (++board.asked == 3) resync(region, board);
+        if (board == null) return;
+        // Over long polling, a frame can be lost, and also a request or its answer.
+        if (board.asked == null) {
+            if (payload.has("cursor") && !payload.getString("cursor").equals(board.cursor)) outOfStep(region, board);
+        } else if (++board.asked == 2) {
+            resync(region, board);
+        }
     }
 
     void outOfStep(String region, Board board) throws JSONException {

@@ -93,11 +93,13 @@ socket.on("odds", ({ region, prev, cursor, events }) => {
   show(region, Object.assign(board, { cursor, asked: null }));
 });
 
-socket.on("feed", ({ region, state, reason, source }) => {
+socket.on("feed", ({ region, state, reason, source, cursor }) => {
   console.error(`${region}: ${state}${reason ? ` (${reason})` : ""}, from ${source}`);
   const board = boards.get(region);
-  // Over long polling, a request or its answer can be lost.
-  if (board && board.asked !== null && ++board.asked === 3) resync(region, board);
+  if (!board) return;
+  // Over long polling, a frame can be lost, and also a request or its answer.
+  if (board.asked === null && cursor && cursor !== board.cursor) outOfStep(region, board);
+  else if (board.asked !== null && ++board.asked === 2) resync(region, board);
 });
 
 socket.on("connect", () => {

@@ -118,11 +118,16 @@ async def odds(payload):
 async def feed(payload):
     print(f"{payload['region']}: {payload['state']}, from {payload['source']}", file=sys.stderr)
     board = boards.get(payload["region"])
-    if board is not None and board.asked is not None:
-        board.asked += 1
-        # Over long polling, a request or its answer can be lost.
-        if board.asked == 3:
-            await resync(payload["region"], board)
+    if board is None:
+        return
+    # Over long polling, a frame can be lost, and also a request or its answer.
+    if board.asked is None:
+        if payload.get("cursor", board.cursor) != board.cursor:
+            await out_of_step(payload["region"], board)
+        return
+    board.asked += 1
+    if board.asked == 2:
+        await resync(payload["region"], board)
 
 
 async def connect():

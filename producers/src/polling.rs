@@ -53,7 +53,7 @@ pub(crate) enum PollRequest {
     Odds(OddsQuery),
 }
 
-/// What came of an errand.
+/// What the source answered.
 #[derive(Debug)]
 pub(crate) enum PollOutcome {
     Sports(Result<Listed, SourceError>),
@@ -248,7 +248,7 @@ impl Polling {
         &mut self.spending
     }
 
-    /// What an errand may cost.
+    /// What a request may cost.
     pub(crate) fn price(&self, poll_request: &PollRequest) -> f64 {
         match poll_request {
             PollRequest::Odds(query) => self.cost_of(&query.sport),
@@ -287,7 +287,7 @@ impl Polling {
         }
     }
 
-    /// The next errand, and when to run it.
+    /// The next request, and when it is due.
     pub(crate) fn next(&self, now: Timestamp) -> Option<(PollRequest, Timestamp)> {
         let not_before = self.failure.as_ref().map_or(now, |failure| failure.retry_at);
         let list_interval = self.hurry(if self.list_again { LIST_RETRY } else { LIST_INTERVAL });
@@ -346,7 +346,7 @@ impl Polling {
         SportState { last_polled, ..sport.clone() }
     }
 
-    /// Takes what came of an errand. `believed`: unless the answer is empty for the first time. An error that
+    /// Takes what the source answered. `believed`: unless the answer is empty for the first time. An error that
     /// nothing but a person can mend is given back.
     pub(crate) fn poll_finished(
         &mut self,

@@ -8,7 +8,7 @@ use odds::{Cursor, EventId, Feed, OddsPayload, Region, SnapshotPayload, Subscrip
 use crate::{Mirror, OutOfStep};
 
 /// A region's feed comes at least every ten seconds: an answer that takes longer than this many is lost.
-const FEEDS_BEFORE_ASKING_AGAIN: u32 = 3;
+const FEEDS_BEFORE_ASKING_AGAIN: u32 = 2;
 
 /// What an event of the protocol came to.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -86,6 +86,7 @@ impl BoardMirrors {
         if !self.follows(region) {
             return MirrorUpdate::Nothing;
         }
+        let cursor = feed.cursor;
         self.feeds.insert(region, feed);
         // An answer, or the request, can be lost with a long-polling response.
         if let Some(feeds) = self.asked.get_mut(&region) {
@@ -93,6 +94,10 @@ impl BoardMirrors {
             if *feeds == FEEDS_BEFORE_ASKING_AGAIN {
                 return self.resync(region);
             }
+        } else if cursor.is_some() && cursor != self.boards.get(&region).and_then(Mirror::cursor) {
+            // So can the newest frame. As long as no price changes, nothing else shows that.
+            self.boards.entry(region).or_default().drop_incoming();
+            return self.out_of_step(region);
         }
         MirrorUpdate::Feed(region)
     }
@@ -246,6 +251,24 @@ mod tests {
         assert_eq!(asks, 2);
         assert_eq!(mirrors.take("odds", &odds(CURSORS[0], CURSORS[1])), MirrorUpdate::Board(Region::Us));
         assert!((0..9).all(|_| mirrors.take("feed", feed) == MirrorUpdate::Feed(Region::Us)));
+    }
+
+    #[test]
+    fn a_newest_frame_that_is_lost_is_asked_for_when_a_feed_names_it() {
+        let mut mirrors = begun();
+        let feed = |cursor: &str| {
+            let at = "2026-01-01T00:00:00Z";
+            format!(
+                r#"{{"region":"us","at":"{at}","state":"live","source":"x","sports":{{}},"bookmakers":{{}},"cursor":"{cursor}"}}"#
+            )
+        };
+        assert_eq!(mirrors.take("feed", &feed(CURSORS[0])), MirrorUpdate::Feed(Region::Us));
+        assert_eq!(mirrors.take("snapshot", &part(1)), MirrorUpdate::Nothing);
+        let resync = MirrorUpdate::Resync(Region::Us, Some(CURSORS[0].parse().unwrap()));
+        assert_eq!(mirrors.take("feed", &feed(CURSORS[1])), resync);
+        assert_eq!(mirrors.take("feed", &feed(CURSORS[1])), MirrorUpdate::Feed(Region::Us), "it is asked for once");
+        assert_eq!(mirrors.take("odds", &odds(CURSORS[0], CURSORS[1])), MirrorUpdate::Board(Region::Us));
+        assert_eq!(mirrors.take("feed", &feed(CURSORS[1])), MirrorUpdate::Feed(Region::Us));
     }
 
     #[test]

@@ -165,8 +165,15 @@ impl RegionFollower {
         self.log.as_ref().map(RegionLog::lag_gauge)
     }
 
-    /// Whether this process writes the topic. Then its own next step verifies the board, however long that takes.
+    /// Whether this process is to write the topic. Then its own next step verifies the board, however long that takes,
+    /// and nobody else can mend a board that does not match: it is read again at once.
     pub fn set_writer(&mut self, is_writer: bool) {
+        if is_writer
+            && !self.is_writer
+            && let State::Paused(until) = &mut self.state
+        {
+            *until = Instant::now();
+        }
         self.is_writer = is_writer;
     }
 
@@ -267,11 +274,12 @@ impl RegionFollower {
     }
 
     /// The board is wrong. One that was right before may be read again at once. One that was just read and still does
-    /// not match can only be mended by the leading producer, and is read again later.
+    /// not match can only be mended by the leading producer, and is read again later, unless this is it.
     fn lose(&mut self, cause: LostBoard) -> FollowerEvent {
         error!(reason = %cause, "the board is void");
         self.unverified_since = None;
-        if std::mem::take(&mut self.was_verified) || matches!(cause, LostBoard::Topic(_)) {
+        let was_verified = std::mem::take(&mut self.was_verified);
+        if was_verified || self.is_writer || matches!(cause, LostBoard::Topic(_)) {
             self.open();
         } else {
             self.request_republish();

@@ -39,10 +39,10 @@ use tracing::{debug, error, info, warn};
 
 use crate::{KafkaSettings, Role, client_log, drop_in_background::DropInBackground, from_message, topic_of};
 
-/// Records travel from the consumers to the board in lots: those that are there together wake the board's
-/// owner once.
+/// Records travel from the consumers to the board in batches: those that are there together wake the board's owner
+/// once.
 const BATCH: usize = 64;
-/// How many lots may be on their way.
+/// How many batches may be on their way.
 const IN_FLIGHT: usize = 16;
 
 /// How long Kafka may take to say where partitions end.
@@ -92,9 +92,9 @@ pub struct RegionLog {
     region: Region,
     reader: Reader,
     arrivals: mpsc::Receiver<Batch>,
-    /// What is left of the last lot.
+    /// What is left of the last batch.
     batch: std::vec::IntoIter<Result<Arrival, ReadError>>,
-    /// When a consumer read that lot.
+    /// When a consumer read that batch.
     read_at: Instant,
     shared: Arc<Shared>,
     generation: watch::Sender<u64>,
@@ -447,7 +447,7 @@ impl ConsumerContext for Context {
         let done = match error {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
                 let list = shared.assignment(&topic, partitions.iter().copied());
-                // A rebalance tells those, too, whose share it leaves as it is.
+                // A rebalance also calls this where it changes nothing.
                 if !partitions.is_empty() {
                     info!(topic, ?partitions, "partitions assigned");
                 }

@@ -1,4 +1,4 @@
-//! A region's board, whole, as a client's `snapshot` would be: printed and compressed once for as
+//! A region's board, whole, as a client's `snapshot` would be: written and compressed once for as
 //! long as it looks the same.
 
 use std::{io::Write, sync::Arc};

@@ -9,7 +9,7 @@ use odds::{Cursor, FeedState, Filter, FrameKind, Phase};
 use socketioxide::socket::Sid;
 use tokio::time::Instant;
 
-use super::{broadcast::Broadcast, feed::send_due_feed, frames::Frames, member::SyncState, task::RegionTask};
+use super::{broadcast::Broadcast, feed::FeedPackets, frames::Frames, member::SyncState, task::RegionTask};
 use crate::transport::Packet;
 
 /// How long a cursor from a step that is yet to come here is waited for.
@@ -75,7 +75,7 @@ impl RegionTask {
     /// those who have them; that they are not, to all.
     pub(super) async fn serve(&mut self, follower: &RegionFollower, ready: &mut Vec<Sid>) {
         let live = follower.reader().phase() == Phase::Live;
-        let mut feed: Option<Packet> = None;
+        let mut feed: Option<FeedPackets> = None;
         // Who gets the same is served together.
         let mut same_part = SamePart::new();
         // Each once: what is counted twice and sent once would never be taken.
@@ -89,7 +89,7 @@ impl RegionTask {
                 continue;
             }
             if member.feed_is_due && (member.is_at(room.cursor) || self.published.borrow().state != FeedState::Live) {
-                send_due_feed(member, &mut feed, &self.published);
+                feed.get_or_insert_with(|| FeedPackets::new(&self.published.borrow())).send_due(member, room.cursor);
             }
             if !live || member.is_following() {
                 continue;
@@ -129,7 +129,8 @@ impl RegionTask {
             for sid in sids {
                 let member = room.members.get_mut(&sid).expect("it was just served");
                 if member.feed_is_due && member.is_at(room.cursor) {
-                    send_due_feed(member, &mut feed, &self.published);
+                    feed.get_or_insert_with(|| FeedPackets::new(&self.published.borrow()))
+                        .send_due(member, room.cursor);
                 }
             }
         }

@@ -1,10 +1,15 @@
-//! How fresh the region is, and who is told when.
+//! How fresh the region is, and who is sent that when.
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use kafka::RegionFollower;
-use odds::{Feed, FeedState, Filter, Phase, SportFreshness, SportKey, Timestamp};
-use tokio::{sync::watch, time::Instant};
+use odds::{Cursor, Feed, FeedState, Filter, Phase, SportFreshness, SportKey, Timestamp};
+use tokio::time::Instant;
 use tracing::info;
 
 use super::{
@@ -13,8 +18,8 @@ use super::{
 };
 use crate::transport::Packet;
 
-/// A member is told at least this often how fresh the region is: each in its own time, so that no tick
-/// waits until a crowd is told.
+/// A member gets a `feed` at least this often, each in its own time: sent to a crowd at once, it would make a tick
+/// late.
 const FEED_INTERVAL: Duration = Duration::from_secs(10);
 /// And no more often than this, however short-lived its prices are.
 const SHORTEST_FEED_INTERVAL: Duration = Duration::from_secs(1);
@@ -29,8 +34,7 @@ impl RegionTask {
         }
     }
 
-    /// Tells everybody at once if the region stands otherwise than they were told, or if prices are good
-    /// that were not.
+    /// Sends the feed to everybody at once if its state or reason changed, or if prices are good that were not.
     pub(super) async fn publish_feed(&mut self, follower: &RegionFollower, at: Timestamp) {
         let (state, reason) = state(follower, at);
         let marker = follower.reader().marker();
@@ -48,13 +52,14 @@ impl RegionTask {
             return;
         }
         let feed = self.feed(follower, at);
-        let packet = Arc::new(feed_packet(&feed));
+        let mut packets = FeedPackets::new(&feed);
         self.published.send_replace(feed);
         let mut ready = Vec::new();
         let filters: Vec<Arc<Filter>> = self.rooms.keys().cloned().collect();
         for filter in filters {
             let room = self.rooms.get_mut(&filter).expect("it was just listed");
             let at = room.cursor;
+            let packet = packets.at(at);
             for member in room.members.values_mut() {
                 let reached = member.is_following() && member.takes(packet.bytes());
                 member.feed_is_due |= !reached;
@@ -64,7 +69,7 @@ impl RegionTask {
         self.serve_if_settled(follower, &mut ready).await;
     }
 
-    /// Tells those who were told long ago.
+    /// Sends the feed to those who were sent it long ago.
     pub(super) async fn send_reminders(&mut self, follower: &RegionFollower, at: Timestamp) {
         let feed = self.feed(follower, at);
         let interval = reminder_interval(&feed);
@@ -99,11 +104,12 @@ impl RegionTask {
             sports: marker.map(|marker| marker.sports.clone()).unwrap_or_default(),
             bookmakers: marker.map(|marker| marker.bookmakers.clone()).unwrap_or_default(),
             bookmaker_names: marker.map(|marker| marker.bookmaker_names.clone()).unwrap_or_default(),
+            cursor: None,
         }
     }
 }
 
-/// Whether a sport's prices are good that were not, or were unheard of, when this was told.
+/// Whether a sport's prices are good that were not, or were unknown, when this was published.
 fn is_fresher(published: &Feed, sports: &BTreeMap<SportKey, SportFreshness>, at: Timestamp) -> bool {
     let was_good = |key| published.sports.get(key).is_some_and(|it| it.stale_after >= published.at);
     sports.iter().any(|(key, it)| it.stale_after >= at && !was_good(key))
@@ -136,12 +142,33 @@ fn state(follower: &RegionFollower, at: Timestamp) -> (FeedState, Option<Cow<'_,
     }
 }
 
-fn feed_packet(feed: &Feed) -> Packet {
-    Packet::new("feed", &serde_json::to_string(feed).expect("plain values"))
+/// The packets of a feed: one for each cursor that members are at, and one for members who are behind.
+pub(super) struct FeedPackets {
+    json: String,
+    packets: HashMap<Option<Cursor>, Arc<Packet>>,
 }
 
-/// Tells a member what it was not told yet. It is made once for all.
-pub(super) fn send_due_feed(member: &mut Member, made: &mut Option<Packet>, published: &watch::Sender<Feed>) {
-    member.send(made.get_or_insert_with(|| feed_packet(&published.borrow())), Instant::now());
-    member.feed_is_due = false;
+impl FeedPackets {
+    pub(super) fn new(feed: &Feed) -> Self {
+        Self { json: serde_json::to_string(feed).expect("plain values"), packets: HashMap::new() }
+    }
+
+    fn at(&mut self, cursor: Option<Cursor>) -> Arc<Packet> {
+        let json = &self.json;
+        let packet = self.packets.entry(cursor).or_insert_with(|| {
+            let packet = match cursor {
+                Some(cursor) => Packet::new("feed", &format!(r#"{{"cursor":"{cursor}",{}"#, &json[1..])),
+                None => Packet::new("feed", json),
+            };
+            Arc::new(packet)
+        });
+        packet.clone()
+    }
+
+    /// Sends a member the feed that it has not been sent yet.
+    pub(super) fn send_due(&mut self, member: &mut Member, room: Option<Cursor>) {
+        let packet = self.at(room.filter(|_| member.is_at(room)));
+        member.send(&packet, Instant::now());
+        member.feed_is_due = false;
+    }
 }

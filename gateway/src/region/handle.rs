@@ -72,6 +72,7 @@ impl RegionHandle {
             source: String::new(),
             sports: BTreeMap::new(),
             bookmakers: BTreeMap::new(),
+            cursor: None,
             bookmaker_names: BTreeMap::new(),
         });
         (Self { requests: send, feed }, Inbox { requests, published })

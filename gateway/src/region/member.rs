@@ -26,10 +26,10 @@ pub(crate) struct Member {
     /// The number of the event that this was last judged by.
     judged: u64,
     pub(crate) joined: Instant,
-    /// Nothing is sent before, by its own wish.
+    /// Nothing is sent before: it asked for fewer frames.
     pub(crate) not_before: Option<Instant>,
     pub(crate) feed_is_due: bool,
-    /// When it came, or was told the feed because that was long ago.
+    /// When it came, or was last sent the feed because that was long ago.
     pub(crate) reminded_at: Instant,
     /// It asked, and is answered even if there is nothing new.
     pub(crate) asked: bool,
@@ -128,11 +128,11 @@ impl Member {
         self.can_take() && bytes <= self.throughput.at_once()
     }
 
-    /// The network has what it was sent last; and if not, it is called when that changes.
+    /// Whether the network has what it was sent last. If not, the region is notified when that changes.
     pub(crate) fn is_writable(&mut self, region: Region) -> bool {
         if !self.can_take() {
             self.tracker.notify_when_writable(region);
-            // What was taken before the call was noted calls nobody.
+            // What was accepted before that was noted notifies nobody.
             if !self.can_take() {
                 self.blocked = true;
                 return false;

@@ -1,6 +1,6 @@
 //! One region of the odds: reads its topic into a board and sends what changes to its members.
 //!
-//! [`task`] is the loop that owns it all; [`delivery`] decides who gets what next, [`feed`] who is told how fresh it is.
+//! [`task`] is the loop that owns it all; [`delivery`] decides who gets what next, [`feed`] who is sent how fresh it is.
 
 mod broadcast;
 mod delivery;

@@ -29,7 +29,7 @@ impl Room {
         Self { filter, cursor, members: IndexMap::new(), odds, snapshots }
     }
 
-    /// Its members, a handful at a time.
+    /// Its members, a batch at a time.
     pub(crate) fn batches(&mut self) -> impl Iterator<Item = &mut Slice<Sid, Member>> {
         let mut rest = self.members.as_mut_slice();
         std::iter::from_fn(move || {

@@ -61,7 +61,7 @@ pub(crate) struct RegionTask {
     pub(super) room_of: HashMap<Sid, Arc<Filter>>,
     /// Members who wait for time to pass.
     pub(super) waiting_for_time: HashSet<Sid>,
-    /// When members were told the feed last, whoever is the next to be told again first.
+    /// When members were sent the feed last, the next to be sent it again first.
     pub(super) reminders: VecDeque<(Instant, Sid)>,
     /// Whether reminders are to be looked at with the next tick.
     pub(super) reminders_due: bool,
@@ -146,7 +146,7 @@ impl RegionTask {
                 }
                 _ = clock_timer.tick() => {
                     self.reminders_due = true;
-                    // The tick that is due tells of the boards that it brings.
+                    // A tick that is due sends the feed with its boards.
                     if self.due.is_none() {
                         self.publish_freshness(&follower).await;
                     }

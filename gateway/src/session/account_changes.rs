@@ -1,4 +1,4 @@
-//! Clients follow what changes in their accounts: here, at other gateways, and where nobody said so.
+//! Clients follow what changes in their accounts: here, at other gateways, and where the message was lost.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -56,7 +56,7 @@ impl AppState {
         }
     }
 
-    /// Hears of changes at other gateways, and looks up every now and then what nobody told.
+    /// Receives changes made at other gateways, and compares with the store now and then: a message may be lost.
     pub(crate) async fn follow_accounts(
         self: Arc<Self>,
         control: ControlReader,

@@ -39,8 +39,8 @@ const EVENTS: u32 = 150;
 /// How long a program may take to start.
 const STARTED_WITHIN: Duration = Duration::from_secs(30);
 /// A client has stalled if it has nothing new of a region for so long, while the network is reliable. It waits up to
-/// 7.5 seconds before it reconnects.
-const STALLED: Duration = Duration::from_secs(15);
+/// 7.5 seconds before it reconnects, and two intervals of `feed` before it asks again for what was lost.
+const STALLED: Duration = Duration::from_secs(25);
 /// How long a client may take to connect and to receive all boards.
 const CONNECTED_WITHIN: Duration = Duration::from_secs(10);
 /// How much of a failed client's log is shown.
@@ -305,6 +305,38 @@ async fn every_client_has_exactly_the_board_through_an_unreliable_network() {
     let ends = following.join_all().await;
     let failed: Vec<String> = ends.into_iter().filter_map(Result::err).collect();
     assert!(failed.is_empty(), "{} of {} clients failed\n{}", failed.len(), names().count(), failed.join("\n"));
+    gateway.ends().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "`cargo xtask test` installs what it needs"]
+async fn a_newest_frame_that_is_lost_is_asked_for() {
+    let mut scene = Scene::set().await;
+    let gateway = scene.stage.gateway("one", &[]).await;
+    let calm = CancellationToken::new();
+    calm.cancel();
+    let mut clients = Vec::new();
+    for language in LANGUAGES {
+        let proxy = Proxy::start(&gateway.address, 0, calm.clone()).await;
+        let command = language.mirror(&format!("http://{}", proxy.address), Some("polling"));
+        clients.push((proxy, scene.client(format!("{language:?}"), command)));
+    }
+    for (_, client) in &mut clients {
+        while !client.is_up_to_date() {
+            client.next(Instant::now() + STARTED_WITHIN).await.unwrap();
+        }
+    }
+    clients.iter().for_each(|(proxy, _)| proxy.lose_next());
+    let mut random = StdRng::seed_from_u64(1);
+    let changes = draw_changes(&mut random, EVENTS);
+    scene.authors[0].step(changes).await;
+    let written = Instant::now();
+    for (proxy, client) in &mut clients {
+        while proxy.faults() != (0, 1) || !client.is_up_to_date() {
+            client.next(Instant::now() + STARTED_WITHIN).await.unwrap();
+            assert!(written.elapsed() < STALLED, "{}", client.failed("misses the newest frame"));
+        }
+    }
     gateway.ends().await.unwrap();
 }
 

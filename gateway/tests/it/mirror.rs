@@ -24,6 +24,8 @@ use crate::{
     stage::{DEADLINE, Stage},
 };
 
+/// All clients are one user, who draws filters without end.
+const FLAGS: [&str; 1] = ["--max-filters-per-user=1000"];
 const REGIONS: [Region; 2] = [Region::Uk, Region::Eu];
 const CLIENTS: u64 = 24;
 const LASTS: Duration = Duration::from_secs(20);
@@ -217,8 +219,8 @@ async fn play(lasts: Duration) {
         authors.push(author);
     }
     // The other regions' topics are empty: they stay down, and nobody minds.
-    let steady = stage.gateway("steady", &[]).await;
-    let mut shaky = stage.gateway("shaky", &[]).await;
+    let steady = stage.gateway("steady", &FLAGS).await;
+    let mut shaky = stage.gateway("shaky", &FLAGS).await;
     let addresses: Addresses = Arc::new(Mutex::new(vec![steady.address.clone(), shaky.address.clone()]));
     let cast = Cast {
         addresses: addresses.clone(),
@@ -269,7 +271,7 @@ async fn play(lasts: Duration) {
         if random.random_bool(0.4) {
             addresses.lock().unwrap().retain(|address| *address == steady.address);
             shaky.ends().await.unwrap();
-            shaky = stage.gateway("shaky", &[]).await;
+            shaky = stage.gateway("shaky", &FLAGS).await;
             addresses.lock().unwrap().push(shaky.address.clone());
         }
     }

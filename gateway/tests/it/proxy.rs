@@ -4,7 +4,7 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -39,6 +39,7 @@ struct Faults {
     next_at: Mutex<Instant>,
     last_at: Mutex<Instant>,
     calm: CancellationToken,
+    loses_next: AtomicBool,
     cut: AtomicU64,
     lost: AtomicU64,
 }
@@ -62,6 +63,7 @@ impl Proxy {
             next_at: Mutex::new(Instant::now()),
             last_at: Mutex::new(Instant::now()),
             calm,
+            loses_next: AtomicBool::new(false),
             cut: AtomicU64::new(0),
             lost: AtomicU64::new(0),
         });
@@ -73,6 +75,11 @@ impl Proxy {
     /// Since when there was no fault.
     pub fn calm_since(&self) -> Instant {
         *self.faults.last_at.lock().unwrap()
+    }
+
+    /// Loses what comes next, even when the network is otherwise reliable.
+    pub fn lose_next(&self) {
+        self.faults.loses_next.store(true, Ordering::Relaxed);
     }
 
     /// How many connections were cut, and how many responses lost.
@@ -156,13 +163,17 @@ impl Faults {
         let is_first = self.cut.load(Ordering::Relaxed) + self.lost.load(Ordering::Relaxed) == 0;
         let wait = self.draw(|random| match is_first || random.random_bool(0.8) {
             true => random.random_range(500..5_000),
-            false => random.random_range(16_000..20_000),
+            false => random.random_range(26_000..30_000),
         });
         *self.next_at.lock().unwrap() = Instant::now() + Duration::from_millis(wait);
     }
 
     /// Faults are due by time and strike the next traffic, so they hit frames and responses midway.
     fn fate(&self, bytes: usize) -> Fate {
+        if self.loses_next.swap(false, Ordering::Relaxed) {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+            return Fate::Lose;
+        }
         let (now, due) = (Instant::now(), *self.next_at.lock().unwrap());
         if self.calm.is_cancelled() || now < due {
             return Fate::Forward;

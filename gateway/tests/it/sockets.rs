@@ -362,6 +362,7 @@ async fn no_feed_is_newer_than_the_board_that_a_client_has() {
                 let feed = &guest.mirrors.feeds[&REGION];
                 let Some(told) = feed.sports.values().map(|sport| sport.polled_at).max() else { continue };
                 let shown = guest.mirrors.boards.get(&REGION).and_then(client::Mirror::cursor);
+                assert_eq!(feed.cursor, shown, "the feed names where the client is");
                 let has = shown.map(|cursor| history.polled_at(cursor.step()));
                 assert!(has.is_some_and(|has| told <= has), "polled at {told}, and it has what was polled at {has:?}");
                 fresh += u32::from(Some(told) == has);

@@ -268,6 +268,31 @@ async fn a_board_that_does_not_match_is_read_again_and_then_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_to_write_the_topic_reads_a_wrong_board_again_at_once() {
+    // Less than the pauses that others make after so many boards that did not match.
+    const AT_ONCE: Duration = Duration::from_secs(3);
+    let mut scene = Scene::new();
+    let author = scene.author().await;
+    let kafka = scene.kafka();
+    let mut follower = scene.follower(Steps::Newest);
+    let mut last = author.last_step();
+    for _ in 0..3 {
+        until(&mut follower, |event| matches!(event, FollowerEvent::Loaded)).await;
+        last = write_wrong_marker(&kafka, last).await;
+        until(&mut follower, |event| matches!(event, FollowerEvent::Lost(LostBoard::Mismatch(_)))).await;
+    }
+    follower.set_writer(true);
+    for _ in 0..2 {
+        let began = Instant::now();
+        until(&mut follower, |event| matches!(event, FollowerEvent::Loading)).await;
+        assert!(began.elapsed() < AT_ONCE, "it took {:?}", began.elapsed());
+        until(&mut follower, |event| matches!(event, FollowerEvent::Loaded)).await;
+        last = write_wrong_marker(&kafka, last).await;
+        until(&mut follower, |event| matches!(event, FollowerEvent::Lost(LostBoard::Mismatch(_)))).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn members_that_come_and_go_in_the_middle_of_steps_disturb_no_board() {
     let mut scene = Scene::new();
     let mut author = scene.author().await;

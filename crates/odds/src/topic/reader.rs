@@ -294,7 +294,7 @@ impl Reader {
     /// That state is no state of the board: only a leader looks at it, to make its first step.
     pub fn apply_staged(&mut self) {
         // A marker proves all before it: a leader begins no step before its last is complete, and its first one writes
-        // over what its fence left unproven.
+        // over what its fence left unverified.
         let proven = !self.applied.is_fence();
         for change in std::mem::take(&mut self.staged) {
             let Change { partition, offset, event, image } = change;

@@ -79,6 +79,9 @@ pub struct Feed {
     /// What upstream calls its bookmakers; the key stands for one that is missing.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub bookmaker_names: BTreeMap<BookmakerKey, String>,
+    /// Where the client's board is once it has taken all frames sent before this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<Cursor>,
 }
 
 impl<'de> Deserialize<'de> for Change {

@@ -3,7 +3,7 @@
 //! Socket.IO's own queue says nothing before it is full, and a full one kills the socket at the next ping. So
 //! every event that is handed to a session is counted, and every event that leaves is counted at the very end,
 //! where the kernel accepts it. Whoever sends compares the two: a client with something still unwritten is not
-//! sent more, and the region is called when the client can take the next frame.
+//! sent more, and the region is notified when the client can take the next frame.
 
 use std::{
     fmt,
@@ -38,7 +38,7 @@ impl WritableQueues {
 pub(crate) struct DeliveryTracker {
     sent_count: AtomicU64,
     accepted_count: AtomicU64,
-    /// A bit for each region that wants to be called.
+    /// A bit for each region that is to be notified.
     waiting: AtomicU8,
     writable_queues: WritableQueues,
     sid: OnceLock<Sid>,
@@ -97,7 +97,7 @@ impl DeliveryTracker {
     }
 
     /// Loads the memory that [`Self::pass`] works with into the cache. Whoever passes a frame to many does
-    /// this for a handful first, and waits for all of them once.
+    /// this for a batch first, and waits for all of them once.
     pub(crate) fn prefetch(&self) {
         let connections = self.carrier.get().map_or(0, Weak::strong_count);
         black_box((self.accepted_count.load(Ordering::Relaxed), connections));
@@ -112,7 +112,7 @@ impl DeliveryTracker {
         self.has_taken(self.sent_count.load(Ordering::Acquire))
     }
 
-    /// Has the region called as soon as the network accepts something.
+    /// Has the region notified as soon as the network accepts something.
     pub(crate) fn notify_when_writable(&self, region: Region) {
         self.waiting.fetch_or(bit(region), Ordering::AcqRel);
     }
