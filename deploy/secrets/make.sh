@@ -1,6 +1,6 @@
 #!/bin/bash
-# Makes the passwords of Kafka and MongoDB. A password that is there stays, so the first start decides. Each program has
-# a folder (a volume) of its own below $1, which only the user that its image runs as may read.
+# Makes the passwords of Kafka and MongoDB at the first start; existing passwords are kept. Each program has its own
+# folder (a volume) below $1, which only the user of its image can read.
 set -euo pipefail
 shopt -s inherit_errexit
 umask 077
@@ -10,14 +10,14 @@ chown 999:999 "$mongodb"
 chown 10001:10001 "$gateway" "$producer"
 chmod 700 "$brokers" "$mongodb" "$gateway" "$producer"
 
-# Writes a file for the owner of its folder. It is there as a whole or not at all.
+# Writes a file for the owner of its folder, atomically.
 write() {
     cat >"$1.new"
     chown --reference="$(dirname "$1")" "$1.new"
     mv "$1.new" "$1"
 }
 
-# Prints the password in a file, after making one if there is none. Hexadecimal digits need no quotes anywhere.
+# Prints the password in a file, after making it if it is missing. Hexadecimal digits need no quotes anywhere.
 password() {
     [ -s "$1" ] || head -c 24 /dev/urandom | od -An -v -tx1 | tr -d ' \n' | write "$1"
     cat "$1"
@@ -28,7 +28,8 @@ client=$(password "$brokers/client-password")
 root=$(password "$mongodb/root-password")
 store=$(password "$mongodb/gateway-password")
 
-# Brokers sign in to each other as `broker`, and only they may talk to controllers. All others are `toteboard`.
+# Brokers sign in to each other as `broker`, and only they may connect to controllers. All other programs are
+# `toteboard`.
 write "$brokers/jaas.conf" <<END
 controller.KafkaServer {
     org.apache.kafka.common.security.plain.PlainLoginModule required

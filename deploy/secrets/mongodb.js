@@ -1,6 +1,6 @@
-// Makes MongoDB's users: `root`, who may do everything, and `gateway`, who may use the database `toteboard` only.
-// It runs at every start, beside a server that asks for passwords. As long as there is no user at all, MongoDB lets
-// one be made from 127.0.0.1: on an empty volume, and on one from before there were passwords.
+// Creates MongoDB's users: `root` may do everything, `gateway` may only use the database `toteboard`. Runs at every
+// start, with the server already requiring passwords. While there are no users, MongoDB lets a client on 127.0.0.1
+// create one. That is the case for an empty volume, and for one from before passwords were introduced.
 const fs = require("fs");
 const password = (name) => fs.readFileSync(`/run/secrets/${name}-password`, "utf8");
 
@@ -10,7 +10,7 @@ try {
     admin.createUser({ user: "root", pwd: password("root"), roles: ["root"] });
     print("made the user root");
 } catch (error) {
-    // There is a user already. If it isn't this one, signing in fails.
+    // A user exists already. If it isn't this one, signing in fails.
 }
 admin.auth("root", password("root"));
 

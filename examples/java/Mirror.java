@@ -56,7 +56,7 @@ public class Mirror {
         void take(JSONObject payload) throws JSONException;
     }
 
-    /** Only the library's event thread touches these. */
+    /** Used only on the library's event thread. */
     final Map<String, Board> boards = new HashMap<>();
     final Map<String, String> auth = new HashMap<>();
     final Map<String, String> settings;
@@ -71,7 +71,7 @@ public class Mirror {
 
     Mirror(Map<String, String> settings) {
         this.settings = settings;
-        // The library only sends texts here; the gateway accepts JSON in them.
+        // The library only sends strings here; the gateway accepts JSON in them.
         auth.put("v", "1");
         if (settings.containsKey("--token")) auth.put("token", settings.get("--token"));
         if (settings.containsKey("--regions")) {
@@ -199,7 +199,7 @@ public class Mirror {
 
     void outOfStep(String region, Board board) throws JSONException {
         board.incoming = null;
-        // What doesn't fit while an answer is awaited was sent before it.
+        // While a resync is open, a frame that doesn't fit was sent before the answer.
         if (board.asked == null) resync(region, board);
     }
 
@@ -235,7 +235,7 @@ public class Mirror {
 
     void notConnected(Object error) {
         System.err.println("not connected: " + error);
-        // The library tries again by itself if the gateway can't be reached, but not if the gateway refused.
+        // The library retries by itself if the gateway can't be reached, but not if the gateway refused.
         if (!(error instanceof JSONObject refusal)) return;
         if (!TEMPORARY.contains(refusal.optString("message").split(":")[0])) System.exit(1);
         in(wait, socket::connect);

@@ -30,7 +30,7 @@ let wait = 1_000;
 const socket = io(settings.url, {
   // By default the library starts with polling and upgrades to websocket.
   ...(settings.transport && { transports: [settings.transport] }),
-  // A function, so that a reconnect sends today's cursors.
+  // A function, so that a reconnect sends the current cursors.
   auth: (send) => {
     const known = [...boards].filter(([, board]) => board.cursor);
     const resume = Object.fromEntries(known.map(([region, board]) => [region, board.cursor]));
@@ -56,7 +56,7 @@ function apply(board, changes) {
 
 function outOfStep(region, board) {
   board.incoming = null;
-  // What doesn't fit while an answer is awaited was sent before it.
+  // While a resync is open, a frame that doesn't fit was sent before the answer.
   if (board.asked === null) resync(region, board);
 }
 
@@ -123,7 +123,7 @@ socket.on("bye", ({ code, message, retry_after_ms }) => {
 
 socket.on("connect_error", ({ message }) => {
   console.error(`not connected: ${message}`);
-  // The library tries again by itself if the gateway can't be reached, but not if the gateway refused.
+  // The library retries by itself if the gateway can't be reached, but not if the gateway refused.
   if (socket.active) return;
   if (!TEMPORARY.includes(message.split(":")[0])) process.exit(1);
   connectIn(wait);

@@ -45,7 +45,7 @@ pause = 1
 
 
 def auth():
-    """Called at every connect, so that a reconnect sends today's cursors."""
+    """Called at every connect, so that a reconnect sends the current cursors."""
     resume = {region: board.cursor for region, board in boards.items() if board.cursor}
     regions = settings.regions.split(",") if settings.regions else None
     return {"v": 1, "token": settings.token, "regions": regions, "resume": resume}
@@ -68,7 +68,7 @@ def apply(events, changes):
 
 async def out_of_step(region, board):
     board.incoming = None
-    # What doesn't fit while an answer is awaited was sent before it.
+    # While a resync is open, a frame that doesn't fit was sent before the answer.
     if board.asked is None:
         await resync(region, board)
 
@@ -138,7 +138,7 @@ async def connect():
 
 
 async def connect_error(error):
-    # A text if the gateway can't be reached, an object if it refused.
+    # A string if the gateway can't be reached, an object if it refused.
     if isinstance(error, dict) and error["message"].split(":")[0] not in TEMPORARY:
         sys.exit(f"not connected: {error['message']}")
 

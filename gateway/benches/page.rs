@@ -1,5 +1,5 @@
-//! The page in a real Chromium, on a board of three hundred events that changes two hundred times a
-//! second: how many frames a second it still draws. `cargo xtask bench` builds the page and says where.
+//! Measures how many frames a second the page draws in Chromium, with a board of 300 events and 200 changes a second.
+//! `cargo xtask bench` builds the page and sets `PAGE`.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that meets the unexpected fails")]
 
@@ -21,8 +21,8 @@ const STEPS_A_SECOND: u64 = 20;
 const CHANGES_A_STEP: usize = 10;
 
 fn main() {
-    #[expect(clippy::disallowed_methods, reason = "what xtask built, not a setting")]
-    let page = std::env::var("PAGE").expect("PAGE is not set: run this by `cargo xtask bench`");
+    #[expect(clippy::disallowed_methods, reason = "set by `cargo xtask bench`")]
+    let page = std::env::var("PAGE").expect("PAGE is not set: run `cargo xtask bench`");
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let cluster = Embedded::start(&all_topics()).unwrap();
         let mut random = StdRng::seed_from_u64(1);
@@ -56,7 +56,7 @@ fn main() {
         stop.cancel();
         writing.await.unwrap();
         drop(gateway);
-        assert!(status.success(), "what looks at the page failed");
+        assert!(status.success(), "frames.mjs failed");
     });
 }
 

@@ -1,5 +1,5 @@
-//! What slow clients and a flood of sign-ins do to a gateway's other clients. The gateway is a process of
-//! its own.
+//! Measures how much slow clients and a flood of sign-ins affect a gateway's other clients. The gateway runs in its own
+//! process.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that meets the unexpected fails")]
 
@@ -37,21 +37,22 @@ use tokio_util::sync::CancellationToken;
 
 const REGION: Region = Region::Eu;
 const EVENTS: u32 = 100;
-/// Of a region, together 200 a second.
+/// Together, 200 changes a second.
 const STEPS_A_SECOND: u64 = 20;
 const CHANGES_A_STEP: usize = 10;
 const CLIENTS: usize = 900;
-/// One in so many mirrors the board and measures; the others read.
+/// One of this many clients mirrors the board and measures; the others only read.
 const SAMPLE: usize = 20;
 const SLOW: usize = 50;
 const BYTES_A_SECOND: usize = 2_048;
 const STOPS_FOR: Duration = Duration::from_secs(15);
 const READS_FOR: Duration = Duration::from_secs(5);
 const SIGN_INS: usize = 200;
-/// The goals: how much later the others may get what they get, what a slow one may take of memory, and how late sign-ins
-/// may make a tick, in milliseconds.
+/// Goal: the factor by which slow clients may raise the p99 latency of the others.
 const MOST_DELAY: f64 = 1.5;
+/// Goal: the memory for each slow client.
 const MOST_BYTES_EACH: i64 = 150_000;
+/// Goal: how late a tick may be during sign-ins, in milliseconds.
 const MOST_LATE: f64 = 100.0;
 
 fn main() {
@@ -118,7 +119,7 @@ impl Server {
         ask(address, &format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")).await
     }
 
-    /// An upper bound, in milliseconds, of how late a tick of the region began.
+    /// Returns an upper bound of how late the region's ticks were, in milliseconds.
     async fn latest_tick(&self) -> f64 {
         let metrics = self.get(&self.admin, "/metrics").await.unwrap();
         let prefix = "toteboard_gateway_tick_late_seconds_bucket{le=\"";
@@ -132,7 +133,7 @@ impl Server {
         buckets.iter().find(|(_, count)| *count == all).map_or(f64::NAN, |(le, _)| le * 1e3)
     }
 
-    /// Bytes of memory in use.
+    /// Returns the gateway's resident memory in bytes.
     fn resident(&self) -> i64 {
         let statm = fs::read_to_string(format!("/proc/{}/statm", self.gateway.child.id())).unwrap();
         statm.split(' ').nth(1).unwrap().parse::<i64>().unwrap() * 4_096
@@ -147,7 +148,7 @@ async fn ask(address: &str, request: &str) -> Option<String> {
     Some(answer)
 }
 
-/// Two hundred sign-ins in flight all the time, for some seconds: each costs a hash of a password.
+/// Keeps 200 sign-ins in flight for ten seconds; each needs a password hash.
 async fn sign_ins(server: &Server) {
     let before = server.latest_tick().await;
     let end = Instant::now() + Duration::from_secs(10);
@@ -183,7 +184,7 @@ fn auth(regions: &[Region]) -> serde_json::Value {
 struct Load {
     address: String,
     history: History,
-    /// Frames count only while this holds.
+    /// Latencies are recorded only while this is true.
     measure: Arc<AtomicBool>,
     latencies: Mutex<Vec<u32>>,
     dropped: AtomicUsize,
@@ -240,7 +241,7 @@ async fn slow(server: &Server, history: History, minutes: f64, end_writing: impl
     );
     assert!(f64::from(beside) <= MOST_DELAY * f64::from(alone), "slow ones delay the others more than {MOST_DELAY} x");
     assert!(grown <= (2 * SLOW) as i64 * MOST_BYTES_EACH, "more than {MOST_BYTES_EACH} bytes for each slow one");
-    assert_eq!((dropped, exact), (0, all), "nobody is cut off, and all end with the board");
+    assert_eq!((dropped, exact), (0, all), "no client is disconnected, and all end with the newest board");
 }
 
 async fn p99(load: &Load, over: Duration) -> u32 {
@@ -253,7 +254,7 @@ async fn p99(load: &Load, over: Duration) -> u32 {
     latencies[latencies.len() * 99 / 100]
 }
 
-/// Until calm, and then until it shows the newest board. Tells whether it does.
+/// Follows the board until `calm` is cancelled, and then until it has the newest board. Returns whether it does.
 async fn follow<S: AsyncRead + AsyncWrite + Unpin>(
     load: &Load,
     mut client: Client<S>,
@@ -271,15 +272,15 @@ async fn follow<S: AsyncRead + AsyncWrite + Unpin>(
                 return newest(mirrors);
             }
         }
-        let said = match tokio::time::timeout(Duration::from_millis(500), client.next()).await {
+        let received = match tokio::time::timeout(Duration::from_millis(500), client.next()).await {
             Err(_) => continue,
             Ok(Err(_)) => {
                 load.dropped.fetch_add(1, Ordering::Relaxed);
                 return false;
             }
-            Ok(Ok(said)) => said,
+            Ok(Ok(received)) => received,
         };
-        let Said::Event { name, payload } = said else { continue };
+        let Said::Event { name, payload } = received else { continue };
         if measured && name == "odds" && load.measure.load(Ordering::Relaxed) {
             measure(load, &payload);
         }
@@ -287,7 +288,7 @@ async fn follow<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-/// The newest price's time is that of its step.
+/// Records the latency of a frame: its newest price has the time of its step.
 fn measure(load: &Load, payload: &str) {
     let times = payload.split("\"last_update\":\"").skip(1).filter_map(|rest| rest.split('"').next());
     let newest: Option<Timestamp> = times.max().and_then(|time| time.parse().ok());
@@ -297,13 +298,13 @@ fn measure(load: &Load, payload: &str) {
     }
 }
 
-/// Reads, and does no more: so that this process is not what is measured.
+/// Only reads, so that this process is not the bottleneck.
 async fn listening(load: Arc<Load>) -> bool {
     let mut client = Client::connect(&load.address, &auth(&[REGION])).await.unwrap();
     loop {
         tokio::select! {
             () = load.calm.cancelled() => return true,
-            said = client.next() => if said.is_err() {
+            received = client.next() => if received.is_err() {
                 load.dropped.fetch_add(1, Ordering::Relaxed);
                 return false;
             }
@@ -341,8 +342,8 @@ async fn stopping(load: Arc<Load>) -> bool {
     while !load.calm.is_cancelled() {
         tokio::time::sleep(STOPS_FOR).await;
         let until = Instant::now() + READS_FOR;
-        while let Ok(said) = tokio::time::timeout_at(until, client.next()).await {
-            match said {
+        while let Ok(received) = tokio::time::timeout_at(until, client.next()).await {
+            match received {
                 Ok(Said::Event { name, payload }) => drop(mirrors.take(&name, &payload)),
                 Ok(Said::Answer { .. }) => {}
                 Err(_) => {
@@ -355,7 +356,7 @@ async fn stopping(load: Arc<Load>) -> bool {
     follow(&load, client, &mut mirrors, false).await
 }
 
-/// A connection that is read at so many bytes a second.
+/// A connection that is read at [`BYTES_A_SECOND`].
 struct Drip {
     stream: TcpStream,
     left: usize,

@@ -1,4 +1,4 @@
-//! A connected client: its socket, the account of what the network took, and what it asked for.
+//! A connected client: its socket, its delivery tracker, and its pending requests.
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
@@ -21,45 +21,46 @@ use tracing::debug;
 
 use crate::{filters::HeldFilter, transport::DeliveryTracker};
 
-/// When a client may come back that asked too much.
+/// How long a client should wait before it connects again after `too_many_requests` or `store_unavailable`.
 pub(crate) const RETRY_AFTER_MS: u64 = 5_000;
-/// How long a client that is sent away may take to accept its `bye`.
+/// How long a client may take to accept its `bye` before its connection is cut.
 const BYE_WITHIN: Duration = Duration::from_secs(5);
-/// When the gateway first checks whether it has, and how long it waits at most until the next check.
+/// The first and the longest interval between checks whether it has.
 const FIRST_BYE_CHECK: Duration = Duration::from_millis(10);
 const LONGEST_BYE_CHECK: Duration = Duration::from_millis(640);
 
+/// A client that was let in.
 pub(crate) struct Client {
     pub(crate) socket: SocketRef,
     pub(crate) tracker: Arc<DeliveryTracker>,
     pub(crate) address: IpAddr,
     pub(crate) identity: Identity,
-    /// Of the account, as it was read last.
+    /// The account's revision that this client follows.
     pub(crate) revision: AtomicU64,
     /// The least time between two frames of a region.
     pub(crate) gap: Option<Duration>,
-    /// What is to be done for it, in the order in which it came.
+    /// Pending requests, in the order in which they came.
     pub(crate) requests: std::sync::Mutex<ClientRequests>,
-    /// Held by whoever carries orders out.
+    /// Locked while its requests are processed.
     pub(crate) subscription: Mutex<Subscription>,
 }
 
 #[derive(Default)]
 pub(crate) struct ClientRequests {
     pub(crate) queue: VecDeque<ClientRequest>,
-    /// Somebody is carrying them out.
+    /// Whether a task is processing the queue.
     pub(crate) is_processing: bool,
-    /// It asked too much and is being sent away: nothing more is accepted.
+    /// It sent too many requests and is being disconnected: no more are accepted.
     pub(crate) closed: bool,
 }
 
 pub(crate) enum ClientRequest {
-    /// With regions of its own, or with those of its account.
+    /// Begins with the client's own regions, or else with its account's.
     Begin {
         own: Option<BTreeSet<Region>>,
         resume: HashMap<Region, Cursor>,
     },
-    /// Its account may have changed.
+    /// Reads the account again, which may have changed.
     Recheck,
     Subscribe {
         data: Value,
@@ -78,15 +79,15 @@ pub(crate) enum ClientRequest {
 
 #[derive(Debug)]
 pub(crate) struct Subscription {
-    /// It was sent away: nothing is done for it any more.
+    /// The client was told to leave; its requests are ignored.
     pub(crate) over: bool,
-    /// Its regions are not its account's.
+    /// Whether the client chose its own regions instead of its account's.
     pub(crate) own: bool,
     pub(crate) regions: BTreeSet<Region>,
     pub(crate) filter: Arc<HeldFilter>,
 }
 
-/// Why a client is sent away.
+/// The last event for a client: why its connection ends.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Bye {
     pub(crate) code: &'static str,
@@ -100,7 +101,7 @@ impl Client {
         self.socket.id
     }
 
-    /// Sends one event by the socket's queue. Returns its number, or 0 if there is nothing to wait for.
+    /// Sends one event through the socket's queue. Returns its number, or 0 if it was not sent.
     pub(crate) fn send_in_order<T: Serialize + ?Sized>(&self, event: &str, data: &T) -> u64 {
         if self.tracker.is_ending() {
             return 0;
@@ -111,32 +112,32 @@ impl Client {
     fn emit<T: Serialize + ?Sized>(&self, event: &str, data: &T) -> Option<u64> {
         let number = self.tracker.count_event();
         if let Err(error) = self.socket.emit(event, data) {
-            // Not sent, so nothing is to be waited for.
+            // It was not sent, so the network will never accept it.
             self.tracker.took(1);
-            debug!(socket = %self.socket.id, %error, event, "a client was not reached");
+            debug!(socket = %self.socket.id, %error, event, "can't send an event to a client");
             return None;
         }
         Some(number)
     }
 
-    /// Tells why it is sent away. It is sent nothing more. Returns whether its queue had a place for that.
+    /// Sends `bye`, after which nothing more is sent. Returns false if the socket's queue is full.
     pub(crate) fn send_bye(&self, bye: &Bye) -> bool {
         self.tracker.begin_ending();
         self.emit("bye", bye).is_some()
     }
 
-    /// Sends it away: says why, and cuts the connection once that has left.
+    /// Sends `bye`, and cuts the connection once the network has accepted it.
     pub(crate) fn end(self: &Arc<Self>, bye: Bye) {
         let client = self.clone();
         tokio::spawn(async move {
-            // A client that sends a lot before it reads has filled its queue with answers.
+            // The queue may be full of answers that the client doesn't read.
             check_until(|| client.send_bye(&bye) || !client.socket.connected()).await;
             client.cut_when_sent().await;
         });
     }
 
-    /// Sends it away because it asks more than it takes answers. What it asked is not carried out. Tells whether it was
-    /// not on its way already.
+    /// Disconnects a client that sends more requests than it reads answers, and drops its pending requests. Returns
+    /// false if that has begun already.
     pub(crate) fn end_for_too_many_requests(self: &Arc<Self>) -> bool {
         {
             let mut requests = self.requests.lock().expect("nobody panics while holding it");
@@ -147,21 +148,21 @@ impl Client {
         }
         self.end(Bye {
             code: "too_many_requests",
-            message: "more requests at once than are answered",
+            message: "too many unanswered requests",
             retry_after_ms: Some(RETRY_AFTER_MS),
         });
         true
     }
 
-    /// Cuts the connection as soon as the network has accepted all that was sent, or if that takes too long.
+    /// Cuts the connection once the network has accepted all events, or after [`BYE_WITHIN`].
     pub(crate) async fn cut_when_sent(&self) {
         check_until(|| self.tracker.has_taken_all() || self.tracker.is_cut()).await;
         self.tracker.cut();
     }
 }
 
-/// Until it is done, or has taken too long. Many may be sent away at once who don't read: they are looked at less
-/// and less often.
+/// Waits until the condition holds, but no longer than [`BYE_WITHIN`]. The interval between checks doubles, since many
+/// clients that don't read may be waited for at once.
 async fn check_until(mut is_done: impl FnMut() -> bool) {
     let end = Instant::now() + BYE_WITHIN;
     let mut wait = FIRST_BYE_CHECK;

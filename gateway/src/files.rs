@@ -1,20 +1,20 @@
-//! How many files this process may have open: each connection is one.
+//! The limit on open files: each connection needs one.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::{error, info};
 
-/// Kept for Kafka, the store, the page and logs, so that connections never take the last ones.
+/// Files reserved for Kafka, the store, the page and logs, so that connections never use all of them.
 const OTHERS: u64 = 512;
 
-/// How many of the wanted connections fit into the limit, which is raised as far as this process may raise it.
+/// Raises the limit on open files as far as possible, and returns how many of the wanted connections fit into it.
 pub(crate) fn connections_that_fit(wanted: usize) -> usize {
     let needed = wanted as u64 + OTHERS;
     let before = getrlimit(Resource::Nofile);
     let mut limit = before.current.unwrap_or(u64::MAX);
     if limit < needed {
         let raised = needed.min(before.maximum.unwrap_or(u64::MAX));
-        let asked = Rlimit { current: Some(raised), maximum: before.maximum };
-        if raised > limit && setrlimit(Resource::Nofile, asked).is_ok() {
+        let target = Rlimit { current: Some(raised), maximum: before.maximum };
+        if raised > limit && setrlimit(Resource::Nofile, target).is_ok() {
             info!(before = limit, now = raised, "raised the limit on open files");
             limit = raised;
         }
@@ -26,14 +26,14 @@ pub(crate) fn connections_that_fit(wanted: usize) -> usize {
             needed,
             fit,
             wanted,
-            "too few files may be open for --max-connections: raise `ulimit -n`; connections that don't fit are refused"
+            "the limit on open files is too low for --max-connections, so some will be refused: raise `ulimit -n`"
         );
     }
     fit
 }
 
 fn fit(wanted: usize, limit: u64) -> usize {
-    // With very few files, half of them.
+    // If the limit is very low, half of it.
     let left = limit.saturating_sub(OTHERS).max(limit / 2);
     wanted.min(usize::try_from(left).unwrap_or(usize::MAX))
 }

@@ -1,5 +1,5 @@
-//! Filters in use. Each is another room in every region, so their number is limited, for one user and in total;
-//! clients with the same filter share one.
+//! The filters in use. Each different filter needs a room in every region, so their number is limited per user and in
+//! total. Clients with the same filter share one.
 
 use std::{
     collections::HashMap,
@@ -10,6 +10,7 @@ use std::{
 use accounts::UserId;
 use odds::Filter;
 
+/// All filters in use, and their limits.
 #[derive(Debug)]
 pub(crate) struct Filters {
     max: usize,
@@ -19,16 +20,16 @@ pub(crate) struct Filters {
 
 #[derive(Debug, Default)]
 struct Held {
-    /// The filter that everybody shares, and how many clients hold it.
+    /// The shared copy of each filter, and how many clients hold it.
     shared: HashMap<Filter, (Arc<Filter>, usize)>,
     of_user: HashMap<UserId, HashMap<Filter, usize>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TooManyFilters {
-    #[error("you use {0} different filters already: give one up, or use one of them")]
+    #[error("you already use {0} different filters: give one up, or use one of them")]
     OfUser(usize),
-    #[error("{0} different filters are in use: try one that others have, or later")]
+    #[error("{0} different filters are in use: use one that is in use, or try again later")]
     InTotal(usize),
 }
 
@@ -48,8 +49,8 @@ impl Filters {
         self.held.lock().expect("nobody panics while holding it")
     }
 
-    /// The filter as all clients share it. Filtering nothing is always possible. `replaced` is what the client
-    /// gives up in return.
+    /// Holds a filter for a client of this user, instead of the `replaced` one. Fails if there are too many different
+    /// filters; the filter that matches everything is always allowed.
     pub(crate) fn hold(
         self: &Arc<Self>,
         user: &UserId,
@@ -79,7 +80,7 @@ impl Filters {
 }
 
 impl Held {
-    /// How many filters of its user, and in total, are given up with this one.
+    /// Returns how many different filters its user, and all users, would have less without this one.
     fn freed_by(&self, given_up: &HeldFilter) -> (usize, usize) {
         let filter = &*given_up.filter;
         if filter.is_all() {
@@ -143,7 +144,7 @@ mod tests {
         let same = filters.hold(&user("carl"), narrow("a"), None).unwrap();
         assert!(Arc::ptr_eq(&first.shared(), &same.shared()), "shared");
         assert_eq!(filters.hold(&user("carl"), narrow("c"), None).unwrap_err(), TooManyFilters::InTotal(2));
-        assert!(filters.hold(&user("carl"), Filter::default(), None).is_ok(), "everything is always to be had");
+        assert!(filters.hold(&user("carl"), Filter::default(), None).is_ok(), "the empty filter is always allowed");
         drop(second);
         assert!(filters.hold(&user("carl"), narrow("c"), None).is_ok());
     }

@@ -1,5 +1,4 @@
-//! What an operator does with accounts from the command line. Gateways that run find out by
-//! themselves, within `--recheck` seconds.
+//! The operator's commands for accounts. Running gateways notice changes within `--recheck` seconds.
 
 use std::{
     io::{IsTerminal, Read, Write},
@@ -17,28 +16,29 @@ use crate::AccountArgs;
 pub enum UserCommand {
     /// Lists all accounts.
     List,
-    /// Makes an account, also where registration is closed.
+    /// Creates an account, even if registration is closed.
     Create {
         name: String,
-        /// Read the password from the standard input instead of making one up.
+        /// Read the password from standard input instead of generating one.
         #[arg(long)]
         password_stdin: bool,
     },
-    /// Ends all that an account does, and lets it do nothing more.
+    /// Disables an account and ends its sessions and connections.
     Disable { name: String },
-    /// Lets an account in again.
+    /// Enables a disabled account.
     Enable { name: String },
-    /// Gives an account another password, and ends its sessions.
+    /// Sets a new password for an account and ends its sessions.
     ResetPassword {
         name: String,
-        /// Read the password from the standard input instead of making one up.
+        /// Read the password from standard input instead of generating one.
         #[arg(long)]
         password_stdin: bool,
     },
 }
 
 impl UserCommand {
-    /// Does it, and writes what there is to tell.
+    /// Executes the command and writes its result to `out`. Fails if there is no such account, if the name or password
+    /// is invalid, or if the store is unavailable.
     pub async fn execute(
         self,
         store: Arc<dyn Store>,
@@ -56,58 +56,58 @@ impl UserCommand {
                 }
             }
             Self::Create { name, password_stdin } => {
-                let (password, made_up) = password(password_stdin)?;
+                let (password, generated) = password(password_stdin)?;
                 let user = accounts.create(&name, &password, Default::default()).await?;
                 writeln!(out, "{} may sign in", user.name)?;
-                tell(made_up, &password, out)?;
+                print_generated(generated, &password, out)?;
             }
             Self::Disable { name } => {
-                let user = named(&*store, &name).await?;
+                let user = find_user(&*store, &name).await?;
                 accounts.set_disabled(&user.id, true).await?;
                 writeln!(out, "{} is disabled", user.name)?;
             }
             Self::Enable { name } => {
-                let user = named(&*store, &name).await?;
+                let user = find_user(&*store, &name).await?;
                 accounts.set_disabled(&user.id, false).await?;
                 writeln!(out, "{} may sign in again", user.name)?;
             }
             Self::ResetPassword { name, password_stdin } => {
-                let user = named(&*store, &name).await?;
-                let (password, made_up) = password(password_stdin)?;
+                let user = find_user(&*store, &name).await?;
+                let (password, generated) = password(password_stdin)?;
                 let new = Password::new(&password, &user.name).context("the password")?;
                 accounts.reset_password(&user, &new).await?;
-                writeln!(out, "{} has another password and no sessions", user.name)?;
-                tell(made_up, &password, out)?;
+                writeln!(out, "{} has a new password; all of its sessions have ended", user.name)?;
+                print_generated(generated, &password, out)?;
             }
         }
         Ok(())
     }
 }
 
-async fn named(store: &dyn Store, name: &str) -> anyhow::Result<User> {
+async fn find_user(store: &dyn Store, name: &str) -> anyhow::Result<User> {
     let parsed: UserName = name.parse().with_context(|| format!("the name {name:?}"))?;
     match store.user_and_password(&parsed).await? {
         Some((user, _)) => Ok(user),
-        None => bail!("nobody is called {name:?}"),
+        None => bail!("no account is named {name:?}"),
     }
 }
 
-/// What it is, and whether nobody knows it yet.
+/// Returns the password, and whether it was generated and has to be printed.
 fn password(from_stdin: bool) -> anyhow::Result<(String, bool)> {
     if !from_stdin {
         return Ok((Password::random().reveal().to_owned(), true));
     }
     let mut stdin = std::io::stdin();
     if stdin.is_terminal() {
-        eprintln!("The password, and then Ctrl-D:");
+        eprintln!("Enter the password, then press Ctrl-D:");
     }
     let mut text = String::new();
     stdin.read_to_string(&mut text)?;
     Ok((text.trim_end_matches(['\r', '\n']).to_owned(), false))
 }
 
-fn tell(made_up: bool, password: &str, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
-    if made_up {
+fn print_generated(generated: bool, password: &str, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
+    if generated {
         writeln!(out, "password: {password}")?;
     }
     Ok(())

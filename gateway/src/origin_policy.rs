@@ -1,11 +1,12 @@
-//! What is particular to browsers: they send cookies by themselves, whoever's page it is, so what
-//! comes with a cookie is listened to only from our own.
+//! Session cookies and the pages that may use them. A browser sends cookies with requests from any page, so a request
+//! with a cookie is accepted only if it comes from one of our origins.
 
 use accounts::SessionKey;
 use http::{HeaderMap, header};
 
 use crate::settings::Origin;
 
+/// The origins of our page, and the session cookie that they use.
 #[derive(Clone, Debug)]
 pub(crate) struct OriginPolicy {
     origins: Vec<Origin>,
@@ -17,22 +18,22 @@ impl OriginPolicy {
         Self { origins, secure }
     }
 
-    /// There is no page that would be ours.
+    /// Whether no origin is configured, so that browsers can't sign in.
     pub(crate) fn are_none(&self) -> bool {
         self.origins.is_empty()
     }
 
-    /// Everything goes over TLS.
+    /// Whether the page is served over TLS.
     pub(crate) fn are_secure(&self) -> bool {
         self.secure
     }
 
-    /// The name of the session's cookie. With TLS it is one that no other host can set.
+    /// The name of the session cookie. With TLS it has the `__Host-` prefix: no other host can set such a cookie.
     pub(crate) fn cookie(&self) -> &'static str {
         if self.secure { "__Host-toteboard" } else { "toteboard" }
     }
 
-    /// The session that a request's cookie names.
+    /// Returns the session that a request's cookie names.
     pub(crate) fn session_of(&self, headers: &HeaderMap) -> Option<SessionKey> {
         self.cookie_in(headers).and_then(SessionKey::of_cookie)
     }
@@ -45,10 +46,10 @@ impl OriginPolicy {
         })
     }
 
-    /// The page that asks is ours.
+    /// Whether a request has exactly one `Origin`, and that is one of ours.
     pub(crate) fn is_ours(&self, headers: &HeaderMap) -> bool {
-        let mut said = headers.get_all(header::ORIGIN).iter();
-        match (said.next().and_then(|origin| origin.to_str().ok()), said.next()) {
+        let mut values = headers.get_all(header::ORIGIN).iter();
+        match (values.next().and_then(|origin| origin.to_str().ok()), values.next()) {
             (Some(origin), None) => self.origins.iter().any(|ours| ours.as_str() == origin),
             _ => false,
         }

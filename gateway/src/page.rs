@@ -1,4 +1,5 @@
-//! The page's files: precompressed, and kept by browsers for good where the name says the content.
+//! Serves the page's files, precompressed. Files whose name has a hash of their content are cached by browsers for a
+//! year.
 
 use std::path::Path;
 
@@ -10,7 +11,7 @@ use axum::{
 use tower::ServiceBuilder;
 use tower_http::{services::ServeDir, set_header::SetResponseHeaderLayer};
 
-/// Files under /assets carry a hash of their content in their names.
+/// Serves this folder. Only names under /assets contain a hash of the content.
 pub(crate) fn routes(folder: &Path) -> Router {
     let cached = |value: &'static str| {
         SetResponseHeaderLayer::overriding(CACHE_CONTROL, move |response: &Response<_>| {

@@ -1,5 +1,5 @@
-//! Whether clients should be sent here: every region's topic was read to its end once, Kafka answers, and what people
-//! change can be stored.
+//! Whether this gateway should get clients: every region's topic was read to its end once, Kafka answers, and the store
+//! accepts writes.
 
 use std::{
     sync::Mutex,
@@ -9,10 +9,10 @@ use std::{
 use odds::Region;
 use tracing::{error, info};
 
-/// A gateway that can't reach Kafka for longer sends its clients to others. Brokers that change places
-/// take less.
+/// A gateway that can't reach Kafka for longer is not ready. A change of leaders takes less.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
 
+/// The gateway's readiness, as its tasks report it.
 #[derive(Debug, Default)]
 pub(crate) struct Readiness {
     state: Mutex<State>,
@@ -34,26 +34,26 @@ impl Readiness {
         self.state.lock().expect("nobody panics while holding it")
     }
 
-    /// Kafka answered this region's task.
+    /// Notes that Kafka answered this region's task.
     pub(crate) fn answered(&self, region: Region) {
         let mut state = self.state();
         state.answered[region as usize] = Some(Instant::now());
         state.trouble[region as usize] = None;
     }
 
-    /// A region's topic can't be read yet.
+    /// Notes that a region's topic can't be read yet.
     pub(crate) fn fails(&self, region: Region, reason: String) {
         self.state().trouble[region as usize] = Some(reason);
     }
 
-    /// How a region stands now.
+    /// Notes whether a region's board is loaded. Once it was, the region stays loaded.
     pub(crate) fn looks(&self, region: Region, loaded: bool) {
         let mut state = self.state();
         state.loaded[region as usize] |= loaded;
         state.log_change();
     }
 
-    /// Whether the store of accounts could be written just now.
+    /// Notes whether the store accepts writes.
     pub(crate) fn stores(&self, is_writable: bool) {
         let mut state = self.state();
         state.store_fails = !is_writable;
@@ -68,7 +68,7 @@ impl Readiness {
         self.state().stopping
     }
 
-    /// Why it is not ready, if it is not.
+    /// Returns why the gateway is not ready, or `None` if it is.
     pub(crate) fn reason(&self) -> Option<String> {
         self.state().reason(Instant::now())
     }

@@ -1,4 +1,4 @@
-//! The gateway as a whole: its listener, its region tasks, its routes.
+//! Assembles the gateway: the listener, the region tasks and the routes.
 
 use std::{
     net::SocketAddr,
@@ -8,7 +8,7 @@ use std::{
 
 use accounts::{Accounts, Allowance, Sessions, Store};
 use anyhow::Context;
-use kafka::{ConsumerMode, ControlReader, ControlWriter, KafkaSettings};
+use kafka::{ConsumerMode, ControlWriter, KafkaSettings, follow_control};
 use odds::{Region, Timestamp};
 use service::Lifecycle;
 use socketioxide::{ParserConfig, SocketIo};
@@ -33,20 +33,22 @@ use crate::{
     transport::{self, Door, Most, Transport, WritableQueues},
 };
 
-/// What waits in a socket's own queue: a frame and a feed of each region, answers, a ping. When it is full, the
-/// next ping ends the session, so there is room for more answers than may be asked for. It takes memory as it fills.
+/// The capacity of a socket's queue. It holds a frame and a feed of each region, answers, and a ping. A ping that finds
+/// it full ends the session, so it has room for more answers than a client may have pending requests. Memory is
+/// allocated as it fills.
 const SOCKET_QUEUE: usize = 128;
-/// What may be queued for a client fits into one poll: what the engine keeps back for the next poll is lost if that
-/// client upgrades to a websocket instead.
+/// The most bytes in one long-polling response. All that may be queued fits: what Engine.IO keeps for the next poll is
+/// lost if the client upgrades to a websocket instead.
 const MAX_QUEUED: u64 = 64 << 20;
-/// Clients send little; reading needs no more.
+/// Bytes of a websocket's read buffer: clients send little.
 const READ_BUFFER: usize = 512;
-/// An engine without a socket is given up after this.
+/// An Engine.IO session without a Socket.IO connection is closed after this time.
 const HELLO_WITHIN: Duration = Duration::from_secs(10);
-/// Requests by HTTP come beside the clients' own connections.
+/// Connections beyond those of clients, for HTTP requests.
 const OTHER_CONNECTIONS: usize = 1_000;
 const OTHER_CONNECTIONS_PER_ADDRESS: usize = 100;
 
+/// A gateway that is bound to its address, but not started.
 pub struct Gateway {
     listener: TcpListener,
     settings: GatewaySettings,
@@ -56,8 +58,7 @@ pub struct Gateway {
     metrics: Metrics,
 }
 
-/// A crowd that comes at once has to wait somewhere; whom the kernel has no place for comes back
-/// seconds later.
+/// The length of the kernel's accept queue. Clients for which it has no room retry only seconds later.
 const BACKLOG: u32 = 16_384;
 
 fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
@@ -80,7 +81,7 @@ impl Gateway {
     ) -> anyhow::Result<Self> {
         let listener = listen(settings.listen).with_context(|| format!("--listen {}", settings.listen))?;
         if let Some(folder) = &settings.page {
-            anyhow::ensure!(folder.join("index.html").is_file(), "--page {}: no index.html there", folder.display());
+            anyhow::ensure!(folder.join("index.html").is_file(), "--page {}: it has no index.html", folder.display());
         }
         Ok(Self { listener, settings, kafka, store, clock, metrics })
     }
@@ -89,13 +90,13 @@ impl Gateway {
         self.listener.local_addr()
     }
 
-    /// Starts the region tasks and serves, as tasks of this lifecycle.
+    /// Starts the gateway's tasks in this lifecycle: a thread for each region, the account checks and the listener.
     pub fn start(self, lifecycle: &Lifecycle) -> anyhow::Result<()> {
         let Self { listener, settings, kafka, store, clock, metrics } = self;
         let origins =
             OriginPolicy::new(settings.accounts.origins(listener.local_addr()?), settings.accounts.is_secure()?);
         if origins.are_none() {
-            warn!("no --public-origin: browsers can't sign in here, only programs with tokens");
+            warn!("browsers can't sign in, only programs with tokens: set --public-origin");
         }
         let accounts = Accounts::new(store.clone(), settings.accounts.account_settings(), clock)
             .counting(metrics.passwords_hashed.clone());
@@ -145,7 +146,7 @@ impl Gateway {
                 region,
                 clock,
                 tick: settings.tick(),
-                metrics: metrics.of(region),
+                metrics: metrics.of(region).clone(),
                 readiness: readiness.clone(),
                 control: control.clone(),
                 writable,
@@ -158,21 +159,21 @@ impl Gateway {
             let consumers = settings.consumers(region);
             let mode = ConsumerMode::Group { group, instance: instance.clone(), consumers };
             let task = RegionTask::new(context, inbox).run(kafka.clone(), mode, lifecycle.stopping());
-            // Each line of the log names the region.
+            // The span adds the region to each log line.
             let task = task.instrument(error_span!("board", %region));
             lifecycle.run_apart(format!("region {region}"), task)?;
         }
 
-        let reader = ControlReader::new(&kafka)?;
+        let reader = follow_control(&kafka)?;
         let recheck = Duration::from_secs(settings.accounts.recheck);
         lifecycle.run("accounts", app.clone().follow_accounts(reader, recheck, lifecycle.stopping()));
-        lifecycle.run("the store's check", app.clone().check_store(recheck, lifecycle.stopping()));
+        lifecycle.run("store check", app.clone().check_store(recheck, lifecycle.stopping()));
 
         let mut router = http::router(&app, Sessions::new(store, clock));
         if let Some(folder) = &settings.page {
             router = router.merge(page::routes(folder));
         }
-        // Outside of the router, which would keep a copy of every request's address.
+        // Outside of the router, which would keep a copy of every request's URI.
         let service = transport.layer(sockets_layer.layer(router));
         let proxies = settings.accounts.trusted_proxy.into();
         let most = Most {
@@ -180,9 +181,9 @@ impl Gateway {
             of_network: settings.max_connections_per_address + OTHER_CONNECTIONS_PER_ADDRESS,
         };
         let closed = CancellationToken::new();
-        lifecycle.run("the listener", transport::serve(listener, service, proxies, most, closed.clone()));
+        lifecycle.run("listener", transport::serve(listener, service, proxies, most, closed.clone()));
         let stopping = lifecycle.stopping();
-        lifecycle.run("the farewell", async move {
+        lifecycle.run("drain", async move {
             stopping.cancelled().await;
             readiness.stop();
             app.close(Duration::from_secs(settings.drain_seconds)).await;

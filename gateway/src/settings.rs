@@ -1,4 +1,4 @@
-//! What a gateway is told.
+//! The gateway's command-line settings.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -15,56 +15,56 @@ use odds::Region;
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Gateway")]
 pub struct GatewaySettings {
-    /// Where clients connect, as host:port.
+    /// The address that clients connect to, as host:port.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
 
-    /// The folder with the built page; no page is served without.
+    /// The folder of the built page; without it, no page is served.
     #[arg(long, value_name = "DIR")]
     pub page: Option<PathBuf>,
 
-    /// This gateway's name among others; each has its own. The host's name if not given.
+    /// A name that no other gateway has. Default: the host's name.
     #[arg(long, value_name = "NAME")]
     pub instance: Option<String>,
 
-    /// Join the groups `gateway-<region>` without the instance's name: for a gateway that is alone.
+    /// Use the consumer groups `gateway-<region>`, without the instance's name: for a single gateway.
     #[arg(long)]
     pub alone: bool,
 
-    /// How many consumers read each region's topic.
+    /// The number of consumers for each region's topic.
     #[arg(long, value_name = "REGION=NUMBER", value_delimiter = ',', default_values = ["us=2", "uk=2", "eu=1", "au=1"])]
     pub consumers: Vec<Consumers>,
 
-    /// The frames of a region are at least so many milliseconds apart, and what changes meanwhile is one
-    /// frame; 0: a frame for every step.
+    /// The least time between two frames of a region, in milliseconds; changes in between are sent as one frame.
+    /// 0 sends a frame for every step.
     #[arg(long, value_name = "MS", default_value_t = 100, value_parser = clap::value_parser!(u64).range(..=60_000))]
     pub tick: u64,
 
-    /// How many clients may be connected.
+    /// The most clients that may be connected.
     #[arg(long, value_name = "NUMBER", default_value_t = 50_000, value_parser = number)]
     pub max_connections: usize,
 
-    /// How many of them from one address.
+    /// The most connected clients from one address.
     #[arg(long, value_name = "NUMBER", default_value_t = 1_000, value_parser = number)]
     pub max_connections_per_address: usize,
 
-    /// How many of one user.
+    /// The most connected clients of one user.
     #[arg(long, value_name = "NUMBER", default_value_t = 100, value_parser = number)]
     pub max_connections_per_user: usize,
 
-    /// How many sessions may have begun that nobody has signed in to.
+    /// The most Socket.IO sessions that have not signed in yet.
     #[arg(long, value_name = "NUMBER", default_value_t = 8_000, value_parser = number)]
     pub max_strangers: usize,
 
-    /// How many of them from one address.
+    /// The most Socket.IO sessions from one address that have not signed in yet.
     #[arg(long, value_name = "NUMBER", default_value_t = 1_000, value_parser = number)]
     pub max_strangers_per_address: usize,
 
-    /// How many different filters may be in use: each is another room in every region.
+    /// The most different filters that may be in use; each needs a room in every region.
     #[arg(long, value_name = "NUMBER", default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub max_filters: u64,
 
-    /// How many of them one user may have.
+    /// The most different filters of one user.
     #[arg(long, value_name = "NUMBER", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
     pub max_filters_per_user: u64,
 
@@ -72,15 +72,15 @@ pub struct GatewaySettings {
     #[arg(long, value_name = "BYTES", default_value_t = 16_384, value_parser = clap::value_parser!(u64).range(1_024..=16_777_216))]
     pub max_payload: u64,
 
-    /// How often a client is pinged, in seconds.
+    /// The time between two pings of a client, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 25, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     pub ping_interval: u64,
 
-    /// A client that doesn't answer a ping within so many seconds is gone.
+    /// A client that doesn't answer a ping within this time is disconnected, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     pub ping_timeout: u64,
 
-    /// Clients of a gateway that stops are told to leave over so many seconds.
+    /// The time over which a stopping gateway disconnects its clients, in seconds.
     #[arg(long, alias = "close-over", value_name = "SECONDS", default_value_t = 3, value_parser = clap::value_parser!(u64).range(..=15))]
     pub drain_seconds: u64,
 
@@ -95,55 +95,54 @@ fn number(text: &str) -> Result<usize, String> {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Accounts")]
 pub struct AccountArgs {
-    /// Where users, sessions and subscriptions are: mongodb://… or sqlite:FILE. The gateway looks for a
-    /// MongoDB on its own host if not given.
+    /// Where users, sessions and subscriptions are stored: mongodb://… or sqlite:FILE. Default of the gateway: a
+    /// MongoDB on its own host.
     #[arg(long, value_name = "URL", hide_env_values = true)]
     pub store: Option<StoreUrl>,
 
-    /// Whether anybody may make an account, or only the operator: `gateway user create`. Closed if not
-    /// given.
+    /// Whether anybody may create an account, or only the operator, with `gateway user create`. Default: closed.
     #[arg(long, value_name = "WHO")]
     pub registration: Option<Registration>,
 
-    /// Where people reach the page, as https://host; repeat for more. Browsers are listened to only
-    /// from there. On loopback the own address, if not given.
+    /// The URL at which browsers open the page, as https://host; repeat for more. Cookies from other origins are
+    /// refused. Default on loopback: the gateway's own address.
     #[arg(long, value_name = "ORIGIN", value_delimiter = ',')]
     pub public_origin: Vec<Origin>,
 
-    /// A proxy whose X-Forwarded-For is believed, as an address or a network; repeat for more.
+    /// A proxy whose X-Forwarded-For is trusted, as an address or a network; repeat for more.
     #[arg(long, value_name = "NETWORK", value_delimiter = ',')]
     pub trusted_proxy: Vec<TrustedProxy>,
 
-    /// How many sign-ins, registrations and wrong tokens a minute are heard of one address.
+    /// The most sign-ins, registrations and wrong tokens from one address, per minute.
     #[arg(long, value_name = "NUMBER", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub attempts_per_minute: u32,
 
-    /// After how many hours a session ends that isn't used.
+    /// The time after which an unused session ends, in hours.
     #[arg(long, value_name = "HOURS", default_value_t = 168, value_parser = clap::value_parser!(u64).range(1..=8_760))]
     pub session_idle: u64,
 
-    /// After how many hours every session ends.
+    /// The time after which every session ends, in hours.
     #[arg(long, value_name = "HOURS", default_value_t = 720, value_parser = clap::value_parser!(u64).range(1..=8_760))]
     pub session_lifetime: u64,
 
-    /// After how many days every token ends.
+    /// The time after which every token ends, in days.
     #[arg(long, value_name = "DAYS", default_value_t = 365, value_parser = clap::value_parser!(u64).range(1..=3_650))]
     pub token_lifetime: u64,
 
-    /// How often the accounts of connected clients are compared with the store, and whether the store can be
-    /// written is checked, in seconds.
+    /// The time between two checks of connected clients' accounts, and of whether the store accepts writes, in
+    /// seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     pub recheck: u64,
 }
 
-/// Who may make an account.
+/// Who may create an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Registration {
     Open,
     Closed,
 }
 
-/// Scheme, host and port, as browsers say it.
+/// Scheme, host and port, as browsers send them in `Origin`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin(String);
 
@@ -161,9 +160,9 @@ impl FromStr for Origin {
         if uri.path() != "/" || uri.query().is_some() || uri.authority().is_some_and(|it| it.as_str().contains('@')) {
             return Err(InvalidOrigin);
         }
-        // Browsers leave out the scheme's own port.
-        let own = if scheme == "https" { 443 } else { 80 };
-        Ok(Self(match uri.port_u16().filter(|port| *port != own) {
+        // Browsers omit the scheme's default port.
+        let default = if scheme == "https" { 443 } else { 80 };
+        Ok(Self(match uri.port_u16().filter(|port| *port != default) {
             Some(port) => format!("{scheme}://{host}:{port}"),
             None => format!("{scheme}://{host}"),
         }))
@@ -180,7 +179,7 @@ impl Origin {
     }
 }
 
-/// An address, or a network.
+/// The address or network of a proxy whose X-Forwarded-For is trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TrustedProxy(IpNet);
 
@@ -204,12 +203,12 @@ impl TrustedProxy {
 }
 
 impl AccountArgs {
-    /// Listening there, it is for whoever sits at this machine: nothing says that a proxy publishes it.
+    /// Whether a gateway that listens there serves this machine only: on loopback, with no origin or proxy configured.
     pub fn is_private(&self, listens_at: SocketAddr) -> bool {
         listens_at.ip().is_loopback() && self.public_origin.is_empty() && self.trusted_proxy.is_empty()
     }
 
-    /// The origins that browsers are listened to from, given the gateway's own address.
+    /// Returns the origins whose cookies are accepted, given the gateway's own address.
     pub(crate) fn origins(&self, own: SocketAddr) -> Vec<Origin> {
         if !self.public_origin.is_empty() || !own.ip().is_loopback() {
             return self.public_origin.clone();
@@ -217,12 +216,12 @@ impl AccountArgs {
         [format!("http://{own}"), format!("http://localhost:{}", own.port())].map(Origin).to_vec()
     }
 
-    /// Whether cookies are for TLS only.
+    /// Whether cookies are for TLS only. Fails if some origins have https and some don't.
     pub(crate) fn is_secure(&self) -> anyhow::Result<bool> {
         let secure = self.public_origin.iter().filter(|origin| origin.is_secure()).count();
         anyhow::ensure!(
             secure == 0 || secure == self.public_origin.len(),
-            "--public-origin: all with https or none, since a session's cookie is for the one or the other"
+            "--public-origin: use https for all origins or for none, since a session cookie works with one only"
         );
         Ok(secure > 0)
     }
@@ -238,7 +237,7 @@ impl AccountArgs {
     }
 }
 
-/// How many consumers a region has.
+/// The number of consumers of a region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Consumers {
     region: Region,
@@ -273,7 +272,7 @@ impl GatewaySettings {
     }
 
     pub(crate) fn consumers(&self, region: Region) -> usize {
-        // The last word counts; a region that is not named has one.
+        // The last value for a region counts; the default is 1.
         self.consumers.iter().rev().find(|it| it.region == region).map_or(1, |it| it.number)
     }
 }
@@ -281,7 +280,7 @@ impl GatewaySettings {
 fn hostname() -> anyhow::Result<String> {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name = name.trim();
-    anyhow::ensure!(!name.is_empty(), "this host has no name: say --instance");
+    anyhow::ensure!(!name.is_empty(), "this host has no name: set --instance");
     Ok(name.to_owned())
 }
 
@@ -319,12 +318,12 @@ mod tests {
 
     #[test]
     fn an_origin_is_as_browsers_say_it() {
-        for (given, said) in [
+        for (given, sent) in [
             ("https://Odds.Example.com", "https://odds.example.com"),
             ("https://odds.example.com:443/", "https://odds.example.com"),
             ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
         ] {
-            assert_eq!(given.parse::<Origin>().unwrap().as_str(), said);
+            assert_eq!(given.parse::<Origin>().unwrap().as_str(), sent);
         }
         for text in ["", "odds.example.com", "ftp://x", "https://x/path", "https://a@x", "null"] {
             assert!(text.parse::<Origin>().is_err(), "{text:?}");

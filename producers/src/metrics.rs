@@ -1,125 +1,86 @@
-//! What a producer tells about itself on `/metrics`.
+//! A producer's metrics.
 
 use std::{
     fmt::Debug,
     sync::{Arc, Mutex, atomic::AtomicU64},
 };
 
-use odds::{Credits, SportFreshness, SportKey, Timestamp};
+use odds::{Credits, Region, SportFreshness, SportKey, Timestamp};
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric},
+    encoding::{DescriptorEncoder, EncodeMetric},
     metrics::{
         counter::Counter,
-        family::Family,
         gauge::{ConstGauge, Gauge},
-        histogram::{Histogram, exponential_buckets},
+        histogram::Histogram,
     },
-    registry::{Registry, Unit},
+    registry::Unit,
 };
+use service::{Labelled, MetricRegistry};
 
 use crate::Unreadable;
 
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub(crate) struct Outcome {
-    outcome: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub(crate) struct Kind {
-    kind: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub(crate) struct OfLevel {
-    level: &'static str,
-}
+type PolledAt = Arc<Mutex<Vec<(SportKey, Timestamp)>>>;
 
 /// Cheap to clone: all clones count together.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     pub(crate) leading: Gauge,
     pub(crate) pending: Gauge,
-    polls: Family<Outcome, Counter>,
-    records: Family<Kind, Counter>,
+    polls: Labelled<Counter>,
+    records: Labelled<Counter>,
     pub(crate) steps: Counter,
     pub(crate) mismatches: Counter,
     pub(crate) too_large: Counter,
-    unreadable: Family<OfLevel, Counter>,
+    unreadable: Labelled<Counter>,
     pub(crate) delivery: Histogram,
     credits_remaining: Gauge<f64, AtomicU64>,
     credits_used: Gauge<f64, AtomicU64>,
-    polled_at: Arc<Mutex<Vec<(SportKey, Timestamp)>>>,
-}
-
-impl Default for Metrics {
-    fn default() -> Self {
-        Self {
-            leading: Gauge::default(),
-            pending: Gauge::default(),
-            polls: Family::default(),
-            records: Family::default(),
-            steps: Counter::default(),
-            mismatches: Counter::default(),
-            too_large: Counter::default(),
-            unreadable: Family::default(),
-            delivery: Histogram::new(exponential_buckets(0.001, 2.0, 15)),
-            credits_remaining: Gauge::default(),
-            credits_used: Gauge::default(),
-            polled_at: Arc::default(),
-        }
-    }
+    polled_at: PolledAt,
 }
 
 impl Metrics {
-    pub fn register(&self, registry: &mut Registry, clock: fn() -> Timestamp) {
-        let registry = registry.sub_registry_with_prefix("toteboard_producer");
-        registry.register(
-            "leading",
-            "1 while this producer leads its region, 0 while it stands by",
-            self.leading.clone(),
-        );
-        registry.register("pending_events", "Events that wait to be published", self.pending.clone());
-        registry.register("polls", "Polls of the odds API, by outcome", self.polls.clone());
-        registry.register("records", "Records that Kafka acknowledged, by kind", self.records.clone());
-        registry.register("steps", "Steps published", self.steps.clone());
-        registry.register("digest_mismatches", "Boards that did not fit their digest", self.mismatches.clone());
-        registry.register("events_too_large", "Events left out because of their size", self.too_large.clone());
-        registry.register(
-            "unreadable",
-            "What could not be read of upstream's answers and was left out, by level",
-            self.unreadable.clone(),
-        );
-        registry.register_with_unit(
-            "delivery",
-            "From sending to acknowledgement",
-            Unit::Seconds,
-            self.delivery.clone(),
-        );
-        registry.register(
-            "credits_remaining",
-            "What the key has left, as upstream last said",
-            self.credits_remaining.clone(),
-        );
-        registry.register("credits_used", "What the key has used, as upstream last said", self.credits_used.clone());
-        registry.register_collector(Box::new(PollAges { polled_at: self.polled_at.clone(), clock }));
+    pub fn new(registry: &mut MetricRegistry, region: Region, clock: fn() -> Timestamp) -> Self {
+        let mut producer = registry.scope("toteboard_producer");
+        let mut scope = producer.of_region(region);
+        let polled_at = PolledAt::default();
+        scope.collector(PollAges { polled_at: polled_at.clone(), clock });
+        Self {
+            leading: scope.gauge("leading", "1 while this producer leads its region, 0 while it stands by"),
+            pending: scope.gauge("pending_events", "Events that wait to be published"),
+            polls: scope.counters("polls", "Polls of the odds API, by outcome", "outcome"),
+            records: scope.counters("records", "Records that Kafka acknowledged, by kind", "kind"),
+            steps: scope.counter("steps", "Steps published"),
+            mismatches: scope.counter("digest_mismatches", "Boards that did not match their digest"),
+            too_large: scope.counter("events_too_large", "Events left out because of their size"),
+            unreadable: scope.counters(
+                "unreadable",
+                "Parts of the odds API's answers that could not be read and were left out, by level",
+                "level",
+            ),
+            delivery: scope.seconds("delivery", "From sending to acknowledgement", 0.001, 15),
+            credits_remaining: scope
+                .float_gauge("credits_remaining", "Credits that the key has left, as last reported"),
+            credits_used: scope.float_gauge("credits_used", "Credits that the key has used, as last reported"),
+            polled_at,
+        }
     }
 
     pub(crate) fn polled(&self, outcome: &'static str) {
-        self.polls.get_or_create(&Outcome { outcome }).inc();
+        self.polls.with(outcome).inc();
     }
 
     pub(crate) fn left_out(&self, unreadable: &Unreadable) {
         for (level, count) in unreadable.iter() {
-            self.unreadable.get_or_create(&OfLevel { level: level.key() }).inc_by(count);
+            self.unreadable.with(level.key()).inc_by(count);
         }
     }
 
     pub(crate) fn delivered(&self, kind: &'static str, count: u64) {
-        self.records.get_or_create(&Kind { kind }).inc_by(count);
+        self.records.with(kind).inc_by(count);
     }
 
-    pub(crate) fn say_credits(&self, credits: Credits) {
+    pub(crate) fn set_credits(&self, credits: Credits) {
         if let Some(remaining) = credits.remaining {
             self.credits_remaining.set(remaining);
         }
@@ -128,15 +89,15 @@ impl Metrics {
         }
     }
 
-    pub(crate) fn say_freshness<'a>(&self, sports: impl Iterator<Item = (&'a SportKey, &'a SportFreshness)>) {
-        let ages = sports.map(|(sport, freshness)| (sport.clone(), freshness.polled_at)).collect();
-        *self.polled_at.lock().expect("nobody panics while holding it") = ages;
+    pub(crate) fn set_freshness<'a>(&self, sports: impl Iterator<Item = (&'a SportKey, &'a SportFreshness)>) {
+        let polled_at = sports.map(|(sport, freshness)| (sport.clone(), freshness.polled_at)).collect();
+        *self.polled_at.lock().expect("nobody panics while holding it") = polled_at;
     }
 }
 
-/// Ages grow by themselves, so they are told when they are asked for.
+/// The age of each sport's last good poll, computed when it is read.
 struct PollAges {
-    polled_at: Arc<Mutex<Vec<(SportKey, Timestamp)>>>,
+    polled_at: PolledAt,
     clock: fn() -> Timestamp,
 }
 

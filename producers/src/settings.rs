@@ -1,9 +1,12 @@
-//! What a producer is told.
+//! A producer's settings.
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use odds::{MarketKey, Region, SportKey};
 
-use crate::{ApiKey, TheOddsApi, simulator};
+use crate::source::SourceSettings;
+
+/// The market of sports that only have odds on the winner of a whole tournament.
+const OUTRIGHTS: &str = "outrights";
 
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Producer")]
@@ -43,32 +46,16 @@ pub struct PollSettings {
     pub poll_speed: f64,
 }
 
-#[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Odds API")]
-pub struct SourceSettings {
-    /// Where odds come from. It is said wherever the odds are shown.
-    #[arg(long, value_enum, value_name = "SOURCE")]
-    pub source: Option<SourceChoice>,
+impl PollSettings {
+    /// Whether this sport is to be polled.
+    pub(crate) fn wants(&self, sport: &SportKey) -> bool {
+        self.sports.is_empty() || self.sports.contains(sport)
+    }
 
-    /// Where the simulator is.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:4100")]
-    pub simulator_url: String,
-
-    /// Where The Odds API is, if not at its own address.
-    #[arg(long, value_name = "URL")]
-    pub api_url: Option<String>,
-
-    /// The key for The Odds API.
-    #[arg(long, value_name = "KEY", hide_env_values = true)]
-    pub api_key: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum SourceChoice {
-    /// Made-up odds, from the simulator.
-    Simulator,
-    /// Real odds. Needs a key.
-    TheOddsApi,
+    /// The markets to ask for.
+    pub(crate) fn markets_of(&self, outrights: bool) -> Vec<MarketKey> {
+        if outrights { vec![OUTRIGHTS.parse().expect("a plain key")] } else { self.markets.clone() }
+    }
 }
 
 fn speed(text: &str) -> Result<f64, String> {
@@ -82,28 +69,6 @@ fn share(text: &str) -> Result<f64, String> {
 fn credits(text: &str) -> Result<f64, String> {
     let credits: Option<f64> = text.parse().ok();
     credits.filter(|credits| credits.is_finite() && *credits >= 0.0).ok_or("a number, at least 0".into())
-}
-
-impl SourceSettings {
-    /// A mistyped setting must not serve fiction for fact, nor the other way round.
-    pub fn open(&self) -> anyhow::Result<TheOddsApi> {
-        let key = self.api_key.as_deref().map(str::trim).filter(|key| !key.is_empty());
-        let (name, flag, url, key) = match (self.source, key) {
-            (None, _) => anyhow::bail!("say where odds come from: --source simulator or --source the-odds-api"),
-            (Some(SourceChoice::TheOddsApi), None) => anyhow::bail!("--source the-odds-api needs --api-key"),
-            (Some(SourceChoice::TheOddsApi), Some(key)) => {
-                (TheOddsApi::SOURCE, "--api-url", self.api_url.as_deref().unwrap_or(TheOddsApi::BASE), key)
-            }
-            (Some(SourceChoice::Simulator), Some(_)) => {
-                anyhow::bail!("--source simulator goes without --api-key: with a key, say --source the-odds-api")
-            }
-            (Some(SourceChoice::Simulator), None) => {
-                (simulator::SOURCE, "--simulator-url", &*self.simulator_url, "simulator")
-            }
-        };
-        let url = url.parse().map_err(|error| anyhow::anyhow!("{flag} {url}: {error}"))?;
-        TheOddsApi::new(name, url, ApiKey::new(key.to_owned()))
-    }
 }
 
 #[cfg(test)]

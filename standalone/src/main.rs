@@ -1,9 +1,10 @@
-//! All of Toteboard in one process, with nothing installed: an embedded Kafka cluster, the
-//! simulator, four producers and the gateway with the page, on one port on loopback.
+//! The program `standalone`, which is all of Toteboard in one process: an embedded Kafka cluster, the simulator, four
+//! producers, and the gateway with the page, on one port on loopback.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
+    process::ExitCode,
     sync::Arc,
 };
 
@@ -17,8 +18,7 @@ use producers::{
     PollSettings, Producer, SourceChoice, SourceSettings,
     simulator::{Simulator, SimulatorSettings},
 };
-use prometheus_client::registry::Registry;
-use service::{Admin, AdminSettings, Lifecycle, LogSettings};
+use service::{AdminSettings, Lifecycle, MetricRegistry, ProgramSettings};
 use tokio::net::TcpListener;
 use tracing::info;
 
@@ -26,10 +26,6 @@ use tracing::info;
 #[derive(Debug, Parser)]
 #[command(name = "standalone", version)]
 struct Settings {
-    /// A TOML file with settings, by their long names with _ for -. Flags and environment are stronger.
-    #[arg(long, value_name = "FILE")]
-    config: Option<std::path::PathBuf>,
-
     /// The folder where accounts are kept.
     #[arg(long, value_name = "DIR", default_value = "toteboard-data")]
     data: PathBuf,
@@ -50,38 +46,31 @@ struct Settings {
     admin: AdminSettings,
 
     #[command(flatten)]
-    log: LogSettings,
+    program: ProgramSettings,
 }
 
 const DEMO: &str = "demo";
 
-#[tokio::main]
-async fn main() {
-    service::exit(run(service::load()).await)
+fn main() -> ExitCode {
+    service::main(run)
 }
 
 async fn run(settings: Settings) -> anyhow::Result<()> {
-    let _logs = settings.log.start("standalone")?;
-    let lifecycle = Lifecycle::new();
+    let program = settings.program.start("standalone")?;
+    let lifecycle = &program.lifecycle;
 
     let file = settings.data.join("accounts.db");
     let cluster = Embedded::start(&all_topics()).context("the embedded Kafka cluster")?;
     let kafka = cluster.settings();
     let brokers = kafka.brokers.clone();
-    let source = source(&settings, &lifecycle).await?;
-    let mut registry = Registry::default();
-    let gateway_metrics = gateway::Metrics::default();
-    gateway_metrics.register(&mut registry);
+    let source = source(&settings, lifecycle).await?;
+    let mut registry = MetricRegistry::default();
+    let gateway_metrics = gateway::Metrics::new(&mut registry);
     for region in Region::ALL {
-        let metrics = producers::Metrics::default();
-        let labelled = registry.sub_registry_with_label(("region".into(), region.key().into()));
-        metrics.register(labelled, service::now);
-        start_producer(region, &settings, &kafka, &source, metrics, &lifecycle)?;
+        let metrics = producers::Metrics::new(&mut registry, region, service::now);
+        start_producer(region, &settings, &kafka, &source, metrics, lifecycle)?;
     }
-    if let Some(address) = settings.admin.admin {
-        let admin = Admin::bind(address, registry).await?;
-        lifecycle.run("the admin port", admin.serve(lifecycle.stopping().cancelled_owned()));
-    }
+    program.serve_admin(&settings.admin, registry).await?;
     let mut settings = settings.gateway;
     if settings.accounts.is_private(settings.listen) {
         settings.accounts.registration.get_or_insert(Registration::Open);
@@ -92,10 +81,10 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let gateway = Gateway::bind(settings, kafka, store.clone(), service::now, gateway_metrics)?;
     let address = gateway.address()?;
     let demo = demo_account(store, is_private).await?;
-    gateway.start(&lifecycle)?;
+    gateway.start(lifecycle)?;
     info!(%address, "running: all of it in this process");
-    // Whoever reads where it is may end it at once.
-    let waiting = lifecycle.wait();
+    // Signals count from here on: a script may end the program as soon as it has read the address.
+    let waiting = program.wait();
     println!("Toteboard is at http://{address}");
     println!("Its Kafka is at {brokers}");
     if let Some(password) = demo {
@@ -104,8 +93,8 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     waiting.await
 }
 
-/// An account to look around with, for who sits at this machine: made with an empty store, and given another password
-/// at every start. Where others could reach it, it is disabled; and what an operator disabled stays so.
+/// An account for the user of this machine, created in an empty store, with a new password at every start. It is
+/// disabled where others could reach it, and stays disabled if an operator disabled it.
 async fn demo_account(store: Arc<dyn Store>, is_private: bool) -> anyhow::Result<Option<Password>> {
     let accounts = Accounts::new(store.clone(), AccountSettings::default(), service::now);
     let name: UserName = DEMO.parse()?;
@@ -126,7 +115,7 @@ async fn demo_account(store: Arc<dyn Store>, is_private: bool) -> anyhow::Result
     Ok(None)
 }
 
-/// What is asked for, or the simulator, started on a port of its own.
+/// The source that the settings name, or else the simulator, which is started on a free port.
 async fn source(settings: &Settings, lifecycle: &Lifecycle) -> anyhow::Result<SourceSettings> {
     let asked = settings.source.clone();
     if asked.source == Some(SourceChoice::TheOddsApi) {
@@ -148,7 +137,7 @@ fn start_producer(
     lifecycle: &Lifecycle,
 ) -> anyhow::Result<()> {
     let mut polling = settings.polling.clone();
-    // What may be spent a day is for all of them.
+    // The limit is for all four together.
     polling.max_credits_per_day = polling.max_credits_per_day.map(|credits| credits / Region::ALL.len() as f64);
     let producer = Producer::new(region, polling, kafka.clone(), source.open()?, service::now, metrics);
     let producer = producer.with_spending_file(settings.data.join(format!("credits-{region}.json")));

@@ -1,4 +1,4 @@
-//! Topics as the cluster has them, beside how they are planned.
+//! The cluster's topics, and how they differ from the planned ones.
 
 use std::time::{Duration, Instant};
 
@@ -12,21 +12,21 @@ use rdkafka::{
 use tracing::info;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a topic that was just made may take to be seen by everybody.
+/// How long a new topic may take to appear with all its leaders.
 const SEEN_WITHIN: Duration = Duration::from_secs(15);
 
 #[derive(Debug, thiserror::Error)]
 pub enum TopicError {
-    #[error("no broker of {brokers} answers within {} s: {error}", waited.as_secs())]
+    #[error("no broker of {brokers} answered within {} s: {error}", waited.as_secs())]
     NoBroker { brokers: String, waited: Duration, error: KafkaError },
     #[error(
-        "topic {topic} is planned with {wanted} replicas, but brokers that answer: {brokers}. Start more, \
+        "topic {topic} needs {wanted} brokers for its replicas, but {brokers} answered: start more, \
          or accept fewer replicas with --fewer-replicas"
     )]
     TooFewBrokers { topic: String, wanted: i32, brokers: i32 },
-    #[error("topic {topic} can't be made: {reason}")]
+    #[error("topic {topic}: {reason}")]
     NotMade { topic: String, reason: String },
-    #[error("topic {0} was made, but the cluster does not show it")]
+    #[error("topic {0} was created, but does not appear in the cluster")]
     NotSeen(String),
     #[error("there is no topic {0}")]
     Unknown(String),
@@ -34,7 +34,7 @@ pub enum TopicError {
     Kafka(#[from] KafkaError),
 }
 
-/// What came of a topic that should be there.
+/// The result of creating a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Created {
     Made,
@@ -74,7 +74,7 @@ impl Cluster {
         Ok(Self { admin, brokers: settings.brokers.clone() })
     }
 
-    /// Waits until a broker answers, and gives how many there are.
+    /// Waits until a broker answers. Returns how many there are.
     pub async fn wait_for_brokers(&self, within: Duration) -> Result<i32, TopicError> {
         let end = Instant::now() + within;
         loop {
@@ -100,7 +100,7 @@ impl Cluster {
         self.topics()?.into_iter().find(|topic| topic.name == name).ok_or_else(|| TopicError::Unknown(name.to_owned()))
     }
 
-    /// Makes the topic if it is missing; says how it differs if it is there.
+    /// Creates the topic if it is missing. If it exists, returns how it differs from the plan.
     pub async fn create(&self, plan: &TopicSpec, brokers: i32, fewer_replicas: bool) -> Result<Created, TopicError> {
         let mut plan = plan.clone();
         if plan.replication > brokers {
@@ -120,13 +120,15 @@ impl Cluster {
         for result in self.admin.create_topics([&topic], &options).await? {
             match result {
                 Ok(_) => {}
-                // Somebody else was faster.
+                // Another process created it first.
                 Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-                Err((topic, code)) => return Err(TopicError::NotMade { topic, reason: code.to_string() }),
+                Err((topic, code)) => {
+                    return Err(TopicError::NotMade { topic, reason: format!("can't be created: {code}") });
+                }
             }
         }
         self.wait_until_seen(&plan.name).await?;
-        info!(topic = plan.name, partitions = plan.partitions, replication = plan.replication, "made");
+        info!(topic = plan.name, partitions = plan.partitions, replication = plan.replication, "topic created");
         Ok(Created::Made)
     }
 

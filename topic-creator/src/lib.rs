@@ -1,4 +1,4 @@
-//! Makes, lists and describes topics, and lets a person with nothing else look into them.
+//! Creates, lists and describes topics, prints their records, and writes records by hand.
 
 mod cluster;
 mod records;

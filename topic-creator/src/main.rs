@@ -1,23 +1,19 @@
-//! The topic-creator's process.
+//! The topic-creator program.
 
 use std::process::ExitCode;
 
 use clap::Parser;
 use kafka::{KafkaSettings, TopicSpec, all_topics};
-use service::{Lifecycle, LogSettings};
+use service::ProgramSettings;
 use topic_creator::{Cluster, Command, CreateSettings, Created};
 
-/// Something differs from the plan.
+/// The exit code when a topic differs from the plan.
 const DIFFERS: u8 = 2;
 
 /// Creates, lists and describes Kafka topics.
 #[derive(Debug, Parser)]
 #[command(name = "topic-creator", version)]
 struct Settings {
-    /// A TOML file with settings, by their long names with _ for -. Flags and environment are stronger.
-    #[arg(long, value_name = "FILE", global = true)]
-    config: Option<std::path::PathBuf>,
-
     #[command(subcommand)]
     command: Command,
 
@@ -25,36 +21,31 @@ struct Settings {
     kafka: KafkaSettings,
 
     #[command(flatten)]
-    log: LogSettings,
+    program: ProgramSettings,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    match run(service::load()).await {
-        Ok(code) => code,
-        Err(error) => service::exit(Err(error)),
-    }
+fn main() -> ExitCode {
+    service::main(run)
 }
 
 async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
-    let Settings { command, kafka, log, .. } = settings;
-    let _logs = log.start("topic-creator")?;
+    let Settings { command, kafka, program } = settings;
+    let program = program.start("topic-creator")?;
     let done = |()| ExitCode::SUCCESS;
     match command {
         Command::Create(settings) => create(&Cluster::new(&kafka)?, &settings).await,
         Command::List => list(&Cluster::new(&kafka)?).map(done),
         Command::Describe { topic } => describe(&Cluster::new(&kafka)?, topic.as_deref()).map(done),
         Command::Tail(settings) => {
-            let lifecycle = Lifecycle::new();
-            let stop = lifecycle.stopping();
-            let finished = lifecycle.clone();
-            lifecycle.run("tail", async move {
+            let stop = program.stopping();
+            let finished = program.lifecycle.clone();
+            program.lifecycle.run("tail", async move {
                 let tail = move || topic_creator::tail(&kafka, &settings, &mut std::io::stdout(), &stop);
                 tokio::task::spawn_blocking(tail).await??;
                 finished.stop();
                 Ok(())
             });
-            lifecycle.wait().await.map(done)
+            program.wait().await.map(done)
         }
         Command::Produce(settings) => {
             let produce = move || topic_creator::produce(&kafka, &settings, &mut std::io::stdin().lock());

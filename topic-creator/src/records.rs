@@ -1,4 +1,4 @@
-//! Looking into a topic, and writing to it by hand.
+//! Prints a topic's records, and writes records by hand.
 
 use std::{
     io::{BufRead, Write},
@@ -36,7 +36,7 @@ pub fn tail(
     let defaults = [
         ("group.id", settings.group.as_deref().unwrap_or("toteboard-none")),
         ("enable.auto.commit", if settings.group.is_some() { "true" } else { "false" }),
-        // What was printed, and no more.
+        // Offsets are stored only after their records are printed.
         ("enable.auto.offset.store", "false"),
         ("auto.offset.reset", reset),
     ];
@@ -75,7 +75,7 @@ pub fn tail(
         let line =
             format!("{}\t{}\t{time}\t{}\t{key}\t{value}\n", message.partition(), message.offset(), headers.join(" "));
         if out.write_all(line.as_bytes()).and_then(|()| out.flush()).is_err() {
-            // Whoever read has had enough.
+            // The reader of the output has closed it.
             return Ok(());
         }
         if settings.group.is_some() {
@@ -98,7 +98,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Sends lines as records. Gives how many were acknowledged.
+/// Sends lines as records. Returns how many were acknowledged, or the first error.
 pub fn produce(kafka: &KafkaSettings, settings: &RecordSettings, lines: &mut dyn BufRead) -> Result<usize, TopicError> {
     let defaults = [("acks", "all"), ("allow.auto.create.topics", "false"), ("message.timeout.ms", "10000")];
     let outcome = Outcome::default();
@@ -107,8 +107,10 @@ pub fn produce(kafka: &KafkaSettings, settings: &RecordSettings, lines: &mut dyn
     let partitions = partitions_of(producer.client(), &settings.topic)?;
     let mut sent = 0;
     for line in lines.lines() {
-        let line =
-            line.map_err(|error| TopicError::NotMade { topic: settings.topic.clone(), reason: error.to_string() })?;
+        let line = line.map_err(|error| TopicError::NotMade {
+            topic: settings.topic.clone(),
+            reason: format!("can't read a line to send: {error}"),
+        })?;
         let mut record = BaseRecord::<str, str>::to(&settings.topic).payload(&line);
         if let Some(key) = &settings.key {
             record = record.key(key);
@@ -119,7 +121,7 @@ pub fn produce(kafka: &KafkaSettings, settings: &RecordSettings, lines: &mut dyn
             if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
                 return Err(error.into());
             }
-            // Faster than Kafka takes them.
+            // Kafka is slower than the input.
             std::thread::sleep(QUEUE_RETRY);
             record = unsent;
         }
@@ -138,7 +140,7 @@ struct Outcome(std::sync::Arc<std::sync::Mutex<Option<KafkaError>>>);
 
 impl Outcome {
     fn first_error(&self) -> Option<KafkaError> {
-        self.0.lock().expect("nobody panics while holding it").clone()
+        self.0.lock().expect("no thread panics while holding the lock").clone()
     }
 }
 
@@ -149,7 +151,7 @@ impl rdkafka::producer::ProducerContext for Outcome {
 
     fn delivery(&self, result: &rdkafka::producer::DeliveryResult<'_>, (): ()) {
         if let Err((error, _)) = result {
-            self.0.lock().expect("nobody panics while holding it").get_or_insert_with(|| error.clone());
+            self.0.lock().expect("no thread panics while holding the lock").get_or_insert_with(|| error.clone());
         }
     }
 }

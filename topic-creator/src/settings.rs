@@ -1,4 +1,4 @@
-//! What topic-creator is told.
+//! The settings of topic-creator.
 
 use std::time::Duration;
 
@@ -6,18 +6,18 @@ use clap::{Args, Subcommand};
 
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
-    /// Makes what is missing of the plan (odds.us, odds.uk, odds.eu, odds.au, control), or one topic
-    /// named by flags. Says what differs, and never deletes anything. Exits with 2 if something differs.
+    /// Creates the planned topics that are missing (odds.us, odds.uk, odds.eu, odds.au, control), or one topic given by
+    /// flags. Reports what differs, and never deletes anything. Exits with 2 if something differs.
     Create(CreateSettings),
     /// Lists the topics of the cluster.
     List,
-    /// Shows leader, replicas and replicas in sync of each partition.
+    /// Shows the leader, the replicas and the in-sync replicas of each partition.
     Describe {
         /// Only this topic.
         #[arg(long, value_name = "NAME")]
         topic: Option<String>,
     },
-    /// Prints records as they come, until it is interrupted.
+    /// Prints records as they arrive, until it is interrupted.
     Tail(TailSettings),
     /// Sends each line of standard input as a record.
     Produce(RecordSettings),
@@ -25,15 +25,15 @@ pub enum Command {
 
 #[derive(Clone, Debug, Args)]
 pub struct CreateSettings {
-    /// One topic beside the plan.
+    /// Create this topic instead of the planned ones.
     #[arg(long, value_name = "NAME")]
     pub topic: Option<String>,
 
-    /// Its partitions.
+    /// How many partitions it has.
     #[arg(long, value_name = "COUNT", requires = "topic", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..))]
     pub partitions: i32,
 
-    /// Its replicas.
+    /// How many replicas each partition has.
     #[arg(long, value_name = "COUNT", requires = "topic", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..))]
     pub replication_factor: i32,
 
@@ -41,7 +41,7 @@ pub struct CreateSettings {
     #[arg(long = "setting", id = "setting", value_name = "NAME=VALUE", requires = "topic")]
     pub settings: Vec<String>,
 
-    /// Where there are fewer brokers than replicas are planned, make as many as there are brokers.
+    /// If there are fewer brokers than planned replicas, create as many replicas as there are brokers.
     #[arg(long)]
     pub fewer_replicas: bool,
 
@@ -58,11 +58,11 @@ impl CreateSettings {
 
 #[derive(Clone, Debug, Args)]
 pub struct RecordSettings {
-    /// Which topic.
+    /// The topic.
     #[arg(long, value_name = "NAME")]
     pub topic: String,
 
-    /// Which partition; without, by the key, or in turn if there is none.
+    /// The partition. Without it, records are partitioned by their key, or in turn if there is none.
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(i32).range(0..))]
     pub partition: Option<i32>,
 
@@ -73,7 +73,7 @@ pub struct RecordSettings {
 
 #[derive(Clone, Debug, Args)]
 pub struct TailSettings {
-    /// Which topic.
+    /// The topic.
     #[arg(long, value_name = "NAME")]
     pub topic: String,
 
@@ -81,16 +81,16 @@ pub struct TailSettings {
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(i32).range(0..))]
     pub partition: Option<i32>,
 
-    /// Share the partitions with the other members of this consumer group, and go on where it ended.
+    /// Share the partitions with the other members of this consumer group, and continue where the group stopped.
     #[arg(long, value_name = "NAME", conflicts_with = "partition")]
     pub group: Option<String>,
 
-    /// Begin with the oldest record, not with what comes from now on. A group that was there before goes on where it
-    /// ended all the same.
+    /// Begin with the oldest record, not with the next one. A group that has committed offsets continues from them in
+    /// any case.
     #[arg(long)]
     pub from_beginning: bool,
 
-    /// End after so many records.
+    /// Stop after this many records.
     #[arg(long, value_name = "RECORDS")]
     pub count: Option<usize>,
 }

@@ -1,6 +1,6 @@
-//! Looking into a topic and writing to it by hand, on a cluster in memory. What needs real brokers is in the drill.
+//! `tail` and `produce` on an in-memory cluster. The drill tests what needs real brokers.
 
-#![expect(clippy::unwrap_used, reason = "a test that meets the unexpected fails")]
+#![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 
 use std::io::BufReader;
 
@@ -16,7 +16,7 @@ fn write(kafka: &KafkaSettings, key: Option<&str>, lines: &[String]) -> Result<u
     produce(kafka, &settings, &mut BufReader::new(lines.join("\n").as_bytes()))
 }
 
-/// What is printed of so many records from the beginning: partition and value of each.
+/// Prints this many records from the beginning. Returns the partition and value of each.
 fn read(kafka: &KafkaSettings, count: usize, partition: Option<i32>, group: Option<&str>) -> Vec<(i32, String)> {
     let settings = TailSettings {
         topic: TOPIC.into(),
@@ -40,7 +40,7 @@ fn numbered(count: usize) -> Vec<String> {
 }
 
 #[test]
-fn without_a_key_records_take_the_partitions_in_turn() {
+fn records_without_a_key_go_to_the_partitions_in_turn() {
     let cluster = Embedded::start(&all_topics()).unwrap();
     let kafka = cluster.settings();
     assert_eq!(write(&kafka, None, &numbered(10)).unwrap(), 10);
@@ -54,18 +54,18 @@ fn without_a_key_records_take_the_partitions_in_turn() {
 }
 
 #[test]
-fn with_a_key_they_stay_together() {
+fn records_with_a_key_stay_in_one_partition() {
     let cluster = Embedded::start(&all_topics()).unwrap();
     let kafka = cluster.settings();
     write(&kafka, Some("a key"), &numbered(10)).unwrap();
     let records = read(&kafka, 10, None, None);
     let first = records[0].0;
     let expected: Vec<_> = numbered(10).into_iter().map(|line| (first, line)).collect();
-    assert_eq!(records, expected, "and in their order");
+    assert_eq!(records, expected, "and in order");
 }
 
 #[test]
-fn a_full_queue_is_waited_for() {
+fn produce_waits_while_its_queue_is_full() {
     let cluster = Embedded::start(&all_topics()).unwrap();
     let mut kafka = cluster.settings();
     kafka.properties.push("producer.queue.buffering.max.messages=10".parse().unwrap());
@@ -75,7 +75,7 @@ fn a_full_queue_is_waited_for() {
 }
 
 #[test]
-fn a_group_goes_on_where_it_ended() {
+fn a_group_continues_where_it_stopped() {
     let cluster = Embedded::start(&all_topics()).unwrap();
     let kafka = cluster.settings();
     write(&kafka, Some("a key"), &numbered(6)).unwrap();
@@ -86,7 +86,7 @@ fn a_group_goes_on_where_it_ended() {
 }
 
 #[test]
-fn what_is_not_there_is_named() {
+fn an_unknown_topic_or_partition_is_named_in_the_error() {
     let cluster = Embedded::start(&all_topics()).unwrap();
     let kafka = cluster.settings();
     let settings = |topic: &str, partition| TailSettings {

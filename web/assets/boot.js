@@ -1,4 +1,4 @@
-// Loads the page's wasm. A file of its own, so that no inline script has to be allowed.
+// Loads the page's wasm. A separate file, so that the content security policy need not allow inline scripts.
 import init from "/assets/{{app.js}}";
 
 init({ module_or_path: "/assets/{{app.wasm}}" });

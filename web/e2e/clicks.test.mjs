@@ -1,5 +1,4 @@
-// What somebody presses is what they get: rows stay under the pointer, and what is asked for meanwhile
-// reaches the gateway.
+// A click hits its target: rows stay under the pointer, and requests made while the page connects reach the gateway.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -21,13 +20,13 @@ after(async () => {
 });
 
 const order = (page) => page.locator(".event").evaluateAll((all) => all.map((event) => event.dataset.event));
-/** Where on the screen the open event is. */
+/** The open event's position on the screen. */
 const place = (page) => page.locator(".event.open").evaluate((event) => Math.round(event.getBoundingClientRect().top));
 const tables = (page) => page.locator(".event.open .line caption");
 
 /**
- * Opens the page without the events of some sports, as if they had not been polled yet. The function that
- * this returns lets them come. Without events that have started, too, which would stand above.
+ * Opens the page without the events of some sports, as if they had not been polled yet; `come` delivers them. Also
+ * drops events that have started, which would be above them.
  */
 async function openEarly(settings) {
   const page = await visit(chromium, toteboard.url, await chromium.newContext(settings));
@@ -39,7 +38,7 @@ async function openEarly(settings) {
   let earliest = Infinity;
   const isLate = ({ sport_title }) => sport_title && sport_title < "C";
   const hasStarted = ({ commence_time }) => commence_time && Date.parse(commence_time) < Date.now();
-  // The first boards come by the socket, too.
+  // Without the boards by HTTP, all events come through the socket.
   await page.route("**/api/odds/**", (route) => route.abort());
   await page.routeWebSocket("**/socket.io/**", (page) => {
     socket = page;
@@ -60,14 +59,14 @@ async function openEarly(settings) {
   });
   await signIn(page, "demo", toteboard.password);
   await prices(page).first().waitFor(WITHIN);
-  // The feed comes after the board.
+  // The feed arrives after the board.
   await page.locator(".banner").waitFor(WITHIN);
   page.wrong = page.wrong.filter((text) => !text.includes("api/odds"));
   const come = async () => {
-    // Not in the middle of a snapshot.
+    // Waits, so that the events don't arrive in the middle of a snapshot.
     await page.locator(".state[data-state=live]").waitFor(WITHIN);
     assert.ok(late.size > 5, `${late.size} events are late`);
-    // Above all that is shown.
+    // They start earlier than all others, so they are sorted above them.
     const starts = `${new Date(earliest - 60_000).toISOString().slice(0, 19)}Z`;
     for (const { event } of late.values()) event.commence_time = starts;
     for (const [region, cursor] of cursors) {
@@ -75,7 +74,7 @@ async function openEarly(settings) {
       socket.send(`42${JSON.stringify(["odds", { region, prev: cursor, cursor, events }])}`);
     }
   };
-  /** One region's feed says so from now on. */
+  /** From now on, one region's feed is stale for this reason. */
   const trouble = (reason) => {
     inTrouble = true;
     socket.send(`42${JSON.stringify(["feed", { ...feed, state: "stale", reason }])}`);
@@ -84,8 +83,8 @@ async function openEarly(settings) {
 }
 
 /**
- * Another event stands above the open one, which is where it was: soon, as rows above get their height only when they are
- * drawn, and for good.
+ * Checks that another event is above the open one, and that the open one is still at the same position. It may take a
+ * moment to get there, because rows above it get their height only when they are drawn, and must then stay there.
  */
 async function isBelowAndWhereItWas(page, at) {
   await page.waitForFunction(() => document.querySelector(".event:not(.open) ~ .event.open"), null, WITHIN);
@@ -97,11 +96,11 @@ async function isBelowAndWhereItWas(page, at) {
       const { scrollTop, scrollHeight, clientHeight } = board;
       return { board: board.getBoundingClientRect().top, scrollTop, scrollHeight, clientHeight, events: [...document.querySelectorAll(".event")].map(of) };
     });
-    assert.fail(`it was at ${at}, and does not come back there: ${JSON.stringify(state)}`);
+    assert.fail(`the open event was at ${at} and does not return there: ${JSON.stringify(state)}`);
   });
   await page.waitForTimeout(1000);
   const now = await place(page);
-  assert.ok(Math.abs(now - at) <= 1, `it was at ${at}, and is at ${now}`);
+  assert.ok(Math.abs(now - at) <= 1, `the open event was at ${at} and is at ${now}`);
   assert.ok((await tables(page).count()) > 0);
 }
 
@@ -129,10 +128,10 @@ test("an event that is opened with a finger stays in sight while others come", a
   const at = await place(page);
   await come();
   await isBelowAndWhereItWas(page, at);
-  // Who scrolls then is not pulled back.
+  // After that, the visitor can scroll freely.
   await page.locator("[data-scrolls]").evaluate((board) => board.scrollBy(0, -60));
   await page.waitForTimeout(1000);
-  assert.ok((await place(page)) > at + 30, `it was at ${at}, and is at ${await place(page)}`);
+  assert.ok((await place(page)) > at + 30, `the open event was at ${at} and is at ${await place(page)}`);
   await close(page);
 });
 
@@ -143,15 +142,15 @@ test("what is said about a feed moves no row", async () => {
   trouble("upstream is away, and this is a reason of more than one line on so narrow a screen");
   await page.locator(".trouble").waitFor(WITHIN);
   assert.equal(await top(), at);
-  const [said, window] = [await page.locator(".trouble").boundingBox(), page.viewportSize()];
-  assert.ok(said.y + said.height <= window.height, `it is at ${said.y}, out of sight`);
+  const [message, window] = [await page.locator(".trouble").boundingBox(), page.viewportSize()];
+  assert.ok(message.y + message.height <= window.height, `the message is at ${message.y}, outside the window`);
   await close(page);
 });
 
 test("no row moves between a finger's press and its click", async () => {
   const { page, come } = await openEarly({ viewport: { width: 390, height: 800 }, hasTouch: true, isMobile: true });
   const first = await order(page);
-  // A browser tells that a finger has left before it says what was clicked.
+  // When a finger is lifted, a browser sends `pointerleave` before `click`.
   const finger = (kind) =>
     page.locator(".board").evaluate(async (board, kind) => {
       board.dispatchEvent(new PointerEvent(kind, { pointerType: "touch" }));
@@ -177,7 +176,7 @@ test("what is chosen while the page connects is asked for once it is let in", as
     const server = socket.connectToServer();
     socket.onMessage((message) => {
       sent.push(message);
-      // What it says first is on its way for long.
+      // Delays the page's first packet.
       if (connections === 1 && message.startsWith("40")) knock = () => server.send(message);
       else server.send(message);
     });
@@ -189,7 +188,7 @@ test("what is chosen while the page connects is asked for once it is let in", as
   await tables(page).first().waitFor(WITHIN);
   knock();
   await page.locator(".state[data-state=live]").waitFor(WITHIN);
-  // All its markets, not only the one that was shown.
+  // All markets of the event, not only the one that was shown before.
   await tables(page).nth(1).waitFor(WITHIN);
   assert.equal(connections, 1, sent.join("\n"));
   await close(page);

@@ -1,6 +1,6 @@
-// The page behind a bad network, for long: a proxy cuts its connections every few seconds, often in the
-// middle of a snapshot, and four times a second all that the page shows is compared with the gateway's own
-// boards. Prints one line, and fails if anything was shown that was not so.
+// A long test of the page on a bad network: a proxy cuts its connections every few seconds, often in the middle of a
+// snapshot, and four times a second everything that the page shows is compared with the gateway's own boards. Prints
+// one line, and fails if anything shown was wrong.
 //
 //     STANDALONE=… PAGE=… CHROMIUM=… node cuts.mjs --minutes 10
 
@@ -13,15 +13,15 @@ import { WITHIN, prices, signIn } from "./visitor.mjs";
 const REGIONS = ["uk", "eu"];
 const MARKETS = ["Winner", "Handicap", "Total"];
 const BYTES_A_SECOND = 150_000;
-/** How often the page is compared. */
+/** Milliseconds between comparisons. */
 const EVERY = 250;
-/** What was so at any time in this window may be shown: connections are cut for less. */
+/** A live price must have been true within this many milliseconds, which is longer than any cut lasts. */
 const WINDOW = 30_000;
-/** What is marked as old may be older. */
+/** A stale price may be this old. */
 const OLD_WINDOW = 120_000;
-/** The page may be ahead of what the gateway was asked. */
+/** A comparison waits this long, because the page may be ahead of the truth's own connection. */
 const JUDGED_AFTER = 1_500;
-/** How many faults are printed. */
+/** Maximum number of faults to print. */
 const PRINTED = 20;
 
 const { values } = parseArgs({ options: { minutes: { type: "string", default: "10" } } });
@@ -29,7 +29,7 @@ const end = Date.now() + Number(values.minutes) * 60_000;
 const sleep = (millis) => new Promise((resolve) => setTimeout(resolve, millis));
 const any = (all) => all[Math.floor(Math.random() * all.length)];
 
-/** In the page: all that it shows, at one moment. */
+/** Runs in the page: returns everything that it shows. */
 function look() {
   const text = (element) => element?.innerText.trim() ?? "";
   const price = (element) => (text(element) === "" || text(element) === "–" ? null : Number(text(element)));
@@ -52,7 +52,7 @@ function look() {
   }));
   const state = document.querySelector(".state")?.dataset.state;
   const market = document.querySelector("input[name=market]:checked")?.value;
-  // Only what a market was is kept without a connection: another one is unknown until it is live.
+  // Without a connection, the page still has the previous market's prices. Another market is unknown until it is live.
   if (state === "live") window.liveMarket = market;
   return {
     state,
@@ -63,7 +63,7 @@ function look() {
   };
 }
 
-/** What of it was not so: a price that nobody asked, one that is missing, a best price that is none. */
+/** Yields what was wrong: a price that was never offered, a missing price, a wrong best price or margin. */
 function* faults(seen, truth) {
   const window = { from: seen.at - WINDOW, until: seen.at + JUDGED_AFTER / 2 };
   const oldWindow = { ...window, from: seen.at - OLD_WINDOW };
@@ -75,36 +75,36 @@ function* faults(seen, truth) {
         counts.cells++;
         const of = { event: id, market: seen.market, bookmaker, line, label };
         if (price === null && !seen.isLoading && truth.wasAlwaysOffered(of, window)) {
-          yield `${where}: ${bookmaker} is shown as not offering it, and always did (${about})`;
+          yield `${where}: no price of ${bookmaker} is shown, although it always had one (${about})`;
         }
         if (price !== null && !truth.was(price, of, isOld ? oldWindow : window)) {
-          yield `${where}: ${price} of ${bookmaker} was never its price (${about})`;
+          yield `${where}: ${price} was never the price of ${bookmaker} (${about})`;
         }
       }
       const live = cells.filter((cell) => cell.price !== null && !cell.isOld);
       const highest = Math.max(...live.map((cell) => cell.price));
       if (best !== null) {
         if (!truth.was(best, { event: id, market: seen.market, bookmaker: by, line, label }, window)) {
-          yield `${where}: the best price is told to be ${best} of ${by}, which it never was`;
+          yield `${where}: the best price is shown as ${best} of ${by}, which was never its price`;
         }
-        if (best < highest) yield `${where}: the best price is told to be ${best}, and ${highest} is shown`;
+        if (best < highest) yield `${where}: the best price is shown as ${best}, although ${highest} is higher`;
       } else if (live.length > 0) {
-        yield `${where}: no price is told to be the best, and ${highest} is shown`;
+        yield `${where}: no best price is shown, although ${highest} is live`;
       }
       for (const cell of cells.filter((cell) => cell.isBest && cell.price !== best)) {
-        yield `${where}: ${cell.price} is marked as the best, which is ${best}`;
+        yield `${where}: ${cell.price} is marked as the best price, but that is ${best}`;
       }
     }
-    const told = badge.match(/-?[\d.]+/);
-    if (told && rows.every((row) => row.best)) {
+    const shown = badge.match(/-?[\d.]+/);
+    if (shown && rows.every((row) => row.best)) {
       const margin = 100 * (rows.reduce((sum, row) => sum + 1 / row.best, 0) - 1);
-      if (Math.abs(margin - Number(told[0])) > 0.2) yield `${id} ${seen.market}: ${badge}, and the best prices leave ${margin} %`;
+      if (Math.abs(margin - Number(shown[0])) > 0.2) yield `${id} ${seen.market}: ${badge}, but it is ${margin} %`;
     }
   }
   if (seen.isLoading) return;
   for (const event of truth.alwaysOnBoard(seen.market, window)) {
     counts.events++;
-    if (!seen.known.includes(event)) yield `${event} ${seen.market}: it is missing, and was always on the board`;
+    if (!seen.known.includes(event)) yield `${event} ${seen.market}: not shown, although it was always on the board`;
   }
 }
 
@@ -112,7 +112,7 @@ const counts = { comparisons: 0, cells: 0, events: 0, cuts: 0, inSnapshot: 0, fa
 const toteboard = await start("--speed", "20", "--poll-speed", "20", "--attempts-per-minute", "10000");
 const proxy = await startProxy(toteboard.url, BYTES_A_SECOND);
 const truth = await Truth.of(toteboard, REGIONS, OLD_WINDOW + WINDOW);
-// The gateway accepts a page of its own address only, so the browser finds the proxy behind that address.
+// The gateway accepts requests only from pages at its own address, so that address resolves to the proxy.
 const address = new URL(toteboard.url.replace("127.0.0.1", "localhost"));
 const chromium = await browser(`--host-resolver-rules=MAP ${address.host} ${new URL(proxy.url).host}`);
 const page = await chromium.newPage({ viewport: { width: 1440, height: 900 } });
@@ -121,11 +121,11 @@ await page.goto(address.href);
 await signIn(page, "demo", toteboard.password);
 for (const other of ["us", "au"]) await page.locator(`input[value=${other}]`).uncheck({ force: true });
 await prices(page).first().waitFor(WITHIN);
-// Windows reach back to when the truth was known.
+// Comparisons need the truth for a whole window.
 await sleep(WINDOW);
 
-/** What somebody does whom a bad network doesn't keep from it. Most of it asks for snapshots. */
-const deeds = [
+/** What a visitor does despite the bad network. Most actions request snapshots. */
+const actions = [
   () => page.getByRole("radio", { name: any(MARKETS), exact: true }).check({ force: true }),
   () => page.getByRole("radio", { name: any(MARKETS), exact: true }).check({ force: true }),
   () => page.locator(".title .open").first().click(),
@@ -139,7 +139,7 @@ const deeds = [
 /** Cuts a few times, anywhere or in the middle of a snapshot, and then lets the page catch up. */
 async function trouble() {
   while (Date.now() < end) {
-    await any(deeds)();
+    await any(actions)();
     for (let cuts = Math.floor(Math.random() * 4); cuts > 0; cuts--) {
       const late = Date.now() + 3_000;
       while (Math.random() < 0.97 && !proxy.isInSnapshot() && Date.now() < late) await sleep(20);
@@ -159,7 +159,7 @@ async function compare() {
   const waiting = [];
   while (Date.now() < end || waiting.length > 0) {
     if (Date.now() < end) {
-      // A page that is just being loaded shows nothing.
+      // Fails while the page is being loaded, when it shows nothing.
       const seen = await page.evaluate(look).catch(() => null);
       if (seen?.market) waiting.push({ ...seen, at: Date.now() });
     }

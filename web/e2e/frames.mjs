@@ -1,5 +1,5 @@
-// How many frames a second the page draws: at rest, and while its board moves. Given the address of a
-// gateway with open registration.
+// Measures the page's frames per second: idle, while its board changes, and while it is scrolled. The argument is the
+// address of a gateway with open registration.
 
 import { browser } from "./toteboard.mjs";
 
@@ -25,7 +25,7 @@ const spent = async () => {
   return { script: of("ScriptDuration"), all: of("TaskDuration") };
 };
 
-/** Counts for a while what is drawn. */
+/** Counts frames for a while, prints the result, and returns the frames per second. */
 async function look(what) {
   const before = await spent();
   const seen = await page.evaluate(

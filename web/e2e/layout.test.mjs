@@ -1,4 +1,4 @@
-// All of the board can be reached on every screen, and nothing sticks out of any.
+// On every screen size, the whole board can be reached and nothing overflows.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -47,7 +47,7 @@ for (const [width, height] of [[390, 844], [1440, 900]]) {
     const columns = await page.locator(".head .bookmaker").count();
     assert.ok(columns > 30, `${columns} bookmakers`);
     await page.locator(".board").evaluate((board) => board.scrollTo(board.scrollWidth, 0));
-    // What is seen is what can be pressed: neither cut off nor under something else.
+    // Visible means clickable: neither cut off nor covered.
     const isSeen = () => {
       const last = document.querySelector(".head .bookmaker:last-child").getBoundingClientRect();
       const cells = [...document.querySelectorAll(".event .cell:last-child:not(:empty)")];
@@ -58,7 +58,7 @@ for (const [width, height] of [[390, 844], [1440, 900]]) {
       return last.right <= innerWidth && hit.length > 0;
     };
     await page.waitForFunction(isSeen, null, WITHIN);
-    // What the row is of stays beside it.
+    // The event's title stays in view.
     const title = await page.locator(".title .open").first().boundingBox();
     assert.ok(title.x >= 0 && title.x < width, JSON.stringify(title));
     await close(page);

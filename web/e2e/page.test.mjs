@@ -21,23 +21,23 @@ after(async () => {
 const open = (context, url = toteboard.url) => visit(chromium, url, context);
 
 const shown = async (page) => (await prices(page).allInnerTexts()).join();
-/** In the page: whether it shows other prices than these. */
+/** Runs in the page: returns whether it shows other prices than these. */
 const differs = (before) => [...document.querySelectorAll(".row .cell:not(:empty)")].map((cell) => cell.innerText).join() !== before;
 
-/** Keeps back what the page asks first of the regions, until the function that this returns is called. */
+/** Delays the response with the chosen regions until the returned function is called. */
 async function withhold(page) {
-  let tell;
-  const told = new Promise((resolve) => (tell = resolve));
+  let release;
+  const released = new Promise((resolve) => (release = resolve));
   await page.route("**/api/subscriptions", async (route) => {
     if (route.request().method() !== "GET") return route.continue();
     const response = await route.fetch();
-    await told;
+    await released;
     await route.fulfill({ response });
   });
-  return tell;
+  return release;
 }
 
-/** Where the top of the page can be pressed. */
+/** The positions of the controls at the top of the page. */
 const places = (page) =>
   page.locator(".top h1 a, .top input, .top nav > *, #search").evaluateAll((all) =>
     all.map((one) => {
@@ -64,7 +64,7 @@ test("somebody registers with the keyboard, chooses a region and sees prices mov
   await page.keyboard.press("Space");
   await prices(page).first().waitFor(WITHIN);
   await page.getByText("Simulated odds").waitFor();
-  assert.ok(!(await page.locator(".empty").isVisible()), "nothing stands between what is chosen and the board");
+  assert.ok(!(await page.locator(".empty").isVisible()), "no message above the board");
   const first = await shown(page);
   await page.waitForFunction(differs, first, WITHIN);
   // It survives a reload.
@@ -95,12 +95,12 @@ test("a change in one browser moves the other, and another tab", async () => {
 for (const width of [390, 1280]) {
   test(`nothing moves under a finger that is about to press, ${width} pixels wide`, async () => {
     const page = await open(await chromium.newContext({ viewport: { width, height: 800 } }));
-    const tell = await withhold(page);
+    const release = await withhold(page);
     await register(page, `gina.${width}`);
     const first = await places(page);
     assert.ok(first.length > 6, first.join());
     await page.locator(".state", { hasText: "Connecting" }).waitFor(WITHIN);
-    tell();
+    release();
     await page.locator(".state[data-state=live]").waitFor(WITHIN);
     assert.deepEqual(await places(page), first, "connected");
     await region(page, "US").check({ force: true });
@@ -113,8 +113,8 @@ for (const width of [390, 1280]) {
 
 test("two quick choices are both kept, whatever is answered late", async () => {
   const page = await open();
-  // What was so before them is told after them.
-  const tell = await withhold(page);
+  // The response with the previous regions arrives after the choices.
+  const release = await withhold(page);
   await register(page, "fred");
   const both = page.waitForResponse((answer) => (answer.request().postData() ?? "").includes('"eu","au"'), WITHIN);
   await page.evaluate(() => {
@@ -132,7 +132,7 @@ test("two quick choices are both kept, whatever is answered late", async () => {
     boxes.forEach((box) => Object.defineProperty(box, "checked", watched));
   });
   assert.deepEqual((await (await both).json()).regions, ["eu", "au"]);
-  tell();
+  release();
   await prices(page).first().waitFor(WITHIN);
   assert.deepEqual(await page.evaluate(() => window.taken), [], "no choice is taken back for a moment");
   await page.reload();
@@ -142,14 +142,14 @@ test("two quick choices are both kept, whatever is answered late", async () => {
 });
 
 test("prices that nobody renews are grey and none of them is the best", async () => {
-  // The credits end soon, and with them the polls.
+  // The credits are soon spent, and then the polls end.
   const poor = await start(...SETTINGS, "--credits", "100");
   try {
     const page = await open(undefined, poor.url);
     await signIn(page, "demo", poor.password);
     await prices(page).first().waitFor(WITHIN);
     await page.getByText(/prices may be old/).first().waitFor({ timeout: 90_000 });
-    // Also once nothing arrives any more: prices grow old by the clock.
+    // Prices also become stale by the clock, when nothing arrives any more.
     const isOld = () =>
       [...document.querySelectorAll(".event .row:has(.cell.stale)")].some((row) => !row.querySelector(".cell:not(.stale, :empty)"));
     await page.waitForFunction(isOld, null, { timeout: 90_000 });
@@ -172,7 +172,7 @@ test("a wrong password is told, and a right one lets in", async () => {
   const page = await open();
   await signIn(page, "demo", "a wrong password");
   await page.getByRole("alert").getByText("Unknown name or wrong password").waitFor(WITHIN);
-  // Also in the middle of what is just coming in.
+  // Also signs out while data is still arriving.
   for (let n = 0; n < 5; n++) {
     await signIn(page, "demo", toteboard.password);
     await prices(page).first().waitFor(WITHIN);
@@ -281,7 +281,7 @@ test("a page that is sent away comes back when it was asked to, or not at all", 
   const sent = Date.now();
   sendAway({ code: "stopping", message: "this gateway stops", retry_after_ms: 4_000 });
   await page.locator(".state", { hasText: "Reconnecting" }).waitFor(WITHIN);
-  // Not even a network that comes back makes it hurry.
+  // Even when the network comes back, the page waits for the requested time.
   await page.context().setOffline(true);
   await page.locator(".state", { hasText: "Offline" }).waitFor(WITHIN);
   await page.context().setOffline(false);
@@ -290,7 +290,7 @@ test("a page that is sent away comes back when it was asked to, or not at all", 
   assert.ok(connected[1] - sent >= 4_000, `after ${connected[1] - sent} ms`);
   sendAway({ code: "closed", message: "we are closed" });
   await page.locator(".state[data-state=off]", { hasText: "Not connected: we are closed" }).waitFor(WITHIN);
-  // It would have come back by now.
+  // Long enough for an ordinary reconnect.
   await page.waitForTimeout(3_000);
   assert.equal(connected.length, 2);
   await close(page);
@@ -303,14 +303,14 @@ test("a page outlives its gateway", async () => {
   await prices(page).first().waitFor(WITHIN);
   const first = await places(page);
   toteboard = await toteboard.restart(async () => {
-    // Reconnecting; or offline, where the machine has no network but its own.
+    // "Reconnecting", or "Offline" on a machine that has only a loopback network.
     await page.locator(".state:not([data-state=live])").waitFor(WITHIN);
     assert.deepEqual(await places(page), first, "nothing moves");
-    // What was shown stays to be seen.
+    // The prices stay visible.
     assert.ok((await prices(page).count()) > 0);
   });
   await page.locator(".state[data-state=live]").waitFor(WITHIN);
-  // That nobody answered meanwhile is told on the page; Chromium tells it here, too.
+  // The page shows the lost connection; Chromium also logs it to the console.
   page.wrong = page.wrong.filter((text) => !text.startsWith("WebSocket connection to"));
   const before = await shown(page);
   await page.waitForFunction(differs, before, WITHIN);

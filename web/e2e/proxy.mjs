@@ -1,11 +1,11 @@
-// A TCP proxy in front of a gateway, that is slow and cuts connections.
+// A slow TCP proxy in front of a gateway, which can cut connections.
 
 import { once } from "node:events";
 import net from "node:net";
 
 /**
- * Starts a proxy to the gateway at this address. Of websockets it lets `bytesASecond` through, and notices
- * when one is in the middle of a snapshot.
+ * Starts a proxy to the gateway at this address. It limits websockets to `bytesASecond` and tracks whether one is in
+ * the middle of a snapshot.
  */
 export async function startProxy(gatewayUrl, bytesASecond) {
   const { hostname, port } = new URL(gatewayUrl);
@@ -45,13 +45,13 @@ export async function startProxy(gatewayUrl, bytesASecond) {
   };
   return {
     url: `http://127.0.0.1:${server.address().port}`,
-    /** Cuts all websockets. Returns how many there were, and how many of them were in the middle of a snapshot. */
+    /** Cuts all websockets. Returns their number, and how many of them were in the middle of a snapshot. */
     cut() {
       const cuts = { all: websockets.size, inSnapshot: [...websockets].filter((it) => it.isInSnapshot).length };
       cut([...websockets]);
       return cuts;
     },
-    /** Whether a websocket is in the middle of a snapshot. */
+    /** Returns whether a websocket is in the middle of a snapshot. */
     isInSnapshot: () => [...websockets].some((it) => it.isInSnapshot),
     stop() {
       server.close();
@@ -60,11 +60,11 @@ export async function startProxy(gatewayUrl, bytesASecond) {
   };
 }
 
-/** Whether a snapshot of which parts are missing is the last that begins in these bytes. */
+/** Returns whether the last event that begins in these bytes is a part of a snapshot, and not its last part. */
 function isInSnapshot(text, before) {
   const start = Math.max(text.lastIndexOf('42["snapshot"'), text.lastIndexOf('42["odds"'));
   if (start < 0) return before;
-  // The parts are told at the end of a frame, or at its beginning.
+  // The fields may be at the beginning or at the end of the event.
   const parts = text.slice(start).match(/"part":(\d+),"parts":(\d+)/);
   return text.startsWith('42["snapshot"', start) && (!parts || parts[1] !== parts[2]);
 }

@@ -1,4 +1,5 @@
-// A board is shown whole or not at all: until a new one is complete, the old one stays, and grows old.
+// A board is replaced as a whole: until a new snapshot is complete, the old board stays visible, and its prices become
+// stale.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -20,14 +21,14 @@ after(async () => {
 });
 
 /**
- * A page that shows the UK and Europe, and a connection between it and the gateway that can stop in the middle
- * of the UK's next snapshot, after so many parts.
+ * Opens a page that shows the UK and Europe, with a connection that can stop after a number of parts of the UK's next
+ * snapshot.
  */
 async function openBetween() {
   const page = await visit(chromium, toteboard.url);
   const wire = { stopAfter: Infinity, passed: 0, frames: 0, feeds: 0, withheld: [], connected: 0 };
   await page.routeWebSocket("**/socket.io/**", (socket) => {
-    // Nobody answers.
+    // While cut, new connections get no response.
     if (wire.isCut) return wire.waiting.push(socket);
     wire.connected++;
     const server = socket.connectToServer();
@@ -38,11 +39,15 @@ async function openBetween() {
         const isNext = name === "snapshot" && Number(part) === wire.passed + 1;
         isStopped ||= isNext && wire.passed === wire.stopAfter;
         if (isStopped) return wire.withheld.push(message);
-        // What the snapshot replaces.
+        // Drops events that the snapshot replaces.
         if (!isNext) return;
         wire.passed++;
       }
-      if (message.startsWith('42["feed",{"region":"uk"')) wire.feeds++;
+      if (message.startsWith('42["feed",{"region":"uk"')) {
+        wire.feeds++;
+        // Until the last part of a snapshot, the gateway's feeds have no cursor.
+        if (isStopped) return socket.send(message.replace(/,"cursor":"[^"]*"/, ""));
+      }
       if (region === "eu" && isStopped && name === "odds" && !message.includes('"events":[]')) wire.frames++;
       socket.send(message);
     });
@@ -51,12 +56,12 @@ async function openBetween() {
       socket.close();
       server.close();
     };
-    /** The network is there again. */
-    wire.mend = () => {
+    /** Restores the network. */
+    wire.restore = () => {
       Object.assign(wire, { isCut: false, stopAfter: Infinity });
       wire.waiting.forEach((socket) => socket.close());
     };
-    /** What was kept back comes. */
+    /** Delivers the withheld messages. */
     wire.goOn = () => {
       Object.assign(wire, { stopAfter: Infinity });
       isStopped = false;
@@ -66,7 +71,7 @@ async function openBetween() {
   await signIn(page, "demo", toteboard.password);
   for (const other of ["us", "au"]) await page.locator(`input[value=${other}]`).uncheck({ force: true });
   await page.locator(".state[data-state=live]").waitFor(WITHIN);
-  // The columns that are watched come first, so that they are drawn.
+  // Puts the watched columns first, so that they are drawn.
   const mine = await onlyUk(page);
   wire.connected = 0;
   await page.goto(`${toteboard.url}/?mine=${mine}`);
@@ -83,7 +88,7 @@ async function until(condition) {
   }
 }
 
-/** Bookmakers that quote in the UK and not in Europe. */
+/** Returns the bookmakers that quote in the UK and not in Europe. */
 async function onlyUk(page) {
   const of = async (region) => {
     const board = await (await page.request.get(`${toteboard.url}/api/odds/${region}`)).json();
@@ -95,7 +100,7 @@ async function onlyUk(page) {
   return keys;
 }
 
-/** In the page: notes in each frame what cells of these bookmakers show, and what is no best price. */
+/** Runs in the page: records, in each frame, changes in these bookmakers' cells, and wrong best prices. */
 function watch(bookmakers) {
   cancelAnimationFrame(window.looking);
   window.shown = (isFirst) => {
@@ -129,7 +134,7 @@ function watch(bookmakers) {
   look();
 }
 
-/** Until enough is drawn to watch. A busy machine takes a while for it. */
+/** Waits until enough cells to watch are drawn, which takes a while on a busy machine. */
 async function isDrawn(page) {
   const end = Date.now() + WITHIN.timeout;
   do {
@@ -144,10 +149,10 @@ for (const parts of [1, 2, 5]) {
   test(`a snapshot that is cut after part ${parts} changes nothing`, async () => {
     const { page, wire } = await openBetween();
     wire.stopAfter = parts;
-    // What passed before is drawn.
+    // Time for frames that have already arrived to be drawn.
     await page.waitForTimeout(500);
     await isDrawn(page);
-    // An event is opened: all its markets are asked for, and so is a snapshot of each region.
+    // Opening an event requests all its markets, and so a snapshot of each region.
     await upcoming(page).click();
     await until(() => wire.withheld.length > 0 && wire.frames > 3);
     assert.equal(wire.passed, parts);
@@ -158,7 +163,7 @@ for (const parts of [1, 2, 5]) {
     await page.waitForTimeout(1_500);
     assert.deepEqual(await wrong(page), [true], "when it is cut");
     await page.evaluate(() => cancelAnimationFrame(window.looking));
-    wire.mend();
+    wire.restore();
     await page.locator(".state[data-state=live]").waitFor(WITHIN);
     await page.locator(".event.open .line caption").nth(1).waitFor(WITHIN);
     assert.equal(wire.connected, 2);

@@ -1,4 +1,4 @@
-// Starts the standalone program and a Chromium to look at it with.
+// Starts the standalone program, and a Chromium to test it with.
 
 import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -14,7 +14,7 @@ function need(name) {
   return value;
 }
 
-/** Starts all of Toteboard, on a free port and with a folder of its own unless others are given. */
+/** Starts all of Toteboard on a free port, with an empty data folder and these additional settings. */
 export async function start(...settings) {
   return startAt("127.0.0.1:0", mkdtempSync(join(tmpdir(), "toteboard-data-")), settings);
 }
@@ -25,12 +25,12 @@ async function startAt(listen, data, settings) {
   let log = "";
   child.stderr.on("data", (data) => (log += data));
   const { url, password } = await new Promise((resolve, reject) => {
-    const late = setTimeout(() => reject(new Error(`no address within ${WITHIN} ms\n${log}`)), WITHIN);
-    child.once("exit", (code) => reject(new Error(`it ended with ${code}\n${log}`)));
-    let said = "";
+    const late = setTimeout(() => reject(new Error(`no address printed within ${WITHIN} ms\n${log}`)), WITHIN);
+    child.once("exit", (code) => reject(new Error(`the standalone program exited with ${code}\n${log}`)));
+    let output = "";
     child.stdout.on("data", (data) => {
-      said += data;
-      const found = said.match(/(?<url>http:\/\/[\d.:]+)[^]*password (?<password>\S+)/);
+      output += data;
+      const found = output.match(/(?<url>http:\/\/[\d.:]+)[^]*password (?<password>\S+)/);
       if (found) {
         clearTimeout(late);
         resolve(found.groups);
@@ -52,7 +52,7 @@ async function startAt(listen, data, settings) {
       await end();
       rmSync(data, { recursive: true });
     },
-    /** Ends it, waits until `meanwhile` is done, and starts it again at the same address with the same accounts. */
+    /** Stops it, waits for `meanwhile`, and starts it again at the same address with the same accounts. */
     async restart(meanwhile) {
       await end();
       await meanwhile();
@@ -61,7 +61,7 @@ async function startAt(listen, data, settings) {
   };
 }
 
-/** Waits until every sport of every region was polled once: from then on a board grows slowly. */
+/** Waits until every sport of every region has been polled once. After that, boards grow slowly. */
 export async function everySportIsPolled({ url, password }) {
   const headers = { origin: url, "content-type": "application/json" };
   const body = JSON.stringify({ name: "demo", password });
@@ -75,11 +75,11 @@ export async function everySportIsPolled({ url, password }) {
   for (let before = [], since = Date.now(); Date.now() - since < 2_000; await new Promise((resolve) => setTimeout(resolve, 100))) {
     const now = await polled();
     if (now.includes(0) || String(now) !== String(before)) [before, since] = [now, Date.now()];
-    if (Date.now() > end) throw new Error(`sports are still polled for the first time: ${now}`);
+    if (Date.now() > end) throw new Error(`sports are still being polled for the first time, polled so far: ${now}`);
   }
 }
 
-/** A Chromium with an empty profile, that calls nobody. It may be given more arguments. */
+/** Starts a Chromium with an empty profile and without background network requests, with these additional arguments. */
 export function browser(...args) {
   return chromium.launch({
     executablePath: need("CHROMIUM").startsWith("/") ? need("CHROMIUM") : `/usr/bin/${need("CHROMIUM")}`,

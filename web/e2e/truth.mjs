@@ -1,23 +1,23 @@
-// What a gateway's boards were over the last minutes. It is told by the gateway itself, step by step: a client
-// that asks for whole boards now and then misses what changes twice in between.
+// The history of a gateway's boards over the last minutes. It follows every step by the protocol, because a client that
+// only fetches whole boards now and then would miss changes in between.
 
 import { io } from "socket.io-client";
 
-/** How long it may take until the board of every region is known. */
+/** Time limit until the board of every region is known, in milliseconds. */
 const WITHIN = 60_000;
-/** How often it forgets what is older than what is to be remembered. */
+/** Milliseconds between deletions of history that is too old. */
 const FORGET_EVERY = 10_000;
 
 const keyOf = (event, market, bookmaker) => `${event} ${market} ${bookmaker}`;
 const nameOf = (labels) => [...labels].sort().join(" / ");
 
-/** As the page writes it. */
+/** Returns an outcome's label as the page shows it. */
 function labelOf({ name, point }) {
   if (point === undefined || point === null) return name;
   return point > 0 && !["Over", "Under"].includes(name) ? `${name} +${point}` : `${name} ${point}`;
 }
 
-/** The lines of a quote by name, and in each the prices by label. A line has the same point, seen from home. */
+/** Returns a quote's lines by name, each with its prices by label. A line has one point, from the home team's view. */
 function linesOf({ outcomes }, awayTeam) {
   const together = new Map();
   for (const outcome of outcomes) {
@@ -33,7 +33,7 @@ function linesOf({ outcomes }, awayTeam) {
   return lines;
 }
 
-/** All that one region's board was. A quote has a history: what it was until when, or null while there was none. */
+/** The history of one region's board: for each quote, its states with their times; null while there was no quote. */
 class Region {
   cursor = null;
   #began = Date.now();
@@ -56,7 +56,7 @@ class Region {
   }
 
   odds({ prev, cursor, events }) {
-    if (prev !== this.cursor) throw new Error(`a step from ${prev} came at ${this.cursor}`);
+    if (prev !== this.cursor) throw new Error(`got a frame with prev ${prev} at cursor ${this.cursor}`);
     for (const event of events) {
       if (event.removed) this.#remove(event.id);
       else this.#apply(event);
@@ -84,7 +84,7 @@ class Region {
   #becomes(key, lines) {
     const now = Date.now();
     if (!this.#quotes.has(key)) {
-      // What the first board has may be older than that; before what is added later, there was nothing.
+      // A quote on the first board has no earlier history; one that is added later had no price before.
       this.#quotes.set(key, this.cursor === null ? [] : [{ from: this.#began, until: now, lines: null }]);
     }
     const history = this.#quotes.get(key);
@@ -99,7 +99,7 @@ class Region {
     }
   }
 
-  /** What a quote was in a window of time. */
+  /** Returns a quote's states in a window of time. */
   was(key, { from, until }) {
     return (this.#quotes.get(key) ?? []).filter((state) => state.from <= until && state.until >= from);
   }
@@ -109,13 +109,14 @@ class Region {
   }
 }
 
+/** The history of several regions' boards, against which the page is compared. */
 export class Truth {
   #regions;
   #socket;
   #forgetting;
   #isStopped = false;
 
-  /** Follows the boards of these regions of a gateway, and remembers so many milliseconds of them. */
+  /** Starts following the boards of these regions, and keeps this many milliseconds of history. */
   static async of(toteboard, regions, remembered) {
     const headers = { "content-type": "application/json", origin: toteboard.url };
     const body = JSON.stringify({ name: "demo", password: toteboard.password });
@@ -126,7 +127,7 @@ export class Truth {
     truth.#forgetting = setInterval(() => truth.#forget(remembered), FORGET_EVERY);
     const end = Date.now() + WITHIN;
     while ([...truth.#regions.values()].some((region) => region.cursor === null)) {
-      if (Date.now() > end) throw new Error("the gateway has no board of some region");
+      if (Date.now() > end) throw new Error("the gateway did not send all boards in time");
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
     return truth;
@@ -142,9 +143,9 @@ export class Truth {
     });
     this.#socket.on("snapshot", (snapshot) => this.#regions.get(snapshot.region).snapshot(snapshot));
     this.#socket.on("odds", (odds) => this.#regions.get(odds.region).odds(odds));
-    // Without it nothing is known any more.
+    // Without this connection the history has gaps, so the test must fail.
     const failed = (why) => {
-      if (!this.#isStopped) throw new Error(`the truth has no connection: ${why}`);
+      if (!this.#isStopped) throw new Error(`lost the connection for the truth: ${why}`);
     };
     this.#socket.on("disconnect", failed).on("connect_error", failed);
   }
@@ -159,7 +160,7 @@ export class Truth {
     this.#socket.disconnect();
   }
 
-  /** Whether it was this price, in any region at any time of the window. */
+  /** Returns whether an offer had this price, in any region at any time of the window. */
   was(price, { event, market, bookmaker, line, label }, window) {
     const key = keyOf(event, market, bookmaker);
     const name = nameOf(line);
@@ -167,7 +168,7 @@ export class Truth {
     return [...this.#regions.values()].some((region) => region.was(key, window).some(is));
   }
 
-  /** Whether it was offered all the time, wherever this bookmaker has a price for the market. */
+  /** Returns whether an outcome was offered all the time, in every region where the bookmaker quoted the market. */
   wasAlwaysOffered({ event, market, bookmaker, line, label }, window) {
     const key = keyOf(event, market, bookmaker);
     const name = nameOf(line);
@@ -176,7 +177,7 @@ export class Truth {
     return quoting.length > 0 && quoting.every((states) => states.every(({ lines }) => lines?.get(name)?.has(label)));
   }
 
-  /** Events of which a market was quoted by the same bookmaker in the same region all the time. */
+  /** Returns the events for which one bookmaker quoted this market in one region all the time. */
   alwaysOnBoard(market, window) {
     const events = new Set();
     for (const region of this.#regions.values()) {

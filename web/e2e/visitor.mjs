@@ -1,17 +1,17 @@
-// What a visitor of the page does and sees, for every test of it.
+// Helpers for the page's tests: what a visitor does and sees.
 
 import assert from "node:assert/strict";
 
 export const WITHIN = { timeout: 40_000 };
 export const PASSWORD = "seven wet badgers";
 
-/** A page of a browser of its own, unless a context is given, that notes what goes wrong in it. */
+/** Opens a page, in a new context unless one is given. Errors in the page are recorded in `page.wrong`. */
 export async function open(chromium, url, context) {
   const own = context ?? (await chromium.newContext({ viewport: { width: 1280, height: 800 } }));
   const page = await own.newPage();
   page.wrong = [];
   page.on("pageerror", (error) => page.wrong.push(String(error)));
-  // That an answer was a refusal is told on the page; Chromium tells it here, too.
+  // The page itself shows failed requests; Chromium also logs them to the console.
   page.on("console", (message) => {
     if (message.type() === "error" && !message.text().startsWith("Failed to load resource")) page.wrong.push(message.text());
   });
@@ -37,6 +37,6 @@ export async function register(page, name) {
 }
 
 export const region = (page, key) => page.getByRole("checkbox", { name: new RegExp(`^${key}`, "i") });
-/** The title of an event that has not started: one that has may be over before the next look at it. */
+/** The title of an event that has not started. One that has started may be over before the test's next step. */
 export const upcoming = (page) => page.locator(".title:not(:has(.started)) .open").first();
 export const prices = (page) => page.locator(".row .cell:not(:empty)");

@@ -1,5 +1,5 @@
-//! The boards of the chosen regions, and what of them may be shown as live: what the gateway was asked for, what it
-//! has answered, and how fresh each board is.
+//! The boards of the chosen regions, and which of their prices are live: tracks the requests to the gateway, its
+//! answers, and the freshness of each board.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,39 +10,40 @@ use serde_json::value::RawValue;
 
 use crate::view::{EventView, Freshness, gathered, merge};
 
+/// The state of all boards on the page.
 pub(crate) struct Boards {
     mirrors: BoardMirrors,
-    /// The filter of what is shown.
+    /// The filter for what the page shows.
     filter: Box<RawValue>,
-    /// The filter that the gateway was asked for, unless it refused.
+    /// The filter last requested from the gateway, unless it was refused.
     asked: Option<Box<RawValue>>,
-    /// How many requests the gateway has not answered yet.
+    /// Number of requests that the gateway has not answered yet.
     unanswered: u32,
-    /// Regions whose boards are what the gateway has, under the filter. The others are shown as they were, and
-    /// a live feed says nothing about them.
+    /// Regions whose boards are in sync with the gateway, with the current filter. Other boards are shown as they were,
+    /// and a live feed doesn't make them live.
     in_step: BTreeSet<Region>,
-    /// How fresh what is shown is.
+    /// The feeds that apply to the boards as shown.
     feeds: BTreeMap<Region, Feed>,
     freshness: Freshness,
-    /// Milliseconds that the server's clock is ahead of this machine's.
+    /// By how many milliseconds the server's clock is ahead of this machine's.
     ahead: i64,
 }
 
-/// What an event of the protocol came to.
+/// What a protocol event changed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum BoardsUpdate {
     Nothing,
-    /// A board is at another state. It may also be what the gateway has again: then its prices may be live.
+    /// A board has changed. With `in_step_again` it is also back in sync, so that its prices may be live again.
     Board {
         in_step_again: bool,
     },
     Regions,
     Feed(Region),
-    /// Ask for this region, from the cursor on if there is one.
+    /// A resync of this region is needed, from the cursor if there is one.
     Resync(Region, Option<Cursor>),
 }
 
-/// What the gateway needs to know when the page connects.
+/// The `auth` data of a connection, besides the session.
 #[derive(Serialize)]
 pub(crate) struct Hello<'a> {
     v: u8,
@@ -64,18 +65,18 @@ impl Boards {
         }
     }
 
-    /// What to connect with. The gateway has today's filter then.
+    /// Returns the data to connect with. It includes the current filter, which then counts as requested.
     pub(crate) fn hello(&mut self) -> Hello<'_> {
         self.asked = Some(self.filter.clone());
         Hello { v: 1, resume: self.mirrors.cursors(), filter: &self.filter }
     }
 
-    /// Takes a board that came by HTTP. The stream goes on from its cursor.
+    /// Takes a board that was loaded by HTTP. The stream continues from its cursor.
     pub(crate) fn preload(&mut self, snapshot: &str) {
         self.mirrors.take("snapshot", snapshot);
     }
 
-    /// Takes an event that came at `clock`, by this machine's clock.
+    /// Takes an event that arrived at `clock`, by this machine's clock.
     pub(crate) fn take(&mut self, name: &str, payload: &str, clock: Timestamp) -> BoardsUpdate {
         match self.mirrors.take(name, payload) {
             MirrorUpdate::Nothing => BoardsUpdate::Nothing,
@@ -100,7 +101,8 @@ impl Boards {
         }
     }
 
-    /// The board is the newest, unless it is the answer to an earlier request. Returns whether it is so again.
+    /// Notes a new board of a region, which is in sync unless a request is unanswered. Returns whether the region has
+    /// just come back in sync.
     fn board_came(&mut self, region: Region) -> bool {
         let in_step_again = self.unanswered == 0 && self.in_step.insert(region);
         if in_step_again && let Some(feed) = self.mirrors.feeds.get(&region) {
@@ -109,7 +111,7 @@ impl Boards {
         in_step_again
     }
 
-    /// A request was sent: boards that come before its answer may be older than it.
+    /// Notes that a request was sent. Boards that arrive before its answer may be older than the request.
     pub(crate) fn was_asked(&mut self) {
         self.unanswered += 1;
     }
@@ -118,7 +120,8 @@ impl Boards {
         self.unanswered = self.unanswered.saturating_sub(1);
     }
 
-    /// The connection is gone, and with it the answers. Boards stay as they are until frames come again.
+    /// Notes that the connection has ended. Requests stay unanswered, and the boards stay as they are until the next
+    /// frames.
     pub(crate) fn disconnected(&mut self) {
         self.mirrors.disconnected();
         self.unanswered = 0;
@@ -129,25 +132,25 @@ impl Boards {
         self.filter = filter;
     }
 
-    /// The filter, if the gateway has another.
+    /// Returns the filter if it still has to be requested from the gateway.
     pub(crate) fn filter_to_ask(&self) -> Option<&RawValue> {
         let is_known = self.asked.as_ref().is_some_and(|asked| asked.get() == self.filter.get());
         (!is_known).then_some(&*self.filter)
     }
 
-    /// The gateway was asked for the filter: what comes before its answer has another.
+    /// Notes that the filter was requested. Boards that arrive before the answer have the previous filter.
     pub(crate) fn filter_was_asked(&mut self) {
         self.asked = Some(self.filter.clone());
         self.in_step.clear();
         self.was_asked();
     }
 
-    /// The gateway refused the filter that it was asked for.
+    /// Notes that the gateway refused the filter, so that it is requested again later.
     pub(crate) fn filter_was_refused(&mut self) {
         self.asked = None;
     }
 
-    /// Judges what is old at `clock`, by this machine's clock. Returns whether any verdict changed.
+    /// Updates which prices are stale at `clock`, by this machine's clock. Returns whether any has changed.
     pub(crate) fn look_at(&mut self, clock: Timestamp) -> bool {
         let fresh = Freshness::new(&self.feeds, self.server_time(clock));
         let changed = fresh.old() != self.freshness.old();
@@ -163,17 +166,17 @@ impl Boards {
         &self.mirrors.regions
     }
 
-    /// What the gateway said last of each region, also where the board is not there yet.
+    /// Returns the newest feed of each region, even if its board hasn't arrived yet.
     pub(crate) fn feeds(&self) -> &BTreeMap<Region, Feed> {
         &self.mirrors.feeds
     }
 
-    /// Every chosen region is what the gateway has.
+    /// Returns whether the boards of all chosen regions are in sync.
     pub(crate) fn is_loaded(&self) -> bool {
         self.mirrors.regions.iter().all(|region| self.in_step.contains(region))
     }
 
-    /// What changed since this was called last.
+    /// Returns the events that changed since the last call.
     pub(crate) fn touched(&mut self) -> ChangedEvents {
         self.mirrors.touched()
     }
@@ -182,7 +185,7 @@ impl Boards {
         gathered(self.mirrors.boards.values().flat_map(|board| board.events().keys().cloned()))
     }
 
-    /// An event on the boards of all chosen regions; nothing if it is on none.
+    /// Returns an event, merged from the boards of all chosen regions, or `None` if it is on no board.
     pub(crate) fn event(&self, id: &EventId) -> Option<EventView> {
         merge(&self.mirrors, &self.mirrors.regions, id, &self.freshness)
     }
@@ -216,7 +219,7 @@ mod tests {
         format!(r#"{{"region":"uk","prev":"{prev}","cursor":"{cursor}","events":[]}}"#)
     }
 
-    /// Polled half a minute ago, and good for another half.
+    /// Returns a feed whose sport was polled 30 s ago and becomes stale in 30 s.
     fn feed(state: &str, now: i64) -> String {
         format!(
             r#"{{"region":"uk","at":"{}","state":"{state}","source":"test","bookmakers":{{"quick":"{}"}},
@@ -228,7 +231,7 @@ mod tests {
         )
     }
 
-    /// One that is connected, and has the UK's board and feed as of second 1,000.
+    /// Returns connected boards with the UK's board and feed as of second 1,000.
     fn loaded() -> Boards {
         let mut boards = Boards::new(filter("h2h"));
         boards.hello();
@@ -241,9 +244,9 @@ mod tests {
         boards
     }
 
-    /// Since when the one price on the boards is old.
+    /// Returns since when the only price on the boards is stale.
     fn stale_since(boards: &Boards) -> Option<Timestamp> {
-        let event = boards.event(&"match".parse().unwrap()).expect("it is on the board");
+        let event = boards.event(&"match".parse().unwrap()).expect("the event is on the board");
         event.lines[0].outcomes[0].offers.values().next().expect("a price").stale_since
     }
 
@@ -264,7 +267,7 @@ mod tests {
     #[test]
     fn prices_grow_old_by_the_servers_clock() {
         let mut boards = loaded();
-        // Here it is an hour later than there.
+        // This machine's clock is an hour ahead of the server's.
         boards.take("feed", &feed("live", 1_010), at(4_610));
         assert_eq!(boards.server_time(at(4_620)), at(1_020));
         assert!(!boards.look_at(at(4_620)));
@@ -277,7 +280,7 @@ mod tests {
         let mut boards = loaded();
         boards.disconnected();
         assert!(!boards.is_loaded());
-        // The next connection's feed comes before its board: it says nothing about the board that is shown.
+        // The next connection's feed arrives before its board, and must not make the old board live.
         boards.take("feed", &feed("live", 1_300), at(1_300));
         boards.look_at(at(1_300));
         assert_eq!(stale_since(&boards), Some(at(970)));
@@ -305,7 +308,7 @@ mod tests {
         boards.filter_was_asked();
         assert!(boards.filter_to_ask().is_none());
         assert!(!boards.is_loaded());
-        // This still has the filter before.
+        // This frame still has the previous filter.
         assert_eq!(boards.take("odds", &odds(FIRST, SECOND), at(1_001)), BoardsUpdate::Board { in_step_again: false });
         assert!(!boards.is_loaded());
         boards.was_answered();

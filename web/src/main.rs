@@ -1,11 +1,11 @@
-//! The page: a Leptos app that shows the boards live, over the public interface and protocol.
+//! The page: a Leptos app that shows the boards live, using only the public REST interface and the protocol.
 #![cfg_attr(
     not(any(target_arch = "wasm32", clippy)),
-    expect(dead_code, unused_imports, reason = "only the page uses it")
+    expect(dead_code, unused_imports, reason = "used only by the page, which is compiled for wasm")
 )]
 
 mod boards;
-/// Compiled only for a browser, and linted also without one.
+/// Compiled only for the browser, but linted on every target.
 #[cfg(any(target_arch = "wasm32", clippy))]
 mod page;
 mod view;
@@ -18,5 +18,5 @@ fn main() {
 
 #[cfg(not(any(target_arch = "wasm32", clippy)))]
 fn main() {
-    eprintln!("This program is the page, and runs in a browser: `cargo xtask page` builds it.");
+    eprintln!("this program is the page, which runs in a browser: build it with `cargo xtask page`");
 }

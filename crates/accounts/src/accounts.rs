@@ -1,4 +1,4 @@
-//! What people and programs do with accounts, whatever keeps them.
+//! What users, programs and operators do with accounts, on any store.
 
 use std::{
     collections::BTreeSet,
@@ -21,36 +21,37 @@ use crate::{
     user::{NewUser, User, UserId, UserName},
 };
 
-/// Tokens of one user.
+/// How many tokens one user may have.
 const MOST_TOKENS: usize = 50;
-/// How often the password of one account may be tried from one network, or by one who is signed in.
+/// Attempts at one account's password, from one network or while signed in.
 const TRIES: u32 = 10;
 const ANOTHER_TRY_AFTER: Duration = Duration::from_secs(60);
-/// And from all networks together where its user never signed in: a hundred, and a hundred an hour from then on.
+/// Attempts at one account's password from all networks where its user never signed in: a hundred, then a hundred an
+/// hour.
 const TRIES_BY_STRANGERS: u32 = 100;
 const ANOTHER_TRY_BY_STRANGERS_AFTER: Duration = Duration::from_secs(36);
-/// Changes of one user.
+/// Changes by one user.
 const CHANGES_AT_ONCE: u32 = 60;
 const ANOTHER_CHANGE_AFTER: Duration = Duration::from_secs(1);
-/// Boards and other things that one user reads.
+/// Boards and other things read by one user.
 const READS_AT_ONCE: u32 = 1_200;
 const ANOTHER_READ_AFTER: Duration = Duration::from_millis(50);
-/// What is kept of how a program calls itself.
+/// How many characters of a user agent are stored.
 const AGENT_LENGTH: usize = 200;
-/// When a token was used last is noted this often.
+/// The last use of a token is updated at most this often.
 const USE_NOTED_EVERY: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Debug)]
 pub struct AccountSettings {
-    /// Anybody may make an account.
+    /// Anybody may register.
     pub registration: bool,
-    /// Sign-ins, registrations and wrong tokens of one address.
+    /// Sign-ins, registrations and wrong tokens of one network.
     pub attempts_per_minute: u32,
-    /// A session that isn't used for so long is over.
+    /// A session ends when it has not been used for this long.
     pub session_idle: Duration,
-    /// And any after this.
+    /// Every session ends after this.
     pub session_lifetime: Duration,
-    /// And any token after this.
+    /// Every token expires after this.
     pub token_lifetime: Duration,
 }
 
@@ -81,7 +82,7 @@ pub enum AccountsError {
     TooManyAttempts { retry_after: Duration },
     #[error(transparent)]
     Busy(#[from] Busy),
-    #[error("here, accounts are made by the operator")]
+    #[error("registration is closed; ask the operator for an account")]
     RegistrationClosed,
     #[error("{field}: {reason}")]
     Invalid { field: &'static str, reason: String },
@@ -101,7 +102,7 @@ fn invalid(field: &'static str) -> impl Fn(&dyn std::fmt::Display) -> AccountsEr
     move |reason| AccountsError::Invalid { field, reason: reason.to_string() }
 }
 
-/// Who somebody proved to be, and by what.
+/// An authenticated user, and the session or token that was used.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Identity {
     Session { user: UserId, key: SessionKey, epoch: u64 },
@@ -116,7 +117,7 @@ impl Identity {
     }
 }
 
-/// Something of this account changed: whoever shows it looks again.
+/// A changed account: its connections have to be checked again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changed {
     pub user: UserId,
@@ -124,7 +125,7 @@ pub struct Changed {
 }
 
 impl Changed {
-    /// There is no account any more.
+    /// The account was deleted.
     fn gone(user: &UserId) -> Self {
         Self { user: user.clone(), revision: u64::MAX }
     }
@@ -134,7 +135,8 @@ fn allowed(taken: Result<(), Duration>) -> Result<(), AccountsError> {
     taken.map_err(|retry_after| AccountsError::TooManyAttempts { retry_after })
 }
 
-/// What counts as one: in IPv6, neighbours share a network of 64 bits and take any address in it.
+/// The network by which attempts are limited: an IPv4 address, or 64 bits of an IPv6 address, because a client can use
+/// any address of such a network.
 pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
@@ -142,6 +144,7 @@ pub fn network(address: IpAddr) -> IpAddr {
     }
 }
 
+/// Authenticates users and changes their accounts, with rate limits and an audit log.
 #[derive(Debug)]
 pub struct Accounts {
     store: Arc<dyn Store>,
@@ -150,11 +153,11 @@ pub struct Accounts {
     passwords: Passwords,
     /// Sign-ins, registrations and wrong tokens.
     by_network: Allowance<IpAddr>,
-    /// Of a password, whoever tries.
+    /// Attempts at a password.
     by_network_and_name: Allowance<(String, IpAddr)>,
-    /// Of a password, from where its user never signed in.
+    /// Attempts at a password from where its user never signed in.
     by_strangers: Allowance<String>,
-    /// Of the own password, by one who is signed in.
+    /// Attempts at a user's own password while signed in.
     by_user: Allowance<UserId>,
     changes: Allowance<UserId>,
     reads: Allowance<UserId>,
@@ -177,7 +180,7 @@ impl Accounts {
         }
     }
 
-    /// Counts how often a password is hashed.
+    /// Uses `hashed` to count how often a password is hashed.
     pub fn counting(mut self, hashed: Counter) -> Self {
         self.passwords = self.passwords.counting(hashed);
         self
@@ -199,14 +202,14 @@ impl Accounts {
         if !self.settings.registration {
             return Err(AccountsError::RegistrationClosed);
         }
-        self.try_from(by.address)?;
+        self.count_attempt(by.address)?;
         let user = self.make(name, password, BTreeSet::new()).await?;
         audit::done("registered", &user.id, by, &"");
         self.note_place(&user, by.address).await;
         Ok(user)
     }
 
-    /// As an operator does it: whoever registration is open for.
+    /// Creates an account for an operator, even if registration is closed.
     pub async fn create(&self, name: &str, password: &str, regions: BTreeSet<Region>) -> Result<User, AccountsError> {
         let user = self.make(name, password, regions).await?;
         audit::by_operator("account_created", &user.id);
@@ -225,11 +228,11 @@ impl Accounts {
         }
     }
 
-    fn try_from(&self, address: IpAddr) -> Result<(), AccountsError> {
+    fn count_attempt(&self, address: IpAddr) -> Result<(), AccountsError> {
         allowed(self.by_network.take(network(address), Instant::now()))
     }
 
-    /// The answer takes the same time whether there is such a user or not.
+    /// Checks a name and a password. The answer takes the same time whether or not there is such a user.
     pub async fn sign_in(&self, name: &str, password: &str, by: &Requester) -> Result<User, AccountsError> {
         let mut concerned = None;
         let signed_in = self.try_to_sign_in(name, password, by.address, &mut concerned).await;
@@ -247,7 +250,7 @@ impl Accounts {
         address: IpAddr,
         concerned: &mut Option<UserId>,
     ) -> Result<User, AccountsError> {
-        self.try_from(address)?;
+        self.count_attempt(address)?;
         let Ok(name) = name.parse::<UserName>() else {
             self.passwords.verify(password, None).await?;
             return Err(AccountsError::WrongCredentials);
@@ -256,9 +259,9 @@ impl Accounts {
         allowed(self.by_network_and_name.take(from.clone(), Instant::now()))?;
         let (user, hash) = self.store.user_and_password(&name).await?.unzip();
         *concerned = user.as_ref().map(|user| user.id.clone());
-        // Asked for nobody, too: an answer that comes sooner would tell who has an account.
-        let nobody = UserId::named("");
-        let place = Place::of(user.as_ref().map_or(&nobody, |user| &user.id), from.1);
+        // Asked for an unknown name, too: a faster answer would reveal who has an account.
+        let no_user = UserId::named("");
+        let place = Place::of(user.as_ref().map_or(&no_user, |user| &user.id), from.1);
         let is_stranger = !self.store.is_familiar(&place).await?;
         if is_stranger {
             allowed(self.by_strangers.take(from.0.clone(), Instant::now()))?;
@@ -276,7 +279,7 @@ impl Accounts {
         Ok(user)
     }
 
-    /// Whether somebody who is signed in knows the password, too. What strangers tried doesn't count.
+    /// Checks the password of a user who is signed in, and returns its hash. Attempts of strangers don't count.
     async fn prove(&self, user: &User, password: &str, by: &Requester) -> Result<PasswordHash, AccountsError> {
         let proven = self.try_to_prove(user, password).await;
         if let Err(reason) = &proven {
@@ -293,7 +296,7 @@ impl Accounts {
         Ok(hash)
     }
 
-    /// The user, if this is the password.
+    /// The user and the hash, if the password matches it.
     async fn compare(
         &self,
         password: &str,
@@ -312,15 +315,15 @@ impl Accounts {
         }
     }
 
-    /// From there, strangers can't take the tries away.
+    /// Remembers the user's network, so that strangers' attempts don't keep the user from signing in there.
     async fn note_place(&self, user: &User, address: IpAddr) {
         let place = Place::of(&user.id, network(address));
         if let Err(error) = self.store.note_place(&user.id, &place, self.now()).await {
-            warn!(%error, user = %user.id, "where a user signed in is not remembered");
+            warn!(%error, user = %user.id, "can't store where a user signed in");
         }
     }
 
-    /// What a session that begins now says.
+    /// The data of a session that begins now.
     pub fn begin_session(&self, user: &User, by: &Requester) -> SessionData {
         let now = self.now();
         let session = SessionData {
@@ -334,7 +337,7 @@ impl Accounts {
         SessionData { until: self.lasts(&session), ..session }
     }
 
-    /// The same session, used now, if it is time to note that.
+    /// The session with a later end because it is used now; `None` if the difference is too small to be stored.
     pub fn extend_session(&self, session: &SessionData) -> Option<SessionData> {
         let until = self.lasts(session);
         let worth_it = until.millis_since(session.until) > self.settings.session_idle.as_millis() as i64 / 20;
@@ -346,13 +349,13 @@ impl Accounts {
         idle.min(session.since.plus_millis(self.settings.session_lifetime.as_millis() as i64))
     }
 
-    /// Who comes with a session's cookie.
+    /// Authenticates a session.
     pub async fn by_session(&self, key: &SessionKey) -> Result<(Identity, User), AccountsError> {
         let session = self.store.session(key, self.now()).await?.ok_or(AccountsError::Unauthenticated)?;
         self.by_session_data(key, &session.data).await
     }
 
-    /// The same, when the session is read already.
+    /// Authenticates a session that has already been read.
     pub async fn by_session_data(
         &self,
         key: &SessionKey,
@@ -364,7 +367,7 @@ impl Accounts {
         Ok((Identity::Session { user: user.id.clone(), key: key.clone(), epoch: session.epoch }, user))
     }
 
-    /// Who comes with a token. A valid one is never refused because of wrong ones from the same network.
+    /// Authenticates a token. A valid one is never refused because of wrong ones from the same network.
     pub async fn by_token(&self, text: &str, address: IpAddr) -> Result<(Identity, User), AccountsError> {
         let now = self.now();
         let token = match text.parse::<TokenText>() {
@@ -378,20 +381,20 @@ impl Accounts {
         let concerned = token.as_ref().map(|token| token.user.clone());
         let token = token.filter(|token| token.ends_at(self.settings.token_lifetime) > now);
         let (Some(token), Some(user)) = (token, user) else {
-            let tried = self.try_from(address);
+            let tried = self.count_attempt(address);
             audit::refused("token_refused", concerned.as_ref(), address, &"unknown, expired, or of a disabled account");
             return Err(tried.err().unwrap_or(AccountsError::Unauthenticated));
         };
         let noted = token.used_at.is_some_and(|at| now.millis_since(at) < USE_NOTED_EVERY.as_millis() as i64);
         if !noted && let Err(error) = self.store.note_use(&token.id, now).await {
-            warn!(%error, "the use of a token is not noted");
+            warn!(%error, "can't store when a token was used");
         }
         Ok((Identity::Token { user: user.id.clone(), token: token.id }, user))
     }
 
-    /// The user, if what was proven once still holds.
+    /// The user, if the identity is still valid.
     pub async fn standing(&self, identity: &Identity) -> Result<Option<User>, StoreError> {
-        // The user first: what changes between the two reads raises the revision.
+        // The user is read first: a change between the two reads raises the revision.
         let user = self.store.user(identity.user()).await?.filter(|user| !user.disabled);
         let Some(user) = user else { return Ok(None) };
         let holds = match identity {
@@ -406,7 +409,7 @@ impl Accounts {
         Ok(holds.then_some(user))
     }
 
-    /// What there still is of these.
+    /// Which of these still exist and have not expired.
     pub async fn known(
         &self,
         users: &[UserId],
@@ -422,12 +425,12 @@ impl Accounts {
         self.store.sweep(self.now()).await
     }
 
-    /// Whether something can be stored now.
+    /// Fails if nothing can be stored now.
     pub async fn check_writable(&self) -> Result<(), StoreError> {
         self.store.check_writable(self.now()).await
     }
 
-    /// Whether this user may read something more now.
+    /// Counts a read of this user. Fails if there were too many.
     pub fn may_read(&self, user: &UserId) -> Result<(), AccountsError> {
         let taken = self.reads.take(user.clone(), Instant::now());
         taken.map_err(|retry_after| AccountsError::TooManyReads { retry_after })
@@ -442,7 +445,7 @@ impl Accounts {
         self.store.set_regions(user, regions).await?.ok_or(AccountsError::Unauthenticated)
     }
 
-    /// Ends all sessions of the user. Gives the user as it is now: a new session may begin.
+    /// Ends all sessions of the user. Returns the changed user, for whom a new session may begin.
     pub async fn change_password(
         &self,
         user: &User,
@@ -460,7 +463,7 @@ impl Accounts {
         Ok(changed)
     }
 
-    /// As an operator does it.
+    /// Replaces a password for an operator, without the current one.
     pub async fn reset_password(&self, user: &User, new: &Password) -> Result<User, AccountsError> {
         let new = self.passwords.hash(new).await?;
         let changed = self.store.set_password(&user.id, None, &new).await?.ok_or(AccountsError::Unauthenticated)?;
@@ -468,14 +471,14 @@ impl Accounts {
         Ok(changed)
     }
 
-    /// As an operator does it. One who is disabled has no sessions, and none of its tokens is valid.
+    /// Disables or enables a user for an operator. A disabled user has no sessions, and no valid tokens.
     pub async fn set_disabled(&self, user: &UserId, disabled: bool) -> Result<User, AccountsError> {
         let changed = self.store.set_disabled(user, disabled).await?.ok_or(AccountsError::Unauthenticated)?;
         audit::by_operator(if disabled { "account_disabled" } else { "account_enabled" }, user);
         Ok(changed)
     }
 
-    /// The sessions that are valid.
+    /// The user's valid sessions.
     pub async fn sessions_of(&self, user: &User) -> Result<Vec<StoredSession>, AccountsError> {
         let mut sessions = self.store.sessions_of(&user.id, self.now()).await?;
         sessions.retain(|session| session.data.epoch == user.epoch);
@@ -488,7 +491,7 @@ impl Accounts {
         Ok(Changed::from(&user))
     }
 
-    /// The session of whoever asks.
+    /// Ends the session that the request came with.
     pub async fn end_session(&self, key: &SessionKey, by: &Requester) -> Result<Option<Changed>, AccountsError> {
         let ended = self.store.end_session(key).await?;
         if let Some(changed) = &ended {
@@ -497,7 +500,7 @@ impl Accounts {
         Ok(ended)
     }
 
-    /// Another session of the same user.
+    /// Ends one of the user's sessions, given its id.
     pub async fn end_session_of(&self, user: &User, id: &str, by: &Requester) -> Result<Changed, AccountsError> {
         self.may_change(&user.id)?;
         let sessions = self.sessions_of(user).await?;
@@ -515,7 +518,7 @@ impl Accounts {
         Ok(Changed::gone(&user.id))
     }
 
-    /// A token lasts as long as any may, or less if that is asked for.
+    /// Creates a token that expires after `lasts`, and after the longest allowed time at the latest.
     pub async fn create_token(
         &self,
         user: &User,
@@ -552,7 +555,7 @@ impl Accounts {
         Ok(self.store.tokens_of(user).await?)
     }
 
-    /// When this token ends.
+    /// When this token expires.
     pub fn end_of(&self, token: &Token) -> Timestamp {
         token.ends_at(self.settings.token_lifetime)
     }

@@ -1,4 +1,4 @@
-//! How often something may be tried: so many times at once, and one more every so often.
+//! A rate limiter: a burst of attempts, and then one more per interval.
 
 use std::{
     collections::HashMap,
@@ -7,11 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// When this many are remembered, those that are back at nothing are forgotten.
+/// How many remembered keys start a search for those that can be dropped.
 const SWEEP_AT: usize = 1_024;
 
-/// Each key on its own. A key costs memory only until all of its tries are given back by time. Time is the
-/// monotonic clock's: setting the wall clock back locks nobody out.
+/// A rate limiter with a limit per key. A key takes memory only until all of its attempts are available again. It uses
+/// the monotonic clock, so that setting back the wall clock locks no one out.
 #[derive(Debug)]
 pub struct Allowance<K> {
     burst: u32,
@@ -21,7 +21,7 @@ pub struct Allowance<K> {
 
 #[derive(Debug)]
 struct Spent<K> {
-    /// When all is given back.
+    /// When all attempts of a key are available again.
     until: HashMap<K, Instant>,
     sweep_at: usize,
 }
@@ -32,20 +32,20 @@ impl<K: Eq + Hash> Allowance<K> {
     }
 
     fn spent(&self) -> MutexGuard<'_, Spent<K>> {
-        self.spent.lock().expect("nobody panics while holding it")
+        self.spent.lock().expect("no thread panics while holding the lock")
     }
 
-    fn early(&self, until: Instant, now: Instant) -> Option<Duration> {
+    fn wait(&self, until: Instant, now: Instant) -> Option<Duration> {
         let spent = until.saturating_duration_since(now);
-        let early = (spent + self.every).saturating_sub(self.every * self.burst);
-        (!early.is_zero()).then_some(early)
+        let wait = (spent + self.every).saturating_sub(self.every * self.burst);
+        (!wait.is_zero()).then_some(wait)
     }
 
-    /// Takes one try, or says how long to wait for it.
+    /// Takes one attempt, or returns how long to wait for the next.
     pub fn take(&self, key: K, now: Instant) -> Result<(), Duration> {
         let mut spent = self.spent();
         let until = spent.until.entry(key).or_insert(now);
-        if let Some(wait) = self.early(*until, now) {
+        if let Some(wait) = self.wait(*until, now) {
             return Err(wait);
         }
         *until = (*until).max(now) + self.every;
@@ -56,12 +56,12 @@ impl<K: Eq + Hash> Allowance<K> {
         Ok(())
     }
 
-    /// Whether there is no try just now.
+    /// Whether no attempt is available now.
     pub fn is_spent(&self, key: &K, now: Instant) -> bool {
-        self.spent().until.get(key).is_some_and(|until| self.early(*until, now).is_some())
+        self.spent().until.get(key).is_some_and(|until| self.wait(*until, now).is_some())
     }
 
-    /// The try that was taken does not count.
+    /// Gives back an attempt that was taken.
     pub(crate) fn give_back(&self, key: &K) {
         if let Some(until) = self.spent().until.get_mut(key) {
             *until = until.checked_sub(self.every).unwrap_or(*until);
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn so_many_at_once_and_one_more_every_so_often() {
+    fn a_burst_and_then_one_more_per_interval() {
         let (at, allowance) = (clock(), Allowance::new(3, Duration::from_secs(10)));
         for _ in 0..3 {
             allowance.take("a", at(0)).unwrap();
@@ -97,11 +97,11 @@ mod tests {
         for _ in 0..3 {
             allowance.take("a", at(1_000)).unwrap();
         }
-        assert!(allowance.take("a", at(1_000)).is_err(), "rest does not pile up");
+        assert!(allowance.take("a", at(1_000)).is_err(), "unused attempts do not pile up");
     }
 
     #[test]
-    fn what_is_given_back_by_time_is_forgotten() {
+    fn keys_with_all_attempts_available_are_dropped() {
         let (at, allowance) = (clock(), Allowance::new(3, Duration::from_secs(10)));
         for key in 0..100_000 {
             allowance.take(key, at(key)).unwrap();

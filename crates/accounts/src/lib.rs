@@ -1,5 +1,5 @@
-//! Users, their sessions, tokens and subscriptions; how they prove who they are; and the stores that
-//! keep all of it. Nothing here knows HTTP or Socket.IO.
+//! Users with their sessions, tokens and subscriptions; how they are authenticated; and the stores that keep them. This
+//! crate uses neither HTTP nor Socket.IO.
 
 mod accounts;
 mod allowance;

@@ -1,5 +1,4 @@
-//! Accounts in MongoDB: four collections, single-document writes only. Needs no transactions, no
-//! change streams, and no expiry by the server.
+//! Accounts in MongoDB, in five collections. Needs no transactions, no change streams, and no expiry by the server.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -34,11 +33,11 @@ use crate::{
 };
 
 const DATABASE: &str = "toteboard";
-/// How long a server is looked for.
+/// How long to look for a server.
 const FOUND_WITHIN: Duration = Duration::from_secs(2);
-/// How long an answer is waited for, everything included.
+/// How long to wait for an answer, finding a server included.
 const ANSWER_WITHIN: Duration = Duration::from_secs(4);
-/// How many questions may be open. What comes on top of a slow server is refused, not piled up.
+/// How many operations may be open. When a server is slow, further ones are refused instead of queued.
 const OPEN: usize = 256;
 const DUPLICATE_KEY: i32 = 11_000;
 
@@ -50,7 +49,7 @@ pub struct MongoStore {
     places: Collection<PlaceDocument>,
     checks: Collection<Document>,
     open: Semaphore,
-    /// The indexes are there.
+    /// Set once the indexes exist.
     prepared: OnceCell<()>,
 }
 
@@ -76,7 +75,7 @@ struct SessionDocument {
     epoch: i64,
     since: bson::DateTime,
     expires_at: bson::DateTime,
-    /// Empty in what an earlier version stored.
+    /// Empty in documents of earlier versions.
     #[serde(default)]
     address: String,
     #[serde(default)]
@@ -104,7 +103,7 @@ struct PlaceDocument {
     at: bson::DateTime,
 }
 
-/// The key of a document, and no more of it.
+/// The key of a document, and its revision if it is a user's.
 #[derive(Debug, Deserialize)]
 struct Key {
     #[serde(rename = "_id")]
@@ -175,13 +174,13 @@ fn plain(field: &str) -> IndexModel {
 }
 
 impl MongoStore {
-    /// The server need not be there yet.
+    /// Opens the store. The server need not be reachable yet.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
         let mut options = ClientOptions::parse(url).await.map_err(StoreError::new)?;
         options.app_name.get_or_insert_with(|| "toteboard".into());
         options.server_selection_timeout.get_or_insert(FOUND_WITHIN);
         options.connect_timeout.get_or_insert(FOUND_WITHIN);
-        // What is acknowledged survives the loss of a member and of its power.
+        // Acknowledged writes survive the loss of a member, and a power failure.
         let durable = || WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build();
         options.write_concern.get_or_insert_with(durable);
         let database = options.default_database.clone().unwrap_or_else(|| DATABASE.into());
@@ -197,21 +196,21 @@ impl MongoStore {
         })
     }
 
-    /// Asks the server for no longer than is bearable. The indexes come first, if it is new to us.
+    /// Runs an operation, for a limited time. The first one also creates the indexes.
     async fn ask<T>(
         &self,
-        question: impl IntoFuture<Output = mongodb::error::Result<T>>,
+        operation: impl IntoFuture<Output = mongodb::error::Result<T>>,
     ) -> Result<mongodb::error::Result<T>, StoreError> {
-        let _place = self.open.try_acquire().map_err(|_| StoreError::new("too many questions are open"))?;
+        let _place = self.open.try_acquire().map_err(|_| StoreError::new("too many operations are open"))?;
         let asked = async {
             self.prepared.get_or_try_init(|| self.prepare()).await?;
-            question.into_future().await
+            operation.into_future().await
         };
         timeout(ANSWER_WITHIN, asked).await.map_err(|_| StoreError::new("no answer in time"))
     }
 
-    async fn get<T>(&self, question: impl IntoFuture<Output = mongodb::error::Result<T>>) -> Result<T, StoreError> {
-        self.ask(question).await?.map_err(StoreError::new)
+    async fn get<T>(&self, operation: impl IntoFuture<Output = mongodb::error::Result<T>>) -> Result<T, StoreError> {
+        self.ask(operation).await?.map_err(StoreError::new)
     }
 
     async fn prepare(&self) -> mongodb::error::Result<()> {
@@ -220,19 +219,19 @@ impl MongoStore {
         self.tokens.create_index(plain("user")).await?;
         self.sessions.create_index(plain("user")).await?;
         self.places.create_index(plain("user")).await?;
-        // A help only: expired sessions are refused and swept by ourselves.
+        // Only a help: expired sessions are refused and swept anyway.
         let options = IndexOptions::builder().expire_after(Duration::ZERO).build();
         let expiry = IndexModel::builder().keys(doc! { "expires_at": 1 }).options(options).build();
         if let Err(error) = self.sessions.create_index(expiry).await {
-            warn!(%error, "this server expires nothing by itself");
+            warn!(%error, "the server can't delete expired sessions: only the sweep does");
         }
         Ok(())
     }
 
-    /// A change of a user that raises its revision; the user after it.
+    /// Changes a user and raises its revision. Returns the changed user.
     async fn change(&self, filter: Document, mut update: Document) -> Result<Option<User>, StoreError> {
         let raise = update.entry("$inc").or_insert_with(|| doc! {}.into());
-        raise.as_document_mut().expect("it is one").insert("revision", 1i64);
+        raise.as_document_mut().expect("`$inc` is a document").insert("revision", 1i64);
         let change = self.users.find_one_and_update(filter, update).return_document(ReturnDocument::After);
         self.get(change).await?.map(UserDocument::user).transpose()
     }
@@ -246,7 +245,7 @@ impl MongoStore {
         self.get(self.sessions.delete_many(doc! { "user": id.as_str() })).await.map(drop)
     }
 
-    /// Those of the keys that are there.
+    /// The keys of the documents that match the filter.
     async fn present<T: Send + Sync>(
         &self,
         collection: &Collection<T>,
@@ -345,8 +344,8 @@ impl Store for MongoStore {
 
     async fn delete_user(&self, id: &UserId) -> Result<bool, StoreError> {
         let of_user = doc! { "user": id.as_str() };
-        // What belongs to it goes first, so that nothing is left over if this is cut off; and again
-        // after it, for what was made meanwhile.
+        // Tokens and sessions are deleted first, so that none is left over if this is interrupted, and again at the
+        // end, for those made in the meantime.
         self.get(self.tokens.delete_many(of_user.clone())).await?;
         self.forget_sessions(id).await?;
         let deleted = self.get(self.users.delete_one(doc! { "_id": id.as_str() })).await?;
@@ -404,7 +403,7 @@ impl Store for MongoStore {
             expires_at: new.expires_at.map(date),
         };
         self.get(self.tokens.insert_one(&document)).await?;
-        // Counted afterwards, so that several made at once are never too many.
+        // Counted afterwards, so that tokens made at the same time can't exceed the limit.
         let count = self.get(self.tokens.count_documents(doc! { "user": new.user.as_str() })).await?;
         if count > most as u64 {
             self.get(self.tokens.delete_one(doc! { "_id": new.id.as_str() })).await?;
@@ -441,7 +440,7 @@ impl Store for MongoStore {
         let update = doc! { "$max": { "at": date(at) }, "$set": { "user": user.as_str() } };
         let update = self.places.update_one(doc! { "_id": place.as_str() }, update).upsert(true);
         match self.ask(update).await? {
-            // Two sign-ins from one place at once: one of them has noted it.
+            // Two sign-ins from one place at the same time: the other one has stored it.
             Err(error) if is_duplicate(&error) => Ok(()),
             other => other.map(drop).map_err(StoreError::new),
         }
@@ -496,7 +495,7 @@ impl Store for MongoStore {
         let update = doc! { "$set": { "at": date(now) } };
         let update = self.checks.update_one(doc! { "_id": 1 }, update).upsert(true);
         match self.ask(update).await? {
-            // Another gateway checks at the same moment, for the first time.
+            // Another gateway made the first check at the same moment.
             Err(error) if is_duplicate(&error) => Ok(()),
             other => other.map(drop).map_err(StoreError::new),
         }

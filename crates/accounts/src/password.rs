@@ -1,4 +1,4 @@
-//! Passwords: which are good enough, and their hashes.
+//! Passwords: which are strong enough, and their hashes.
 
 use std::{
     fmt,
@@ -22,17 +22,17 @@ use crate::{secret, user::UserName};
 const SHORTEST: usize = 12;
 const LONGEST: usize = 128;
 
-/// What OWASP recommends for argon2id: 19 MiB, two passes, one lane.
+/// OWASP's recommendation for argon2id: 19 MiB, two passes, one lane.
 const MEMORY_KIB: u32 = 19 * 1_024;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
 const SALT_BYTES: usize = 16;
 
-/// How many may wait for their password to be hashed, and how long.
+/// How many requests may wait for a password to be hashed, and how long.
 const WAITING: usize = 256;
 const WAIT_AT_MOST: Duration = Duration::from_secs(10);
 
-/// One that was found good enough for a user of this name.
+/// A password that is strong enough for a user.
 #[derive(Clone)]
 pub struct Password(String);
 
@@ -75,23 +75,23 @@ impl fmt::Debug for Password {
 }
 
 impl Password {
-    /// For who gets one from an operator or a program.
+    /// A random password, for an account that an operator or a program makes.
     pub fn random() -> Self {
         Self(secret::random_text::<12>())
     }
 
-    /// To be shown to its owner, who did not choose it.
+    /// The text, to show it to an owner who did not choose it.
     pub fn reveal(&self) -> &str {
         &self.0
     }
 }
 
-/// With its salt and parameters.
+/// The hash of a password, with its salt and parameters.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordHash(String);
 
 impl PasswordHash {
-    /// As a store gives it.
+    /// A hash as a store has it.
     pub fn stored(text: &str) -> Self {
         Self(text.to_owned())
     }
@@ -112,22 +112,21 @@ impl fmt::Debug for PasswordHash {
 #[error("too many sign-ins at once")]
 pub struct Busy;
 
-/// What a password was compared with.
+/// The result of comparing a password with a hash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Wrong,
     Right,
-    /// And its hash was made with other parameters than today's: this is the new one.
+    /// Right, but the hash was made with other parameters than today's: this is the new one.
     RightRehashed(PasswordHash),
 }
 
-/// Hashes passwords, a few at a time: a flood of sign-ins takes its turn and leaves the processors
-/// to the stream.
+/// Hashes passwords, a few at a time, so that a flood of sign-ins leaves processors for the stream.
 #[derive(Clone)]
 pub(crate) struct Passwords {
     hasher: Hasher,
-    /// Of no password. To compare with where there is no user, in the same time.
-    nobody: PasswordHash,
+    /// The hash of a random text, compared with where there is no user, so that both take the same time.
+    dummy: PasswordHash,
     places: Arc<Semaphore>,
     waiting: Arc<AtomicUsize>,
 }
@@ -135,10 +134,10 @@ pub(crate) struct Passwords {
 #[derive(Clone)]
 struct Hasher {
     argon: Argon2<'static>,
-    /// The memory of hashes that are done, for the next ones: as much as a hash takes, taken and given back
-    /// again and again, leaves holes that an allocator can't fill. There is never more than is in use at once.
+    /// Buffers of finished hashes, to be used again: allocating and freeing blocks of this size again and again
+    /// fragments the heap. There are never more buffers than were in use at the same time.
     memory: Arc<Mutex<Vec<Vec<Block>>>>,
-    /// How often a password was hashed, to be kept or to be compared.
+    /// How often a password was hashed, to store or to compare it.
     hashed: Counter,
 }
 
@@ -153,14 +152,14 @@ impl Drop for Waiting<'_> {
 impl Passwords {
     pub(crate) fn new() -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        Self::with(Params::new(MEMORY_KIB, PASSES, LANES, None).expect("these are allowed"), (processors / 2).max(1))
+        Self::with(Params::new(MEMORY_KIB, PASSES, LANES, None).expect("valid parameters"), (processors / 2).max(1))
     }
 
     fn with(params: Params, at_once: usize) -> Self {
         let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
         let hasher = Hasher { argon, memory: Arc::default(), hashed: Counter::default() };
-        let nobody = hasher.hash(&secret::random_text::<16>());
-        Self { hasher, nobody, places: Arc::new(Semaphore::new(at_once)), waiting: Arc::default() }
+        let dummy = hasher.hash(&secret::random_text::<16>());
+        Self { hasher, dummy, places: Arc::new(Semaphore::new(at_once)), waiting: Arc::default() }
     }
 
     pub(crate) fn counting(mut self, hashed: Counter) -> Self {
@@ -173,11 +172,11 @@ impl Passwords {
         self.work(move || hasher.hash(&password.0)).await
     }
 
-    /// Compares with the hash of a user, or of nobody: both take the same time.
+    /// Compares with a user's hash, or with another one if there is no user: both take the same time.
     pub(crate) async fn verify(&self, password: &str, hash: Option<&PasswordHash>) -> Result<Verdict, Busy> {
         let known = hash.is_some();
         let (hasher, password) = (self.hasher.clone(), password.to_owned());
-        let against = hash.unwrap_or(&self.nobody).clone();
+        let against = hash.unwrap_or(&self.dummy).clone();
         self.work(move || {
             let right = hasher.matches(&password, &against);
             match right && known {
@@ -196,7 +195,7 @@ impl Passwords {
             return Err(Busy);
         }
         let place = timeout(WAIT_AT_MOST, self.places.clone().acquire_owned()).await;
-        let place = place.map_err(|_| Busy)?.expect("it is never closed");
+        let place = place.map_err(|_| Busy)?.expect("the semaphore is never closed");
         drop(waiting);
         let work = move || {
             let _place = place;
@@ -215,12 +214,12 @@ impl fmt::Debug for Passwords {
 impl Hasher {
     fn hash(&self, password: &str) -> PasswordHash {
         self.hashed.inc();
-        let salt = Salt::new(&rand::random::<[u8; SALT_BYTES]>()).expect("it has a length that is allowed");
+        let salt = Salt::new(&rand::random::<[u8; SALT_BYTES]>()).expect("the length is valid");
         let output = self.output(&self.argon, password, &salt, Params::DEFAULT_OUTPUT_LEN);
         let hash = phc::PasswordHash {
             algorithm: Algorithm::Argon2id.ident(),
             version: Some(Version::V0x13.into()),
-            params: self.argon.params().try_into().expect("they are allowed"),
+            params: self.argon.params().try_into().expect("valid parameters"),
             salt: Some(salt),
             hash: Some(output.expect("any text can be hashed")),
         };
@@ -229,13 +228,13 @@ impl Hasher {
 
     fn matches(&self, password: &str, hash: &PasswordHash) -> bool {
         self.output_like(password, hash).is_some_and(|(expected, output)| {
-            // In constant time.
+            // `Output` is compared in constant time.
             expected == output
         })
     }
 
-    /// What a hash says, and what it would say if this were its password. Nothing if it can't be read: then it is
-    /// nobody's password.
+    /// The output in a hash, and the output of this password with the same salt and parameters. `None` if the hash
+    /// can't be parsed: then no password matches it.
     fn output_like(&self, password: &str, hash: &PasswordHash) -> Option<(Output, Output)> {
         let hash = phc::PasswordHash::new(&hash.0).ok()?;
         let algorithm = Algorithm::try_from(hash.algorithm.as_str()).ok()?;
@@ -247,7 +246,7 @@ impl Hasher {
     }
 
     fn output(&self, argon: &Argon2<'_>, password: &str, salt: &Salt, length: usize) -> Option<Output> {
-        let free = || self.memory.lock().expect("nobody panics while holding it");
+        let free = || self.memory.lock().expect("no thread panics while holding the lock");
         let mut memory = free().pop().unwrap_or_default();
         memory.resize(argon.params().block_count(), Block::default());
         let mut buffer = [0; Output::MAX_LENGTH];
@@ -258,7 +257,7 @@ impl Hasher {
         Output::new(output).ok()
     }
 
-    /// Whether it was made as one would be made today.
+    /// Whether the hash has today's algorithm and parameters.
     fn is_current(&self, hash: &PasswordHash) -> bool {
         let Ok(hash) = phc::PasswordHash::new(&hash.0) else { return false };
         let Ok(then) = Params::try_from(&hash) else { return false };
@@ -316,14 +315,14 @@ mod tests {
         let old = before.hash(&Password("correct horse".into())).await.unwrap();
         let passwords = Passwords::new();
         let Ok(Verdict::RightRehashed(new)) = passwords.verify("correct horse", Some(&old)).await else {
-            panic!("the old parameters are not today's")
+            panic!("a hash with old parameters is right, and replaced")
         };
         assert_eq!(passwords.verify("correct horse", Some(&new)).await, Ok(Verdict::Right));
         assert_eq!(passwords.verify("wrong horse", Some(&old)).await, Ok(Verdict::Wrong));
     }
 
     #[tokio::test]
-    async fn nobody_costs_as_much_as_somebody() {
+    async fn an_unknown_user_costs_as_much_as_a_known_one() {
         let hashed = Counter::default();
         let passwords = Passwords::new().counting(hashed.clone());
         let hash = passwords.hash(&Password("correct horse".into())).await.unwrap();
@@ -333,7 +332,7 @@ mod tests {
             passwords.verify(password, hash).await.unwrap();
             assert_eq!(hashed.get() - before, 1, "{password}, {hash:?}");
         }
-        assert!(passwords.hasher.is_current(&passwords.nobody), "and each takes as long");
+        assert!(passwords.hasher.is_current(&passwords.dummy), "and each takes as long");
     }
 
     #[tokio::test]

@@ -1,4 +1,4 @@
-//! Random texts that nobody can guess, and the hashes under which they are stored.
+//! Random secrets, and the hashes that are stored of them.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// So many random bytes, in characters that go anywhere.
+/// This many random bytes, in URL-safe base64.
 pub(crate) fn random_text<const BYTES: usize>() -> String
 where
     rand::distr::StandardUniform: rand::distr::Distribution<[u8; BYTES]>,
@@ -14,7 +14,7 @@ where
     URL_SAFE_NO_PAD.encode(rand::random::<[u8; BYTES]>())
 }
 
-/// What is stored of a secret that is random and long: who reads the store can't use it.
+/// The hash that is stored instead of a long random secret, which can't be found from it.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SecretHash(String);

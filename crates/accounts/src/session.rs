@@ -1,4 +1,4 @@
-//! Sessions of browsers: tower-sessions' over our store.
+//! Browser sessions: tower-sessions on top of a [`Store`].
 
 use std::{fmt, sync::Arc};
 
@@ -13,10 +13,10 @@ use tower_sessions::{
 
 use crate::{secret::SecretHash, store::Store, user::UserId};
 
-/// Where in a session's record it stands who signed in.
+/// The key of [`SessionData`] in a session's record.
 pub const SESSION_DATA: &str = "signed_in";
 
-/// A session as the store knows it: who reads the store can't take the session over.
+/// The hash of a session's id. The store has only this, so that it doesn't reveal ids that could be used.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SessionKey(SecretHash);
@@ -26,7 +26,7 @@ impl SessionKey {
         Self(SecretHash::of(&id.0.to_le_bytes()))
     }
 
-    /// What a session's cookie says.
+    /// The key of the session that a cookie names; `None` if it is malformed.
     pub fn of_cookie(value: &str) -> Option<Self> {
         value.parse().ok().map(Self::of)
     }
@@ -40,17 +40,17 @@ impl SessionKey {
     }
 }
 
-/// Who signed in, and when. Of an earlier epoch than the user's it is worth nothing.
+/// Who signed in, when, and from where. It is invalid unless its epoch is the user's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionData {
     pub user: UserId,
     pub epoch: u64,
     pub since: Timestamp,
-    /// When it ends, unless it is used before.
+    /// When it ends, unless it is used before then.
     pub until: Timestamp,
-    /// Where it began, for its user to recognise it.
+    /// The address it began from, so that its user can recognise it.
     pub address: String,
-    /// The browser it began in, as that calls itself.
+    /// The user agent it began in.
     pub agent: String,
 }
 
@@ -60,7 +60,7 @@ pub struct StoredSession {
     pub data: SessionData,
 }
 
-/// The sessions of a store, as tower-sessions wants them.
+/// The sessions of a store, for tower-sessions.
 #[derive(Clone)]
 pub struct Sessions {
     store: Arc<dyn Store>,
@@ -86,11 +86,11 @@ fn backend(error: impl fmt::Display) -> Error {
 #[async_trait]
 impl SessionStore for Sessions {
     async fn create(&self, record: &mut Record) -> Result<()> {
-        // 128 random bits: none is met twice.
+        // The id has 128 random bits, so none is drawn twice.
         self.store.create_session(&stored(record)?).await.map_err(backend)
     }
 
-    /// A session that was ended meanwhile stays so.
+    /// A session that has ended in the meantime stays ended.
     async fn save(&self, record: &Record) -> Result<()> {
         self.store.extend_session(&stored(record)?).await.map_err(backend)
     }

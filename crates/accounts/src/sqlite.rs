@@ -1,8 +1,7 @@
-//! Accounts in one SQLite file: what is written survives the process and the power.
+//! Accounts in one SQLite file. Acknowledged writes survive a crash and a power failure.
 //!
-//! Two threads own a connection each and do what is asked for one by one: one writes, the other reads, so that a
-//! read never waits for a slow disk or for another process that writes. The file may be open in several
-//! processes at once.
+//! Two threads with a connection each carry out jobs one by one: one writes, the other reads, so that a read never
+//! waits for a slow disk or for another process that writes. Several processes may have the file open at the same time.
 
 use std::{collections::BTreeSet, fs::OpenOptions, io, path::Path, sync::mpsc, time::Duration};
 
@@ -55,7 +54,7 @@ const SCHEMA: &str = "
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX tokens_of ON tokens (user);
 ";
-/// What version 2 added.
+/// Added by version 2.
 const PLACES: &str = "
     CREATE TABLE places (
         place TEXT PRIMARY KEY,
@@ -64,18 +63,18 @@ const PLACES: &str = "
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX places_of ON places (user);
 ";
-/// What version 3 added.
+/// Added by version 3.
 const ORIGINS_AND_ENDS: &str = "
     ALTER TABLE sessions ADD COLUMN address TEXT NOT NULL DEFAULT '';
     ALTER TABLE sessions ADD COLUMN agent TEXT NOT NULL DEFAULT '';
     ALTER TABLE tokens ADD COLUMN expires_at INTEGER;
     CREATE TABLE checks (id INTEGER PRIMARY KEY, at INTEGER NOT NULL) STRICT;
 ";
-/// How long another process may hold the file.
+/// How long to wait for another process that has locked the file.
 const BUSY_FOR: Duration = Duration::from_secs(5);
-/// How long an answer is waited for.
+/// How long to wait for an answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-/// How many questions may wait.
+/// How many jobs may wait for a thread.
 const WAITING: usize = 10_000;
 
 const USER: &str = "id, name, created_at, disabled, epoch, revision, regions";
@@ -88,7 +87,7 @@ pub struct SqliteStore {
     reader: Worker,
 }
 
-/// A thread with a connection.
+/// A thread with a connection, by the queue of its jobs.
 #[derive(Debug)]
 struct Worker(mpsc::SyncSender<Job>);
 
@@ -123,8 +122,8 @@ impl SqliteStore {
         self.try_write(work).await?.map_err(StoreError::new)
     }
 
-    /// In a transaction of its own. Only a commit tells whether something is stored: outside of one, a
-    /// statement that returns rows commits when it is reset, and rusqlite drops what went wrong then.
+    /// Runs `work` in a transaction, because only an explicit commit reports whether something is stored: in autocommit
+    /// mode, a statement that returns rows commits when it is reset, and rusqlite drops an error at that moment.
     async fn try_write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
@@ -157,22 +156,22 @@ impl Worker {
     ) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
         let job: Job = Box::new(move |connection| {
-            // Nobody waits any more: nothing is to be done.
+            // The caller has given up waiting.
             if !answer.is_closed() {
                 let _ = answer.send(work(connection));
             }
         });
-        self.0.try_send(job).map_err(|_| StoreError::new("too much to do"))?;
+        self.0.try_send(job).map_err(|_| StoreError::new("too many jobs are waiting"))?;
         match timeout(ANSWER_WITHIN, answered).await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(_)) => Err(StoreError::new("its thread is gone")),
+            Ok(Err(_)) => Err(StoreError::new("its thread has ended")),
             Err(_) => Err(StoreError::new("no answer in time")),
         }
     }
 }
 
-/// Makes a new file that only its owner can read. One that is there has to have something in it: a file that lost
-/// its content is not a store without accounts.
+/// Creates a new file that only its owner can read. Fails if the file exists and is empty: a file that lost its content
+/// must not pass for a store without accounts.
 fn claim(path: &Path) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
@@ -184,14 +183,14 @@ fn claim(path: &Path) -> io::Result<()> {
             0 => Err(io::Error::other(
                 "the file is empty: restore it from a backup, or delete it to start without accounts",
             )),
-            _ => not_for_everybody(path),
+            _ => deny_others(path),
         },
         Err(error) => Err(error),
     }
 }
 
-/// Files made by an earlier version could be read by everybody.
-fn not_for_everybody(path: &Path) -> io::Result<()> {
+/// Takes away the access of other users, which files made by an earlier version allow.
+fn deny_others(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     for suffix in ["", "-wal", "-shm"] {
         use std::os::unix::fs::PermissionsExt;
@@ -214,7 +213,7 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if !(0..=SCHEMA_VERSION).contains(&version) {
-        let message = format!("its format {version} is of a newer version of this program");
+        let message = format!("its format {version} was made by a newer version of this program");
         return Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(1), Some(message)));
     }
     for step in [SCHEMA, PLACES, ORIGINS_AND_ENDS].iter().skip(version as usize) {
@@ -276,7 +275,7 @@ fn breaks_a_constraint(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation)
 }
 
-/// A change of a user's row that raises its revision; the row after it.
+/// Changes a user's row and raises its revision. Returns the new row.
 fn change(
     connection: &Connection,
     id: &UserId,
@@ -437,7 +436,7 @@ impl Store for SqliteStore {
             connection.prepare_cached(insert)?.execute(values)
         });
         match created.await? {
-            // Its user was deleted meanwhile.
+            // The user was deleted in the meantime.
             Err(error) if breaks_a_constraint(&error) => Ok(()),
             other => other.map(drop).map_err(StoreError::new),
         }
@@ -552,7 +551,7 @@ impl Store for SqliteStore {
             connection.prepare_cached(upsert)?.execute(params![place.as_str(), user.as_str(), millis(at)])
         });
         match noted.await? {
-            // Its user was deleted meanwhile.
+            // The user was deleted in the meantime.
             Err(error) if breaks_a_constraint(&error) => Ok(()),
             other => other.map(drop).map_err(StoreError::new),
         }

@@ -1,4 +1,4 @@
-//! What a store of accounts does, in words of the domain.
+//! What an account store does.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -24,9 +24,9 @@ use crate::{
     user::{NewUser, User, UserId, UserName},
 };
 
-/// The store can't be asked just now. Why, is for the log.
+/// The store is unavailable. The reason is for the log.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the store of accounts is not available: {0}")]
+#[error("the account store is unavailable: {0}")]
 pub struct StoreError(pub String);
 
 impl StoreError {
@@ -37,7 +37,7 @@ impl StoreError {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CreateUserError {
-    #[error("somebody else has this name")]
+    #[error("this name is already taken")]
     Taken,
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -45,13 +45,13 @@ pub enum CreateUserError {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CreateTokenError {
-    #[error("there are too many tokens already")]
+    #[error("the user has too many tokens already")]
     TooMany,
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// What there still is of what was asked for.
+/// The users, sessions and tokens of a query that still exist.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Known {
     pub revisions: HashMap<UserId, u64>,
@@ -59,10 +59,10 @@ pub struct Known {
     pub tokens: HashSet<TokenId>,
 }
 
-/// For how long a place where a user signed in is remembered.
+/// How long a network that a user signed in from is remembered.
 pub const FAMILIAR_FOR: Duration = Duration::from_secs(180 * 24 * 3_600);
 
-/// A user and a network that the user signed in from. Who reads the store learns neither.
+/// The hash of a user and of a network that the user signed in from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Place(SecretHash);
 
@@ -76,53 +76,54 @@ impl Place {
     }
 }
 
-/// Users, sessions, tokens and subscriptions. Whatever changes an account raises its revision, in
-/// the same write or right after it. Methods of different gateways may run at the same time.
+/// Users, sessions, tokens and subscriptions. A change that connections must know of raises the account's revision, in
+/// the same write or right after it. Several gateways may use the same store at the same time.
 #[async_trait]
 pub trait Store: fmt::Debug + Send + Sync + 'static {
     async fn create_user(&self, user: &NewUser) -> Result<User, CreateUserError>;
     async fn user(&self, id: &UserId) -> Result<Option<User>, StoreError>;
     async fn user_and_password(&self, name: &UserName) -> Result<Option<(User, PasswordHash)>, StoreError>;
-    /// By name.
+    /// All users, sorted by name.
     async fn users(&self) -> Result<Vec<User>, StoreError>;
-    /// Ends all sessions. If it is said which password is replaced, only that one is.
+    /// Replaces the password and ends all sessions. Returns `None` if there is no such user, or if the current hash is
+    /// not `from`.
     async fn set_password(
         &self,
         id: &UserId,
         from: Option<&PasswordHash>,
         to: &PasswordHash,
     ) -> Result<Option<User>, StoreError>;
-    /// Replaces a hash by another of the same password.
+    /// Replaces a hash by another one of the same password.
     async fn rehash(&self, id: &UserId, from: &PasswordHash, to: &PasswordHash) -> Result<(), StoreError>;
-    /// Ends all sessions of one who is disabled.
+    /// Disabling a user ends all sessions.
     async fn set_disabled(&self, id: &UserId, disabled: bool) -> Result<Option<User>, StoreError>;
     async fn set_regions(&self, id: &UserId, regions: &BTreeSet<Region>) -> Result<Option<User>, StoreError>;
     async fn end_sessions(&self, id: &UserId) -> Result<Option<User>, StoreError>;
-    /// With all that belongs to it.
+    /// Deletes the user with everything that belongs to it. Returns whether there was one.
     async fn delete_user(&self, id: &UserId) -> Result<bool, StoreError>;
 
     async fn create_session(&self, session: &StoredSession) -> Result<(), StoreError>;
-    /// One that was ended meanwhile stays so.
+    /// Notes when the session now ends. A session that has ended in the meantime stays ended.
     async fn extend_session(&self, session: &StoredSession) -> Result<(), StoreError>;
-    /// None that is expired.
+    /// The session, unless it has expired.
     async fn session(&self, key: &SessionKey, now: Timestamp) -> Result<Option<StoredSession>, StoreError>;
     async fn end_session(&self, key: &SessionKey) -> Result<Option<Changed>, StoreError>;
-    /// Those that are not expired, the oldest first.
+    /// The user's sessions that have not expired, the oldest first.
     async fn sessions_of(&self, user: &UserId, now: Timestamp) -> Result<Vec<StoredSession>, StoreError>;
 
-    /// One user has at most so many.
+    /// Fails if the user already has `most` tokens.
     async fn create_token(&self, token: &NewToken, most: usize) -> Result<Token, CreateTokenError>;
-    /// The oldest first.
+    /// The user's tokens, the oldest first.
     async fn tokens_of(&self, user: &UserId) -> Result<Vec<Token>, StoreError>;
     async fn token(&self, hash: &SecretHash) -> Result<Option<Token>, StoreError>;
     async fn note_use(&self, token: &TokenId, at: Timestamp) -> Result<(), StoreError>;
     async fn revoke_token(&self, user: &UserId, token: &TokenId) -> Result<Option<Changed>, StoreError>;
 
-    /// The user signed in from there. Forgotten when that is longer ago than [`FAMILIAR_FOR`].
+    /// Remembers for [`FAMILIAR_FOR`] that the user signed in from there.
     async fn note_place(&self, user: &UserId, place: &Place, at: Timestamp) -> Result<(), StoreError>;
     async fn is_familiar(&self, place: &Place) -> Result<bool, StoreError>;
 
-    /// Which of these there are, and not expired. Tokens made before `oldest_token` are.
+    /// Which of these exist and have not expired. Tokens not made after `oldest_token` have.
     async fn known(
         &self,
         users: &[UserId],
@@ -131,9 +132,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         now: Timestamp,
         oldest_token: Timestamp,
     ) -> Result<Known, StoreError>;
-    /// Forgets what is expired. Returns how many sessions were.
+    /// Deletes expired sessions and places. Returns how many sessions it deleted.
     async fn sweep(&self, now: Timestamp) -> Result<u64, StoreError>;
-    /// Writes something that nobody reads. Fails if nothing can be stored.
+    /// Writes something that is never read. Fails if nothing can be stored.
     async fn check_writable(&self, now: Timestamp) -> Result<(), StoreError>;
 }
 
@@ -162,7 +163,7 @@ impl FromStr for StoreUrl {
     }
 }
 
-/// Without the password that may be in it.
+/// Hides the password that may be in the URL.
 impl fmt::Debug for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -173,7 +174,7 @@ impl fmt::Debug for StoreUrl {
 }
 
 impl StoreUrl {
-    /// A file has to be there or can be made; a server may still be away.
+    /// Opens the store. A file is created if it is missing; a server need not be reachable yet.
     pub async fn open(&self) -> Result<Arc<dyn Store>, StoreError> {
         Ok(match self {
             Self::Mongo(url) => Arc::new(MongoStore::open(url).await?),

@@ -1,4 +1,4 @@
-//! Tokens: how programs sign in.
+//! Tokens, by which programs sign in.
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -15,7 +15,7 @@ const PREFIX: &str = "tb_";
 const BYTES: usize = 32;
 const NAME_LENGTH: std::ops::RangeInclusive<usize> = 1..=64;
 
-/// The secret itself: shown once, stored nowhere.
+/// A token's secret: shown once, stored nowhere.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TokenText(String);
 
@@ -32,7 +32,7 @@ impl TokenText {
         SecretHash::of(self.0.as_bytes())
     }
 
-    /// To be shown to its owner.
+    /// The text, to show it to its owner.
     pub fn reveal(&self) -> &str {
         &self.0
     }
@@ -63,7 +63,7 @@ impl TokenId {
         Self(secret::random_text::<9>())
     }
 
-    /// As somebody names it; one that doesn't exist is found by nobody.
+    /// The id with this text. There may be no such token.
     pub fn named(text: &str) -> Self {
         Self(text.to_owned())
     }
@@ -73,12 +73,12 @@ impl TokenId {
     }
 }
 
-/// What its owner calls it.
+/// The name that its owner gave a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenName(String);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("has to have 1 to 64 characters that can be printed")]
+#[error("has to have 1 to 64 printable characters")]
 pub struct InvalidTokenName;
 
 impl FromStr for TokenName {
@@ -101,7 +101,7 @@ impl TokenName {
     }
 }
 
-/// All that is known of a token.
+/// A token without its secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
     pub id: TokenId,
@@ -109,12 +109,12 @@ pub struct Token {
     pub name: TokenName,
     pub created_at: Timestamp,
     pub used_at: Option<Timestamp>,
-    /// When it ends, if its owner said so. Tokens made by earlier versions have none.
+    /// When it expires. Absent in tokens made by earlier versions.
     pub expires_at: Option<Timestamp>,
 }
 
 impl Token {
-    /// When it ends, given how long any token may last.
+    /// When it expires if no token may last longer than `lifetime`.
     pub fn ends_at(&self, lifetime: Duration) -> Timestamp {
         let latest = self.created_at.plus_millis(lifetime.as_millis() as i64);
         self.expires_at.map_or(latest, |asked| asked.min(latest))

@@ -1,4 +1,4 @@
-//! Users and what they are called.
+//! Users and their names.
 
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
@@ -9,7 +9,7 @@ use crate::{password::PasswordHash, secret};
 
 const NAME_LENGTH: std::ops::RangeInclusive<usize> = 3..=64;
 
-/// Made once, never shown to others, never used again.
+/// The random id of a user: never shown to others, never used again.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct UserId(String);
@@ -19,7 +19,7 @@ impl UserId {
         Self(secret::random_text::<16>())
     }
 
-    /// As somebody names it; one that doesn't exist is found by nobody.
+    /// The id with this text. There may be no such user.
     pub fn named(text: &str) -> Self {
         Self(text.to_owned())
     }
@@ -35,7 +35,7 @@ impl fmt::Display for UserId {
     }
 }
 
-/// A name to sign in with, or an e-mail address: as it was written, and without regard to case.
+/// A name to sign in with, or an e-mail address: as it was written, and as a key in lower case.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct UserName {
     written: String,
@@ -46,7 +46,7 @@ pub struct UserName {
 pub enum InvalidUserName {
     #[error("has to have 3 to 64 characters")]
     Length,
-    #[error("may have only letters from a to z, digits, and . _ - + @, and begins with a letter or digit")]
+    #[error("may have only letters from a to z, digits, and . _ - + @, and has to begin with a letter or digit")]
     Characters,
 }
 
@@ -66,7 +66,7 @@ impl FromStr for UserName {
 }
 
 impl UserName {
-    /// The same for all ways to write it.
+    /// The name in lower case, by which users are found.
     pub fn key(&self) -> &str {
         &self.key
     }
@@ -82,16 +82,17 @@ impl fmt::Display for UserName {
     }
 }
 
+/// An account, without its password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
     pub id: UserId,
     pub name: UserName,
     pub created_at: Timestamp,
-    /// Nobody gets in.
+    /// No sign-in, session or token is accepted.
     pub disabled: bool,
-    /// Sessions of an earlier epoch are over.
+    /// Sessions of an earlier epoch are invalid.
     pub epoch: u64,
-    /// Grows with whatever changes of the account, its subscriptions, sessions and tokens.
+    /// Rises with every change that connections must know of: regions, password, ended sessions, revoked tokens.
     pub revision: u64,
     pub regions: BTreeSet<Region>,
 }

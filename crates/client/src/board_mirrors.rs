@@ -1,5 +1,4 @@
-//! What a client knows: a mirror of each region's board and how fresh it is, fed by the events of
-//! the protocol. Knows nothing of sockets.
+//! A client's data: a mirror and the feed of each region, updated by the protocol's events. It uses no socket.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,31 +6,32 @@ use odds::{Cursor, EventId, Feed, OddsPayload, Region, SnapshotPayload, Subscrip
 
 use crate::{Mirror, OutOfStep};
 
-/// A region's feed comes at least every ten seconds: an answer that takes longer than this many is lost.
+/// A `feed` event comes at least every ten seconds. A request counts as lost if this many come before its answer.
 const FEEDS_BEFORE_ASKING_AGAIN: u32 = 2;
 
-/// What an event of the protocol came to.
+/// The result of an event of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum MirrorUpdate {
-    /// This region's board is at another state.
+    /// This region's board changed.
     Board(Region),
-    /// How fresh this region is was told.
+    /// This region's feed was updated.
     Feed(Region),
-    /// Other regions are subscribed.
+    /// The subscribed regions changed.
     Regions,
-    /// Ask for this region, from the cursor on if there is one.
+    /// Send `resync` for this region, from the cursor if there is one.
     Resync(Region, Option<Cursor>),
     Nothing,
 }
 
+/// Mirrors and feeds of all subscribed regions.
 #[derive(Debug, Default)]
 pub struct BoardMirrors {
     pub regions: Vec<Region>,
     pub boards: BTreeMap<Region, Mirror>,
     pub feeds: BTreeMap<Region, Feed>,
-    /// Of the user's regions.
+    /// The account's revision that the regions come from.
     revision: Option<u64>,
-    /// Regions asked for and not answered yet, with how often their feed came since.
+    /// Regions whose `resync` is not answered yet, with the number of `feed` events since.
     asked: BTreeMap<Region, u32>,
     touched: ChangedEvents,
 }
@@ -50,7 +50,7 @@ impl Default for ChangedEvents {
 }
 
 impl BoardMirrors {
-    /// Takes an event by its name and the JSON of its payload. What can't be read is left aside.
+    /// Applies an event, given its name and the JSON of its payload. Events that can't be parsed are ignored.
     pub fn take(&mut self, event: &str, payload: &str) -> MirrorUpdate {
         let update = match event {
             "subscriptions" => serde_json::from_str(payload).map(|subscriptions| self.subscribed(subscriptions)),
@@ -64,7 +64,7 @@ impl BoardMirrors {
 
     fn subscribed(&mut self, subscriptions: Subscriptions) -> MirrorUpdate {
         // An answer by HTTP and an event may overtake each other.
-        if subscriptions.revision.is_some_and(|told| self.revision.is_some_and(|known| told < known)) {
+        if subscriptions.revision.is_some_and(|new| self.revision.is_some_and(|known| new < known)) {
             return MirrorUpdate::Nothing;
         }
         self.revision = subscriptions.revision;
@@ -76,7 +76,7 @@ impl BoardMirrors {
         MirrorUpdate::Regions
     }
 
-    /// What comes of other regions was on its way when they were left.
+    /// False for regions that are no longer subscribed: their events were already on the way.
     fn follows(&self, region: Region) -> bool {
         self.regions.contains(&region)
     }
@@ -95,7 +95,7 @@ impl BoardMirrors {
                 return self.resync(region);
             }
         } else if cursor.is_some() && cursor != self.boards.get(&region).and_then(Mirror::cursor) {
-            // So can the newest frame. As long as no price changes, nothing else shows that.
+            // So can the newest frame. As long as no price changes, only the feed's cursor shows that.
             self.boards.entry(region).or_default().drop_incoming();
             return self.out_of_step(region);
         }
@@ -120,7 +120,7 @@ impl BoardMirrors {
         }
     }
 
-    /// What doesn't fit while an answer is awaited was sent before it.
+    /// Requests a resync, unless one is pending: then the event was sent before the answer.
     fn out_of_step(&mut self, region: Region) -> MirrorUpdate {
         match self.asked.contains_key(&region) {
             true => MirrorUpdate::Nothing,
@@ -150,20 +150,20 @@ impl BoardMirrors {
         }
     }
 
-    /// What changed since this was asked last.
+    /// Returns what changed since the last call.
     pub fn touched(&mut self) -> ChangedEvents {
         std::mem::take(&mut self.touched)
     }
 
-    /// A new connection answers nothing that the last was asked, sends no rest of its snapshots, and says
-    /// anew what is subscribed.
+    /// Forgets what only the last connection would have sent: answers, and the rest of snapshots. A new connection
+    /// sends its subscriptions again, whatever their revision.
     pub fn disconnected(&mut self) {
         self.asked.clear();
         self.boards.values_mut().for_each(Mirror::drop_incoming);
         self.revision = None;
     }
 
-    /// Where each mirror is, to go on from after a break.
+    /// The cursor of each mirror, to resume from.
     pub fn cursors(&self) -> BTreeMap<Region, Cursor> {
         let mut cursors = BTreeMap::new();
         for (region, board) in &self.boards {
@@ -193,7 +193,7 @@ mod tests {
         "1.2-5-99aa06d3014798d86001c324468d497d",
     ];
 
-    /// One that follows the US, and has its first board.
+    /// Mirrors that follow the US, and have its first board.
     fn begun() -> BoardMirrors {
         let mut mirrors = BoardMirrors::default();
         mirrors.take("subscriptions", r#"{"v":1,"regions":["us"]}"#);
@@ -215,7 +215,7 @@ mod tests {
         assert_eq!(mirrors.take("odds", &odds(CURSORS[0], CURSORS[1])), MirrorUpdate::Board(Region::Us));
         let at = CURSORS[1].parse().unwrap();
         assert_eq!(mirrors.take("odds", &odds(CURSORS[0], CURSORS[2])), MirrorUpdate::Resync(Region::Us, Some(at)));
-        assert_eq!(mirrors.take("odds", &odds(CURSORS[0], CURSORS[2])), MirrorUpdate::Nothing, "it is asked for once");
+        assert_eq!(mirrors.take("odds", &odds(CURSORS[0], CURSORS[2])), MirrorUpdate::Nothing, "it is requested once");
         assert_eq!(mirrors.cursors().get(&Region::Us), Some(&at));
     }
 
@@ -229,8 +229,8 @@ mod tests {
         let resync = MirrorUpdate::Resync(Region::Us, Some(CURSORS[0].parse().unwrap()));
         assert_eq!(mirrors.take("snapshot", &part(1)), MirrorUpdate::Nothing);
         assert_eq!(mirrors.take("snapshot", &part(3)), resync);
-        assert_eq!(mirrors.take("snapshot", &part(4)), MirrorUpdate::Nothing, "it is asked for once");
-        // A hole in the answer is one more.
+        assert_eq!(mirrors.take("snapshot", &part(4)), MirrorUpdate::Nothing, "it is requested once");
+        // A gap in the answer asks again.
         assert_eq!(mirrors.take("snapshot", &part(1)), MirrorUpdate::Nothing);
         assert_eq!(mirrors.take("snapshot", &part(4)), resync);
         for number in 1..4 {
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_is_lost_is_asked_for_again() {
+    fn a_lost_answer_is_requested_again() {
         let mut mirrors = begun();
         let feed =
             r#"{"region":"us","at":"2026-01-01T00:00:00Z","state":"live","source":"x","sports":{},"bookmakers":{}}"#;
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_newest_frame_that_is_lost_is_asked_for_when_a_feed_names_it() {
+    fn a_lost_newest_frame_is_requested_when_a_feed_names_its_cursor() {
         let mut mirrors = begun();
         let feed = |cursor: &str| {
             let at = "2026-01-01T00:00:00Z";
@@ -266,13 +266,13 @@ mod tests {
         assert_eq!(mirrors.take("snapshot", &part(1)), MirrorUpdate::Nothing);
         let resync = MirrorUpdate::Resync(Region::Us, Some(CURSORS[0].parse().unwrap()));
         assert_eq!(mirrors.take("feed", &feed(CURSORS[1])), resync);
-        assert_eq!(mirrors.take("feed", &feed(CURSORS[1])), MirrorUpdate::Feed(Region::Us), "it is asked for once");
+        assert_eq!(mirrors.take("feed", &feed(CURSORS[1])), MirrorUpdate::Feed(Region::Us), "it is requested once");
         assert_eq!(mirrors.take("odds", &odds(CURSORS[0], CURSORS[1])), MirrorUpdate::Board(Region::Us));
         assert_eq!(mirrors.take("feed", &feed(CURSORS[1])), MirrorUpdate::Feed(Region::Us));
     }
 
     #[test]
-    fn what_changed_is_told_once() {
+    fn a_change_is_returned_once() {
         let mut mirrors = begun();
         assert_eq!(mirrors.touched(), ChangedEvents::All);
         let gone = r#"{"id":"a","removed":true}"#;
@@ -283,24 +283,24 @@ mod tests {
     }
 
     #[test]
-    fn regions_that_are_left_are_forgotten() {
+    fn unsubscribed_regions_are_dropped() {
         let mut mirrors = begun();
         mirrors.take("subscriptions", r#"{"v":1,"regions":["uk"]}"#);
         assert_eq!(mirrors.regions, [Region::Uk]);
-        // Some of it may still be on its way.
+        // Events of the old region may still be on the way.
         assert_eq!(mirrors.take("odds", &odds(CURSORS[0], CURSORS[1])), MirrorUpdate::Nothing);
         assert_eq!(mirrors.take("snapshot", &snapshot()), MirrorUpdate::Nothing);
         assert!(mirrors.boards.is_empty());
     }
 
     #[test]
-    fn older_subscriptions_are_left_aside() {
+    fn older_subscriptions_are_ignored() {
         let mut mirrors = BoardMirrors::default();
         let of = |revision, region| format!(r#"{{"v":1,"revision":{revision},"regions":["{region}"]}}"#);
         assert_eq!(mirrors.take("subscriptions", &of(4, "uk")), MirrorUpdate::Regions);
         assert_eq!(mirrors.take("subscriptions", &of(3, "us")), MirrorUpdate::Nothing);
         assert_eq!(mirrors.regions, [Region::Uk]);
-        // Somebody's backup is what the next connection finds.
+        // The next connection may find accounts that were restored from a backup.
         mirrors.disconnected();
         assert_eq!(mirrors.take("subscriptions", &of(3, "us")), MirrorUpdate::Regions);
     }

@@ -1,7 +1,7 @@
-//! A client of the gateway: its side of Socket.IO, exact mirrors of boards, and a websocket to put under them.
+//! A client of the gateway: the client side of Socket.IO, exact mirrors of boards, and a websocket.
 //!
-//! [`Protocol`] takes packets and says what to send; [`BoardMirrors`] takes events and keeps the boards. Neither knows a
-//! socket or a clock, so the page uses them in a browser. [`Client`] is the websocket for programs.
+//! [`Protocol`] parses packets and builds replies; [`BoardMirrors`] applies events to copies of the boards. Neither
+//! uses a socket or a clock, so the page runs them in a browser. [`Client`] is the websocket for programs.
 
 mod board_mirrors;
 mod mirror;

@@ -1,19 +1,20 @@
-//! The client's side: a copy of one region's board, kept by `snapshot` and `odds` alone. The page
-//! uses it, and every test that claims that a client has exactly the board.
+//! A client's copy of one region's board, updated by `snapshot` and `odds` events. It is used by the page, and by all
+//! tests that check that a client has exactly the board.
 
 use std::collections::{BTreeMap, btree_map::Entry};
 
 use odds::{Change, Cursor, Details, EventId, Image, Market, OddsPayload, Quotes, SnapshotPayload, Timestamp};
 
+/// A copy of one region's board.
 #[derive(Clone, Debug, Default)]
 pub struct Mirror {
-    /// Nothing before the first snapshot is complete.
+    /// `None` until the first snapshot is complete.
     cursor: Option<Cursor>,
     events: BTreeMap<EventId, MirrorEvent>,
     incoming: Option<Incoming>,
 }
 
-/// A snapshot of which some parts have arrived. It replaces the board when it is complete.
+/// The parts of a snapshot received so far. It replaces the board when it is complete.
 #[derive(Clone, Debug)]
 struct Incoming {
     cursor: Cursor,
@@ -28,7 +29,7 @@ pub struct MirrorEvent {
     pub quotes: Quotes,
 }
 
-/// A payload doesn't follow on what the mirror has: ask for `resync`.
+/// A payload that doesn't continue what the mirror has: ask for `resync`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutOfStep;
 
@@ -41,8 +42,8 @@ impl Mirror {
         &self.events
     }
 
-    /// Takes a snapshot or a part of one. Returns whether the board is now that of the snapshot: until the
-    /// last part is there, the mirror keeps the board that it had.
+    /// Takes a snapshot or a part of one. Returns whether it is complete; until then, the mirror keeps its board. Fails
+    /// if a part is missing.
     pub fn snapshot(&mut self, payload: SnapshotPayload) -> Result<bool, OutOfStep> {
         let SnapshotPayload { cursor, events, part, parts, .. } = payload;
         let (part, parts) = (part.unwrap_or(1), parts.unwrap_or(1));
@@ -62,12 +63,13 @@ impl Mirror {
         Ok(true)
     }
 
-    /// The rest of a snapshot that was on its way will not come: its connection is gone.
+    /// Drops an incomplete snapshot, whose remaining parts will not come.
     pub fn drop_incoming(&mut self) {
         self.incoming = None;
     }
 
-    /// Goes on to the payload's cursor. Gives the events that are not what they were.
+    /// Moves on to the payload's cursor. Returns the events that changed. Fails if the payload starts at another cursor
+    /// than the mirror's.
     pub fn odds(&mut self, payload: OddsPayload) -> Result<Vec<EventId>, OutOfStep> {
         if self.cursor != Some(payload.prev) {
             return Err(OutOfStep);
@@ -81,7 +83,7 @@ impl Mirror {
             .collect();
         payload.events.into_iter().for_each(|change| apply(&mut self.events, change));
         self.cursor = Some(payload.cursor);
-        // What fits comes instead of the rest of a snapshot.
+        // It was sent instead of the rest of a snapshot.
         self.incoming = None;
         Ok(changed)
     }
@@ -108,7 +110,7 @@ fn apply(events: &mut BTreeMap<EventId, MirrorEvent>, change: Change) {
                     event
                 }
                 (Entry::Vacant(entry), Some(details)) => entry.insert(MirrorEvent { details, quotes: Quotes::new() }),
-                // Prices of an event that was never described: nothing to show them under.
+                // Prices of an event without details can't be shown.
                 (Entry::Vacant(_), None) => return,
             };
             for quote in quotes {

@@ -1,5 +1,5 @@
-//! What a client needs of Engine.IO 4 and Socket.IO 5, and no more: packets in, what they mean out.
-//! It knows no socket and no clock, so it serves programs and the page alike.
+//! The part of Engine.IO 4 and Socket.IO 5 that a client needs. It takes packets and returns what they mean. It uses no
+//! socket and no clock, so that both programs and the page can use it.
 
 use std::time::Duration;
 
@@ -8,22 +8,22 @@ use serde_json::value::RawValue;
 
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
-/// Until the server says how often it pings.
+/// The patience until the server sends its ping interval.
 const FIRST_PATIENCE: Duration = Duration::from_secs(45);
-/// Refusals that trying again doesn't help.
+/// Codes of refusals after which reconnecting doesn't help.
 const FINAL: [&str; 3] = ["unauthenticated", "forbidden_origin", "bad_auth"];
 
-/// What a packet means.
+/// The meaning of a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Heard {
-    /// Nothing but that this packet is to be sent.
+    /// This packet has to be sent in reply.
     Wants(String),
-    /// We are let in.
+    /// The gateway accepted the client.
     Welcome,
-    /// Not let in, and why: `<code>: <text>`.
+    /// The gateway refused the client, with the reason `<code>: <text>`.
     Refused {
         reason: String,
-        /// Another time it will be no other answer.
+        /// Reconnecting doesn't help.
         is_final: bool,
     },
     Event {
@@ -37,11 +37,11 @@ pub enum Heard {
     },
     /// The connection is over.
     Over,
-    /// Nothing that concerns us.
+    /// The packet is unknown or malformed.
     Nothing,
 }
 
-/// A client's side, across all its connections.
+/// The state of a client's protocol, across all its connections.
 #[derive(Clone, Debug)]
 pub struct Protocol {
     requests: u64,
@@ -50,7 +50,7 @@ pub struct Protocol {
     reconnect: Reconnect,
 }
 
-/// Whether and when the gateway wants the client back.
+/// Whether and when the client may reconnect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reconnect {
     Allowed,
@@ -65,12 +65,12 @@ impl Default for Protocol {
 }
 
 impl Protocol {
-    /// Takes a packet. `auth` is the JSON that the server is to know, should it ask now.
+    /// Takes a packet. `auth` returns the JSON to sign in with, and is called if the packet asks for it.
     pub fn hear(&mut self, packet: &str, auth: impl FnOnce() -> String) -> Heard {
         let (kind, rest) = packet.split_at_checked(1).unwrap_or_default();
         match (kind, rest.split_at_checked(1)) {
             ("0", _) => {
-                self.met(rest);
+                self.note_ping_interval(rest);
                 Heard::Wants(format!("40{}", auth()))
             }
             ("1", _) | ("4", Some(("1", _))) => Heard::Over,
@@ -107,7 +107,7 @@ impl Protocol {
         }
     }
 
-    fn met(&mut self, hello: &str) {
+    fn note_ping_interval(&mut self, hello: &str) {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Hello {
@@ -119,26 +119,26 @@ impl Protocol {
         }
     }
 
-    /// The packet of an event that is to be answered, and the number that its answer will have.
+    /// Returns the number that the answer to an event will have, and the event's packet.
     pub fn ask(&mut self, event: &str, data: &(impl Serialize + ?Sized)) -> (u64, String) {
         self.requests += 1;
-        let event = serde_json::to_string(&(event, data)).expect("what is sent can be written");
+        let event = serde_json::to_string(&(event, data)).expect("requests are plain values");
         (self.requests, format!("42{}{event}", self.requests))
     }
 
-    /// A server that is silent for longer is gone.
+    /// How long the server may be silent before the connection is considered lost.
     pub fn patience(&self) -> Duration {
         self.patience
     }
 
-    /// Whether the next wait may be cut short: the gateway didn't ask for it.
+    /// Whether the next wait may be cut short, because the gateway did not ask for it.
     pub fn may_hurry(&self) -> bool {
         self.reconnect == Reconnect::Allowed
     }
 
-    /// How long to wait before connecting again: longer each time until we are let in, not as long as
-    /// everybody else, and at least as long as the gateway asked for. `random` is from 0 to 1. Nothing
-    /// if connecting again is no use: after a final refusal, or a `bye` without `retry_after_ms`.
+    /// How long to wait before reconnecting: exponential backoff until the gateway accepts the client, with jitter, and
+    /// at least as long as the gateway asked for. `random` is from 0 to 1. `None` if reconnecting doesn't help: after a
+    /// final refusal, or a `bye` without `retry_after_ms`.
     pub fn wait(&mut self, random: f64) -> Option<Duration> {
         let backoff = self.wait.mul_f64(0.5 + random / 2.0);
         let wait = match self.reconnect {
@@ -146,14 +146,14 @@ impl Protocol {
             Reconnect::Allowed => backoff,
             Reconnect::NotBefore(retry_after) => backoff.max(retry_after),
         };
-        // It was asked for once: the attempts after the next one need not wait for it again.
+        // What the gateway asked for applies to one attempt only.
         self.reconnect = Reconnect::Allowed;
         self.wait = (self.wait * 2).min(LONGEST_WAIT);
         Some(wait)
     }
 }
 
-/// A `bye` that can't be read names no time, either.
+/// A malformed `bye` counts as one without `retry_after_ms`.
 fn after_bye(payload: &str) -> Reconnect {
     #[derive(Deserialize)]
     struct Bye {
@@ -170,7 +170,7 @@ fn answer_of(text: &str) -> Option<Heard> {
     Some(Heard::Answer { number: number.parse().ok()?, answer: answer.get().to_owned() })
 }
 
-/// An event of Socket.IO as it is written in a packet: its name and its payload's JSON.
+/// Parses a Socket.IO event: returns its name and the JSON of its payload.
 pub fn event_of(packet: &str) -> Option<(String, String)> {
     #[derive(Deserialize)]
     struct Event<'a>(String, #[serde(borrow)] &'a serde_json::value::RawValue);
@@ -182,7 +182,7 @@ pub fn event_of(packet: &str) -> Option<(String, String)> {
 mod tests {
     use super::*;
 
-    fn heard(packet: &str) -> Heard {
+    fn hear(packet: &str) -> Heard {
         Protocol::default().hear(packet, || r#"{"token":"x"}"#.into())
     }
 
@@ -193,33 +193,33 @@ mod tests {
     }
 
     #[test]
-    fn packets_mean_what_they_say() {
+    fn packets_are_parsed() {
         let hello = r#"0{"sid":"a","upgrades":[],"pingInterval":2000,"pingTimeout":1000,"maxPayload":1}"#;
-        assert_eq!(heard(hello), Heard::Wants(r#"40{"token":"x"}"#.into()));
-        assert_eq!(heard("2"), Heard::Wants("3".into()));
-        assert_eq!(heard(r#"40{"sid":"b"}"#), Heard::Welcome);
+        assert_eq!(hear(hello), Heard::Wants(r#"40{"token":"x"}"#.into()));
+        assert_eq!(hear("2"), Heard::Wants("3".into()));
+        assert_eq!(hear(r#"40{"sid":"b"}"#), Heard::Welcome);
         let event = Heard::Event { name: "feed".into(), payload: r#"{"a":[1, 2]}"#.into() };
-        assert_eq!(heard(r#"42["feed",{"a":[1, 2]}]"#), event);
-        assert_eq!(heard(r#"4312[{"ok":true}]"#), Heard::Answer { number: 12, answer: r#"{"ok":true}"#.into() });
-        assert_eq!((heard("41"), heard("1")), (Heard::Over, Heard::Over));
+        assert_eq!(hear(r#"42["feed",{"a":[1, 2]}]"#), event);
+        assert_eq!(hear(r#"4312[{"ok":true}]"#), Heard::Answer { number: 12, answer: r#"{"ok":true}"#.into() });
+        assert_eq!((hear("41"), hear("1")), (Heard::Over, Heard::Over));
         for odd in ["", "4", "6", "42", "42{}", "43[1]", "4312", "4399999999999999999999[1]", "ä", "4ä"] {
-            assert_eq!(heard(odd), Heard::Nothing, "{odd:?}");
+            assert_eq!(hear(odd), Heard::Nothing, "{odd:?}");
         }
     }
 
     #[test]
-    fn some_refusals_pass_and_others_do_not() {
+    fn some_refusals_are_final() {
         for (packet, is_final) in [
             (r#"44{"message":"unauthenticated: sign in"}"#, true),
             (r#"44{"message":"stopping: come back"}"#, false),
             ("44?", false),
         ] {
-            assert!(matches!(heard(packet), Heard::Refused { is_final: it, .. } if it == is_final), "{packet}");
+            assert!(matches!(hear(packet), Heard::Refused { is_final: it, .. } if it == is_final), "{packet}");
         }
     }
 
     #[test]
-    fn who_is_not_let_in_waits_longer_each_time() {
+    fn waits_grow_until_the_client_is_accepted() {
         let mut protocol = Protocol::default();
         let waits: Vec<Option<u128>> = (0..7).map(|_| millis(&mut protocol, 1.0)).collect();
         assert_eq!(waits, [500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000].map(Some));
@@ -232,18 +232,18 @@ mod tests {
     }
 
     #[test]
-    fn a_bye_says_how_long_to_stay_away() {
+    fn a_bye_sets_the_shortest_wait() {
         let mut protocol = Protocol::default();
         protocol.hear("40{}", String::new);
         let bye = protocol.hear(r#"42["bye",{"code":"stopping","message":"","retry_after_ms":3000}]"#, String::new);
-        assert!(matches!(bye, Heard::Event { name, .. } if name == "bye"), "whoever cares hears of it");
+        assert!(matches!(bye, Heard::Event { name, .. } if name == "bye"), "it is an event, too");
         assert!(!protocol.may_hurry());
         assert_eq!(millis(&mut protocol, 0.0), Some(3_000), "never less");
         assert!(protocol.may_hurry());
-        assert_eq!(millis(&mut protocol, 1.0), Some(1_000), "nobody was there: the next attempt is as usual");
+        assert_eq!(millis(&mut protocol, 1.0), Some(1_000), "the attempt after it has the usual backoff");
         protocol.hear("40{}", String::new);
         protocol.hear(r#"42["bye",{"code":"stopping","message":"","retry_after_ms":20}]"#, String::new);
-        assert_eq!(millis(&mut protocol, 1.0), Some(500), "a crowd that is sent away at once doesn't come at once");
+        assert_eq!(millis(&mut protocol, 1.0), Some(500), "clients that were sent away together don't return together");
     }
 
     #[test]
@@ -258,15 +258,15 @@ mod tests {
             protocol.hear(packet, String::new);
             assert_eq!(protocol.wait(1.0), None, "{packet}");
             protocol.hear("40{}", String::new);
-            assert_eq!(millis(&mut protocol, 1.0), Some(500), "let in all the same, it is as at first");
+            assert_eq!(millis(&mut protocol, 1.0), Some(500), "a client that is accepted starts over");
         }
         let mut protocol = Protocol::default();
         protocol.hear(r#"44{"message":"too_many_connections: this gateway is full"}"#, String::new);
-        assert_eq!(millis(&mut protocol, 1.0), Some(500), "another time there may be room");
+        assert_eq!(millis(&mut protocol, 1.0), Some(500), "there may be room later");
     }
 
     #[test]
-    fn questions_are_numbered_and_patience_is_the_servers() {
+    fn requests_are_numbered_and_the_server_sets_the_patience() {
         let mut protocol = Protocol::default();
         assert_eq!(protocol.ask("resync", &["uk"]), (1, r#"421["resync",["uk"]]"#.into()));
         assert_eq!(protocol.ask("resync", &["uk"]).0, 2);

@@ -1,4 +1,4 @@
-//! The protocol over one websocket with tokio.
+//! The protocol over a websocket, with tokio.
 
 use std::{borrow::BorrowMut, time::Duration};
 
@@ -16,17 +16,17 @@ use tokio_tungstenite::{
 
 use crate::{Heard, Protocol};
 
-/// How long the gateway may take to let a client in.
+/// How long the gateway may take to accept a client.
 const WELCOME_WITHIN: Duration = Duration::from_secs(30);
 
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// What the gateway says: `<code>: <text>`.
-    #[error("turned away: {0}")]
+    /// The gateway refused the client, with the reason `<code>: <text>`.
+    #[error("the gateway refused the connection: {0}")]
     Refused(String),
     #[error("the connection ended")]
     Ended,
-    #[error("not what Socket.IO says: {0}")]
+    #[error("unexpected data: {0}")]
     Unexpected(String),
     #[error(transparent)]
     WebSocket(#[from] Box<tungstenite::Error>),
@@ -34,11 +34,11 @@ pub enum ClientError {
     Io(#[from] io::Error),
 }
 
-fn not_said(error: impl std::fmt::Display) -> ClientError {
+fn unexpected(error: impl std::fmt::Display) -> ClientError {
     ClientError::Unexpected(error.to_string())
 }
 
-/// What comes from the gateway.
+/// An event or an answer from the gateway.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Said {
     Event {
@@ -52,7 +52,7 @@ pub enum Said {
     },
 }
 
-/// One connection that was let in. Its protocol is its own, or lent by who connects again.
+/// One accepted connection. It owns its [`Protocol`], or borrows it from a program that reconnects.
 #[derive(Debug)]
 pub struct Client<S = TcpStream, P = Protocol> {
     socket: WebSocketStream<S>,
@@ -60,7 +60,7 @@ pub struct Client<S = TcpStream, P = Protocol> {
 }
 
 impl Client {
-    /// Connects to a gateway at `host:port`, with what it is to know in `auth`.
+    /// Connects to a gateway at `host:port` and sends `auth`. Fails if the gateway refuses, or doesn't answer in time.
     pub async fn connect(address: &str, auth: &Value) -> Result<Self, ClientError> {
         let stream = tcp(address).await?;
         Self::connect_over(stream, address, auth).await
@@ -68,8 +68,8 @@ impl Client {
 }
 
 impl<'a> Client<TcpStream, &'a mut Protocol> {
-    /// The same for a program that connects again when the connection ends: the protocol then knows
-    /// whether and when ([`Protocol::wait`]).
+    /// Connects for a program that reconnects when the connection ends: the protocol then knows whether and when
+    /// ([`Protocol::wait`]).
     pub async fn connect_lasting(address: &str, auth: &Value, protocol: &'a mut Protocol) -> Result<Self, ClientError> {
         let stream = tcp(address).await?;
         Self::open(stream, address, &[], auth, protocol).await
@@ -83,12 +83,12 @@ async fn tcp(address: &str) -> Result<TcpStream, ClientError> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
-    /// The same over a connection of your own making.
+    /// Connects over a given stream.
     pub async fn connect_over(stream: S, host: &str, auth: &Value) -> Result<Self, ClientError> {
         Self::connect_with(stream, host, &[], auth).await
     }
 
-    /// The same with headers: a proxy may want some.
+    /// Connects over a given stream, with HTTP headers that a proxy may require.
     pub async fn connect_with(
         stream: S,
         host: &str,
@@ -107,7 +107,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: BorrowMut<Protocol>> Client<S, P> {
         auth: &Value,
         protocol: P,
     ) -> Result<Self, ClientError> {
-        let url: Uri = format!("ws://{host}/socket.io/?EIO=4&transport=websocket").parse().map_err(not_said)?;
+        let url: Uri = format!("ws://{host}/socket.io/?EIO=4&transport=websocket").parse().map_err(unexpected)?;
         let mut request = ClientRequestBuilder::new(url);
         for (name, value) in headers {
             request = request.with_header(*name, *value);
@@ -115,7 +115,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: BorrowMut<Protocol>> Client<S, P> {
         let (socket, _) = client_async(request, stream).await.map_err(Box::new)?;
         let mut this = Self { socket, protocol };
         let welcome = async {
-            match this.heard(auth).await? {
+            match this.receive(auth).await? {
                 Heard::Welcome => Ok(()),
                 Heard::Refused { reason, .. } => Err(ClientError::Refused(reason)),
                 other => Err(ClientError::Unexpected(format!("{other:?}"))),
@@ -125,27 +125,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: BorrowMut<Protocol>> Client<S, P> {
         Ok(this)
     }
 
-    /// The next thing that the gateway says.
+    /// Waits for the next event or answer. Fails when the connection ends.
     pub async fn next(&mut self) -> Result<Said, ClientError> {
-        match self.heard(&Value::Null).await? {
+        match self.receive(&Value::Null).await? {
             Heard::Event { name, payload } => Ok(Said::Event { name, payload }),
             Heard::Answer { number, answer } => {
-                Ok(Said::Answer { number, answer: serde_json::from_str(&answer).map_err(not_said)? })
+                Ok(Said::Answer { number, answer: serde_json::from_str(&answer).map_err(unexpected)? })
             }
             Heard::Refused { reason, .. } => Err(ClientError::Refused(reason)),
             other => Err(ClientError::Unexpected(format!("{other:?}"))),
         }
     }
 
-    /// Sends an event. Gives the number that its answer will have.
+    /// Sends an event. Returns the number that its answer will have.
     pub async fn ask(&mut self, event: &str, data: &Value) -> Result<u64, ClientError> {
         let (number, packet) = self.protocol.borrow_mut().ask(event, data);
         self.send(packet).await?;
         Ok(number)
     }
 
-    /// What packets mean, once what they want is sent.
-    async fn heard(&mut self, auth: &Value) -> Result<Heard, ClientError> {
+    /// Waits for the next packet that means something to the caller, and sends the replies that others require.
+    async fn receive(&mut self, auth: &Value) -> Result<Heard, ClientError> {
         loop {
             let text = match self.socket.next().await {
                 None | Some(Ok(Message::Close(_))) => return Err(ClientError::Ended),
@@ -157,7 +157,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: BorrowMut<Protocol>> Client<S, P> {
                 Heard::Wants(packet) => self.send(packet).await?,
                 Heard::Over => return Err(ClientError::Ended),
                 Heard::Nothing => return Err(ClientError::Unexpected(text.to_string())),
-                heard => return Ok(heard),
+                received => return Ok(received),
             }
         }
     }

@@ -1,5 +1,5 @@
-//! What librdkafka says, at the level at which an operator wants to hear it: every failed attempt
-//! to connect is detail, that no broker is left is news.
+//! Logs librdkafka's messages at the level that an operator needs: a failed attempt to connect is debug output, the loss
+//! of the last broker is an error.
 
 use std::{
     sync::Mutex,
@@ -16,7 +16,7 @@ use tracing::{debug, error, warn};
 
 const LOG_INTERVAL: Duration = Duration::from_secs(30);
 
-/// A client without duties of its own.
+/// The context of a client that only logs.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Plain;
 
@@ -35,7 +35,7 @@ impl ConsumerContext for Plain {}
 pub(crate) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
     match level {
         RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => error!(facility, "{message}"),
-        // Connections and requests that fail and are tried again: the error that follows says what matters.
+        // Connections and requests that fail and are tried again. The error that follows is logged.
         _ if ["FAIL", "REQTMOUT"].contains(&facility) => debug!(facility, "{message}"),
         RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => warn!(facility, "{message}"),
         RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => debug!(facility, "{message}"),

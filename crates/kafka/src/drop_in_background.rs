@@ -1,4 +1,4 @@
-//! A consumer whose end holds nobody up: closing one waits for brokers, and they may be away.
+//! Drops a consumer on a thread of its own: closing one waits for brokers, which may be unreachable.
 
 use std::ops::Deref;
 
@@ -26,7 +26,7 @@ impl<C: ConsumerContext + 'static> Drop for DropInBackground<C> {
         let consumer = self.0.take();
         let drop_in_background = std::thread::Builder::new().name("kafka-close".into()).spawn(move || drop(consumer));
         if let Err(error) = drop_in_background {
-            debug!(%error, "a consumer was closed without a thread");
+            debug!(%error, "a consumer is dropped on the current thread");
         }
     }
 }

@@ -1,8 +1,7 @@
-//! Who leads a region: whoever holds the one partition of `control` in the group
-//! `producer-<region>`. Kafka's own group protocol is the election; a newcomer doesn't disturb it.
+//! Elects one leader for a job in a region: the process that holds the one partition of `control` in the job's consumer
+//! group. Kafka's own group protocol is the election, and a newcomer doesn't disturb the leader.
 //!
-//! The same consumer hears what is said on `control`, so the leader learns when a reader wants a
-//! board anew.
+//! The leader's consumer also reads the messages on `control`: a reader may ask for the whole board again.
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,14 +24,14 @@ use crate::{CONTROL, ControlMessage, KafkaSettings, Role, client_log};
 pub enum ElectionEvent {
     Won,
     Lost,
-    /// Some reader wants the board anew.
-    ReloadRequested,
+    /// A reader asks the leading producer to publish the whole board again.
+    RepublishRequested,
 }
 
 pub struct Election {
     consumer: Arc<StreamConsumer<Context>>,
     holds: watch::Receiver<bool>,
-    reload_requests: mpsc::Receiver<()>,
+    republish_requests: mpsc::Receiver<()>,
     _stop: DropGuard,
 }
 
@@ -61,7 +60,7 @@ impl ConsumerContext for Context {
                 consumer.incremental_assign(list)
             }
             _ => {
-                // Told before it is given up: whoever leads stops first.
+                // Announced before the partition is given up: the former leader stops first.
                 if list.count() > 0 {
                     self.holds.send_replace(false);
                 }
@@ -75,9 +74,11 @@ impl ConsumerContext for Context {
 }
 
 impl Election {
-    pub fn join(settings: &KafkaSettings, region: Region) -> Result<Self, KafkaError> {
+    /// Takes part in the election of the one process that does this job for the region. `role` names the job, for
+    /// example `producer`.
+    pub fn join(settings: &KafkaSettings, role: &str, region: Region) -> Result<Self, KafkaError> {
         let (holds_send, holds) = watch::channel(false);
-        let group = format!("producer-{region}");
+        let group = format!("{role}-{region}");
         let mut config = settings.client(
             Role::Consumer,
             &[
@@ -92,31 +93,31 @@ impl Election {
         let consumer: StreamConsumer<Context> = config.create_with_context(Context { region, holds: holds_send })?;
         consumer.subscribe(&[CONTROL])?;
         let consumer = Arc::new(consumer);
-        let (reload_request, reload_requests) = mpsc::channel(1);
+        let (republish_request, republish_requests) = mpsc::channel(1);
         let stop = CancellationToken::new();
-        tokio::spawn(listen(consumer.clone(), region, reload_request, stop.clone()));
-        Ok(Self { consumer, holds, reload_requests, _stop: stop.drop_guard() })
+        tokio::spawn(read_control(consumer.clone(), region, republish_request, stop.clone()));
+        Ok(Self { consumer, holds, republish_requests, _stop: stop.drop_guard() })
     }
 
     pub fn is_won(&self) -> bool {
         *self.holds.borrow()
     }
 
-    /// Waits for the next thing to happen. Nothing is lost if the future is dropped.
+    /// Waits for the next event. Nothing is lost if the future is dropped.
     pub async fn next(&mut self) -> ElectionEvent {
         tokio::select! {
             Ok(()) = self.holds.changed() => match *self.holds.borrow_and_update() {
                 true => ElectionEvent::Won,
                 false => ElectionEvent::Lost,
             },
-            Some(()) = self.reload_requests.recv() => ElectionEvent::ReloadRequested,
-            // The consumer is gone with its task: nothing will happen any more.
+            Some(()) = self.republish_requests.recv() => ElectionEvent::RepublishRequested,
+            // The consumer and its task are gone: there will be no more events.
             else => std::future::pending().await,
         }
     }
 
-    /// Asks the group whether this process still holds the election: a commit is only taken from
-    /// a member whose heartbeats arrive.
+    /// Asks the group whether this process is still the leader: Kafka accepts a commit only from a member whose
+    /// heartbeats arrive.
     pub async fn confirm(&self) -> bool {
         let consumer = self.consumer.clone();
         let asked = tokio::task::spawn_blocking(move || {
@@ -150,10 +151,10 @@ impl Election {
     }
 }
 
-async fn listen(
+async fn read_control(
     consumer: Arc<StreamConsumer<Context>>,
     region: Region,
-    reload_request: mpsc::Sender<()>,
+    republish_request: mpsc::Sender<()>,
     stop: CancellationToken,
 ) {
     loop {
@@ -165,12 +166,12 @@ async fn listen(
             Ok(message) => {
                 let message = message.payload().and_then(|payload| serde_json::from_slice(payload).ok());
                 if message == Some(ControlMessage::Republish { region }) {
-                    // One that waits already says it all.
-                    let _ = reload_request.try_send(());
+                    // One request in the queue is enough.
+                    let _ = republish_request.try_send(());
                 }
             }
             Err(error) => {
-                debug!(%region, %error, "the election's consumer is in trouble");
+                debug!(%region, %error, "the election's consumer can't read");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }

@@ -1,8 +1,7 @@
-//! The Kafka cluster that librdkafka carries: three brokers in this process, on loopback, in memory.
+//! librdkafka's in-process Kafka cluster: three brokers on loopback, in memory.
 //!
-//! It answers produce, fetch and group requests over the real protocol. It elects no leaders,
-//! creates no topics by the admin protocol and keeps a few megabytes a partition; what it needs to
-//! be told is told here.
+//! It answers produce, fetch and group requests over the real protocol. It elects no leaders, can't create topics by the
+//! admin protocol, and keeps a few megabytes in each partition.
 
 use std::{
     net::{SocketAddr, TcpStream},
@@ -20,7 +19,7 @@ use rdkafka::{
 use crate::{KafkaSettings, TopicSpec};
 
 const BROKERS: i32 = 3;
-/// Until a request that is not answered is taken to have been slept through.
+/// A request that is not answered by then was probably missed.
 const WAKE_AFTER: Duration = Duration::from_millis(20);
 
 type Work = Box<dyn FnOnce(&Cluster) + Send>;
@@ -35,7 +34,7 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// Starts the brokers and makes the topics.
+    /// Starts the brokers and creates the topics.
     pub fn start(topics: &[TopicSpec]) -> KafkaResult<Self> {
         let (work, todo) = mpsc::channel::<Work>();
         let (ready, started) = mpsc::channel();
@@ -58,7 +57,7 @@ impl Embedded {
         Ok(this)
     }
 
-    /// How clients reach it: properties included that suit a cluster in memory.
+    /// The settings for its clients, with properties that suit a cluster in memory.
     pub fn settings(&self) -> KafkaSettings {
         let properties = [
             "consumer.session.timeout.ms=6000",
@@ -103,8 +102,8 @@ impl Embedded {
         }
     }
 
-    /// The cluster may miss that there is a request for it, and then sleeps for up to a second: it reads the byte
-    /// that wakes it after it has looked for requests. A connection wakes it, too.
+    /// The cluster may miss a request, because it reads the byte that wakes it after it has looked for requests. Then it
+    /// sleeps for up to a second, unless a connection wakes it.
     fn wake(&self) {
         let brokers = self.brokers.split(',').filter_map(|broker| broker.parse::<SocketAddr>().ok());
         for broker in brokers {

@@ -1,5 +1,8 @@
-//! Toteboard on Kafka: the plan of topics, the settings of every client, and one way to read a
-//! region's topic into a board. With librdkafka's in-process cluster for where there is no Kafka.
+//! Toteboard on Kafka: its topics, the settings of every client, and the ways to read a topic. With librdkafka's
+//! in-process cluster, for where there is no Kafka.
+//!
+//! [`RegionFollower`] reads a region's odds into a verified board. [`TopicFollower`] reads all of a small topic.
+//! [`Election`] elects one leader for a job.
 
 mod client_log;
 mod control;
@@ -12,11 +15,12 @@ mod region_follower;
 mod region_log;
 mod sender;
 mod settings;
+mod topic_follower;
 mod topics;
 
 pub use rdkafka::error::KafkaError;
 
-pub use control::{ControlMessage, ControlReader, ControlWriter};
+pub use control::{ControlMessage, ControlWriter, follow_control};
 pub use election::{Election, ElectionEvent};
 pub use embedded::Embedded;
 pub use publisher::{Delivered, MAX_RECORD_BYTES, Publisher};
@@ -24,4 +28,5 @@ pub use record::{from_message, to_headers};
 pub use region_follower::{FollowerEvent, LostBoard, RegionFollower, Steps};
 pub use region_log::{ConsumerMode, LagGauge, ReadError};
 pub use settings::{InvalidProperty, KafkaSettings, Property, Role};
+pub use topic_follower::{ReadFrom, TopicFollower};
 pub use topics::{CONTROL, TopicSpec, all_topics, topic_of};

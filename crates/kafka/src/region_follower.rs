@@ -298,7 +298,7 @@ impl RegionFollower {
         self.republish_requested_at = Some(Instant::now());
         let region = self.region;
         let request = async move {
-            if let Err(error) = control.say(&ControlMessage::Republish { region }).await {
+            if let Err(error) = control.send(&ControlMessage::Republish { region }).await {
                 warn!(%error, "the producer can't be asked to publish everything");
             }
         };

@@ -1,8 +1,9 @@
-//! Which topics there are. They are made by topic-creator, never by themselves.
+//! The topics of the project. topic-creator creates them; they are never created automatically.
 
 use odds::Region;
+use rdkafka::metadata::Metadata;
 
-/// Where gateways tell each other what changed for a user, and readers ask for a board anew.
+/// Messages between gateways and producers: changes of accounts, and requests to publish a board again.
 pub const CONTROL: &str = "control";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,4 +50,9 @@ pub fn all_topics() -> Vec<TopicSpec> {
 
 fn pairs(settings: &[(&str, &str)]) -> Vec<(String, String)> {
     settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+/// How many partitions a topic has; 0 if there is no such topic.
+pub(crate) fn partitions_of(metadata: &Metadata, topic: &str) -> usize {
+    metadata.topics().iter().find(|it| it.name() == topic).map_or(0, |it| it.partitions().len())
 }

@@ -1,8 +1,8 @@
-//! What a board of a million quotes costs, and steps that change a little of it.
+//! Benchmarks of a board with a million quotes: its memory, applying a step, and encoding frames and snapshots.
 //!
-//! `serde_json_alone` is the yardstick for applying: what it takes just to parse the same records.
+//! `serde_json_alone` is the baseline for `apply_a_step`: it only parses the same records.
 
-#![expect(clippy::unwrap_used, reason = "a benchmark that meets the unexpected fails")]
+#![expect(clippy::unwrap_used, reason = "a panic fails the benchmark")]
 
 mod world;
 
@@ -14,7 +14,7 @@ use world::{BOOKMAKERS, MARKETS, board, image, step};
 
 /// A million quotes.
 const EVENTS: usize = 1_000_000 / (BOOKMAKERS * MARKETS.len());
-/// What a poll of a sport changes.
+/// How many events a poll changes.
 const CHANGED: [usize; 3] = [1, 10, 100];
 
 fn main() {
@@ -24,12 +24,12 @@ fn main() {
     let bytes = (resident() - before) as f64 / quotes as f64;
     let text =
         board.snapshot(Region::Us, &Filter::default()).unwrap().iter().map(|part| part.json.len()).sum::<usize>();
-    println!("{EVENTS} events, {quotes} quotes: {bytes:.0} bytes a quote, its own text {}", text / quotes);
+    println!("{EVENTS} events, {quotes} quotes: {bytes:.0} bytes a quote in memory, {} as JSON", text / quotes);
     drop(board);
     divan::main();
 }
 
-/// Bytes of memory that this process has in use.
+/// The resident memory of this process, in bytes.
 fn resident() -> usize {
     let pages = fs::read_to_string("/proc/self/statm").unwrap();
     pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
@@ -45,7 +45,7 @@ fn records(changed: usize, version: usize) -> Vec<String> {
         .collect()
 }
 
-/// From records to the next verified state, digest included: nothing here grows with the board.
+/// Parses and applies the records of a step, and reads the new digest. The cost must not grow with the board.
 #[divan::bench(args = CHANGED)]
 fn apply_a_step(bencher: Bencher, changed: usize) {
     let mut board = board(EVENTS);
@@ -72,13 +72,13 @@ fn serde_json_alone(bencher: Bencher, changed: usize) {
     });
 }
 
-/// What changed since a cursor, as the text of a frame.
+/// Encodes what changed since a cursor as a frame.
 #[divan::bench(args = CHANGED)]
 fn since_and_encode(bencher: Bencher, changed: usize) {
     since(bencher, EVENTS, changed);
 }
 
-/// The same on a board of a tenth: the same cost.
+/// The same on a board of a tenth of the size, which should cost as much.
 #[divan::bench(args = CHANGED)]
 fn since_on_a_small_board(bencher: Bencher, changed: usize) {
     since(bencher, EVENTS / 10, changed);

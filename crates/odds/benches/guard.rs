@@ -1,10 +1,9 @@
-//! The board's work in small pieces, for a tool that counts instructions: they are the same on every
-//! run and on every machine, so they can be compared where times can't. `cargo xtask guard` counts
-//! them and compares.
+//! Small pieces of the board's work, for a tool that counts instructions. Their number is the same on every run and
+//! every machine, so it can be compared where times can't. `cargo xtask guard` counts and compares them.
 //!
 //!     guard <work> <times>
 
-#![expect(clippy::unwrap_used, reason = "a benchmark that meets the unexpected fails")]
+#![expect(clippy::unwrap_used, reason = "a panic fails the benchmark")]
 
 mod world;
 
@@ -15,7 +14,7 @@ use world::{board, image, step};
 
 const SMALL: usize = 50;
 const LARGE: usize = 10 * SMALL;
-/// Of what an encoded frame tells.
+/// How many changed events an encoded frame contains.
 const CHANGED: usize = 10;
 
 fn main() {
@@ -29,12 +28,11 @@ fn main() {
         "since" => since(LARGE, times),
         "since-small" => since(SMALL, times),
         "write" => write(times),
-        other => panic!("{other} is no work"),
+        other => panic!("unknown work {other:?}"),
     }
 }
 
-/// A step with one image of sixty quotes, of which two thirds moved: from its record's value to the next
-/// state that a client can be at.
+/// Parses and applies a step with one image of sixty quotes, of which two thirds changed.
 fn apply(events: usize, times: u64) {
     let mut board = board(events);
     let values = [1, 2, 3].map(record);
@@ -46,7 +44,7 @@ fn apply(events: usize, times: u64) {
     }
 }
 
-/// The yardstick: the same values just parsed.
+/// The baseline of `apply`: only parses the same values.
 fn parse(times: u64) {
     board(LARGE);
     let values = [1, 2, 3].map(record);
@@ -60,7 +58,7 @@ fn record(version: usize) -> String {
     image.to_json(&id)
 }
 
-/// What changed since a cursor, as the text of a frame.
+/// Encodes what changed since a cursor as a frame.
 fn since(events: usize, times: u64) {
     let (board, cursor) = moved(events);
     for _ in 0..times {
@@ -68,7 +66,7 @@ fn since(events: usize, times: u64) {
     }
 }
 
-/// The yardstick: the same frame written by serde_json.
+/// The baseline of `since`: serde_json writes the same frame.
 fn write(times: u64) {
     let (board, cursor) = moved(LARGE);
     let text = board.since(Region::Us, &cursor, &Filter::default()).unwrap().json;
@@ -78,7 +76,7 @@ fn write(times: u64) {
     }
 }
 
-/// A board of which some events moved since this cursor.
+/// A board, and a cursor since which some of its events changed.
 fn moved(events: usize) -> (Board, Cursor) {
     let mut board = board(events);
     let cursor = board.cursor(&Filter::default()).unwrap();

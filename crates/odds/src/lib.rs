@@ -1,8 +1,8 @@
-//! The domain of Toteboard, without I/O: what an odds feed says, how it is recorded on a topic in
-//! steps, and the board that every reader of the topic ends up with.
+//! The domain of Toteboard, without I/O: events and quotes, how they are recorded on a topic in steps, and the board
+//! that every reader of the topic arrives at.
 //!
-//! Nothing here knows a clock, a socket or Kafka, so the same code runs in producers, gateways,
-//! tests and, compiled to wasm, in the page.
+//! This crate uses no clock, no socket and no Kafka, so the same code runs in producers, gateways, tests and, compiled
+//! to WASM, in the page.
 
 mod board;
 mod model;

@@ -1,21 +1,35 @@
-//! The admin port: `/healthz` and `/metrics`, for whoever runs the process, not for its users.
+//! The admin port: `/healthz` and `/metrics`, for the operators of the process.
 
 use std::{future::Future, net::SocketAddr, sync::Arc};
 
 use anyhow::Context;
 use axum::{Router, http::header::CONTENT_TYPE, routing::get};
 use clap::Args;
-use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
+
+use crate::metrics::MetricRegistry;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Admin")]
 pub struct AdminSettings {
-    /// Where /healthz and /metrics are served, as host:port. Not served without.
+    /// Where to serve /healthz and /metrics, as host:port. Without it they are not served.
     #[arg(long, value_name = "ADDRESS")]
     pub admin: Option<SocketAddr>,
+}
+
+impl AdminSettings {
+    /// Listens on the admin port, if there is one.
+    pub async fn bind(&self, metrics: MetricRegistry) -> anyhow::Result<Option<Admin>> {
+        let Some(address) = self.admin else { return Ok(None) };
+        let listener = TcpListener::bind(address).await.with_context(|| format!("--admin {address}"))?;
+        let metrics = Arc::new(metrics);
+        let router = Router::new()
+            .route("/healthz", get(async || "ok\n"))
+            .route("/metrics", get(async move || ([(CONTENT_TYPE, OPEN_METRICS)], metrics.encode())));
+        Ok(Some(Admin { listener, router }))
+    }
 }
 
 /// The admin server of a process.
@@ -26,20 +40,6 @@ pub struct Admin {
 }
 
 impl Admin {
-    pub async fn bind(address: SocketAddr, metrics: Registry) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind(address).await.with_context(|| format!("--admin {address}"))?;
-        let metrics = Arc::new(metrics);
-        let router = Router::new().route("/healthz", get(async || "ok\n")).route(
-            "/metrics",
-            get(async move || {
-                let mut text = String::new();
-                prometheus_client::encoding::text::encode(&mut text, &metrics).expect("writing to a string");
-                ([(CONTENT_TYPE, OPEN_METRICS)], text)
-            }),
-        );
-        Ok(Self { listener, router })
-    }
-
     pub fn address(&self) -> std::io::Result<SocketAddr> {
         self.listener.local_addr()
     }

@@ -1,14 +1,17 @@
-//! What every Toteboard process does alike: read its settings, write its logs, start and stop its
-//! tasks, read the clock, and answer on its admin port.
+//! The common parts of every Toteboard program: its start and end, settings, logs, metrics, clock and admin port.
 
 mod admin;
 mod clock;
 mod lifecycle;
 mod logs;
+mod metrics;
+mod program;
 mod settings;
 
 pub use admin::{Admin, AdminSettings};
 pub use clock::now;
-pub use lifecycle::{Lifecycle, exit};
+pub use lifecycle::Lifecycle;
 pub use logs::{LogSettings, Logs};
+pub use metrics::{Labelled, MetricRegistry, MetricScope};
+pub use program::{Program, ProgramSettings, install_tls_provider, main};
 pub use settings::{load, load_from};

@@ -1,7 +1,6 @@
 //! Start and stop: the tasks of a process, and the signal that ends them.
 //!
-//! A task that ends before it is asked to takes the process with it: half a process is worse than
-//! none, and whoever supervises it starts a whole one.
+//! A task that ends too early ends the process: its supervisor can restart a whole process, but not half of one.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -14,21 +13,10 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
 
-/// How long tasks get to end once they are asked to.
+/// How long tasks may take to end once they are asked to.
 const GRACE: Duration = Duration::from_secs(20);
 
-/// Ends the process, with what went wrong in one line. At once: threads that wait for a broker that
-/// is away hold nobody up.
-pub fn exit(result: anyhow::Result<()>) -> ! {
-    match result {
-        Ok(()) => std::process::exit(0),
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            std::process::exit(1)
-        }
-    }
-}
-
+/// The tasks of a process. Cheap to clone: all clones are the same.
 #[derive(Clone, Debug, Default)]
 pub struct Lifecycle {
     stopping: CancellationToken,
@@ -41,7 +29,7 @@ impl Lifecycle {
         Self::default()
     }
 
-    /// Ends when everything is to stop.
+    /// Is cancelled when everything is to stop.
     pub fn stopping(&self) -> CancellationToken {
         self.stopping.clone()
     }
@@ -51,8 +39,7 @@ impl Lifecycle {
         self.stopping.cancel();
     }
 
-    /// Runs a task that lives as long as the process. If it fails, or ends before it is to stop,
-    /// everything stops.
+    /// Runs a task that lives as long as the process. If it fails or ends too early, everything stops.
     pub fn run(&self, name: impl Into<String>, task: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
         let (this, name) = (self.clone(), name.into());
         let task = tokio::spawn(task);
@@ -72,9 +59,8 @@ impl Lifecycle {
         });
     }
 
-    /// The same, on a thread of its own: what wakes it wakes one thread and nobody else, and what keeps
-    /// it busy keeps up nobody else. It has timers, but what it reads and writes is not its thread's.
-    /// The task is dropped with the runtime that it was started from.
+    /// Runs such a task on its own thread, so that it neither wakes nor delays others. It has timers there, but its
+    /// sockets belong to the runtime that it was started from. It is dropped with that runtime.
     pub fn run_apart(
         &self,
         name: impl Into<String>,
@@ -91,7 +77,7 @@ impl Lifecycle {
                 }
             });
             if let Some(result) = result {
-                // Nobody listens any more when the process has waited for long enough.
+                // Fails when the process no longer waits for its tasks.
                 let _ = end.send(result);
             }
         })?;
@@ -99,8 +85,8 @@ impl Lifecycle {
         Ok(())
     }
 
-    /// Waits for SIGTERM, SIGINT, a call of [`Self::stop`] or a failure; then lets every task end. Signals are heard
-    /// from the call on, before the future is awaited.
+    /// Waits for SIGTERM, SIGINT, a call of [`Self::stop`] or a failure; then lets every task end. Signals count from the
+    /// call on, before the future is awaited.
     pub fn wait(self) -> impl Future<Output = anyhow::Result<()>> + Send {
         let (terminate, interrupt) = (unix::signal(SignalKind::terminate()), unix::signal(SignalKind::interrupt()));
         async move {

@@ -1,4 +1,4 @@
-//! Logs: to the terminal, as JSON on request, and to files that rotate and are kept for a while.
+//! Logs: to the terminal, and to files that rotate, as text or JSON.
 
 use std::{io::IsTerminal, path::PathBuf};
 
@@ -9,12 +9,11 @@ use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::Subscribe
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Logs")]
 pub struct LogSettings {
-    /// What is logged: a level (error, warn, info, debug, trace), or levels by part such as
-    /// `info,kafka=debug`.
+    /// What to log: a level (error, warn, info, debug, trace), or levels by part such as `info,kafka=debug`.
     #[arg(long, default_value = "info", value_name = "LEVELS")]
     pub log: String,
 
-    /// How it is written.
+    /// The format of the log.
     #[arg(long, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
     pub log_format: LogFormat,
 
@@ -22,11 +21,11 @@ pub struct LogSettings {
     #[arg(long, value_name = "DIR")]
     pub log_dir: Option<PathBuf>,
 
-    /// A log file is closed and a new one begun at midnight and when it has this many megabytes.
+    /// A new log file is started at midnight, and when the current one has this many megabytes.
     #[arg(long, default_value_t = 100, value_name = "MB", value_parser = clap::value_parser!(u64).range(1..))]
     pub log_max_size: u64,
 
-    /// How many closed log files are kept.
+    /// How many old log files to keep.
     #[arg(long, default_value_t = 10, value_name = "FILES")]
     pub log_keep: usize,
 }
@@ -37,7 +36,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// Keeps the log files open; what is still buffered is written when it is dropped.
+/// The open log files. The lines that are still buffered are written when it is dropped.
 #[derive(Debug)]
 #[must_use = "logs to files end when this is dropped"]
 pub struct Logs {
@@ -47,7 +46,7 @@ pub struct Logs {
 impl LogSettings {
     /// Starts logging for this process.
     pub fn start(&self, process: &str) -> anyhow::Result<Logs> {
-        // One for all layers: a layer with a filter of its own now and then misses the span that an event is in.
+        // One filter for all layers: a layer with its own filter sometimes misses the span that an event is in.
         let filter = EnvFilter::try_new(&self.log).map_err(|error| anyhow::anyhow!("--log: {error}"))?;
         let terminal = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
         let terminal = match self.log_format {

@@ -1,4 +1,4 @@
-//! Whatever a gateway says: a client keeps standing, and never has a cursor that it was not given.
+//! Whatever a gateway sends, a client doesn't panic, and uses only cursors that it received.
 
 #![no_main]
 

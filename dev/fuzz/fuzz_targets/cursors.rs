@@ -1,4 +1,4 @@
-//! A cursor is read as it was written, or not at all.
+//! A text that parses as a cursor is formatted as the same text.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! A filter that is taken is written as one that means the same.
+//! An accepted filter is equal after serializing and parsing it again.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Whatever a client says of itself when it connects.
+//! Whatever a client sends when it connects, parsing doesn't panic, and an error names its field.
 
 #![no_main]
 

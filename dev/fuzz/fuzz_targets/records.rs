@@ -1,4 +1,4 @@
-//! Whatever stands in a topic: nothing panics, and what was read is written as it was.
+//! Whatever a topic contains, the reader doesn't panic, and a record is equal after writing and parsing it again.
 
 #![no_main]
 
@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use odds::{Headers, Reader, Record};
 
 fuzz_target!(|data: &[u8]| {
-    // Pieces between zero bytes: records of term, step, key and value, for two partitions in turn.
+    // The input is split at zero bytes into term, step, key and value of each record, for two partitions in turn.
     let mut pieces = data.split(|byte| *byte == 0);
     let mut reader = Reader::new(&[3, 3]);
     let mut offsets = [0i64; 2];

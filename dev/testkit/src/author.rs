@@ -1,5 +1,4 @@
-//! Writes a region's topic step by step, as a producer would, and remembers every state that
-//! readers may show.
+//! An author that writes a region's topic step by step, like a producer, and remembers every state of the board.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,22 +15,22 @@ use rand::{RngExt, rngs::StdRng};
 
 type State = BTreeMap<EventId, Arc<Image>>;
 
-/// Every state of a region's board, by the step that made it.
+/// Every state of a region's board, by the step that created it.
 #[derive(Clone, Debug, Default)]
 pub struct History(Arc<Mutex<BTreeMap<StepId, (Timestamp, State)>>>);
 
 impl History {
-    /// What a client sees of the state at a step.
+    /// Returns the events that a client with this filter shows at a step, or `None` for an unknown step.
     pub fn shown(&self, step: StepId, filter: &Filter) -> Option<BTreeMap<EventId, MirrorEvent>> {
         Some(shown(&self.0.lock().unwrap().get(&step)?.1, filter))
     }
 
-    /// When all prices of the state at a step were polled.
+    /// Returns the poll time of all prices at a step. Panics if the step is unknown.
     pub fn polled_at(&self, step: StepId) -> Timestamp {
         self.0.lock().unwrap()[&step].0
     }
 
-    /// The step that made the newest state.
+    /// Returns the step of the newest state.
     pub fn last_step(&self) -> Option<StepId> {
         self.0.lock().unwrap().last_key_value().map(|(step, _)| *step)
     }
@@ -51,6 +50,7 @@ fn shown(state: &State, filter: &Filter) -> BTreeMap<EventId, MirrorEvent> {
     admitted.map(|(id, image)| (id.clone(), event(image))).collect()
 }
 
+/// Writes a region's topic, like a producer that leads the region.
 pub struct Author {
     follower: RegionFollower,
     publisher: Publisher,
@@ -58,7 +58,7 @@ pub struct Author {
     state: State,
     pub history: History,
     pub feed: FeedState,
-    /// How many milliseconds prices stay good.
+    /// Milliseconds until prices become stale.
     pub good_for: i64,
 }
 
@@ -83,17 +83,17 @@ impl Author {
         this
     }
 
-    /// What the topic shows.
+    /// Returns the board as read back from the topic.
     pub fn board(&self) -> &Board {
         self.follower.board()
     }
 
-    /// The newest step that it wrote.
+    /// Returns the newest step that the author wrote.
     pub fn last_step(&self) -> StepId {
         self.writer.last()
     }
 
-    /// As another leader would.
+    /// Begins a new term, as a new leader would.
     pub async fn new_term(&mut self) {
         let republish = self.follower.reader().phase() != Phase::Live;
         let (writer, fence) = Writer::begin(self.follower.reader(), service::now(), rand::rng().random(), republish);
@@ -102,7 +102,7 @@ impl Author {
         self.read_back().await;
     }
 
-    /// Publishes these events as they now are; nothing for one that is gone.
+    /// Publishes a step with these changes; `None` removes the event.
     pub async fn step(&mut self, changes: Vec<(EventId, Option<Image>)>) -> StepId {
         let mut wanted: BTreeMap<EventId, Image> =
             self.state.iter().map(|(id, image)| (id.clone(), (**image).clone())).collect();
@@ -123,7 +123,7 @@ impl Author {
                 (image.details.sport_key == sport).then(|| (id.clone(), image.clone()))
             };
             let answer: Vec<_> = wanted.iter().filter_map(of_sport).collect();
-            // An emptied sport is believed the second time.
+            // `Pending` accepts an empty response for a sport only when it comes twice in a row.
             pending.poll(self.follower.board(), &sport, answer.clone());
             pending.poll(self.follower.board(), &sport, answer);
         }
@@ -156,7 +156,7 @@ impl Author {
         self.writer.last()
     }
 
-    /// Another price of some event that there is.
+    /// Returns a random event with one new price, or `None` if there is nothing to change.
     pub fn draw_move(&self, random: &mut StdRng) -> Option<(EventId, Option<Image>)> {
         let (id, image) = self.state.iter().nth(random.random_range(0..self.state.len().max(1)))?;
         let mut image = (**image).clone();
@@ -175,7 +175,7 @@ impl Author {
     }
 }
 
-/// Some events with other prices than before, some new, some gone.
+/// Returns random changes: events with new prices, new events and removals.
 pub fn draw_changes(random: &mut StdRng, events: u32) -> Vec<(EventId, Option<Image>)> {
     let count = random.random_range(1..=4);
     (0..count)
@@ -186,7 +186,7 @@ pub fn draw_changes(random: &mut StdRng, events: u32) -> Vec<(EventId, Option<Im
         .collect()
 }
 
-/// A board with this many events.
+/// Returns the changes that create a random board with this many events.
 pub fn draw_board(random: &mut StdRng, events: u32) -> Vec<(EventId, Option<Image>)> {
     (0..events).map(|event| (event_id(event), Some(draw_image(random, event)))).collect()
 }

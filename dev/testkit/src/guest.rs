@@ -1,4 +1,4 @@
-//! An account whose token every test knows.
+//! Accounts with fixed tokens, for tests.
 
 use std::{collections::BTreeSet, path::Path, sync::Arc};
 
@@ -6,20 +6,20 @@ use accounts::{NewToken, NewUser, PasswordHash, Store, StoreUrl, TokenId, TokenT
 
 pub const NAME: &str = "guest";
 pub const TOKEN: &str = "tb_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
-/// As a header.
+/// The guest's token as a header.
 pub const BEARER: (&str, &str) = ("authorization", "Bearer tb_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
 
-/// Of another user.
+/// Another user's token.
 pub const OTHER_TOKEN: &str = "tb_EEEEEEEEEEEEEEEEEEEEEEEEEEEEEEEEEEEEEEEEEEE";
 
-/// A store of accounts in this folder, with a guest who has no password and wants no regions.
+/// Creates an account store in this folder, with a guest who has no password and follows no regions.
 pub async fn store_with_guest(folder: &Path) -> Arc<dyn Store> {
     let store = StoreUrl::Sqlite(folder.join("accounts.db")).open().await.unwrap();
     add_user(&*store, NAME, TOKEN).await;
     store
 }
 
-/// A user who has no password and wants no regions, with this token.
+/// Creates a user with this token, no password and no regions.
 pub async fn add_user(store: &dyn Store, name: &str, token: &str) {
     let (id, at) = (UserId::named(name), service::now());
     let password = PasswordHash::stored("none");

@@ -1,6 +1,6 @@
-//! What tests of several crates share: an author of topics, and accounts to connect with.
+//! Code shared by the tests of several crates: an author that writes topics, and accounts to connect with.
 
-#![expect(clippy::unwrap_used, reason = "a test that meets the unexpected fails")]
+#![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 
 pub mod author;
 pub mod guest;

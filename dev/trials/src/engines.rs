@@ -1,4 +1,4 @@
-//! Engines as processes that can be killed and started again. Who starts a trial says how.
+//! Engines as processes that can be killed and restarted. The trial's caller provides the commands.
 
 use std::{
     collections::BTreeMap,
@@ -16,25 +16,26 @@ use tokio::net::TcpStream;
 
 const UP_WITHIN: Duration = Duration::from_secs(90);
 
-/// What there is, and how it is started.
+/// The engines of a trial and how to start them, read from a JSON file.
 #[derive(Debug, Deserialize)]
 pub struct Engines {
-    /// In the order of their ids, from 1.
+    /// In the order of the broker ids, from 1.
     pub brokers: Vec<Recipe>,
     pub mongodb: Recipe,
     pub mongodb_url: String,
-    /// Where clients reach the brokers, and with which properties.
+    /// The brokers' addresses for clients, with `properties`.
     pub bootstrap: String,
     pub properties: Vec<String>,
-    /// Kafka's own tools: a command that takes a class and its arguments; and where they reach the brokers.
+    /// A command that runs one of Kafka's own tools, given its class and arguments.
     pub tools: Vec<String>,
+    /// The brokers' addresses for the tools.
     pub tools_bootstrap: String,
 }
 
 impl Engines {
     pub fn read(file: &Path) -> anyhow::Result<Self> {
-        let text = std::fs::read_to_string(file).context("the engines")?;
-        serde_json::from_str(&text).context("the engines")
+        let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
+        serde_json::from_str(&text).with_context(|| file.display().to_string())
     }
 
     pub fn kafka(&self) -> anyhow::Result<KafkaSettings> {
@@ -43,16 +44,17 @@ impl Engines {
     }
 }
 
+/// How to start one engine.
 #[derive(Debug, Deserialize)]
 pub struct Recipe {
     name: String,
     command: Vec<String>,
-    /// It is up once this answers.
+    /// The engine is up when this address accepts connections.
     address: SocketAddr,
     log: PathBuf,
 }
 
-/// An engine started by a recipe. Ends with its handle.
+/// An engine started from a recipe. It is killed when dropped.
 #[derive(Debug)]
 pub struct Engine {
     part: Part,
@@ -81,14 +83,14 @@ impl Engine {
         while TcpStream::connect(self.address).await.is_err() {
             self.part.lives()?;
             let Part { name, log, .. } = &self.part;
-            ensure!(Instant::now() < end, "{name} does not come up: see {}", log.display());
+            ensure!(Instant::now() < end, "{name} did not start in time: see {}", log.display());
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         Ok(())
     }
 }
 
-/// A process that can be killed and started again as it was. Ends with its handle.
+/// A process that can be killed and restarted with the same command. It is killed when dropped.
 #[derive(Debug)]
 pub struct Part {
     name: String,
@@ -109,7 +111,7 @@ impl Part {
         Ok(Self { name: name.to_owned(), command, environment, log, child })
     }
 
-    /// As a power cut would.
+    /// Kills the process with SIGKILL and waits until it has ended.
     pub fn kill(&mut self) -> anyhow::Result<()> {
         self.child.kill()?;
         self.child.wait()?;
@@ -121,21 +123,21 @@ impl Part {
         Ok(())
     }
 
-    /// Whoever was not killed is to be there.
+    /// Fails if the process has ended.
     pub fn lives(&mut self) -> anyhow::Result<()> {
         let ended = self.is_gone()?;
         ensure!(!ended, "{} ended: see {}", self.name, self.log.display());
         Ok(())
     }
 
-    /// The code that it exits with, and what it has said.
+    /// Waits until the process ends. Returns its exit code and its log. Fails if it takes longer than `within`.
     pub async fn ends(&mut self, within: Duration) -> anyhow::Result<(Option<i32>, String)> {
         let end = Instant::now() + within;
         loop {
             if let Some(status) = self.child.try_wait()? {
                 return Ok((status.code(), std::fs::read_to_string(&self.log)?));
             }
-            ensure!(Instant::now() < end, "{} goes on for {} s", self.name, within.as_secs());
+            ensure!(Instant::now() < end, "{} still runs after {} s", self.name, within.as_secs());
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
@@ -157,7 +159,7 @@ impl Part {
 
 impl Drop for Part {
     fn drop(&mut self) {
-        // It may be dead already.
+        // Fails if the process has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,4 +1,4 @@
-//! Producers as processes of their own.
+//! Producers as separate processes.
 
 use std::{
     collections::BTreeMap,
@@ -12,7 +12,7 @@ use odds::Region;
 
 use crate::{POLL_SPEED, Part, free_address};
 
-/// What producers of simulated odds are told.
+/// Returns the arguments for producers of simulated odds.
 pub fn simulated(source: &str) -> Vec<String> {
     let url = format!("--simulator-url={source}");
     vec!["--source=simulator".to_owned(), url, format!("--poll-speed={POLL_SPEED}")]
@@ -33,13 +33,14 @@ struct Member {
 
 impl Member {
     async fn leads(&self) -> bool {
-        let leading = tokio::time::timeout(Duration::from_secs(2), metric(&self.admin, "toteboard_producer_leading "));
+        let name = format!("toteboard_producer_leading{{region=\"{}\"}}", self.region);
+        let leading = tokio::time::timeout(Duration::from_secs(2), metric(&self.admin, &name));
         leading.await.is_ok_and(|leading| leading.is_ok_and(|leading| leading == 1.0))
     }
 }
 
 impl Fleet {
-    /// Their programs, their logs, their Kafka, their regions, and what each is told besides.
+    /// Starts two producers for each region, with these additional arguments.
     pub fn start(
         binaries: &Path,
         logs: &Path,
@@ -68,7 +69,7 @@ impl Fleet {
         Ok(Self { members })
     }
 
-    /// Starts again whoever is gone.
+    /// Restarts the producers that have ended.
     pub fn revive(&mut self) -> anyhow::Result<()> {
         for member in &mut self.members {
             if member.part.is_gone()? {
@@ -78,7 +79,7 @@ impl Fleet {
         Ok(())
     }
 
-    /// Nobody has ended.
+    /// Fails if any producer has ended.
     pub fn lives(&mut self) -> anyhow::Result<()> {
         self.members.iter_mut().try_for_each(|member| member.part.lives())
     }
@@ -93,10 +94,10 @@ impl Fleet {
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
-        bail!("nobody leads {region}")
+        bail!("no producer leads {region}")
     }
 
-    /// The sum of what all count under a name.
+    /// Returns the sum of a metric over all producers. Fails if one doesn't respond.
     pub async fn metric(&self, name: &str) -> anyhow::Result<f64> {
         let mut sum = 0.0;
         for member in &self.members {
@@ -109,7 +110,7 @@ impl Fleet {
         self.leader(region).await?.part.kill()
     }
 
-    /// Stops a leader for longer than its session: it wakes up as a zombie.
+    /// Suspends a leader for this duration. If that is longer than its session, it resumes as a zombie.
     pub async fn stop_leader(&mut self, region: Region, duration: Duration) -> anyhow::Result<()> {
         let leader = self.leader(region).await?;
         leader.part.signal("-STOP")?;
@@ -122,7 +123,7 @@ impl Fleet {
     }
 }
 
-/// The sum of all metrics whose name begins like this, at an admin port.
+/// Returns the sum of all metrics at an admin address whose lines start with `name`.
 pub(crate) async fn metric(admin: &str, name: &str) -> anyhow::Result<f64> {
     let text = reqwest::get(format!("http://{admin}/metrics")).await?.error_for_status()?.text().await?;
     let lines = text.lines().filter(|line| line.starts_with(name));

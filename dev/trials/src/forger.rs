@@ -1,4 +1,4 @@
-//! Records that no leader writes, one of every kind that readers have to bear.
+//! Forged records: one of each kind that no leader writes but readers must tolerate.
 
 use std::time::Duration;
 
@@ -11,16 +11,16 @@ use rdkafka::{
 };
 
 const SENT_WITHIN: Duration = Duration::from_secs(10);
-/// That nobody offers.
+/// The id of an event that doesn't exist.
 const EVENT: &str = "forged";
 
-/// Writes what it likes into a region's topic.
+/// Writes arbitrary records to a region's topic.
 pub struct Forger {
     topic: &'static str,
     producer: FutureProducer,
 }
 
-/// Written to every partition.
+/// A forged record, which is written to every partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forgery {
     pub what: &'static str,
@@ -50,11 +50,11 @@ impl Forger {
     }
 }
 
-/// All of them, for a topic whose newest step is this one.
+/// Returns all forgeries for a topic whose newest step is this one.
 pub fn forgeries(newest: StepId) -> Vec<Forgery> {
     let term = newest.term.to_string();
-    let (at, tie) = term.split_once('.').expect("as terms are written");
-    let next = format!("{}.{tie}", at.parse::<u64>().expect("as terms are written") + 1);
+    let (at, tie) = term.split_once('.').expect("a term is two numbers with a dot");
+    let next = format!("{}.{tie}", at.parse::<u64>().expect("a term starts with a number") + 1);
     let greatest = format!("{}.{}", u64::MAX, u32::MAX);
     let most = u64::MAX.to_string();
     let headers = |term: &str, step: &str| vec![("v", "1".to_owned()), ("term", term.into()), ("step", step.into())];
@@ -95,7 +95,7 @@ fn image() -> String {
     )
 }
 
-/// Of an empty board.
+/// Returns the marker of an empty board.
 fn marker() -> String {
     let marker = Marker {
         digest: Digest::default(),

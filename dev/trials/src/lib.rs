@@ -1,5 +1,5 @@
-//! What the trials share: `soak` on the embedded cluster, `drill` and `oddities` on real engines, `race` beside
-//! others, and `hostile` against peers who mean harm.
+//! Code shared by the trials: `soak` on the embedded cluster, `drill` and `oddities` on real engines, `race` against
+//! other servers, and `hostile` with malicious clients.
 
 mod account;
 mod engines;
@@ -20,7 +20,7 @@ use std::{
 };
 
 use anyhow::bail;
-use service::Lifecycle;
+use service::{Lifecycle, Program};
 
 pub use account::{PASSWORD, token};
 pub use engines::{Engine, Engines, Part, Recipe};
@@ -29,18 +29,15 @@ pub use forger::{Forger, forgeries};
 pub use parts::{Gateway, Parts, RECOVERS_WITHIN};
 pub use watcher::{Seen, Watcher};
 
-/// Runs a trial until it is done or interrupted.
-pub async fn run<T>(name: &str, trial: impl FnOnce(Lifecycle) -> T) -> anyhow::Result<()>
+/// Runs a trial until it ends. Fails if it is interrupted.
+pub async fn run<T>(program: Program, trial: impl FnOnce(Lifecycle) -> T) -> anyhow::Result<()>
 where
     T: Future<Output = anyhow::Result<()>> + Send + 'static,
 {
-    // Whoever set one before set the same.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let lifecycle = Lifecycle::new();
-    let (stopping, running) = (lifecycle.stopping(), lifecycle.clone());
-    let trial = trial(lifecycle.clone());
-    lifecycle.run(name, async move {
-        // What was started ends with it, however it ends.
+    let (stopping, running) = (program.stopping(), program.lifecycle.clone());
+    let trial = trial(program.lifecycle.clone());
+    program.lifecycle.run("the trial", async move {
+        // However the trial ends, its processes are dropped and so killed.
         tokio::select! {
             done = trial => {
                 running.stop();
@@ -49,18 +46,18 @@ where
             () = stopping.cancelled() => bail!("interrupted"),
         }
     });
-    lifecycle.wait().await
+    program.wait().await
 }
 
-/// How much faster than reality the world moves.
+/// Speed of the simulated world, relative to reality.
 pub const SPEED: f64 = 20.0;
-/// How much more often than in reality it is polled.
+/// Frequency of polls, relative to reality.
 pub const POLL_SPEED: f64 = 60.0;
 
-/// Of the ports that the kernel gives to nobody who connects: one that is free now is free in a moment, too.
+/// Ports below the kernel's ephemeral range, so that no outgoing connection takes a port that was found free.
 static NEXT_PORT: LazyLock<AtomicU16> = LazyLock::new(|| rand::random_range(20_000..26_000).into());
 
-/// On loopback, and no other one that was given before.
+/// Returns a free loopback address. Never returns the same one twice.
 pub fn free_address() -> std::io::Result<String> {
     loop {
         let port = NEXT_PORT.fetch_add(1, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! The programs that a trial on real brokers starts: topics, and gateways.
+//! The programs that a trial on real brokers starts: topic-creator and gateways.
 
 use std::{
     collections::BTreeMap,
@@ -12,10 +12,10 @@ use odds::{Feed, FeedState, Region};
 
 use crate::{Part, fleet::metric, free_address};
 
-/// For what comes by itself: other leaders, another assignment, a reconnect.
+/// Time limit for automatic recovery: new leaders, a new assignment, a reconnect.
 pub const RECOVERS_WITHIN: Duration = Duration::from_secs(120);
 
-/// How parts are started.
+/// What all started programs have in common.
 #[derive(Debug)]
 pub struct Parts {
     pub binaries: PathBuf,
@@ -23,11 +23,12 @@ pub struct Parts {
     pub kafka: KafkaSettings,
 }
 
+/// A gateway process.
 #[derive(Debug)]
 pub struct Gateway {
     pub part: Part,
     pub address: String,
-    /// Of an account, once there is one.
+    /// An account's token, once there is one.
     pub token: String,
     admin: String,
 }
@@ -42,25 +43,25 @@ impl Parts {
         self.topic_creator_ends(0, arguments).await
     }
 
-    /// What it said, having exited as it is to.
+    /// Runs topic-creator and returns its output. Fails if it exits with another code.
     async fn topic_creator_ends(&self, code: i32, arguments: &[&str]) -> anyhow::Result<String> {
         let mut command = tokio::process::Command::new(self.binaries.join("topic-creator"));
         command.arg(format!("--brokers={}", self.kafka.brokers)).args(arguments).envs(self.properties());
         let output = command.output().await?;
-        let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let text = said(&output.stdout) + &said(&output.stderr);
+        let text_of = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let text = text_of(&output.stdout) + &text_of(&output.stderr);
         let (command, status) = (arguments.join(" "), output.status);
         ensure!(status.code() == Some(code), "topic-creator {command}: {status}: {text}");
         Ok(text)
     }
 
-    /// One topic beside the plan, and all that topic-creator may say of it.
+    /// Creates topics that are not part of the plan, and checks topic-creator's messages about them.
     pub async fn another_topic(&self) -> anyhow::Result<()> {
         let topic = "--topic=drill";
         let create = ["create", topic, "--partitions=3", "--replication-factor=2", "--setting=retention.ms=60000"];
         let too_many = ["create", "--topic=drill-wide", "--replication-factor=9"];
         let fewer = [&too_many[..], &["--fewer-replicas"]].concat();
-        for (code, arguments, says) in [
+        for (code, arguments, expected) in [
             (0, &create[..], "drill: made"),
             (0, &create[..], "drill: there already, as planned"),
             (2, &["create", topic, "--partitions=4", "--replication-factor=2"], "partitions is 3, planned is 4"),
@@ -71,27 +72,28 @@ impl Parts {
             (1, &["tail", "--topic=no-such-topic"], "no-such-topic"),
             (1, &["describe", "--topic=no-such-topic"], "no-such-topic"),
         ] {
-            let said = self.topic_creator_ends(code, arguments).await?;
-            ensure!(said.contains(says), "topic-creator {} did not say {says:?}: {said}", arguments.join(" "));
+            let output = self.topic_creator_ends(code, arguments).await?;
+            let command = arguments.join(" ");
+            ensure!(output.contains(expected), "topic-creator {command} did not print {expected:?}: {output}");
         }
         Ok(())
     }
 
-    /// Makes the plan, and checks that it is there with its replicas.
+    /// Creates the planned topics, and checks that they exist with all replicas.
     pub async fn topics(&self) -> anyhow::Result<()> {
         let made = self.topic_creator(&["create"]).await?;
         let again = self.topic_creator(&["create"]).await?;
         let all = |text: &str, what: &str| {
             text.lines().filter(|line| line.ends_with(what)).count() == kafka::all_topics().len()
         };
-        ensure!(all(&made, ": made"), "not all topics were made: {made}");
-        ensure!(all(&again, "there already, as planned"), "the plan is not what there is: {again}");
+        ensure!(all(&made, ": made"), "not all topics were created: {made}");
+        ensure!(all(&again, "there already, as planned"), "the topics differ from the plan: {again}");
         self.in_sync().await?;
         print!("{}", self.topic_creator(&["describe"]).await?);
         Ok(())
     }
 
-    /// Until every replica of the plan is in sync.
+    /// Waits until every replica of every topic is in sync.
     pub async fn in_sync(&self) -> anyhow::Result<()> {
         let end = Instant::now() + RECOVERS_WITHIN;
         loop {
@@ -113,12 +115,12 @@ impl Parts {
         }
     }
 
-    /// One that stores its accounts there, and where anybody may register. The name is its instance's.
+    /// Starts a gateway with this instance name and store, and with open registration.
     pub fn gateway(&self, name: &str, store: &str) -> anyhow::Result<Gateway> {
         self.gateway_logging_to(name, store, &format!("gateway-{name}.log"))
     }
 
-    /// Another with the same name, which no two may have.
+    /// Starts a second gateway with an instance name that is already in use, which is an operator's mistake.
     pub fn namesake(&self, name: &str, store: &str) -> anyhow::Result<Gateway> {
         self.gateway_logging_to(name, store, &format!("gateway-{name}-again.log"))
     }
@@ -147,19 +149,19 @@ impl Gateway {
         Ok(feeds.iter().any(|feed| feed.region == region && feed.state == FeedState::Live))
     }
 
-    /// Until it has read every region.
+    /// Waits until the gateway is ready, which means that it has read every region.
     pub async fn is_ready(&mut self) -> anyhow::Result<()> {
         let end = Instant::now() + RECOVERS_WITHIN;
         let url = format!("http://{}/readyz", self.address);
         while !reqwest::get(&url).await.is_ok_and(|answer| answer.status() == 200) {
             self.part.lives()?;
-            ensure!(Instant::now() < end, "{url} does not become 200");
+            ensure!(Instant::now() < end, "{url} does not return 200 in time");
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
         Ok(())
     }
 
-    /// The sum of what it counts under a name, with these labels if any are named.
+    /// Returns the sum of a metric's series; the name may include labels. Fails if the gateway doesn't respond.
     pub async fn metric(&self, name: &str) -> anyhow::Result<f64> {
         metric(&self.admin, name).await
     }

@@ -1,4 +1,4 @@
-//! A fake odds API that knows the truth, and misbehaves in one way at a time.
+//! A fake odds API with known prices, which misbehaves in one way at a time.
 
 use std::{
     collections::BTreeMap,
@@ -20,16 +20,16 @@ use tokio::net::TcpListener;
 
 const MINUTE: i64 = 60_000;
 const DAY: i64 = 24 * 60 * MINUTE;
-/// What a request for odds costs: one region, two markets.
+/// Credits for a request for odds: one region, two markets.
 pub const COST: f64 = 2.0;
 const CREDITS: f64 = 1e8;
 
-/// The sport whose games are in play, which is also the one that answers misbehave for.
+/// The sport whose games are in play. Most faults affect only the responses for this sport.
 pub const IN_PLAY: &str = "soccer_epl";
 const SOON: &str = "basketball_nba";
-/// By event: its sport.
+/// The sport of each event.
 const EVENTS: [&str; 5] = [IN_PLAY, IN_PLAY, IN_PLAY, SOON, SOON];
-/// Key and name; names are not unique, and none follows from its key.
+/// Keys and names. Names are not unique, and can't be derived from keys.
 pub const BOOKMAKERS: [(&str, &str); 5] = [
     ("betmgm", "BetMGM"),
     ("williamhill_us", "Caesars"),
@@ -39,10 +39,10 @@ pub const BOOKMAKERS: [(&str, &str); 5] = [
 ];
 const MARKETS: [&str; 2] = ["h2h", "totals"];
 const SIDES: [[&str; 2]; 2] = [["Leeds", "Arsenal"], ["Over", "Under"]];
-/// A bookmaker whose items misbehave.
+/// The index of the bookmaker whose items are faulty.
 const ODD: usize = 1;
 
-/// One price of the truth.
+/// One outcome at one bookmaker, whose true price is known at any time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Item {
     event: usize,
@@ -77,7 +77,7 @@ impl Item {
         BOOKMAKERS[self.bookmaker].0
     }
 
-    /// Its price changes every so many milliseconds.
+    /// Returns the milliseconds between changes of its price.
     fn period(self) -> i64 {
         1_500 + 400 * ((self.event + 2 * self.bookmaker + 3 * self.market + self.side) % 6) as i64
     }
@@ -94,7 +94,7 @@ impl Item {
         self.price_in(at.as_millis() / self.period())
     }
 
-    /// Whether this was its price at some time from one moment to another.
+    /// Returns whether this was its price at any time between two moments.
     pub fn was(self, price: Decimal, from: Timestamp, to: Timestamp) -> bool {
         let slots = from.as_millis() / self.period()..=to.as_millis() / self.period();
         slots.rev().any(|slot| self.price_in(slot) == price)
@@ -141,7 +141,7 @@ pub enum Way {
 }
 
 impl Way {
-    /// Whether this item can't be read, or is of what is too large.
+    /// Returns whether this item can't be published: it is unreadable, or its event is too large.
     pub fn loses(self, item: Item) -> bool {
         let Item { event, bookmaker, market, side } = item;
         let odd = event == 0 && bookmaker == ODD;
@@ -156,7 +156,7 @@ impl Way {
         }
     }
 
-    /// Whether what is asked of this sport can be read.
+    /// Returns whether this sport's odds can be read, and soon enough to be live.
     pub fn answers(self, sport: &str) -> bool {
         match self {
             Self::AllAmerican | Self::AllZero | Self::UnknownSport | Self::InvalidMarket => sport != IN_PLAY,
@@ -166,18 +166,18 @@ impl Way {
             | Self::RetryAfterADate
             | Self::RetryAfterAges
             | Self::UnavailableForAges => false,
-            // Its answers come too late to be live for long.
+            // The responses come too late to be live for long.
             Self::SlowAnswers => false,
             _ => true,
         }
     }
 
-    /// Whether the feed has to say a reason.
+    /// Returns whether the feed must give a reason.
     pub fn is_reported(self) -> bool {
         !matches!(self, Self::SlowAnswers | Self::CutOff) && !self.answers(IN_PLAY)
     }
 
-    /// At which level the producer has to count.
+    /// Returns the `level` label under which the producer must count unreadable items.
     pub fn level(self) -> Option<&'static str> {
         match self {
             Self::NullPrice | Self::NoPrice | Self::TextPrice | Self::ImpossiblePrices => Some("outcome"),
@@ -190,13 +190,13 @@ impl Way {
         }
     }
 
-    /// Whether it shows when lists are asked for, which a new leader does at once.
+    /// Returns whether the fault affects only requests for lists, which a new leader sends immediately.
     pub fn is_of_lists(self) -> bool {
         matches!(self, Self::UnreadableLists | Self::SportMissingFromList)
     }
 }
 
-/// The fake. Cheap to clone.
+/// The fake odds API. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Upstream(Arc<Inner>);
 
@@ -210,12 +210,12 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Now {
     way: Option<Way>,
-    /// Nothing is answered, and so nothing is charged.
+    /// Every request fails, and so nothing is charged.
     is_quiet: bool,
-    /// Answers with odds in this way, by sport.
+    /// Requests for odds since `way` was set, by sport.
     asked: BTreeMap<String, u64>,
     lists: u64,
-    /// Credits, by the number of the day.
+    /// Credits by day, in days since 1970.
     charged: BTreeMap<i64, f64>,
 }
 
@@ -237,7 +237,7 @@ impl Upstream {
     }
 
     fn state(&self) -> MutexGuard<'_, Now> {
-        self.0.state.lock().expect("nobody panics while holding it")
+        self.0.state.lock().expect("no panic while the lock is held")
     }
 
     pub fn misbehave(&self, way: Option<Way>) {
@@ -251,7 +251,7 @@ impl Upstream {
         self.state().is_quiet = is_quiet;
     }
 
-    /// How often a sport's odds were asked for in this way.
+    /// Returns the number of requests for a sport's odds since the fault was set.
     pub fn asked(&self, sport: &str) -> u64 {
         self.state().asked.get(sport).copied().unwrap_or_default()
     }
@@ -260,7 +260,7 @@ impl Upstream {
         self.state().lists
     }
 
-    /// What was charged on the day that ends then.
+    /// Returns the credits charged on the day that ends at this time.
     pub fn charged(&self, day_ends: Timestamp) -> f64 {
         self.state().charged.get(&(day_ends.as_millis() / DAY - 1)).copied().unwrap_or_default()
     }
@@ -273,7 +273,7 @@ impl Upstream {
         self.0.began.plus_millis(if EVENTS[event] == IN_PLAY { -10 * MINUTE } else { 45 * MINUTE })
     }
 
-    /// A whole answer, as it is true now.
+    /// Returns a complete and correct response as of now.
     fn truth(&self, sport: &str) -> Vec<Value> {
         let now = (self.0.clock)();
         let outcome = |event, bookmaker, market, side| {
@@ -316,7 +316,7 @@ impl Upstream {
     }
 }
 
-/// What is unreadable in the odds of the sport in play.
+/// Makes items of a response unreadable, in this way.
 fn spoil(way: Way, events: &mut [Value]) {
     fn outcomes(event: &mut Value, bookmaker: usize, market: usize) -> &mut Value {
         &mut event["bookmakers"][bookmaker]["markets"][market]["outcomes"]
@@ -449,13 +449,13 @@ async fn odds(State(upstream): State<Upstream>, Path(sport): Path<String>) -> Re
     }
     let cost = if list.is_empty() { 0.0 } else { COST };
     let left = upstream.charge(cost);
-    let said = match way {
+    let credits = match way {
         Some(Way::NegativeCredits) if is_odd && asked % 3 == 0 => ["-3".to_owned(), cost.to_string()],
         Some(Way::OddCredits) => ["NaN".to_owned(), "1e300".to_owned()],
-        // What an empty answer costs is only known if it is said.
+        // The cost of an empty response is known only from this header.
         _ => [left.to_string(), format!("{cost:.1}")],
     };
-    let headers: Vec<(&str, String)> = ["x-requests-remaining", "x-requests-last"].into_iter().zip(said).collect();
+    let headers: Vec<(&str, String)> = ["x-requests-remaining", "x-requests-last"].into_iter().zip(credits).collect();
     let text = Value::Array(list).to_string();
     match way {
         Some(Way::Html) => answer(200, &headers, "<html>We'll be right back</html>"),

@@ -1,4 +1,4 @@
-//! Readers of the topics that check every step's digest.
+//! Watchers: they read a region's topic and check every step's digest.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 const CONVERGE_WITHIN: Duration = Duration::from_secs(300);
 
-/// Reads a region all the time, and notes when something is wrong.
+/// Reads a region in the background, and records the first failure.
 #[derive(Debug)]
 pub struct Watcher {
     pub region: Region,
@@ -18,17 +18,18 @@ pub struct Watcher {
     tolerant: watch::Sender<bool>,
 }
 
+/// What a watcher has read so far.
 #[derive(Debug, Default)]
 pub struct Seen {
     pub steps: u64,
     pub terms: u64,
     pub newest: StepId,
-    /// How often the topic was read anew.
+    /// How often the topic was read again from its start.
     pub anew: u64,
     pub events: usize,
     pub quotes: usize,
     pub wrong: Option<String>,
-    /// Of the newest step.
+    /// The newest step's marker.
     pub marker: Option<Marker>,
     shown: Shown,
 }
@@ -46,11 +47,13 @@ impl Watcher {
         Self { region, seen, tolerant }
     }
 
-    /// From now on somebody writes what is wrong, or changes the topic: then it is read anew, as gateways do.
+    /// From now on, reads the topic again after a failure, as gateways do, instead of recording it. For trials that
+    /// write forged records or change the topic.
     pub fn tolerate(&self) {
         self.tolerant.send_replace(true);
     }
 
+    /// Fails if something was wrong.
     pub fn check(&self) -> anyhow::Result<()> {
         let seen = self.seen.borrow();
         match &seen.wrong {
@@ -59,7 +62,7 @@ impl Watcher {
         }
     }
 
-    /// Until the board is the truth.
+    /// Waits until the board equals the simulator's truth. Fails on a failure of the watcher, or if it takes too long.
     pub async fn wait_for(&mut self, simulator: &Simulator) -> anyhow::Result<()> {
         let truth = Shown::of_truth(&simulator.truth(self.region))?;
         let decided = {

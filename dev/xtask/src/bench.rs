@@ -1,4 +1,4 @@
-//! What things cost. All of it is compiled for release, once.
+//! The `bench` command: benchmarks and load trials, compiled in release mode.
 
 use std::{path::Path, process::Command};
 
@@ -12,47 +12,47 @@ use crate::{
     target,
 };
 
-/// Around the table in BENCHMARKS.md.
+/// The markers around the table in BENCHMARKS.md.
 const BEGIN: &str = "<!-- the race -->";
 const END: &str = "<!-- the end of the race -->";
 
 #[derive(Debug, Args)]
 pub(crate) struct Bench {
-    /// Only these; all if none is named.
+    /// Run only these benchmarks [default: all].
     #[arg(value_name = "WHAT")]
     what: Vec<What>,
 
-    /// For how many seconds each server is measured, each time.
+    /// Seconds to measure each server in each round.
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     seconds: u32,
 
-    /// How often everything in the race is measured.
+    /// Number of rounds in the race.
     #[arg(long, default_value_t = 3)]
     rounds: u32,
 
-    /// Put what the race came to into BENCHMARKS.md.
+    /// Write the race's results to BENCHMARKS.md.
     #[arg(long)]
     write: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum What {
-    /// The gateway beside peers: frames, connections, crowds, latency.
+    /// The gateway compared with other servers: frames, connections, crowds, latency.
     Race,
     /// A board of a million quotes.
     Board,
-    /// A day of polling, in credits.
+    /// Credits spent by a day of polling.
     PollPlan,
-    /// What slow clients and a flood of sign-ins do to the others.
+    /// How slow clients and a flood of sign-ins affect other clients.
     Slow,
-    /// The page in Chromium: frames a second.
+    /// Frames per second of the page in Chromium.
     Page,
-    /// How long a start takes until it is ready.
+    /// Time from start to ready.
     Starts,
-    /// What connections, frames and sign-ins take with other allocators, where Debian's libmimalloc2.0 and libjemalloc2
-    /// are installed.
+    /// CPU and memory for connections, frames and sign-ins with other allocators, if Debian's libmimalloc2.0 and
+    /// libjemalloc2 are installed.
     Allocators,
-    /// What hostile peers do to the others. Last, since it fails when a goal is missed.
+    /// How hostile peers affect other clients. Runs last because it fails when a goal is missed.
     Hostile,
 }
 
@@ -92,7 +92,8 @@ fn cargo() -> Command {
     Command::new("cargo")
 }
 
-/// The same packages together each time, so that no dependency is built twice.
+/// Builds and runs one benchmark. Always builds the whole workspace, so that features, and therefore dependencies, are
+/// the same in every build.
 fn bench(name: &str, cargo: &mut Command) -> anyhow::Result<()> {
     let args = ["bench", "--quiet", "--workspace", "--bench", name];
     compile(&format!("compiling {name}"), Command::new("cargo").args(args).arg("--no-run"))?;
@@ -103,7 +104,7 @@ fn race(bench: &Bench, no_install: bool) -> anyhow::Result<()> {
     prerequisites::ensure(prerequisites::NODE, no_install)?;
     let nchan = prerequisites::ensure(prerequisites::NCHAN, no_install);
     if let Err(missing) = &nchan {
-        eprintln!("without nchan: {missing:#}");
+        eprintln!("skipping nchan: {missing:#}");
     }
     let peers = root().join("dev/trials/peers");
     let mut npm = Command::new("npm");
@@ -123,14 +124,15 @@ fn race(bench: &Bench, no_install: bool) -> anyhow::Result<()> {
     race.arg("--seconds").arg(bench.seconds.to_string()).arg("--rounds").arg(bench.rounds.to_string());
     race.args(nchan.is_err().then_some("--no-nchan"));
     let raced = step("the race", bench.rounds * 30 * MINUTE, &mut race);
-    // A goal that is missed is published, too.
+    // The race also fails when a goal is missed; its results are still published.
     if bench.write && folder.join("table.md").is_file() {
         publish(&folder)?;
     }
     raced
 }
 
-/// The gateway in each environment: glibc's allocator as it comes and as the images have it, and others beside it.
+/// Returns the variants to compare: glibc's allocator with its defaults and as set in the container images, and the
+/// other allocators that are installed.
 fn allocators() -> Vec<String> {
     let mut gateways = vec!["glibc".to_owned(), "glibc with one arena,MALLOC_ARENA_MAX=1".to_owned()];
     let libraries = Path::new("/usr/lib").join(format!("{}-linux-gnu", std::env::consts::ARCH));
@@ -139,13 +141,13 @@ fn allocators() -> Vec<String> {
         if library.is_file() {
             gateways.push(format!("{name},LD_PRELOAD={}", library.display()));
         } else {
-            eprintln!("without {name}: {} is not there", library.display());
+            eprintln!("skipping {name}: {} not found", library.display());
         }
     }
     gateways
 }
 
-/// One of the trials in a folder of its own, with all that it starts compiled for release.
+/// Builds in release mode and runs one trial, with an empty folder for its output.
 fn trial(program: &str, name: &str, arguments: &[String]) -> anyhow::Result<()> {
     let mut build = cargo();
     build.args(["build", "--release", "--workspace"]);
@@ -161,13 +163,13 @@ fn trial(program: &str, name: &str, arguments: &[String]) -> anyhow::Result<()> 
     step(name, 20 * MINUTE, &mut trial)
 }
 
-/// The table between its marks, and the picture.
+/// Copies the race's table and chart into the repository's documents.
 fn publish(folder: &Path) -> anyhow::Result<()> {
     let page = root().join("BENCHMARKS.md");
     let text = std::fs::read_to_string(&page)?;
     let table = std::fs::read_to_string(folder.join("table.md"))?;
-    let (before, rest) = text.split_once(BEGIN).context("BENCHMARKS.md has no place for the table")?;
-    let (_, after) = rest.split_once(END).context("BENCHMARKS.md has no end of the table")?;
+    let (before, rest) = text.split_once(BEGIN).context("BENCHMARKS.md has no start marker for the table")?;
+    let (_, after) = rest.split_once(END).context("BENCHMARKS.md has no end marker for the table")?;
     std::fs::write(page, format!("{before}{BEGIN}\n\n{table}\n{END}{after}"))?;
     std::fs::copy(folder.join("chart.svg"), root().join("docs/benchmarks.svg"))?;
     Ok(())

@@ -1,4 +1,4 @@
-//! The commands that build and start other programs.
+//! The commands that build and start programs.
 
 use std::{
     os::unix::process::CommandExt,
@@ -19,37 +19,37 @@ use crate::{
 };
 
 pub(crate) const RUN_HELP: &str = "\
-Everything after -- goes to the standalone program: `cargo xtask run -- --help` lists it.
+Everything after -- is passed to the standalone program: `cargo xtask run -- --help` lists its options.
 
-Real odds, with a key of The Odds API in a file:
+Real odds, with a key for The Odds API in a file:
   TOTEBOARD_API_KEY_FILE=key.txt cargo xtask run -- --source the-odds-api --max-credits-per-day 15
 
-Accounts in a MongoDB instead of a file:
+Accounts in MongoDB instead of a file:
   cargo xtask run -- --store mongodb://127.0.0.1:27017/toteboard
 
-A real Kafka wants the parts as processes of their own, which is what docker-compose.yml starts. By hand:
+With a real Kafka, each service is a separate process. docker-compose.yml starts them; by hand:
   cargo run --bin topic-creator -- --brokers 127.0.0.1:9092 create
   cargo run --bin simulator
   cargo run --bin producer -- --region uk --source simulator --brokers 127.0.0.1:9092
   cargo run --bin gateway -- --brokers 127.0.0.1:9092 --store sqlite:accounts.db \\
       --page \"$(cargo xtask page | sed 's/.* is in //')\"
-and a producer for each other region; topic-creator's --fewer-replicas helps where there is one broker.";
+and one producer for each other region. With a single broker, pass --fewer-replicas to topic-creator.";
 
 #[derive(Debug, Args)]
 pub(crate) struct Run {
-    /// The port on 127.0.0.1.
+    /// Port to listen on, on 127.0.0.1.
     #[arg(long, default_value_t = 8080)]
     port: u16,
 
-    /// The folder where accounts are kept.
+    /// Folder for account data.
     #[arg(long, default_value = "toteboard-data", value_name = "DIR")]
     data: PathBuf,
 
-    /// Forget all accounts first.
+    /// Delete all accounts first.
     #[arg(long)]
     reset: bool,
 
-    /// More settings for the standalone program.
+    /// Options for the standalone program.
     #[arg(last = true)]
     rest: Vec<String>,
 }
@@ -60,7 +60,7 @@ impl Run {
         let page = page::build(no_install)?;
         build(&["--package", "toteboard-standalone"])?;
         if self.reset {
-            // Its own files only: the folder may be anybody's.
+            // Only these files: the user may keep others in the folder.
             for file in ["accounts.db", "accounts.db-wal", "accounts.db-shm"].map(|name| self.data.join(name)) {
                 if file.exists() {
                     std::fs::remove_file(&file).with_context(|| file.display().to_string())?;
@@ -70,8 +70,8 @@ impl Run {
         let mut standalone = Command::new(binary("standalone"));
         standalone.arg("--listen").arg(format!("127.0.0.1:{}", self.port)).arg("--page").arg(page);
         standalone.arg("--data").arg(self.data).args(self.rest);
-        // Takes this process's place, so that signals reach it.
-        Err(standalone.exec()).context("the standalone program can't be started")
+        // Replaces this process, so that signals reach the standalone program directly.
+        Err(standalone.exec()).context("cannot start the standalone program")
     }
 }
 
@@ -86,7 +86,7 @@ pub(crate) fn binary(name: &str) -> PathBuf {
 
 #[derive(Debug, Default, Args)]
 pub(crate) struct Test {
-    /// Leave out the tests of the page in Chromium, and those of clients in other languages.
+    /// Skip the page's tests in Chromium and the tests of the example clients.
     #[arg(long)]
     no_browser: bool,
 }
@@ -111,23 +111,23 @@ impl Test {
     }
 }
 
-/// Whatever the page and clients in other languages take.
+/// Ensures the prerequisites of the page and of the example clients.
 fn with_browser(no_install: bool) -> anyhow::Result<()> {
     use prerequisites::{BUILD, CHROMIUM, JAVA, NODE, PYTHON};
     prerequisites::ensure(&[BUILD, NODE, CHROMIUM, PYTHON, JAVA].concat(), no_install)?;
     page::ensure(no_install)
 }
 
-/// All programs and tests. Together, because tests need more features of some dependencies: apart, our own crates would
-/// be compiled twice.
+/// Cargo arguments that select all programs and tests. They are built together because tests enable more features of
+/// some dependencies: separate builds would compile our crates twice.
 pub(crate) const PROGRAMS_AND_TESTS: [&str; 3] = ["--workspace", "--bins", "--tests"];
 
 pub(crate) fn compile_all() -> anyhow::Result<()> {
     compile("compiling programs and tests", Command::new("cargo").arg("build").args(PROGRAMS_AND_TESTS))
 }
 
-/// Runs the example clients of other languages against a real gateway: for some seconds through an unreliable
-/// network, and for a number of connects with each transport.
+/// Runs the example clients against a real gateway: for `seconds` over an unreliable network, and for `connects`
+/// connections with each transport.
 fn examples(seconds: u32, connects: u32) -> anyhow::Result<()> {
     let mut npm = Command::new("npm");
     npm.args(["ci", "--no-audit", "--no-fund", "--silent"]).current_dir(root().join("examples/javascript"));
@@ -143,7 +143,7 @@ fn examples(seconds: u32, connects: u32) -> anyhow::Result<()> {
     step("tests of the example clients", 20 * MINUTE + limit, &mut cargo)
 }
 
-/// Copies the libraries that a pom.xml names into a folder of their own.
+/// Copies the dependencies of a pom.xml into an empty folder.
 pub(crate) fn jars(pom: &Path, folder: &Path, name: &str) -> anyhow::Result<()> {
     remove_folder(folder)?;
     let mut maven = Command::new("mvn");
@@ -152,7 +152,7 @@ pub(crate) fn jars(pom: &Path, folder: &Path, name: &str) -> anyhow::Result<()> 
     step(&format!("libraries of {name}"), 10 * MINUTE, &mut maven)
 }
 
-/// A Python with these packages, in an environment of its own.
+/// Returns the Python of a virtual environment with these packages; creates it if needed.
 pub(crate) fn python(requirements: &Path, name: &str) -> anyhow::Result<PathBuf> {
     let venv = target().join("python").join(name);
     let python = venv.join("bin/python");
@@ -166,22 +166,22 @@ pub(crate) fn python(requirements: &Path, name: &str) -> anyhow::Result<PathBuf>
     Ok(python)
 }
 
-/// What it takes to look at the page, and the browser to do it with.
+/// Installs what the page's tests need, and returns the name of the browser's program.
 pub(crate) fn page_tests(no_install: bool) -> anyhow::Result<&'static str> {
     prerequisites::ensure(&[prerequisites::NODE, prerequisites::CHROMIUM].concat(), no_install)?;
     let mut npm = Command::new("npm");
     npm.args(["ci", "--no-audit", "--no-fund", "--silent"]).current_dir(root().join("web/e2e"));
     step("npm packages of the page's tests", 10 * MINUTE, &mut npm)?;
-    prerequisites::chromium().context("Chromium is gone")
+    prerequisites::chromium().context("Chromium was installed but cannot be started")
 }
 
-/// The page in a real browser, against the standalone program.
+/// Tests the page in a real browser, against the standalone program.
 fn end_to_end(page: &Path, no_install: bool) -> anyhow::Result<()> {
     let mut node = page_in_chromium(page, no_install)?;
     step("tests of the page in Chromium", 15 * MINUTE, node.args(["--test", "--test-reporter=spec"]))
 }
 
-/// Node in the folder of the page's tests, with all that they need to be told.
+/// Returns a Node.js command in the folder of the page's tests, with the environment that they read.
 fn page_in_chromium(page: &Path, no_install: bool) -> anyhow::Result<Command> {
     let chromium = page_tests(no_install)?;
     let mut node = Command::new("node");
@@ -195,11 +195,11 @@ fn page_in_chromium(page: &Path, no_install: bool) -> anyhow::Result<Command> {
 
 #[derive(Debug, Args)]
 pub(crate) struct Soak {
-    /// For how many minutes the upstream misbehaves, something happens to producers every minute, and so on.
+    /// Minutes to run each part.
     #[arg(long, default_value_t = 10, value_name = "MINUTES")]
     minutes: u32,
 
-    /// Only the odd upstream answers.
+    /// Run only the part with unusual upstream responses.
     #[arg(long)]
     odd_answers: bool,
 }
@@ -218,7 +218,7 @@ impl Soak {
         }
         let mut leaders = Command::new("cargo");
         leaders.args(["test", "--workspace", "--quiet", "--", "--ignored", "--nocapture", "exhaustive::"]);
-        step("all that leaders of two steps can do", 60 * MINUTE, &mut leaders)?;
+        step("every interleaving of leaders with two steps each", 60 * MINUTE, &mut leaders)?;
         let logs = target().join("soak");
         remove_folder(&logs)?;
         let mut soak = Command::new(binary("soak"));
@@ -233,7 +233,7 @@ impl Soak {
         examples(60 * self.minutes.min(5), 100)?;
         let mut cuts = page_in_chromium(&page::build(no_install)?, no_install)?;
         cuts.args(["cuts.mjs", "--minutes", &self.minutes.to_string()]);
-        step("the page behind a network that breaks", limit, &mut cuts)?;
+        step("the page on an unreliable network", limit, &mut cuts)?;
         fuzz()
     }
 }
@@ -246,16 +246,16 @@ fn install_fuzz(no_install: bool) -> anyhow::Result<()> {
     compile("installing cargo-fuzz", Command::new("cargo").args(["install", "--quiet", "--locked", "cargo-fuzz"]))
 }
 
-/// What strangers may say, made up at random: a minute for each kind.
+/// Fuzzes each parser of untrusted input for a minute.
 fn fuzz() -> anyhow::Result<()> {
     let cargo = |command: &str, arguments: &[&str]| {
         let mut cargo = Command::new("cargo");
         cargo.args(["fuzz", command, "--fuzz-dir", "dev/fuzz"]).args(arguments);
-        // The stable compiler has what it takes, but wants to be asked.
+        // Lets the stable compiler use the unstable options that fuzzing needs.
         cargo.env("RUSTC_BOOTSTRAP", "1").env_remove("CARGO_TARGET_DIR");
         cargo
     };
-    compile("compiling what is fuzzed", &mut cargo("build", &[]))?;
+    compile("compiling the fuzz targets", &mut cargo("build", &[]))?;
     for target in ["records", "cursors", "filters", "hello", "client_events"] {
         let run = [target, "--", "-max_total_time=60", "-rss_limit_mb=1024", "-verbosity=0"];
         step(&format!("fuzzing {target}"), 5 * MINUTE, &mut cargo("run", &run))?;
@@ -263,7 +263,7 @@ fn fuzz() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What CI runs, on a clean checkout. Tests are run once, and what they run is counted.
+/// Runs everything that CI runs. The tests run once, with coverage.
 pub(crate) fn ci(engines: &Engines, no_install: bool) -> anyhow::Result<()> {
     with_browser(no_install)?;
     guard::ensure(no_install)?;

@@ -1,8 +1,7 @@
-//! How much of the code the tests run, line by line: all tests, those in Chromium and on real engines included, with
-//! the programs that they start.
+//! Line coverage of all tests, including those in Chromium and on real engines, and of the programs that they start.
 //!
-//! Only our own crates are compiled for it, and once: dependencies are those of every other build. A process that is
-//! killed tells nothing of what it ran, so the figures are a little too low.
+//! Only our own crates are compiled with instrumentation; dependencies are shared with other builds. A process that is
+//! killed writes no counts, so the figures are slightly too low.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,21 +22,21 @@ use crate::{
     target,
 };
 
-/// What is to be covered at least, in percent of all lines.
+/// Minimum coverage, in percent of all lines.
 const LEAST: f64 = 85.0;
-/// Not counted: tests and benchmarks themselves, what a developer types, and trials, which are tests. Of the page,
-/// what is compiled for the host is counted; the rest runs only in a browser, in the tests in Chromium.
+/// Not counted: tests, benchmarks and developer tools. The page's code that is compiled only for a browser isn't
+/// counted either, although the tests in Chromium run it.
 const LEFT_OUT: &str = "(/tests/|/benches/|^.*/dev/|/\\.cargo/|/rustc/|/lib/rustlib/|/target[^/]*/)";
-/// What our own crates are compiled with.
+/// The compiler wrapper that instruments our own crates.
 const WRAPPER: &str = "#!/bin/sh\nexec \"$@\" -C instrument-coverage\n";
-/// The programs that read what was counted. Debian's are older than the compiler, and can.
+/// Versions of Debian's LLVM tools to try. They read the counts even though they are older than the compiler.
 const VERSIONS: [u32; 4] = [22, 21, 20, 19];
 const REPORT_WITHIN: Duration = MINUTE.saturating_mul(10);
 
-/// Has cargo compile our own crates so. What is compiled otherwise has to remove it.
+/// Cargo's variable for the compiler wrapper. A build without instrumentation must remove it.
 pub(crate) const WRAPPER_VARIABLE: &str = "RUSTC_WORKSPACE_WRAPPER";
 
-/// Where they write their counts; in the current folder without it.
+/// Where instrumented programs write their counts; if unset, in the current folder.
 pub(crate) const COUNTS_VARIABLE: &str = "LLVM_PROFILE_FILE";
 
 struct Tools {
@@ -45,10 +44,10 @@ struct Tools {
     cov: PathBuf,
 }
 
-/// All tests, as `cargo xtask test` and `cargo xtask engines` run them.
+/// Runs `test` and `engines` with instrumentation and prints the coverage. Fails if it is below the minimum.
 pub(crate) fn coverage(engines: &Engines, no_install: bool) -> anyhow::Result<()> {
     let tools = tools(no_install)?;
-    // It will be compiled anew, and be another file then.
+    // Cargo replaces this file when it recompiles xtask, so the path is resolved now.
     let this = std::env::current_exe()?;
     let folder = target().join("coverage");
     let profiles = folder.join("profiles");
@@ -63,7 +62,7 @@ pub(crate) fn coverage(engines: &Engines, no_install: bool) -> anyhow::Result<()
         let mut xtask = Command::new(&this);
         xtask.args(no_install.then_some("--no-install")).args(arguments);
         counted(&mut xtask);
-        // Each of its steps has a limit.
+        // No time limit here: each step of the inner xtask has its own.
         compile(name, &mut xtask)?;
     }
     let programs = programs(counted)?;
@@ -73,7 +72,7 @@ pub(crate) fn coverage(engines: &Engines, no_install: bool) -> anyhow::Result<()
     for file in fs::read_dir(&profiles)? {
         merge.arg(file?.path());
     }
-    step("putting together what was counted", REPORT_WITHIN, &mut merge)?;
+    step("merging the counts", REPORT_WITHIN, &mut merge)?;
     let mut export = vec!["export".to_owned(), "--summary-only".to_owned(), "--ignore-filename-regex".to_owned()];
     export.extend([LEFT_OUT.to_owned(), "--instr-profile".to_owned(), data.display().to_string()]);
     for (n, program) in programs.iter().enumerate() {
@@ -82,15 +81,15 @@ pub(crate) fn coverage(engines: &Engines, no_install: bool) -> anyhow::Result<()
     }
     let export: Vec<&str> = export.iter().map(String::as_str).collect();
     let report = output(&tools.cov.display().to_string(), &export)?;
-    print(&serde_json::from_str(&report).context("the report")?)
+    print(&serde_json::from_str(&report).context("reading the coverage report")?)
 }
 
-/// What reads the counts is there.
+/// Ensures that the tools that read the counts are installed.
 pub(crate) fn ensure(no_install: bool) -> anyhow::Result<()> {
     tools(no_install).map(drop)
 }
 
-/// rustup's, else Debian's.
+/// Returns rustup's LLVM tools or else Debian's; installs them if needed.
 fn tools(no_install: bool) -> anyhow::Result<Tools> {
     prerequisites::ensure(prerequisites::BUILD, no_install)?;
     if let Some(tools) = find()? {
@@ -123,12 +122,12 @@ fn make_executable(file: &Path) -> std::io::Result<()> {
     fs::set_permissions(file, fs::Permissions::from_mode(0o755))
 }
 
-/// All that was compiled: programs and tests.
+/// Returns the paths of all compiled programs and tests.
 fn programs(counted: impl Fn(&mut Command)) -> anyhow::Result<BTreeSet<PathBuf>> {
     let mut cargo = Command::new("cargo");
     cargo.arg("build").args(PROGRAMS_AND_TESTS).args(["--quiet", "--message-format=json"]);
     counted(&mut cargo);
-    let answer = without_us(&mut cargo).output().context("cargo can't be run")?;
+    let answer = without_us(&mut cargo).output().context("cannot run cargo")?;
     ensure!(answer.status.success(), "cargo build failed ({})", answer.status);
     let mut programs = BTreeSet::new();
     for line in answer.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
@@ -140,7 +139,7 @@ fn programs(counted: impl Fn(&mut Command)) -> anyhow::Result<BTreeSet<PathBuf>>
 
 fn print(report: &Value) -> anyhow::Result<()> {
     let mut crates: BTreeMap<String, (u64, u64)> = BTreeMap::new();
-    for file in report["data"][0]["files"].as_array().context("a report without files")? {
+    for file in report["data"][0]["files"].as_array().context("the coverage report lists no files")? {
         let name = Path::new(file["filename"].as_str().unwrap_or_default());
         let Ok(inside) = name.strip_prefix(root()) else { continue };
         let mut folders = inside.iter().filter(|folder| *folder != "crates");
@@ -157,6 +156,6 @@ fn print(report: &Value) -> anyhow::Result<()> {
         all = (all.0 + sum.0, all.1 + sum.1);
     }
     println!("{:16} {:6.1} % of {} lines", "all", percent(all), all.1);
-    ensure!(percent(all) >= LEAST, "less than {LEAST} % of the lines are run by tests");
+    ensure!(percent(all) >= LEAST, "line coverage is below {LEAST} %: add tests");
     Ok(())
 }

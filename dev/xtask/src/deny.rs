@@ -1,4 +1,4 @@
-//! Checks what is depended on: licences, duplicates, sources and known vulnerabilities. deny.toml says what is allowed.
+//! Checks the licences, duplicates, sources and known vulnerabilities of dependencies against deny.toml.
 
 use std::{
     path::{Path, PathBuf},
@@ -13,7 +13,8 @@ use crate::{
 };
 
 const VERSION: &str = "0.20.2";
-/// The workspace, whose duplicates deny.toml lists exactly, and that of the fuzz targets, which has fewer.
+/// The manifests to check, with extra lints. deny.toml lists the workspace's duplicates exactly; the fuzz workspace has
+/// fewer of them.
 const MANIFESTS: [(&str, &[&str]); 2] =
     [("Cargo.toml", &["--deny", "unmatched-skip", "--deny", "unnecessary-skip"]), ("dev/fuzz/Cargo.toml", &[])];
 
@@ -23,7 +24,7 @@ pub(crate) fn deny(no_install: bool) -> anyhow::Result<()> {
     let mut fetch = Command::new(&program);
     match quietly("fetching the advisory database", 3 * MINUTE, fetch.args(["fetch", "db"])) {
         Ok(()) => checks.push("advisories"),
-        Err(_) => eprintln!("    vulnerabilities are not checked: the advisory database can't be fetched"),
+        Err(_) => eprintln!("    skipping known vulnerabilities: cannot fetch the advisory database"),
     }
     for (manifest, lints) in MANIFESTS {
         let mut check = Command::new(&program);
@@ -33,7 +34,7 @@ pub(crate) fn deny(no_install: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The program, of this version. Builds it if need be.
+/// Returns cargo-deny in the right version; builds it if needed.
 fn program(no_install: bool) -> anyhow::Result<PathBuf> {
     let folder = target().join("cargo-deny").join(VERSION);
     let built = folder.join("bin/cargo-deny");
@@ -43,9 +44,9 @@ fn program(no_install: bool) -> anyhow::Result<PathBuf> {
     ensure!(!no_install, "missing: cargo-deny. Install with: cargo install --locked cargo-deny@{VERSION}");
     let mut install = Command::new("cargo");
     install.args(["install", "--quiet", "--locked", &format!("cargo-deny@{VERSION}"), "--root"]).arg(&folder);
-    // What it is built in is not kept.
+    // Otherwise its build files would stay in our target folder.
     install.env_remove("CARGO_TARGET_DIR");
-    // It runs for a second: compiling it fast matters more than what it takes then.
+    // It runs for a second, so build time matters more than run time.
     for (setting, value) in [("LTO", "off"), ("CODEGEN_UNITS", "16"), ("OPT_LEVEL", "1")] {
         install.env(format!("CARGO_PROFILE_RELEASE_{setting}"), value);
     }

@@ -1,4 +1,4 @@
-//! Tests on real engines, started here on loopback and stopped again.
+//! Tests on real engines, which are started on loopback and stopped again.
 
 mod caddy;
 mod kafka;
@@ -25,20 +25,20 @@ use crate::{
     target,
 };
 
-/// How long an engine may take to come up.
+/// Time limit for an engine to accept connections.
 const UP_WITHIN: Duration = Duration::from_secs(60);
-/// For how long the fake upstream misbehaves in CI. A soak does it for longer.
+/// How long the fake upstream misbehaves in CI; a soak runs longer.
 const ODDITIES_SECONDS: u32 = 100;
 
 #[derive(Debug, Args)]
 pub(crate) struct Engines {
-    /// A MongoDB for the stores' contract and the REST interface, instead of one that is started here;
-    /// databases named toteboard-test are made in it.
+    /// Existing MongoDB for the store and REST tests, instead of starting one. The tests create databases whose names
+    /// start with toteboard-test.
     #[arg(long, value_name = "URL")]
     mongodb: Option<String>,
 }
 
-/// All that the engines, and what is asked of them, take.
+/// Ensures the prerequisites of the engines and of their tests.
 pub(crate) fn ensure(no_install: bool) -> anyhow::Result<()> {
     use prerequisites::{BUILD, JAVA, NODE, PYTHON};
     prerequisites::ensure(&[BUILD, PYTHON, JAVA, NODE].concat(), no_install)?;
@@ -46,19 +46,19 @@ pub(crate) fn ensure(no_install: bool) -> anyhow::Result<()> {
     caddy::ensure(no_install)
 }
 
-/// Ends with its handle.
+/// A child process that is killed when dropped.
 struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // Fails if the process has already ended.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
 impl Engines {
-    /// As they are typed.
+    /// Returns the command line that runs this command.
     pub(crate) fn arguments(&self) -> Vec<String> {
         let mongodb = self.mongodb.iter().map(|url| format!("--mongodb={url}"));
         std::iter::once("engines".to_owned()).chain(mongodb).collect()
@@ -85,7 +85,7 @@ impl Engines {
     }
 }
 
-/// Odd upstream answers against producers on brokers of their own, each way for some seconds.
+/// Runs only the `oddities` trial, for this many seconds in all, on its own brokers.
 pub(crate) fn odd_answers(seconds: u32) -> anyhow::Result<()> {
     let folder = target().join("engines");
     fs::create_dir_all(&folder)?;
@@ -98,20 +98,20 @@ fn oddities(mongodb: Value, url: &str, seconds: u32) -> anyhow::Result<()> {
     let logs = folder.join("oddities");
     let mut oddities = trial("oddities", &folder, mongodb, url, &logs)?;
     oddities.args(["--seconds", &seconds.to_string()]);
-    // Upstream is given time to be well again, and asked to wait for half a minute now and then.
+    // Recovery takes extra time after each fault, and some upstream responses ask for half a minute's wait.
     let limit = Duration::from_secs(u64::from(2 * seconds)) + 15 * MINUTE;
-    step("odd upstream answers on real brokers", limit, &mut oddities)
+    step("unusual upstream responses on real brokers", limit, &mut oddities)
         .with_context(|| format!("logs are in {}", logs.display()))
 }
 
-/// Brokers, a store, producers, gateways and clients; each dies once.
+/// Runs the `drill` trial: brokers, a store, producers, gateways and clients, where each server is killed once.
 fn drill(folder: &Path, mongodb: Value, url: &str) -> anyhow::Result<()> {
     let logs = folder.join("drill");
     let mut drill = trial("drill", folder, mongodb, url, &logs)?;
     step("a drill on real brokers", 20 * MINUTE, &mut drill).with_context(|| format!("logs are in {}", logs.display()))
 }
 
-/// How a trial is started, with brokers that are prepared for it.
+/// Prepares brokers for a trial and returns the command that starts it.
 fn trial(name: &str, folder: &Path, mongodb: Value, url: &str, logs: &Path) -> anyhow::Result<Command> {
     empty_folder(logs)?;
     let mut engines = kafka::prepare(folder)?;
@@ -125,25 +125,25 @@ fn trial(name: &str, folder: &Path, mongodb: Value, url: &str, logs: &Path) -> a
     Ok(trial)
 }
 
-/// How many ports were looked at.
+/// Number of ports tried so far.
 static LOOKED_AT: AtomicU16 = AtomicU16::new(0);
 
-/// Ports that nobody has just now, of those that the kernel gives to nobody who connects. None is given twice: an
-/// engine that is stopped comes back to its own.
+/// Returns free ports below the kernel's ephemeral range. Never returns the same port twice, so that an engine can be
+/// restarted on its own port.
 fn free_ports(count: usize) -> Vec<u16> {
     let first = 28_000 + (std::process::id() % 2_000) as u16;
     let ports = std::iter::repeat_with(|| first + LOOKED_AT.fetch_add(1, Ordering::Relaxed));
     ports.filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).take(count).collect()
 }
 
-/// The libraries that a pom.xml beside this one names.
+/// Downloads the dependencies in an engine's pom.xml, and returns their folder.
 fn libraries(engine: &str, folder: &Path) -> anyhow::Result<PathBuf> {
     let libraries = folder.join(format!("{engine}-libraries"));
     jars(&root().join("dev/xtask/engines").join(engine).join("pom.xml"), &libraries, engine)?;
     Ok(libraries)
 }
 
-/// What java is told before the class to run.
+/// Returns the arguments of `java` that come before the main class.
 fn java(libraries: &Path, options: &[&str]) -> Vec<String> {
     let mut arguments: Vec<String> = options.iter().map(ToString::to_string).collect();
     arguments.push("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn".to_owned());
@@ -151,7 +151,7 @@ fn java(libraries: &Path, options: &[&str]) -> Vec<String> {
     arguments
 }
 
-/// How a server that speaks MongoDB's protocol is started, with an empty file; and its URL.
+/// Returns a recipe that starts a MongoDB-compatible server with an empty file, and the server's URL.
 fn mongodb(folder: &Path) -> anyhow::Result<(Value, String)> {
     let libraries = libraries("mongodb", folder)?;
     let data = folder.join("mongodb-data");
@@ -171,7 +171,7 @@ fn mongodb(folder: &Path) -> anyhow::Result<(Value, String)> {
     Ok((recipe, format!("mongodb://{address}")))
 }
 
-/// Starts what a recipe describes, and waits until it answers.
+/// Starts an engine from its recipe and waits until it accepts connections. Fails if it ends or takes too long.
 fn start(recipe: &Value) -> anyhow::Result<Running> {
     let text = |name: &str| recipe[name].as_str().unwrap_or_default();
     let words: Vec<&str> = recipe["command"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
@@ -188,13 +188,13 @@ fn start(recipe: &Value) -> anyhow::Result<Running> {
     let end = Instant::now() + UP_WITHIN;
     while TcpStream::connect(text("address")).is_err() {
         anyhow::ensure!(running.0.try_wait()?.is_none(), "{} ended: see {}", text("name"), text("log"));
-        anyhow::ensure!(Instant::now() < end, "{} does not come up: see {}", text("name"), text("log"));
+        anyhow::ensure!(Instant::now() < end, "{} did not start in time: see {}", text("name"), text("log"));
         std::thread::sleep(Duration::from_millis(100));
     }
     Ok(running)
 }
 
-/// Compares the description of the REST interface with what a server on that store does.
+/// Tests a server with this store against the OpenAPI document of the REST interface.
 fn openapi(logs: &Path, store: &str) -> anyhow::Result<()> {
     let sources = root().join("dev/xtask/engines/openapi");
     let python = python(&sources.join("requirements.txt"), "openapi")?;
@@ -220,5 +220,5 @@ fn openapi(logs: &Path, store: &str) -> anyhow::Result<()> {
     };
     let mut check = Command::new(python);
     check.arg(sources.join("check.py")).args([&url, "demo", &password]).arg(logs);
-    step("the REST interface does what it says", 15 * MINUTE, check.current_dir(logs))
+    step("the REST interface against its OpenAPI document", 15 * MINUTE, check.current_dir(logs))
 }

@@ -1,5 +1,5 @@
-//! Counts the instructions of the board's work and compares them with each other. They are the same on
-//! every run, however busy the machine is; what they are to each other is the same on every machine.
+//! Counts the CPU instructions of board operations and checks the ratios between them. The counts don't depend on the
+//! machine's load, and the ratios don't depend on the machine.
 
 use std::process::Command;
 
@@ -20,38 +20,43 @@ struct Rule {
 
 const RULES: [Rule; 4] = [
     Rule {
-        what: "a step with one image of 60 quotes, beside serde_json parsing that image",
+        what: "a step with one image of 60 quotes, compared with serde_json parsing that image",
         work: "apply",
         than: "parse",
         most: 0.75,
     },
-    Rule { what: "the same step, beside that on a tenth of the board", work: "apply", than: "apply-small", most: 1.05 },
     Rule {
-        what: "a frame of ten events' changes, beside serde_json writing that frame",
+        what: "the same step, compared with a board of a tenth of the size",
+        work: "apply",
+        than: "apply-small",
+        most: 1.05,
+    },
+    Rule {
+        what: "a frame of ten events' changes, compared with serde_json writing that frame",
         work: "since",
         than: "write",
         most: 0.25,
     },
     Rule {
-        what: "the same frame, beside that on a tenth of the board",
+        what: "the same frame, compared with a board of a tenth of the size",
         work: "since",
         than: "since-small",
         most: 1.05,
     },
 ];
 
-/// How often a piece of work is done: what is made before is in both counts, so the difference is the work.
+/// Numbers of repetitions. Both counts include the setup, so their difference is the work alone.
 const FEW: u32 = 30;
 const MANY: u32 = 60;
 
-/// What counts instructions is there, where they are counted.
+/// Ensures that valgrind is installed, on Linux.
 pub(crate) fn ensure(no_install: bool) -> anyhow::Result<()> {
     if cfg!(target_os = "linux") { prerequisites::ensure(prerequisites::VALGRIND, no_install) } else { Ok(()) }
 }
 
 pub(crate) fn guard(no_install: bool) -> anyhow::Result<()> {
     if !cfg!(target_os = "linux") {
-        eprintln!("instructions are counted on Linux only");
+        eprintln!("skipping the guard: instructions are counted only on Linux");
         return Ok(());
     }
     ensure(no_install)?;
@@ -64,11 +69,11 @@ pub(crate) fn guard(no_install: bool) -> anyhow::Result<()> {
         println!("{what}: {ratio:.2} x the instructions, at most {most:.2}{verdict}");
         broken += u32::from(ratio > most);
     }
-    ensure!(broken == 0, "{broken} of {} costs have grown", RULES.len());
+    ensure!(broken == 0, "{broken} of {} ratios are above their limit", RULES.len());
     Ok(())
 }
 
-/// Of one piece of work.
+/// Returns the instructions of one repetition.
 fn instructions(work: &str) -> anyhow::Result<f64> {
     let (few, many) = (counted(work, FEW)?, counted(work, MANY)?);
     ensure!(many > few, "{work} does nothing");
@@ -87,7 +92,7 @@ fn counted(work: &str, times: u32) -> anyhow::Result<u64> {
     let text = std::fs::read_to_string(&log).with_context(|| log.display().to_string())?;
     let collected = text.lines().find_map(|line| line.split_once("Collected : "));
     let Some(Ok(count)) = collected.map(|(_, count)| count.trim().parse()) else {
-        bail!("valgrind says no count: see {}", log.display())
+        bail!("valgrind printed no count: see {}", log.display())
     };
     Ok(count)
 }

@@ -1,4 +1,4 @@
-//! What a developer types: `cargo xtask <command>`.
+//! Developer commands: `cargo xtask <command>`.
 
 mod bench;
 mod commands;
@@ -24,7 +24,7 @@ use clap::{Parser, Subcommand};
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 struct Xtask {
-    /// Install nothing: say what is missing instead.
+    /// Install nothing; fail with a list of what is missing.
     #[arg(long, global = true)]
     no_install: bool,
 
@@ -34,33 +34,32 @@ struct Xtask {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Builds everything and starts it in one process, on made-up odds.
+    /// Builds everything and starts it in one process, with simulated odds.
     #[command(after_help = commands::RUN_HELP)]
     Run(commands::Run),
-    /// Builds just the page, and says where it is.
+    /// Builds only the page, and prints its folder.
     Page,
-    /// Runs all tests that need no server: unit, property, integration, and the page in Chromium.
+    /// Runs all tests that need no engines: unit, property and integration tests, and the page in Chromium.
     Test(commands::Test),
-    /// For some minutes each: an odds API that misbehaves, producers that are killed, stopped and cut off,
-    /// clients that resume, stall and change their minds, and clients of others whose connections break; then
-    /// everything that a few leaders can do to a board, and a minute of fuzzing for each kind of input.
+    /// Runs long tests: an odds API that misbehaves; producers that are killed, stopped and disconnected; clients that
+    /// resume, stall and resubscribe; example clients on a bad network; every interleaving of a few leaders; fuzzing.
     Soak(commands::Soak),
-    /// Prints what things cost, beside a peer or a limit.
+    /// Measures performance, compared with other servers or with a limit.
     Bench(bench::Bench),
-    /// Counts the instructions that the board takes, and fails if they have grown.
+    /// Counts the instructions of board operations, and fails if they have grown.
     Guard,
-    /// Takes the board's rules away, one at a time, and fails if a rule's test doesn't.
+    /// Removes the board's rules one at a time, and fails if the rule's test still passes.
     Mutants,
-    /// Runs `test` and `engines`, and prints how much of each crate they run, line by line.
+    /// Runs `test` and `engines`, and prints the line coverage of each crate.
     Coverage(engines::Engines),
-    /// Runs the tests on real engines, which it starts: a MongoDB-speaking server and three Kafka brokers.
+    /// Starts real engines (a MongoDB-compatible server and three Kafka brokers) and runs the tests that need them.
     Engines(engines::Engines),
-    /// Checks licences, duplicates and sources of what is depended on; and known vulnerabilities, where the
-    /// advisory database can be fetched.
+    /// Checks the licences, duplicates and sources of dependencies, and known vulnerabilities if the advisory database
+    /// can be fetched.
     Deny,
-    /// Writes docs/settings.md, from what the programs say of their settings.
+    /// Writes docs/settings.md from the programs' help texts.
     Settings,
-    /// What CI runs: formatting, clippy, dependencies, counted instructions, and all tests, with what they cover.
+    /// Runs what CI runs: formatting, clippy, dependencies, instruction counts, and all tests with coverage.
     Ci(engines::Engines),
 }
 
@@ -110,18 +109,18 @@ fn execute() -> anyhow::Result<()> {
     }
 }
 
-/// The checkout. As cargo says it now: where checkouts share a target folder, this program may have been
-/// compiled in another one.
+/// Returns the checkout's folder. Prefers the value at run time: if several checkouts share a target folder, this
+/// program may have been compiled in another one.
 fn root() -> PathBuf {
-    #[expect(clippy::disallowed_methods, reason = "cargo's own, not a setting of ours")]
-    let said = std::env::var("CARGO_MANIFEST_DIR");
-    let own = said.unwrap_or_else(|_| env!("CARGO_MANIFEST_DIR").to_owned());
-    Path::new(&own).ancestors().nth(2).expect("it is dev/xtask in the checkout").to_owned()
+    #[expect(clippy::disallowed_methods, reason = "cargo's variable, not one of our settings")]
+    let at_run_time = std::env::var("CARGO_MANIFEST_DIR");
+    let own = at_run_time.unwrap_or_else(|_| env!("CARGO_MANIFEST_DIR").to_owned());
+    Path::new(&own).ancestors().nth(2).expect("dev/xtask is two folders below the root").to_owned()
 }
 
-/// Where cargo puts what it builds.
+/// Returns cargo's target folder.
 fn target() -> PathBuf {
-    #[expect(clippy::disallowed_methods, reason = "cargo's own setting, not one of ours")]
+    #[expect(clippy::disallowed_methods, reason = "cargo's variable, not one of our settings")]
     let set = std::env::var("CARGO_TARGET_DIR");
     set.map_or_else(|_| root().join("target"), |folder| root().join(folder))
 }

@@ -1,5 +1,4 @@
-//! Takes the board's rules away, one at a time, and runs the test that is to fail then: a rule that no test misses is
-//! only a claim.
+//! Mutation tests: removes the rules of the board's reader and writer one at a time, and checks that a test then fails.
 
 use std::{
     fs,
@@ -16,10 +15,10 @@ use crate::{
 };
 
 struct Rule {
-    /// What the reader or the writer does.
+    /// What the reader or the writer does, in words.
     rule: &'static str,
     file: &'static str,
-    /// Stands once in that file.
+    /// The source text of the rule, which occurs exactly once in the file.
     with: &'static str,
     without: &'static str,
     test: &'static str,
@@ -122,7 +121,8 @@ const RULES: [Rule; 13] = [
     },
 ];
 
-/// A copy of all files that git does not ignore, beside the builds: what is changed there is nobody's work.
+/// Removes each rule in a copy of the checkout in the target folder, so that no working file is touched. Fails if a
+/// rule's test passes without the rule.
 pub(crate) fn mutants() -> anyhow::Result<()> {
     let folder = target().join("mutants");
     let tree = folder.join("tree");
@@ -139,7 +139,7 @@ pub(crate) fn mutants() -> anyhow::Result<()> {
         let mut cargo = Command::new("cargo");
         cargo.args(["test", "--quiet", "--package", "toteboard-odds", "--test", "it"]).args(arguments);
         cargo.current_dir(&tree).env("CARGO_TARGET_DIR", folder.join("target"));
-        // What a rule needed is not needed without it.
+        // Code that only the removed rule uses would be reported as unused.
         cargo.env("RUSTFLAGS", "--allow=warnings");
         cargo
     };
@@ -147,7 +147,7 @@ pub(crate) fn mutants() -> anyhow::Result<()> {
     let mut tests: Vec<&str> = RULES.iter().map(|it| it.test).collect();
     tests.sort_unstable();
     tests.dedup();
-    step("their tests, with all rules", 10 * MINUTE, cargo(&["--", "--exact"]).args(tests))?;
+    step("the rules' tests, with all rules in place", 10 * MINUTE, cargo(&["--", "--exact"]).args(tests))?;
     let mut missed = Vec::new();
     for it in &RULES {
         let file = tree.join(it.file);
@@ -157,14 +157,14 @@ pub(crate) fn mutants() -> anyhow::Result<()> {
         let mut test = cargo(&["--", "--exact", it.test]);
         let ended = run(Some(TEST_WITHIN), test.stdout(Stdio::null()).stderr(Stdio::null()));
         fs::write(&file, whole)?;
-        // One that goes on for ever doesn't pass either.
+        // A test that runs forever fails, too.
         let passes = ended.is_ok_and(|status| status.success());
         println!("{}: without it, {} {}", it.rule, it.test, if passes { "PASSES" } else { "fails" });
         if passes {
             missed.push(it.rule);
         }
     }
-    ensure!(missed.is_empty(), "no test misses these rules: {missed:#?}");
+    ensure!(missed.is_empty(), "tests pass without these rules: {missed:#?}");
     Ok(())
 }
 
@@ -172,6 +172,6 @@ const TEST_WITHIN: Duration = Duration::from_secs(120);
 
 fn changed(whole: &str, Rule { rule, file, with, without, .. }: &Rule) -> anyhow::Result<String> {
     let count = whole.matches(with).count();
-    ensure!(count == 1, "{rule}: {with:?} is {count} times in {file}, so it is not known what the rule is");
+    ensure!(count == 1, "{rule}: {with:?} occurs {count} times in {file}, not once: update mutants.rs");
     Ok(whole.replace(with, without))
 }

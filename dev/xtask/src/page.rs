@@ -1,5 +1,5 @@
-//! Builds the page: the Leptos app to wasm, its JavaScript glue, names that carry a hash of the
-//! content, and everything compressed once.
+//! Builds the page: compiles the Leptos app to wasm, generates its JavaScript glue, adds content hashes to file names,
+//! and compresses every file.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,7 +22,7 @@ use crate::{
 const TRIPLE: &str = "wasm32-unknown-unknown";
 const PACKAGE: &str = "toteboard-web";
 
-/// Builds the page and gives the folder it is in.
+/// Builds the page and returns its folder. Fails if the page is larger than its limit.
 pub(crate) fn build(no_install: bool) -> anyhow::Result<PathBuf> {
     let wasm = compile_app(no_install)?;
     let page = target().join("page-site");
@@ -31,7 +31,7 @@ pub(crate) fn build(no_install: bool) -> anyhow::Result<PathBuf> {
     if fs::read_to_string(page.join(".stamp")).is_ok_and(|before| before == stamp) {
         return Ok(page);
     }
-    eprintln!("==> putting the page together");
+    eprintln!("==> assembling the page");
     let glue = target().join("page-glue");
     let mut bindgen = Bindgen::new();
     bindgen.input_path(&wasm).out_name("app").web(true)?.typescript(false);
@@ -49,7 +49,7 @@ pub(crate) fn build(no_install: bool) -> anyhow::Result<PathBuf> {
     Ok(page)
 }
 
-/// Whatever goes into the page besides the wasm.
+/// Returns a hash of all inputs besides the wasm.
 fn inputs() -> anyhow::Result<u64> {
     let mut files: Vec<PathBuf> = vec![root().join("web/index.html"), root().join("dev/xtask/src/page.rs")];
     for entry in fs::read_dir(root().join("web/assets"))? {
@@ -63,19 +63,19 @@ fn inputs() -> anyhow::Result<u64> {
     Ok(xxh3_64(&all))
 }
 
-/// A compiler for the app: rustup's target, or Debian's own Rust where rustup can't add one.
+/// Ensures a compiler for wasm: rustup's target, or Debian's Rust if rustup can't add the target.
 pub(crate) fn ensure(no_install: bool) -> anyhow::Result<()> {
-    // Quiet: where it fails, there is another way.
+    // `works` hides the output: if rustup fails, Debian's Rust is tried.
     if rustup_has_target() || !no_install && works("rustup", &["target", "add", TRIPLE]) {
         return Ok(());
     }
     prerequisites::ensure(prerequisites::DEBIAN_WASM, no_install).context(
         "the page needs Rust's wasm target: `rustup target add wasm32-unknown-unknown` fails here, \
-         and Debian's own Rust packages, which would do too, are not there",
+         and the alternative, Debian's Rust packages, is not installed",
     )
 }
 
-/// Gives the app as wasm.
+/// Compiles the app and returns the path of its wasm file.
 fn compile_app(no_install: bool) -> anyhow::Result<PathBuf> {
     ensure(no_install)?;
     let mut cargo = Command::new("cargo");
@@ -88,11 +88,13 @@ fn compile_app(no_install: bool) -> anyhow::Result<PathBuf> {
     Ok(target().join(TRIPLE).join("page").join(format!("{PACKAGE}.wasm")))
 }
 
-/// Panics name their files. Whose machine built the page is nobody's business, and its size must not depend on it.
+/// Returns the cargo setting that removes cargo's home folder from paths in panic messages. Otherwise the page would
+/// contain the builder's user name, and its size would depend on the machine.
 fn without_home() -> anyhow::Result<String> {
-    #[expect(clippy::disallowed_methods, reason = "cargo's own, not a setting of ours")]
+    #[expect(clippy::disallowed_methods, reason = "cargo's variable, not one of our settings")]
     let set = std::env::var("CARGO_HOME").map(PathBuf::from).ok();
-    let cargo = set.or_else(|| Some(std::env::home_dir()?.join(".cargo"))).context("where cargo keeps sources")?;
+    let cargo = set.or_else(|| Some(std::env::home_dir()?.join(".cargo")));
+    let cargo = cargo.context("cannot find cargo's home folder: set CARGO_HOME")?;
     let flag = format!("--remap-path-prefix={}=", cargo.join("registry/src").display());
     Ok(format!("target.{TRIPLE}.rustflags = {}", serde_json::to_string(&[flag])?))
 }
@@ -102,14 +104,14 @@ fn rustup_has_target() -> bool {
     output("rustc", &["--print", "sysroot"]).is_ok_and(library)
 }
 
-/// Debian ships the compiler and the sources of the standard library, but no built one for wasm and
-/// no linker: the library is built here, and rustup's toolchain has the linker.
+/// Makes cargo use Debian's compiler. Debian has the sources of the standard library but no wasm build of it and no
+/// linker, so the library is built here, and the linker is the one in rustup's toolchain.
 fn use_debian(cargo: &mut Command) -> anyhow::Result<()> {
     let sysroot = output("rustc", &["--print", "sysroot"])?;
     let host = output("rustc", &["--print", "host-tuple"])?;
     let linker = Path::new(&sysroot).join("lib/rustlib").join(host).join("bin/rust-lld");
     if !linker.is_file() {
-        bail!("no linker for wasm at {}", linker.display());
+        bail!("no wasm linker at {}", linker.display());
     }
     cargo
         .args(["-Z", "build-std=std,panic_abort"])
@@ -119,9 +121,8 @@ fn use_debian(cargo: &mut Command) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Leptos brings streams along for servers' functions, which the page doesn't have: JavaScript could use them,
-/// and so they stay. Removes them with all that only they need. Returns the names of imports that nothing
-/// needs any more.
+/// Removes the streams that Leptos exports for server functions, which the page doesn't use, and all code that only
+/// they need. The linker keeps them because they are exported. Returns the names of the imports that became unused.
 fn remove_unused_exports(module: &mut walrus::Module) -> BTreeSet<String> {
     let imports =
         |module: &walrus::Module| -> BTreeSet<String> { module.imports.iter().map(|it| it.name.clone()).collect() };
@@ -138,7 +139,7 @@ fn remove_unused_exports(module: &mut walrus::Module) -> BTreeSet<String> {
 
 const STREAMS: &str = "intounderlying";
 
-/// The glue without the classes of what was removed and without these imports.
+/// Returns the glue without the removed streams' classes and without these imports.
 fn without_unused(glue: &str, imports: &BTreeSet<String>) -> String {
     let mut until: Option<&str> = None;
     let lines = glue.lines().filter(|line| {
@@ -163,8 +164,8 @@ fn without_unused(glue: &str, imports: &BTreeSet<String>) -> String {
     lines.map(|line| format!("{line}\n")).collect()
 }
 
-/// Numbers instead of the hashes in the names by which wasm and glue know each other: hashes can't be
-/// compressed, and nobody else reads these names.
+/// Replaces the hashes in the names shared by wasm and glue with numbers, because hashes don't compress. Only wasm and
+/// glue use these names.
 fn plain_names(glue: &Path) -> anyhow::Result<()> {
     let (code, wasm) = (glue.join("app.js"), glue.join("app_bg.wasm"));
     let (mut text, mut binary) = (fs::read_to_string(&code)?, fs::read(&wasm)?);
@@ -175,7 +176,7 @@ fn plain_names(glue: &Path) -> anyhow::Result<()> {
     for (number, hash) in hashes.iter().enumerate() {
         let plain = format!("{number:0HASH$}");
         text = text.replace(hash, &plain);
-        // Of the same length, so that whatever counts bytes stays true.
+        // The same length, so that the sizes recorded in the wasm stay correct.
         let found: Vec<usize> = memmem(&binary, hash.as_bytes());
         for at in found {
             binary[at..at + HASH].copy_from_slice(plain.as_bytes());
@@ -191,14 +192,13 @@ fn memmem(binary: &[u8], wanted: &[u8]) -> Vec<usize> {
     binary.windows(wanted.len()).enumerate().filter(|(_, it)| *it == wanted).map(|(at, _)| at).collect()
 }
 
-/// Gives every file its final name, writes these names into the files that refer to them, and
-/// compresses all.
+/// Adds a hash to every file name, updates the references between files, and writes and compresses all of them.
 fn assemble(glue: &Path, page: &Path) -> anyhow::Result<()> {
     let assets = page.join("assets");
     fs::create_dir_all(&assets)?;
     let web = root().join("web");
     let mut names: BTreeMap<String, String> = BTreeMap::new();
-    // In an order in which every file comes after those it names.
+    // Every file comes after the files that it refers to.
     let mut files = vec![
         ("app.wasm".to_owned(), glue.join("app_bg.wasm")),
         ("app.js".to_owned(), glue.join("app.js")),
@@ -227,7 +227,7 @@ fn assemble(glue: &Path, page: &Path) -> anyhow::Result<()> {
     write(&page.join("index.html"), &index)
 }
 
-/// The glue without its comments and indentation: an eighth of what is sent of it.
+/// Returns the glue without comments and indentation, which are an eighth of its compressed size.
 fn bare(glue: &str) -> String {
     let mut in_comment = false;
     let code = glue.lines().map(str::trim).filter(|line| {
@@ -239,7 +239,7 @@ fn bare(glue: &str) -> String {
     code.map(|line| format!("{line}\n")).collect()
 }
 
-/// A style sheet without comments, and without spaces where they mean nothing.
+/// Returns a style sheet without comments and insignificant spaces.
 fn squeezed(css: &str) -> String {
     let mut plain = String::new();
     for (at, piece) in css.split("/*").enumerate() {
@@ -252,7 +252,7 @@ fn squeezed(css: &str) -> String {
     squeezed
 }
 
-/// Says what a visitor fetches, and insists that it stays little.
+/// Prints how many bytes a visitor downloads, and fails above the limit.
 fn weigh(page: &Path) -> anyhow::Result<()> {
     let mut sum = 0;
     for folder in [page.to_owned(), page.join("assets")] {
@@ -263,17 +263,17 @@ fn weigh(page: &Path) -> anyhow::Result<()> {
             }
         }
     }
-    eprintln!("    {sum} bytes are fetched for the page, with brotli");
+    eprintln!("    the page is {sum} bytes with brotli");
     if sum > MOST_BYTES {
-        bail!("the page has grown: {sum} bytes are more than {MOST_BYTES}");
+        bail!("the page is too large: {sum} bytes with brotli, the limit is {MOST_BYTES}");
     }
     Ok(())
 }
 
-/// What the page may take on the way.
+/// Maximum size of all files of the page, compressed with brotli.
 const MOST_BYTES: u64 = 205_000;
 
-/// Puts final names in the places of `{{name}}`.
+/// Replaces each `{{name}}` with the file's final name. Fails on an unknown name.
 fn fill(content: &[u8], names: &BTreeMap<String, String>) -> anyhow::Result<Vec<u8>> {
     let Ok(text) = std::str::from_utf8(content) else { return Ok(content.to_vec()) };
     let mut text = text.to_owned();
@@ -283,7 +283,7 @@ fn fill(content: &[u8], names: &BTreeMap<String, String>) -> anyhow::Result<Vec<
     if let Some(at) = text.find("{{").filter(|_| text.contains("}}") && !text.contains("wasm_bindgen")) {
         let rest: String = text[at..].chars().take(40).collect();
         if rest.contains("}}") {
-            bail!("nothing is known by the name in {rest:?}");
+            bail!("unknown file name in {rest:?}");
         }
     }
     Ok(text.into_bytes())

@@ -1,5 +1,5 @@
-//! What must be there before anything is compiled. On Debian as root it is installed; elsewhere one
-//! line says what to install.
+//! Programs that must be installed first. On Debian, as root, they are installed automatically; elsewhere the error
+//! says how to install them.
 
 use std::{path::Path, process::Command};
 
@@ -7,7 +7,7 @@ use anyhow::bail;
 
 use crate::steps::{MINUTE, npm_folder, output, step, works};
 
-/// A thing that is needed, how to see that it is there, and what to install for it.
+/// A required program or file: how to check for it, and which package has it.
 #[derive(Clone, Copy)]
 pub(crate) struct Need {
     what: &'static str,
@@ -17,9 +17,9 @@ pub(crate) struct Need {
 
 #[derive(Clone, Copy)]
 enum Install {
-    /// A package of Debian.
+    /// A Debian package.
     Debian(&'static str),
-    /// A package of npm, among our own builds, for what is too old in Debian.
+    /// An npm package, installed in our target folder because Debian's version is too old.
     Npm(&'static str),
 }
 
@@ -38,10 +38,10 @@ pub(crate) const BUILD: &[Need] = &[
     },
 ];
 
-/// What Playwright needs that can drive today's Chromium. Debian 12 has 18.
+/// Required by the first Playwright version that can drive current Chromium. Debian 12 has 18.
 const NODE_MAJOR: u32 = 20;
 
-/// To run the JavaScript client, and the peers of the race.
+/// To run the JavaScript client, and the race's Node.js servers.
 pub(crate) const NODE: &[Need] = &[
     Need { what: "Node.js", is_there: || works("node", &["--version"]), install: Debian("nodejs") },
     Need { what: "npm", is_there: || works("npm", &["--version"]), install: Debian("npm") },
@@ -69,11 +69,11 @@ pub(crate) const JAVA: &[Need] = &[
 pub(crate) const VALGRIND: &[Need] =
     &[Need { what: "valgrind", is_there: || works("valgrind", &["--version"]), install: Debian("valgrind") }];
 
-/// To tell how much the tests cover, where rustup has no tools for it.
+/// To measure coverage, if rustup has no LLVM tools.
 pub(crate) const LLVM: &[Need] =
     &[Need { what: "LLVM 19", is_there: || works("llvm-cov-19", &["--version"]), install: Debian("llvm-19") }];
 
-/// A peer of the race, which is run without it, too.
+/// To compare with nchan in the race. Optional.
 pub(crate) const NCHAN: &[Need] = &[
     Need { what: "nginx", is_there: || works("nginx", &["-v"]), install: Debian("nginx") },
     Need {
@@ -83,7 +83,7 @@ pub(crate) const NCHAN: &[Need] = &[
     },
 ];
 
-/// Debian's own Rust for wasm, where rustup can add no target.
+/// To compile to wasm with Debian's Rust, if rustup can't add the target.
 pub(crate) const DEBIAN_WASM: &[Need] = &[
     Need { what: "Debian's rustc", is_there: || Path::new("/usr/bin/rustc").is_file(), install: Debian("rustc-web") },
     Need {
@@ -93,6 +93,7 @@ pub(crate) const DEBIAN_WASM: &[Need] = &[
     },
 ];
 
+/// Installs what is missing. Fails if it can't or may not install, with the command to run.
 pub(crate) fn ensure(needs: &[Need], no_install: bool) -> anyhow::Result<()> {
     let missing: Vec<&Need> = needs.iter().filter(|need| !(need.is_there)()).collect();
     if missing.is_empty() {
@@ -116,7 +117,7 @@ pub(crate) fn ensure(needs: &[Need], no_install: bool) -> anyhow::Result<()> {
         if debian {
             bail!("missing: {what}. Install with: {how}");
         }
-        bail!("missing: {what}. On Debian that is: {how}");
+        bail!("missing: {what}. On Debian, install with: {how}");
     }
     eprintln!("missing: {what}; installing {}", [of_debian.as_slice(), &of_npm].concat().join(" "));
     if !of_debian.is_empty() {
@@ -126,7 +127,7 @@ pub(crate) fn ensure(needs: &[Need], no_install: bool) -> anyhow::Result<()> {
         install.args(["-qq", "-y", "--no-install-recommends", "install"]).args(&of_debian);
         step("apt-get install", 15 * MINUTE, install.env("DEBIAN_FRONTEND", "noninteractive"))?;
     }
-    // What Debian just installed may be new enough.
+    // Debian's version, just installed, may be new enough.
     if missing.iter().any(|need| matches!(need.install, Npm(_)) && !(need.is_there)()) {
         let mut install = Command::new("npm");
         install.args(["install", "--no-audit", "--no-fund", "--silent", "--prefix"]).arg(npm_folder()).args(&of_npm);
@@ -146,18 +147,18 @@ fn node_is_new() -> bool {
     major("node").is_some_and(|major| major >= NODE_MAJOR)
 }
 
-/// Programs are started from their source, which needs the compiler.
+/// Checks `javac`: Java programs are started from source, which needs the compiler.
 fn java_is_new() -> bool {
     major("javac").is_some_and(|major| major >= 17)
 }
 
-/// The major version of a program that prints something like `v20.1.0` or `javac 17.0.1`.
+/// Returns the major version of a program that prints, for example, `v20.1.0` or `javac 17.0.1`.
 fn major(program: &str) -> Option<u32> {
     let version = output(program, &["--version"]).ok()?;
     version.trim_start_matches(|c: char| !c.is_ascii_digit()).split('.').next()?.parse().ok()
 }
 
-/// The browser's program.
+/// Returns the name of the browser's program, if it is installed.
 pub(crate) fn chromium() -> Option<&'static str> {
     ["chromium", "chromium-browser", "google-chrome"].into_iter().find(|name| works(name, &["--version"]))
 }

@@ -1,4 +1,4 @@
-//! How long the standalone program takes until it is ready, start by start.
+//! Measures how long the standalone program takes to become ready, over many starts.
 
 use std::{
     io::{Read, Write},
@@ -14,12 +14,12 @@ use anyhow::Context;
 const STARTS: usize = 40;
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const ASKED_EVERY: Duration = Duration::from_millis(5);
-/// The slowest start may take so much longer than the fastest,
+/// The slowest start may take this many times as long as the fastest, or `NOISE` longer, whichever is more.
 const SPREAD: f64 = 1.3;
-/// or so much time more: a start is short, and a machine is never quite idle.
+/// A start is short, and a machine is never completely idle.
 const NOISE: Duration = Duration::from_millis(250);
 
-/// Killed if it is not ready.
+/// A child process that is killed when dropped.
 struct Running(Child);
 
 impl Drop for Running {
@@ -39,13 +39,13 @@ pub(crate) fn starts(standalone: &Path, data: &Path) -> anyhow::Result<()> {
     println!("{STARTS} starts until ready: fastest {fastest:.2?}, median {median:.2?}, slowest {slowest:.2?}");
     anyhow::ensure!(
         slowest <= fastest.mul_f64(SPREAD).max(fastest + NOISE),
-        "the slowest start takes more than {SPREAD} times the fastest and {NOISE:?} longer"
+        "the slowest start takes more than {SPREAD} times as long as the fastest, and more than {NOISE:?} longer"
     );
     Ok(())
 }
 
 fn start(standalone: &Path, data: &Path) -> anyhow::Result<Duration> {
-    // Free a moment ago, and asked for by nobody else here.
+    // The port is free now. Another process could take it before the program binds it, which is unlikely.
     let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let mut command = Command::new(standalone);
     command.arg("--listen").arg(address.to_string()).arg("--data").arg(data);

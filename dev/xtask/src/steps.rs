@@ -1,4 +1,4 @@
-//! Running other programs: each a named step that says what failed, and has a time limit unless it compiles.
+//! Runs other programs as named steps. Each has a time limit, except compilation.
 
 use std::{
     path::{Path, PathBuf},
@@ -11,12 +11,12 @@ use anyhow::{Context, bail};
 
 use crate::target;
 
-/// Runs a program to its end, shown as a step. A failure or too long a time is an error that names it.
+/// Runs a program and prints the step's name and duration. Fails if the program fails or exceeds the limit.
 pub(crate) fn step(name: &str, limit: Duration, command: &mut Command) -> anyhow::Result<()> {
     shown_step(name, Some(limit), command)
 }
 
-/// The same for what compiles: how long that takes is a matter of the machine, and of what else it does.
+/// Runs a compilation as a step, without a time limit: its duration depends on the machine and its load.
 pub(crate) fn compile(name: &str, command: &mut Command) -> anyhow::Result<()> {
     shown_step(name, None, command)
 }
@@ -32,7 +32,7 @@ fn shown_step(name: &str, limit: Option<Duration>, command: &mut Command) -> any
     Ok(())
 }
 
-/// The same for what prints nothing that anybody needs: only a failure is shown.
+/// Runs a program without showing its output or the step. Fails like `step`.
 pub(crate) fn quietly(name: &str, limit: Duration, command: &mut Command) -> anyhow::Result<()> {
     let status = run(Some(limit), command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()));
     let status = status.with_context(|| format!("{name}: {}", shown(command)))?;
@@ -40,7 +40,7 @@ pub(crate) fn quietly(name: &str, limit: Duration, command: &mut Command) -> any
     Ok(())
 }
 
-/// To its end, without a word.
+/// Runs a program and returns its exit status; prints nothing itself. Fails if it exceeds the limit.
 pub(crate) fn run(limit: Option<Duration>, command: &mut Command) -> anyhow::Result<ExitStatus> {
     let mut child = with_npm(without_us(command)).spawn()?;
     let began = Instant::now();
@@ -56,8 +56,8 @@ pub(crate) fn run(limit: Option<Duration>, command: &mut Command) -> anyhow::Res
     }
 }
 
-/// Without the variables that cargo sets for this program. Build scripts that look at them (ring's, and so all that
-/// needs ring) would run once for us and once for whoever types `cargo build`.
+/// Removes the variables that cargo sets for this program. Otherwise build scripts that read them (ring's, and with it
+/// everything that depends on ring) would run again after each switch between xtask and a plain `cargo build`.
 pub(crate) fn without_us(command: &mut Command) -> &mut Command {
     let of_us = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(of_us)) {
@@ -66,46 +66,46 @@ pub(crate) fn without_us(command: &mut Command) -> &mut Command {
     command
 }
 
-/// Where programs of npm are that Debian has too old.
+/// Returns the folder of npm's programs whose versions in Debian are too old.
 pub(crate) fn npm_folder() -> PathBuf {
     target().join("npm")
 }
 
-/// They come before Debian's.
+/// Puts npm's programs before Debian's on the PATH.
 fn with_npm(command: &mut Command) -> &mut Command {
     let programs = npm_folder().join("node_modules/.bin");
     if programs.is_dir() {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let all = std::iter::once(programs).chain(std::env::split_paths(&path));
-        command.env("PATH", std::env::join_paths(all).expect("a folder of builds has no colon in its name"));
+        command.env("PATH", std::env::join_paths(all).expect("the target folder has no colon in its path"));
     }
     command
 }
 
-/// Asks first, so that what it started ends with it.
+/// Stops a program: first with SIGTERM, so that it can stop its own children, then with SIGKILL.
 fn stop(child: &mut Child) {
     works("kill", &[&child.id().to_string()]);
     let end = Instant::now() + Duration::from_secs(10);
     while Instant::now() < end && matches!(child.try_wait(), Ok(None)) {
         thread::sleep(Duration::from_millis(50));
     }
-    // It may just have ended by itself.
+    // Fails if the process has already ended.
     let _ = child.kill();
     let _ = child.wait();
 }
 
-/// Removes a folder, if it is there.
+/// Removes a folder, if it exists.
 pub(crate) fn remove_folder(folder: &Path) -> std::io::Result<()> {
     if folder.exists() { std::fs::remove_dir_all(folder) } else { Ok(()) }
 }
 
-/// Makes a folder that is empty.
+/// Creates an empty folder; removes what was there.
 pub(crate) fn empty_folder(folder: &Path) -> std::io::Result<()> {
     remove_folder(folder)?;
     std::fs::create_dir_all(folder)
 }
 
-/// Whether a program runs and ends well, with its output kept quiet.
+/// Returns whether a program can be run and succeeds. Its output is hidden.
 pub(crate) fn works(program: &str, args: &[&str]) -> bool {
     let mut command = Command::new(program);
     command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -113,10 +113,10 @@ pub(crate) fn works(program: &str, args: &[&str]) -> bool {
     quiet.is_ok_and(|status| status.success())
 }
 
-/// What a program prints.
+/// Returns what a program prints. Fails if it can't be run or doesn't succeed.
 pub(crate) fn output(program: &str, args: &[&str]) -> anyhow::Result<String> {
     let output =
-        with_npm(Command::new(program).args(args)).output().with_context(|| format!("{program} can't be run"))?;
+        with_npm(Command::new(program).args(args)).output().with_context(|| format!("cannot run {program}"))?;
     anyhow::ensure!(output.status.success(), "{program} {} failed ({})", args.join(" "), output.status);
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

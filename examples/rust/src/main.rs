@@ -1,5 +1,5 @@
-//! Mirrors the boards of some regions and prints what changes; goes on where it was when the
-//! connection breaks, when the gateway wants it back.
+//! Mirrors the boards of some regions and prints what changes. When the connection ends, it reconnects and resumes
+//! from its cursors, unless the gateway asked it not to come back.
 //!
 //!     cargo run -p toteboard-mirror -- --regions uk,eu
 
@@ -17,11 +17,11 @@ struct Settings {
     #[arg(long, default_value = "127.0.0.1:8080")]
     gateway: String,
 
-    /// A token of yours.
+    /// A token that you made on the page.
     #[arg(long)]
     token: Option<String>,
 
-    /// Which regions; without, those that you chose on the page.
+    /// The regions to follow. By default, those that you chose on the page.
     #[arg(long, value_delimiter = ',')]
     regions: Option<Vec<Region>>,
 }
@@ -34,14 +34,14 @@ async fn main() -> anyhow::Result<()> {
     loop {
         let Err(ended) = follow(&settings, &mut mirrors, &mut protocol).await;
         mirrors.disconnected();
-        // Nothing to wait for: it would be refused again, or the gateway doesn't want it back.
+        // No wait means no retry: the gateway would refuse again, or asked the client not to come back.
         let Some(wait) = protocol.wait(rand::random()) else { return Err(ended.into()) };
         eprintln!("{ended}; connecting again in {:.1} s", wait.as_secs_f64());
         tokio::time::sleep(wait).await;
     }
 }
 
-/// Prints what comes until the connection ends.
+/// Prints updates until the connection ends.
 async fn follow(
     settings: &Settings,
     mirrors: &mut BoardMirrors,

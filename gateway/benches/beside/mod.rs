@@ -1,4 +1,4 @@
-//! A gateway as a process of its own, beside what measures it.
+//! A gateway in its own process, next to the benchmark that measures it.
 
 use std::{
     net::TcpListener,
@@ -15,7 +15,7 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// With its accounts in this folder, and with these flags beside what all have.
+    /// Starts a gateway with its accounts in this folder and these additional flags.
     pub fn start(cluster: &Embedded, folder: TempDir, flags: &[String]) -> Self {
         let address = free_address();
         let kafka = cluster.settings();
@@ -33,7 +33,7 @@ impl Gateway {
 
 impl Drop for Gateway {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // Fails if it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

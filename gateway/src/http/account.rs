@@ -1,4 +1,4 @@
-//! Making an account, signing in and out, and what only its owner may do with it.
+//! Registration, sign-in and sign-out, and changes to one's own account.
 
 use std::sync::Arc;
 
@@ -32,10 +32,10 @@ pub(super) fn router() -> OpenApiRouter<Arc<AppState>> {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Credentials {
-    /// 3 to 64 of letters, digits and `._-+@`; the same in any case.
+    /// 3 to 64 letters, digits and `._-+@`; upper and lower case are the same.
     #[schema(min_length = 3, max_length = 64, pattern = "^[A-Za-z0-9][A-Za-z0-9._+@-]*$")]
     name: String,
-    /// At least 12 characters, and not one that is easy to guess.
+    /// At least 12 characters, and not easy to guess.
     #[schema(min_length = 12, max_length = 128)]
     password: String,
 }
@@ -59,19 +59,19 @@ impl From<&accounts::User> for Me {
 
 #[derive(Serialize, ToSchema)]
 struct Site {
-    /// Whether anybody may make an account.
+    /// `open` if anybody may register, otherwise `closed`.
     registration: &'static str,
-    /// For those who are signed in.
+    /// The gateway's version; only if the caller is signed in.
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<&'static str>,
-    /// Who is signed in, if anybody is.
+    /// The caller's account, or null if the caller isn't signed in.
     me: Option<Me>,
 }
 
-/// What there is to know before signing in, and whether somebody has.
+/// What a page needs before sign-in: whether registration is open, and who is signed in.
 #[utoipa::path(
     get, path = "/api/site", tag = "account",
-    responses((status = OK, body = Site, description = "What the page shows before anybody signs in."), Refusals),
+    responses((status = OK, body = Site, description = "Registration and the signed-in user."), Refusals),
 )]
 async fn site(State(app): State<Arc<AppState>>, caller: Result<Caller, ApiError>) -> Result<Json<Site>, ApiError> {
     let me = match caller {
@@ -84,10 +84,10 @@ async fn site(State(app): State<Arc<AppState>>, caller: Result<Caller, ApiError>
     Ok(Json(Site { registration, version, me }))
 }
 
-/// Makes an account and signs in to it.
+/// Registers an account and signs in.
 #[utoipa::path(
     post, path = "/api/register", tag = "account", request_body = Credentials,
-    responses((status = CREATED, body = Me, description = "With a session's cookie."), Refusals),
+    responses((status = CREATED, body = Me, description = "The account; a cookie has the new session."), Refusals),
 )]
 async fn register(
     State(app): State<Arc<AppState>>,
@@ -103,7 +103,7 @@ async fn register(
 /// Signs in.
 #[utoipa::path(
     post, path = "/api/login", tag = "account", request_body = Credentials,
-    responses((status = OK, body = Me, description = "With a session's cookie."), Refusals),
+    responses((status = OK, body = Me, description = "The account; a cookie has the new session."), Refusals),
 )]
 async fn login(
     State(app): State<Arc<AppState>>,
@@ -120,15 +120,15 @@ async fn login(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct Logout {
-    /// All sessions of the account, on all devices.
+    /// End all sessions of the account, on all devices.
     #[serde(default)]
     everywhere: bool,
 }
 
-/// Ends the session and its connections, here or everywhere. Without a session nothing happens.
+/// Ends this session, or all sessions of the account, with their connections. Succeeds without a session, too.
 #[utoipa::path(
     post, path = "/api/logout", tag = "account", params(Logout),
-    responses((status = NO_CONTENT, description = "The session is over."), Refusals),
+    responses((status = NO_CONTENT, description = "The session has ended."), Refusals),
 )]
 async fn logout(
     State(app): State<Arc<AppState>>,
@@ -152,10 +152,10 @@ async fn logout(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Who is signed in.
+/// Returns the caller's account.
 #[utoipa::path(
     get, path = "/api/me", tag = "account", security(("session" = []), ("token" = [])),
-    responses((status = OK, body = Me, description = "Who asks."), Refusals),
+    responses((status = OK, body = Me, description = "The caller's account."), Refusals),
 )]
 async fn me(Caller { user }: Caller) -> Json<Me> {
     Json((&user).into())
@@ -164,15 +164,15 @@ async fn me(Caller { user }: Caller) -> Json<Me> {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Deletion {
-    /// Once more, to be sure who asks.
+    /// The account's current password.
     password: String,
 }
 
-/// Deletes the account with all that belongs to it.
+/// Deletes the account with its sessions, tokens and subscriptions.
 #[utoipa::path(
     delete, path = "/api/me", operation_id = "delete_account",
     tag = "account", request_body = Deletion, security(("session" = [])),
-    responses((status = NO_CONTENT, description = "The account is gone, and all that belonged to it."), Refusals),
+    responses((status = NO_CONTENT, description = "The account is deleted, with all of its data."), Refusals),
 )]
 async fn delete(
     State(app): State<Arc<AppState>>,
@@ -193,11 +193,11 @@ struct NewPassword {
     new_password: String,
 }
 
-/// Changes the password and ends all sessions; the one that asks goes on as a new one.
+/// Changes the password and ends all sessions; the caller gets a new session.
 #[utoipa::path(
     put, path = "/api/password", operation_id = "change_password",
     tag = "account", request_body = NewPassword, security(("session" = [])),
-    responses((status = NO_CONTENT, description = "With a new session's cookie."), Refusals),
+    responses((status = NO_CONTENT, description = "The password is changed; a cookie has the new session."), Refusals),
 )]
 async fn password(
     State(app): State<Arc<AppState>>,

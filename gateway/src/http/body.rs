@@ -1,4 +1,4 @@
-//! A request's body, read once and strictly: JSON of exactly the expected shape.
+//! Reads request bodies: JSON of exactly the expected shape.
 
 use axum::{
     body::Bytes,
@@ -9,16 +9,17 @@ use serde::de::DeserializeOwned;
 
 use super::error::ApiError;
 
+/// A request's JSON body. Other content types, invalid JSON and unexpected fields are refused.
 pub(super) struct Body<T>(pub(super) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let said = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let kind = said.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+        let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let kind = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
         if !kind.eq_ignore_ascii_case("application/json") {
-            let message = "the body has to be JSON, with the header content-type: application/json".into();
+            let message = "the body must be JSON, with the header content-type: application/json".into();
             return Err(ApiError::BadBody { status: StatusCode::UNSUPPORTED_MEDIA_TYPE, message });
         }
         let bytes = Bytes::from_request(request, state).await.map_err(|rejection| ApiError::BadBody {
@@ -36,7 +37,7 @@ fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
         let inner = error.into_inner();
         if inner.is_data() {
             let field = if field == "." { "body".to_owned() } else { field };
-            // Where it stands is of no use to who made it with a program.
+            // The field's path is enough; line and column don't help a client that generates its JSON.
             let reason = inner.to_string();
             let reason = reason.split(" at line ").next().unwrap_or_default().to_owned();
             return ApiError::Invalid { field, reason };

@@ -1,4 +1,4 @@
-//! Who asks: somebody with a session's cookie, or a program with a token.
+//! Authenticates requests: people by their session's cookie, programs by a token.
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -17,25 +17,25 @@ use crate::{session::AppState, transport::Peer};
 
 const UNAUTHENTICATED: ApiError = ApiError::Accounts(AccountsError::Unauthenticated);
 
-/// Anybody who is signed in, however.
+/// A user who is authenticated by a session or a token.
 pub(super) struct Caller {
     pub(super) user: User,
 }
 
-/// Somebody who signed in with the password: may do what tokens may not.
+/// A user with a session, who may do more than a token may.
 pub(super) struct Person {
     pub(super) user: User,
     pub(super) session: Session,
 }
 
-/// Where a request comes from, for the audit log.
+/// The requester's address and user agent, for limits and the audit log.
 pub(super) struct By(pub(super) Requester);
 
 impl<S: Sync> FromRequestParts<S> for By {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let peer = parts.extensions.get::<Peer>().expect("the listener says who it is");
+        let peer = parts.extensions.get::<Peer>().expect("the listener adds the peer");
         let agent = parts.headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
         Ok(Self(Requester { address: peer.address, agent: agent.to_owned() }))
     }
@@ -54,7 +54,7 @@ where
             let token = given.to_str().ok().and_then(|given| given.split_once(' '));
             let token =
                 token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
-            let peer = parts.extensions.get::<Peer>().expect("the listener says who it is");
+            let peer = parts.extensions.get::<Peer>().expect("the listener adds the peer");
             let (_, user) = app.accounts.by_token(token.unwrap_or_default(), peer.address).await?;
             may_read(&app, parts, &user)?;
             return Ok(Self { user });
@@ -76,14 +76,14 @@ where
         if parts.headers.contains_key(header::AUTHORIZATION) {
             return Err(ApiError::TokenNotEnough);
         }
-        let session = parts.extensions.get::<Session>().expect("the layer is there").clone();
+        let session = parts.extensions.get::<Session>().expect("the session layer adds it").clone();
         let (Identity::Session { .. }, user) = known(&app, &session).await? else { return Err(UNAUTHENTICATED) };
         may_read(&app, parts, &user)?;
         Ok(Self { user, session })
     }
 }
 
-/// What a user reads is limited; what changes something is limited where it is done.
+/// Checks the user's limit for reads. Changes have their own limits in `accounts`.
 fn may_read(app: &AppState, parts: &Parts, user: &User) -> Result<(), ApiError> {
     match parts.method {
         Method::GET | Method::HEAD => Ok(app.accounts.may_read(&user.id)?),
@@ -91,7 +91,7 @@ fn may_read(app: &AppState, parts: &Parts, user: &User) -> Result<(), ApiError> 
     }
 }
 
-/// Whose session this is. One that is used lasts longer.
+/// Returns the session's user, and extends the session. Fails if the session is unknown or has ended.
 async fn known(app: &AppState, session: &Session) -> Result<(Identity, User), ApiError> {
     let data: Option<SessionData> = session.get(SESSION_DATA).await?;
     let (Some(data), Some(id)) = (data, session.id()) else { return Err(UNAUTHENTICATED) };
@@ -99,13 +99,13 @@ async fn known(app: &AppState, session: &Session) -> Result<(Identity, User), Ap
     if let Some(data) = app.accounts.extend_session(&data)
         && let Err(error) = write(session, &data).await
     {
-        // It is as good as it was.
-        warn!(%error, "a session can't be extended");
+        // The session keeps its previous end.
+        warn!(%error, "can't extend a session");
     }
     Ok((identity, user))
 }
 
-/// A new session, whatever was before: an id that somebody else may know is never signed in.
+/// Begins a session with a new id, since the old id may have been planted by an attacker.
 pub(super) async fn begin_session(
     app: &Arc<AppState>,
     session: &Session,
@@ -120,12 +120,12 @@ pub(super) async fn begin_session(
 async fn write(session: &Session, data: &SessionData) -> Result<(), ApiError> {
     session.insert(SESSION_DATA, data).await?;
     let seconds = data.until.millis_since(Timestamp::from_millis(0)) / 1_000;
-    let end = time::OffsetDateTime::from_unix_timestamp(seconds).expect("within the years that are counted");
+    let end = time::OffsetDateTime::from_unix_timestamp(seconds).expect("sessions end within years");
     session.set_expiry(Some(Expiry::AtDateTime(end)));
     Ok(session.save().await?)
 }
 
-/// Ends the session, and its sockets everywhere.
+/// Ends the session, and its sockets at all gateways.
 pub(super) async fn end_session(app: &Arc<AppState>, session: &Session, by: &Requester) -> Result<(), ApiError> {
     if let Some(id) = session.id()
         && let Some(changed) = app.accounts.end_session(&SessionKey::of(id), by).await?

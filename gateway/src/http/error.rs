@@ -1,5 +1,4 @@
-//! What a request is answered with if it can't be done:
-//! `{ "error": { "code", "message", "fields"? } }`.
+//! Error responses: `{ "error": { "code", "message", "fields"? } }`.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -13,7 +12,7 @@ use serde::Serialize;
 use tracing::warn;
 use utoipa::{IntoResponses, ToSchema};
 
-/// When to ask again if the store is away or too many sign in.
+/// The `Retry-After` of a response when the store is unavailable or password checks are at their limit.
 const LATER: Duration = Duration::from_secs(5);
 
 #[derive(Debug, thiserror::Error)]
@@ -26,15 +25,15 @@ pub(crate) enum ApiError {
     BadBody { status: StatusCode, message: String },
     #[error("{0}")]
     NotReady(String),
-    #[error("this is asked from another page than ours")]
+    #[error("this request comes from another site's page")]
     ForbiddenOrigin,
-    #[error("a token is not enough for this: sign in with the password")]
+    #[error("a token can't be used for this; sign in with the password")]
     TokenNotEnough,
     #[error(transparent)]
     Accounts(#[from] AccountsError),
 }
 
-/// Why something can't be done.
+/// The body of an error response.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ErrorBody {
     #[schema(inline)]
@@ -43,11 +42,11 @@ pub(crate) struct ErrorBody {
 
 #[derive(Debug, Serialize, ToSchema)]
 struct Reason {
-    /// For programs.
+    /// A stable code for programs.
     code: &'static str,
-    /// For people.
+    /// An explanation for people.
     message: String,
-    /// What is wrong with which field.
+    /// The reason for each invalid field.
     #[serde(skip_serializing_if = "Option::is_none")]
     fields: Option<BTreeMap<String, String>>,
 }
@@ -58,7 +57,7 @@ impl From<StoreError> for ApiError {
     }
 }
 
-/// tower-sessions says of errors only what they are called.
+/// tower-sessions reports the store's errors as text only.
 impl From<tower_sessions::session::Error> for ApiError {
     fn from(error: tower_sessions::session::Error) -> Self {
         StoreError(error.to_string()).into()
@@ -135,9 +134,9 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let message = match &self {
-            // What exactly is wrong inside is for the log.
+            // Details of the store go to the log only.
             Self::Accounts(AccountsError::Store(error)) => {
-                warn!(%error, "a request can't be answered");
+                warn!(%error, "a request failed: the store is unavailable");
                 "accounts can't be read just now".to_owned()
             }
             other => other.to_string(),
@@ -153,9 +152,9 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// What any request may be answered with.
+/// The error responses of the API, for its description.
 #[derive(IntoResponses)]
-#[expect(dead_code, reason = "only described, never made: ApiError is what is answered")]
+#[expect(dead_code, reason = "used for the description only; the responses are made from ApiError")]
 pub(crate) enum Refusals {
     /// The query or a parameter can't be read.
     #[response(status = BAD_REQUEST)]
@@ -172,16 +171,16 @@ pub(crate) enum Refusals {
     /// `too_many_tokens`
     #[response(status = CONFLICT)]
     Conflict(#[to_schema] ErrorBody),
-    /// `bad_body`: it is too large
+    /// `bad_body`: the body is too large
     #[response(status = PAYLOAD_TOO_LARGE)]
     TooLarge(#[to_schema] ErrorBody),
-    /// `bad_body`: it is not said to be JSON
+    /// `bad_body`: the content type is not JSON
     #[response(status = UNSUPPORTED_MEDIA_TYPE)]
     NotJson(#[to_schema] ErrorBody),
-    /// `invalid`: `fields` says what is wrong with which
+    /// `invalid`: `fields` has the reason for each invalid field
     #[response(status = UNPROCESSABLE_ENTITY)]
     Invalid(#[to_schema] ErrorBody),
-    /// `too_many_attempts`, `too_many_requests`: `Retry-After` says when
+    /// `too_many_attempts`, `too_many_requests`: `Retry-After` has the seconds to wait
     #[response(status = TOO_MANY_REQUESTS)]
     TooMany(#[to_schema] ErrorBody),
     /// `store_unavailable`, `busy`, `not_ready`

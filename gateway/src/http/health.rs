@@ -1,4 +1,4 @@
-//! Whether the process works, and whether clients should be sent here.
+//! Probes: `/healthz` answers while the process runs, `/readyz` while it should get clients.
 
 use std::sync::Arc;
 

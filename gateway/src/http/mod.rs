@@ -1,4 +1,4 @@
-//! What is served by HTTP beside Socket.IO and the page.
+//! The REST API, its OpenAPI description, and the probes.
 
 mod account;
 mod body;
@@ -35,27 +35,27 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use crate::session::AppState;
 use error::ApiError;
 
-/// Nothing that is sent to the API is larger.
+/// The largest request body of the API, in bytes.
 const MAX_BODY: usize = 16 * 1_024;
-/// Nothing takes longer.
+/// A request that takes longer is answered with 503.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "Toteboard",
-        // Of the interface. The program's own version is not for strangers.
+        // The API's version: the program's version is not shown to strangers.
         version = "1",
-        description = "Accounts, subscriptions and boards. What changes comes by Socket.IO, which PROTOCOL.md describes.",
+        description = "Accounts, subscriptions and boards. Updates are sent over Socket.IO; see PROTOCOL.md.",
     ),
-    modifiers(&Doors),
+    modifiers(&SecuritySchemes),
 )]
 struct Document;
 
-/// The two ways to sign in.
-struct Doors;
+/// Describes the two ways to sign in.
+struct SecuritySchemes;
 
-impl utoipa::Modify for Doors {
+impl utoipa::Modify for SecuritySchemes {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let components = document.components.get_or_insert_default();
         let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("tb_…").build();
@@ -84,22 +84,22 @@ pub(crate) fn router(app: &Arc<AppState>, sessions: Sessions) -> Router {
         .layer(from_fn_with_state(app.clone(), from_our_page))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, ANSWER_WITHIN));
-    // Made once: it is the same for all who ask.
+    // Serialized once: it is the same for every request.
     let document = Bytes::from(document.to_json().expect("the document is plain data"));
     let document = get(([(header::CONTENT_TYPE, "application/json")], document));
     let docs = Router::from(SwaggerUi::new("/api/docs").config(Config::new([DOCUMENT]))).route(DOCUMENT, document);
     Router::new().merge(health::router()).merge(api).with_state(app.clone()).merge(docs)
 }
 
-/// Where programs read what there is.
+/// The path of the OpenAPI description.
 const DOCUMENT: &str = "/api/openapi.json";
 
 async fn nothing_here() -> ApiError {
-    ApiError::NotFound("there is nothing here; /api/docs tells what there is".into())
+    ApiError::NotFound("no such path; /api/docs lists all paths".into())
 }
 
-/// What changes something on the strength of a cookie has to come from our own page. Programs come
-/// with tokens, and without cookies and origins.
+/// Refuses changes from other sites' pages, since browsers send our cookie with those, too. Programs send a token, or
+/// neither a cookie nor an origin.
 async fn from_our_page(State(app): State<Arc<AppState>>, request: Request, next: Next) -> Response {
     let headers = request.headers();
     let changes = ![Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method());

@@ -1,5 +1,4 @@
-//! A region's board, whole, as a client's `snapshot` would be: written and compressed once for as
-//! long as it looks the same.
+//! Serves whole boards in the format of a `snapshot`. A board is serialized and compressed once until it changes.
 
 use std::{io::Write, sync::Arc};
 
@@ -26,14 +25,14 @@ use crate::{
     session::AppState,
 };
 
-/// Small boards are sent as they are.
+/// The smallest board that is compressed, in bytes.
 const COMPRESS_FROM: usize = 1_024;
 
 pub(super) fn router() -> OpenApiRouter<Arc<AppState>> {
     OpenApiRouter::new().routes(routes!(regions)).routes(routes!(board))
 }
 
-/// How fresh each region is: the `feed` of each.
+/// Returns the `feed` of each region: how fresh its prices are.
 #[utoipa::path(
     get, path = "/api/regions", tag = "odds", security(("session" = []), ("token" = [])),
     responses((status = OK, body = Vec<schemas::Feed>, description = "One for each region."), Refusals),
@@ -42,18 +41,19 @@ async fn regions(State(app): State<Arc<AppState>>, _: Caller) -> Json<Vec<Feed>>
     Json(app.regions.iter().map(RegionHandle::feed).collect())
 }
 
-/// A region's board as a `snapshot` has it. Its cursor leads on by Socket.IO; it is the ETag, too.
+/// Returns a region's board in the format of a `snapshot`. A Socket.IO client can resume from its cursor, which is also
+/// the ETag.
 #[utoipa::path(
     get, path = "/api/odds/{region}", tag = "odds", security(("session" = []), ("token" = [])),
     params(
         ("region" = RegionKey, Path),
-        ("sport" = Option<Vec<String>>, Query, description = "Only these; repeat for more."),
-        ("bookmaker" = Option<Vec<String>>, Query, description = "Only these; repeat for more."),
-        ("market" = Option<Vec<String>>, Query, description = "Only these; repeat for more."),
+        ("sport" = Option<Vec<String>>, Query, description = "Only this one; repeat it for more."),
+        ("bookmaker" = Option<Vec<String>>, Query, description = "Only this one; repeat it for more."),
+        ("market" = Option<Vec<String>>, Query, description = "Only this one; repeat it for more."),
     ),
     responses(
         (status = OK, body = schemas::Snapshot, description = "The whole board."),
-        (status = NOT_MODIFIED, description = "The board is still that of the ETag."),
+        (status = NOT_MODIFIED, description = "The board has not changed since the ETag."),
         Refusals,
     ),
 )]
@@ -79,7 +79,7 @@ async fn board(
         ([(header::CONTENT_TYPE, "application/json")], cached.json.clone()).into_response()
     };
     let head = answer.headers_mut();
-    head.insert(header::ETAG, tag.try_into().expect("a cursor is plain text"));
+    head.insert(header::ETAG, tag.try_into().expect("a cursor is ASCII"));
     head.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     head.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
     Ok(answer)
@@ -93,7 +93,7 @@ fn filter(query: &[(String, String)]) -> Result<Filter, ApiError> {
             "bookmaker" => ("bookmaker", "bookmakers"),
             "market" => ("market", "markets"),
             _ => {
-                let reason = format!("unknown parameter {name:?}; known are sport, bookmaker, market");
+                let reason = format!("unknown parameter {name:?}; use sport, bookmaker or market");
                 return Err(ApiError::Invalid { field: "query".into(), reason });
             }
         };
@@ -123,7 +123,7 @@ fn takes_gzip(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Off the threads that carry the stream, and once.
+/// Compresses a board, once, on a blocking thread: the runtime's threads deliver the stream.
 async fn gzip(cached: Arc<CachedSnapshot>) -> Bytes {
     if let Some(done) = cached.gzip.get() {
         return done.clone();
@@ -136,7 +136,7 @@ async fn gzip(cached: Arc<CachedSnapshot>) -> Bytes {
         });
         compressed.clone()
     };
-    tokio::task::spawn_blocking(compress).await.expect("it does not panic")
+    tokio::task::spawn_blocking(compress).await.expect("compression does not panic")
 }
 
 #[cfg(test)]

@@ -1,42 +1,43 @@
-//! How boards and feeds are described in /api/openapi.json. What prints them knows nothing of that; the check of the
-//! REST interface compares both.
+//! Schemas of boards and feeds for /api/openapi.json. Their serializers in `odds` don't use these schemas; the check of
+//! the REST API compares the two.
 
-#![expect(dead_code, reason = "nobody makes these: they are read by the derived code only")]
+#![expect(dead_code, reason = "used by the derived schemas only")]
 
 use std::collections::BTreeMap;
 
-use utoipa::ToSchema;
+use utoipa::{
+    ToSchema,
+    openapi::schema::{Object, ObjectBuilder, Type},
+};
 
 use super::subscriptions::RegionKey;
 
-/// How fresh a region is.
+/// How fresh a region's prices are.
 #[derive(ToSchema)]
 pub(super) struct Feed {
     region: RegionKey,
-    /// The gateway's clock.
+    /// The time by the gateway's clock.
     #[schema(format = DateTime)]
     at: String,
-    state: FeedState,
-    /// Why it is not live, or what is missing.
+    #[schema(schema_with = feed_state)]
+    state: String,
+    /// Why the region is not live, or what is missing.
     #[schema(nullable = false)]
     reason: Option<String>,
-    /// Where the odds come from; `simulator` if they are made up.
+    /// The source of the odds; `simulator` if they are simulated.
     source: String,
-    /// By sport, until when its prices are good.
+    /// For each sport, when it was polled and until when its prices are good.
     sports: BTreeMap<String, SportFreshness>,
-    /// By bookmaker, when upstream last looked at it.
+    /// For each bookmaker, when upstream last checked it.
     bookmakers: BTreeMap<String, String>,
-    /// By bookmaker, what it is called.
+    /// For each bookmaker, its display name.
     #[schema(nullable = false)]
     bookmaker_names: Option<BTreeMap<String, String>>,
 }
 
-#[derive(ToSchema)]
-#[schema(rename_all = "lowercase")]
-enum FeedState {
-    Live,
-    Stale,
-    Down,
+fn feed_state() -> Object {
+    let states = odds::FeedState::ALL.map(odds::FeedState::key);
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(states)).build()
 }
 
 #[derive(ToSchema)]
@@ -47,11 +48,11 @@ struct SportFreshness {
     stale_after: String,
 }
 
-/// A region's board, or what a filter leaves of it.
+/// A region's board, or the part that matches a filter.
 #[derive(ToSchema)]
 pub(super) struct Snapshot {
     region: RegionKey,
-    /// Where Socket.IO goes on.
+    /// The board's state: pass it as `resume` to go on over Socket.IO.
     cursor: String,
     events: Vec<Event>,
 }
@@ -75,7 +76,7 @@ struct Event {
 struct Quote {
     bookmaker: String,
     market: String,
-    /// Since when these prices stand.
+    /// The time since which these prices have been valid.
     #[schema(format = DateTime)]
     last_update: String,
     outcomes: Vec<Outcome>,

@@ -1,4 +1,4 @@
-//! Sessions: where an account is signed in.
+//! Lists and ends an account's sessions.
 
 use std::sync::Arc;
 
@@ -25,14 +25,14 @@ pub(super) fn router() -> OpenApiRouter<Arc<AppState>> {
 #[derive(Serialize, ToSchema)]
 struct ListedSession {
     id: String,
-    /// Whether it is the one that asks.
+    /// Whether this request belongs to it.
     current: bool,
     began_at: String,
-    /// Unless it is used before.
+    /// When it ends if it isn't used until then.
     ends_at: String,
-    /// The address that signed in.
+    /// The address that the user signed in from.
     address: String,
-    /// The program that signed in, as it calls itself.
+    /// The user agent that signed in.
     agent: String,
 }
 
@@ -49,10 +49,10 @@ impl ListedSession {
     }
 }
 
-/// The sessions of the account, the oldest first.
+/// Lists the account's sessions, the oldest first.
 #[utoipa::path(
     get, path = "/api/sessions", operation_id = "list_sessions", tag = "account", security(("session" = [])),
-    responses((status = OK, body = Vec<ListedSession>, description = "The oldest first."), Refusals),
+    responses((status = OK, body = Vec<ListedSession>, description = "The sessions, the oldest first."), Refusals),
 )]
 async fn list(
     State(app): State<Arc<AppState>>,
@@ -63,11 +63,11 @@ async fn list(
     Ok(Json(sessions.into_iter().map(|session| ListedSession::new(session, current.as_ref())).collect()))
 }
 
-/// Ends a session; its connections end.
+/// Ends a session and its connections.
 #[utoipa::path(
     delete, path = "/api/sessions/{id}", operation_id = "end_session",
     tag = "account", params(("id" = String, Path)), security(("session" = [])),
-    responses((status = NO_CONTENT, description = "The session is over, and so are its sockets."), Refusals),
+    responses((status = NO_CONTENT, description = "The session and its sockets have ended."), Refusals),
 )]
 async fn end(
     State(app): State<Arc<AppState>>,

@@ -1,4 +1,4 @@
-//! Which regions a user wants, on every screen and in every program without regions of its own.
+//! The regions that a user subscribes to. They apply to every connection that did not choose its own regions.
 
 use std::sync::Arc;
 
@@ -21,29 +21,29 @@ pub(super) fn router() -> OpenApiRouter<Arc<AppState>> {
     OpenApiRouter::new().routes(routes!(subscriptions, subscribe))
 }
 
-/// As the event `subscriptions` tells them.
+/// The user's regions, in the format of the event `subscriptions`.
 #[derive(ToSchema)]
 #[schema(as = Subscriptions)]
-#[expect(dead_code, reason = "only described: `odds::Subscriptions` is what is told")]
-struct Told {
+#[expect(dead_code, reason = "the schema of `odds::Subscriptions`")]
+struct SubscriptionsSchema {
     v: u32,
-    /// What is of a lower one is older.
+    /// Grows with every change, so that a client can ignore older answers.
     revision: u64,
     regions: Vec<RegionKey>,
 }
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Wanted {
-    /// None is allowed; one that is named twice counts once.
+struct RegionsRequest {
+    /// May be empty; duplicates are ignored.
     #[schema(value_type = Vec<RegionKey>)]
     regions: Value,
 }
 
-/// What regions are called.
+/// The key of a region.
 #[derive(ToSchema)]
 #[schema(rename_all = "lowercase")]
-#[expect(dead_code, reason = "only described: `odds::Region` is what is read")]
+#[expect(dead_code, reason = "the schema of `odds::Region`")]
 pub(super) enum RegionKey {
     Us,
     Uk,
@@ -51,25 +51,25 @@ pub(super) enum RegionKey {
     Au,
 }
 
-/// The regions that are subscribed.
+/// Returns the user's regions.
 #[utoipa::path(
     get, path = "/api/subscriptions", tag = "subscriptions", security(("session" = []), ("token" = [])),
-    responses((status = OK, body = Told, description = "What is subscribed to."), Refusals),
+    responses((status = OK, body = SubscriptionsSchema, description = "The user's regions."), Refusals),
 )]
 async fn subscriptions(Caller { user }: Caller) -> Json<Subscriptions> {
     Json(Subscriptions::new(Some(user.revision), &user.regions))
 }
 
-/// Subscribes these regions and no others. All connections of the user follow at once.
+/// Replaces the user's regions. All connections of the user follow at once.
 #[utoipa::path(
-    put, path = "/api/subscriptions", tag = "subscriptions", request_body = Wanted,
+    put, path = "/api/subscriptions", tag = "subscriptions", request_body = RegionsRequest,
     security(("session" = []), ("token" = [])),
-    responses((status = OK, body = Told, description = "What is subscribed to now."), Refusals),
+    responses((status = OK, body = SubscriptionsSchema, description = "The user's new regions."), Refusals),
 )]
 async fn subscribe(
     State(app): State<Arc<AppState>>,
     Caller { user }: Caller,
-    Body(wanted): Body<Wanted>,
+    Body(wanted): Body<RegionsRequest>,
 ) -> Result<Json<Subscriptions>, ApiError> {
     let invalid = |reason| ApiError::Invalid { field: "regions".into(), reason };
     let regions = read_regions(&wanted.regions).map_err(invalid)?;

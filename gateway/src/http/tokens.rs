@@ -1,4 +1,4 @@
-//! Tokens: how programs sign in. Only a person makes and revokes them.
+//! Lists, creates and revokes tokens, with which programs sign in. Tokens themselves may not do this.
 
 use std::{sync::Arc, time::Duration};
 
@@ -29,7 +29,7 @@ struct ListedToken {
     id: String,
     name: String,
     created_at: String,
-    /// To the minute; nothing: never.
+    /// When it was last used, to the minute; null if never.
     used_at: Option<String>,
     expires_at: String,
 }
@@ -50,29 +50,29 @@ impl ListedToken {
 struct Made {
     #[serde(flatten)]
     listed: ListedToken,
-    /// The token itself. It is shown this once.
+    /// The token itself. It is shown only once.
     token: String,
 }
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Wanted {
-    /// 1 to 64 characters: what its owner knows it by.
+struct TokenRequest {
+    /// A name for its owner: 1 to 64 characters.
     #[schema(min_length = 1, max_length = 64)]
     name: String,
-    /// The account's password, once more.
+    /// The account's password.
     password: String,
-    /// After how many days it ends. As long as the operator allows, if not given, and never longer.
+    /// The number of days that it is valid. The default, and the most, is what the operator allows.
     #[schema(minimum = 1)]
     expires_in_days: Option<u32>,
 }
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
-/// The tokens of the account, without what is secret.
+/// Lists the account's tokens, without their secrets.
 #[utoipa::path(
     get, path = "/api/tokens", operation_id = "list_tokens", tag = "tokens", security(("session" = [])),
-    responses((status = OK, body = Vec<ListedToken>, description = "The oldest first."), Refusals),
+    responses((status = OK, body = Vec<ListedToken>, description = "The tokens, the oldest first."), Refusals),
 )]
 async fn list(
     State(app): State<Arc<AppState>>,
@@ -86,20 +86,20 @@ async fn list(
     Ok(Json(tokens.iter().map(listed).collect()))
 }
 
-/// Makes a token.
+/// Creates a token.
 #[utoipa::path(
     post, path = "/api/tokens", operation_id = "create_token",
-    tag = "tokens", request_body = Wanted, security(("session" = [])),
-    responses((status = CREATED, body = Made, description = "The token, which is shown this once."), Refusals),
+    tag = "tokens", request_body = TokenRequest, security(("session" = [])),
+    responses((status = CREATED, body = Made, description = "The token, which is shown only once."), Refusals),
 )]
 async fn create(
     State(app): State<Arc<AppState>>,
     By(by): By,
     Person { user, .. }: Person,
-    Body(wanted): Body<Wanted>,
+    Body(wanted): Body<TokenRequest>,
 ) -> Result<(StatusCode, Json<Made>), ApiError> {
     if wanted.expires_in_days == Some(0) {
-        return Err(ApiError::Invalid { field: "expires_in_days".into(), reason: "has to be 1 or more".into() });
+        return Err(ApiError::Invalid { field: "expires_in_days".into(), reason: "must be 1 or more".into() });
     }
     let lasts = wanted.expires_in_days.map(|days| DAY * days);
     let (token, text) = app.accounts.create_token(&user, &wanted.password, &wanted.name, lasts, &by).await?;
@@ -107,11 +107,11 @@ async fn create(
     Ok((StatusCode::CREATED, Json(Made { listed: ListedToken::new(&token, end), token: text.reveal().to_owned() })))
 }
 
-/// Revokes a token; its connections end.
+/// Revokes a token and ends its connections.
 #[utoipa::path(
     delete, path = "/api/tokens/{id}", operation_id = "revoke_token",
     tag = "tokens", params(("id" = String, Path)), security(("session" = [])),
-    responses((status = NO_CONTENT, description = "The token is good for nothing any more."), Refusals),
+    responses((status = NO_CONTENT, description = "The token is revoked."), Refusals),
 )]
 async fn revoke(
     State(app): State<Arc<AppState>>,

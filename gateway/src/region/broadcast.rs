@@ -1,5 +1,5 @@
-//! A frame on its way to many. A few are passed it by the region's task itself; a crowd is shared out among
-//! the threads of all.
+//! Sends one packet to many members. The region's thread sends to a few members by itself; for more, it splits the work
+//! among the threads of the shared runtime.
 
 use std::sync::Arc;
 
@@ -9,28 +9,30 @@ use tokio::{runtime::Handle, task::JoinHandle, time::Instant};
 use super::member::Member;
 use crate::transport::{DeliveryTracker, Packet};
 
+/// A packet that is being sent to many members.
 pub(crate) struct Broadcast {
     pub(crate) packet: Arc<Packet>,
     pub(crate) at: Instant,
-    /// Those who help, if it is a crowd.
+    /// The runtime that helps; none for a few members.
     threads: Option<Handle>,
-    /// So far.
+    /// How many members it was sent to so far.
     pub(crate) reached: u64,
     share: Vec<(Sid, Arc<DeliveryTracker>)>,
     shares: Vec<JoinHandle<Passed>>,
 }
 
-/// The numbers on the accounts of those that it was passed to; nothing where something was in the way.
+/// The event's number for each member; none if it could not be passed and has to go through the socket's queue.
 pub(crate) type Passed = Vec<(Sid, Option<u64>)>;
 
-/// No more than these are a few: some ten milliseconds' work.
+/// The most members that the region's thread sends to by itself, which takes about ten milliseconds.
 const FEW: usize = 1_024;
+/// How many members one task sends to.
 const SHARE: usize = 256;
-/// For so many the processor waits for memory once, not for each between two calls of the kernel.
+/// How many members' trackers are prefetched at a time, so that their cache misses overlap.
 pub(crate) const BATCH: usize = 32;
 
 impl Broadcast {
-    /// To no more than so many.
+    /// Begins a broadcast to at most this many members.
     pub(crate) fn new(packet: &Arc<Packet>, most: usize, threads: &Handle) -> Self {
         Self {
             packet: packet.clone(),
@@ -57,7 +59,7 @@ impl Broadcast {
         member.send_in_order(&self.packet, self.at);
     }
 
-    /// Waits until the crowd is passed it.
+    /// Waits until all members were sent it, and returns the numbers of those that other threads sent to.
     pub(crate) async fn end(self) -> Passed {
         let mut passed = pass(&self.share, &self.packet);
         for share in self.shares {

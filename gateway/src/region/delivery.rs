@@ -1,6 +1,7 @@
-//! Who gets what next. A member either *follows*: it is at its room's cursor and gets every frame of the room; or it
-//! is *behind*: it waits until the network has accepted what it was sent, or until its interval is over, and then gets
-//! what leads from its own cursor to the room's. Nothing is ever queued for it.
+//! Decides which frames each member gets next. A member either *follows* or is *behind*. A member that follows is at
+//! its room's cursor and gets every frame of the room. A member that is behind waits until the network has accepted
+//! what it was sent, or until its interval has passed; then it gets the frames from its own cursor to the room's.
+//! Nothing is queued for it.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -12,15 +13,15 @@ use tokio::time::Instant;
 use super::{broadcast::Broadcast, feed::FeedPackets, frames::Frames, member::SyncState, task::RegionTask};
 use crate::transport::Packet;
 
-/// How long a cursor from a step that is yet to come here is waited for.
+/// How long a member with a cursor from a step that this gateway has not read yet waits for that step.
 const AHEAD_WITHIN: Duration = Duration::from_secs(5);
 
-/// Members who are sent the same part of the same frames, by where those are and which part it is.
+/// Members that get the same part of the same frames, by the frames' address in memory and the part.
 type SamePart = HashMap<(usize, usize), (Arc<Filter>, Arc<Frames>, Vec<Sid>)>;
 
 impl RegionTask {
-    /// Sends one event to everybody in a room who follows. Who can't take it now falls behind, to
-    /// this cursor.
+    /// Sends one event to all members of a room that follow. A member that can't take it now falls behind, at this
+    /// cursor.
     pub(super) async fn broadcast(
         &mut self,
         filter: &Arc<Filter>,
@@ -50,19 +51,18 @@ impl RegionTask {
         }
     }
 
-    /// Waits until all of a room have it, and notes that.
+    /// Waits until a broadcast was sent to all of a room's members, and notes that.
     pub(super) async fn finish(&mut self, filter: &Arc<Filter>, broadcast: Broadcast) {
         let (packet, at, reached) = (broadcast.packet.clone(), broadcast.at, broadcast.reached);
-        let room = self.rooms.get_mut(filter).expect("rooms end by this task only");
+        let room = self.rooms.get_mut(filter).expect("only this task removes rooms");
         for (sid, number) in broadcast.end().await {
-            room.members.get_mut(&sid).expect("members leave by this task only").note(number, &packet, at);
+            room.members.get_mut(&sid).expect("only this task removes members").note(number, &packet, at);
         }
         self.metrics.frames.inc_by(reached);
         self.metrics.bytes.inc_by(reached * packet.bytes() as u64);
     }
 
-    /// What is made now ends where the rooms are, unless the board has moved on: then the tick, which
-    /// is due, brings all together.
+    /// Serves these members now, unless a tick is due: then the board is ahead of the rooms, and the tick serves all.
     pub(super) async fn serve_if_settled(&mut self, follower: &RegionFollower, ready: &mut Vec<Sid>) {
         if self.due.is_none() {
             self.serve(follower, ready).await;
@@ -71,14 +71,14 @@ impl RegionTask {
         }
     }
 
-    /// Brings members up to their rooms' cursors, as far as they can take it. That prices are fresh is told to
-    /// those who have them; that they are not, to all.
+    /// Sends members what they need to reach their rooms' cursors, as far as they can take it. A live feed is sent only
+    /// to members that have the board it belongs to; any other feed is sent to all.
     pub(super) async fn serve(&mut self, follower: &RegionFollower, ready: &mut Vec<Sid>) {
         let live = follower.reader().phase() == Phase::Live;
         let mut feed: Option<FeedPackets> = None;
-        // Who gets the same is served together.
+        // Members that get the same part are served together.
         let mut same_part = SamePart::new();
-        // Each once: what is counted twice and sent once would never be taken.
+        // Each member once: an event that is counted twice and sent once would never be accepted in full.
         ready.sort_unstable();
         ready.dedup();
         for sid in ready.drain(..) {
@@ -136,7 +136,7 @@ impl RegionTask {
         }
     }
 
-    /// Sends one part to these members of a room, and notes where they are then.
+    /// Sends one part to these members of a room, and updates their state.
     pub(super) async fn send_part(&mut self, filter: &Arc<Filter>, frames: &Arc<Frames>, part: usize, sids: &[Sid]) {
         let done = part + 1 == frames.parts.len();
         let mut broadcast = Broadcast::new(&frames.parts[part], sids.len(), &self.threads);
@@ -144,7 +144,7 @@ impl RegionTask {
         let at_end = room.cursor == Some(frames.cursor);
         for sid in sids {
             let member = room.members.get_mut(sid).expect("it was just served");
-            // What it asked for comes after the answer that it comes, by the same queue.
+            // What a client asked for must follow the answer to its request, so it goes through the same queue.
             match std::mem::take(&mut member.asked) {
                 true => broadcast.send_in_order(member),
                 false => broadcast.send(*sid, member),

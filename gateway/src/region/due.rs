@@ -4,16 +4,18 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+/// The time of a region's next tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Due {
-    /// When a change had been read and the previous tick was long enough ago. Lateness counts from here, so that a tick
-    /// is late, too, if the one before overran and nobody could look at the change.
+    /// When the change had been read and the previous tick was long enough ago. Lateness is measured from here, so a
+    /// tick is also late if the previous one took too long.
     pub(crate) wanted: Instant,
     /// When the tick is scheduled: never in the past, so that ticks keep their distance.
     pub(crate) at: Instant,
 }
 
 impl Due {
+    /// Returns when a change that was read at `read_at` is sent, at least `distance` after the last tick.
     pub(crate) fn after(last: Option<Instant>, distance: Duration, read_at: Instant, now: Instant) -> Self {
         let wanted = last.map_or(read_at, |last| read_at.max(last + distance));
         Self { wanted, at: wanted.max(now) }

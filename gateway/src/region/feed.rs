@@ -1,4 +1,4 @@
-//! How fresh the region is, and who is sent that when.
+//! The region's feed, which says how fresh its prices are, and when members get it.
 
 use std::{
     borrow::Cow,
@@ -18,14 +18,14 @@ use super::{
 };
 use crate::transport::Packet;
 
-/// A member gets a `feed` at least this often, each in its own time: sent to a crowd at once, it would make a tick
-/// late.
+/// A member gets a `feed` at least this often. Members get it at different times: sent to all at once, it would make a
+/// tick late.
 const FEED_INTERVAL: Duration = Duration::from_secs(10);
-/// And no more often than this, however short-lived its prices are.
+/// The interval is never shorter than this, however short-lived the prices are.
 const SHORTEST_FEED_INTERVAL: Duration = Duration::from_secs(1);
 
 impl RegionTask {
-    /// Tells how fresh the boards are that the rooms have now.
+    /// Sends the feed that belongs to the rooms' current boards, and the reminders that are due.
     pub(super) async fn publish_freshness(&mut self, follower: &RegionFollower) {
         let at = (self.clock)();
         self.publish_feed(follower, at).await;
@@ -34,7 +34,7 @@ impl RegionTask {
         }
     }
 
-    /// Sends the feed to everybody at once if its state or reason changed, or if prices are good that were not.
+    /// Sends the feed to all members at once if its state, reason or source changed, or if stale prices are good again.
     pub(super) async fn publish_feed(&mut self, follower: &RegionFollower, at: Timestamp) {
         let (state, reason) = state(follower, at);
         let marker = follower.reader().marker();
@@ -69,7 +69,7 @@ impl RegionTask {
         self.serve_if_settled(follower, &mut ready).await;
     }
 
-    /// Sends the feed to those who were sent it long ago.
+    /// Sends the feed to the members whose reminder is due.
     pub(super) async fn send_reminders(&mut self, follower: &RegionFollower, at: Timestamp) {
         let feed = self.feed(follower, at);
         let interval = reminder_interval(&feed);
@@ -81,7 +81,7 @@ impl RegionTask {
             }
             self.reminders.pop_front();
             let room = self.room_of.get(&sid).and_then(|filter| self.rooms.get_mut(filter));
-            // Who left and came back has a reminder of that time.
+            // A member that left and joined again has a newer reminder.
             if let Some(member) = room.and_then(|room| room.members.get_mut(&sid)).filter(|it| it.reminded_at == last) {
                 member.feed_is_due = true;
                 member.reminded_at = now;
@@ -109,13 +109,14 @@ impl RegionTask {
     }
 }
 
-/// Whether a sport's prices are good that were not, or were unknown, when this was published.
+/// Whether a sport's prices are good now that were stale or unknown in the published feed.
 fn is_fresher(published: &Feed, sports: &BTreeMap<SportKey, SportFreshness>, at: Timestamp) -> bool {
     let was_good = |key| published.sports.get(key).is_some_and(|it| it.stale_after >= published.at);
     sports.iter().any(|(key, it)| it.stale_after >= at && !was_good(key))
 }
 
-/// How long members may be left with this: nobody is to take prices for old that were polled again.
+/// How long members may go without a new feed. It is half of the shortest time that prices are good for, so that prices
+/// that are polled again don't look stale to a client.
 fn reminder_interval(published: &Feed) -> Duration {
     let good = published.sports.values().filter(|it| it.stale_after >= published.at);
     let shortest = good.map(|it| it.stale_after.millis_since(it.polled_at)).min();
@@ -123,7 +124,7 @@ fn reminder_interval(published: &Feed) -> Duration {
     half.clamp(SHORTEST_FEED_INTERVAL, FEED_INTERVAL)
 }
 
-/// How a region stands, and why.
+/// Returns the region's state, and why it has it.
 fn state(follower: &RegionFollower, at: Timestamp) -> (FeedState, Option<Cow<'_, str>>) {
     let reader = follower.reader();
     match (reader.phase(), reader.marker()) {
@@ -142,7 +143,8 @@ fn state(follower: &RegionFollower, at: Timestamp) -> (FeedState, Option<Cow<'_,
     }
 }
 
-/// The packets of a feed: one for each cursor that members are at, and one for members who are behind.
+/// The packets of a feed: one for each cursor that members are at, and one without a cursor for members that are
+/// behind.
 pub(super) struct FeedPackets {
     json: String,
     packets: HashMap<Option<Cursor>, Arc<Packet>>,
@@ -157,7 +159,7 @@ impl FeedPackets {
         let json = &self.json;
         let packet = self.packets.entry(cursor).or_insert_with(|| {
             let packet = match cursor {
-                Some(cursor) => Packet::new("feed", &format!(r#"{{"cursor":"{cursor}",{}"#, &json[1..])),
+                Some(cursor) => Packet::new("feed", &format!(r#"{},"cursor":"{cursor}"}}"#, &json[..json.len() - 1])),
                 None => Packet::new("feed", json),
             };
             Arc::new(packet)
@@ -165,7 +167,7 @@ impl FeedPackets {
         packet.clone()
     }
 
-    /// Sends a member the feed that it has not been sent yet.
+    /// Sends a member the feed that is due.
     pub(super) fn send_due(&mut self, member: &mut Member, room: Option<Cursor>) {
         let packet = self.at(room.filter(|_| member.is_at(room)));
         member.send(&packet, Instant::now());

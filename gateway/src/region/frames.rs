@@ -1,4 +1,4 @@
-//! What leads clients from one cursor to another, made once for all who need it.
+//! The packets that bring clients from one cursor to another, encoded once for all clients.
 
 use std::sync::Arc;
 
@@ -6,12 +6,12 @@ use odds::{Cursor, Frame, FrameKind};
 
 use crate::transport::Packet;
 
-/// What leads a client to the room's cursor: an `odds` or a snapshot in one or more parts.
+/// The packets that bring a client to the room's cursor: one `odds`, or a snapshot in one or more parts.
 #[derive(Debug)]
 pub(crate) struct Frames {
     pub(crate) kind: FrameKind,
     pub(crate) parts: Vec<Arc<Packet>>,
-    /// Where a client is that has all parts.
+    /// The cursor of a client that has received all parts.
     pub(crate) cursor: Cursor,
 }
 

@@ -1,4 +1,4 @@
-//! How others ask a region's task.
+//! The interface of a region's task.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -9,20 +9,22 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::snapshot_cache::CachedSnapshot;
 use crate::client::Client;
 
-/// How many requests may wait for a region's task.
+/// The most requests that may wait for a region's task.
 const REQUESTS: usize = 1_024;
 
+/// A request to a region's task.
 pub(crate) enum Request {
-    /// A client joins, or asks again from another cursor or under another filter.
+    /// A client joins, or joins again with another cursor or filter.
     Join { client: Arc<Client>, filter: Arc<Filter>, from: Option<Cursor> },
-    /// No frame of this region follows the answer.
+    /// A client leaves. No frame of this region is sent after `left`.
     Leave { sid: Sid, left: oneshot::Sender<()> },
-    /// A member wants what leads from there to the room's cursor, or everything.
+    /// A member requests the frames from a cursor to the room's, or a snapshot.
     Resync { sid: Sid, from: Option<Cursor> },
-    /// The board under a filter, for whoever asks by HTTP.
+    /// Requests the board under a filter, for HTTP.
     Board { filter: Filter, answer: oneshot::Sender<Option<Arc<CachedSnapshot>>> },
 }
 
+/// A handle to a region's task.
 #[derive(Clone, Debug)]
 pub(crate) struct RegionHandle {
     requests: mpsc::Sender<Request>,
@@ -35,13 +37,14 @@ impl RegionHandle {
         let _ = self.requests.send(request).await;
     }
 
-    /// Waits until nothing more is sent.
+    /// Removes a client from the region. Returns when no more frames are sent to it.
     pub(crate) async fn leave(&self, sid: Sid) {
         let (left, done) = oneshot::channel();
         self.ask(Request::Leave { sid, left }).await;
         let _ = done.await;
     }
 
+    /// Returns the board under a filter, or `None` while there is no verified board.
     pub(crate) async fn board(&self, filter: Filter) -> Option<Arc<CachedSnapshot>> {
         let (answer, answered) = oneshot::channel();
         self.ask(Request::Board { filter, answer }).await;
@@ -57,7 +60,7 @@ impl RegionHandle {
 #[derive(Debug)]
 pub(crate) struct Inbox {
     pub(super) requests: mpsc::Receiver<Request>,
-    /// The feed as clients were sent it last.
+    /// The feed that was published last.
     pub(super) published: watch::Sender<Feed>,
 }
 

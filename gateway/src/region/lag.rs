@@ -1,4 +1,4 @@
-//! How far reading is behind.
+//! Watches how far the consumers are behind.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,10 +9,10 @@ use tracing::{Instrument, debug};
 
 use crate::{metrics::RegionMetrics, readiness::Readiness};
 
-/// How often the lag is asked for.
+/// How often the lag is read.
 const LAG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Notes from time to time whether Kafka answers and how far reading is behind, until the guard is dropped.
+/// Periodically notes whether Kafka answers and how far the consumers are behind, until the returned handle is dropped.
 pub(super) fn watch_lag(
     gauge: LagGauge,
     region: Region,
@@ -25,8 +25,8 @@ pub(super) fn watch_lag(
                 readiness.answered(region);
             }
             match gauge.read().await {
-                Ok(lag) => metrics.say_lag(&lag),
-                Err(error) => debug!(%error, "the lag can't be read"),
+                Ok(lag) => metrics.set_lag(&lag),
+                Err(error) => debug!(%error, "can't read the consumers' lag"),
             }
             tokio::time::sleep(LAG_INTERVAL).await;
         }

@@ -1,4 +1,4 @@
-//! A client in a region: where it stands, and what it can take.
+//! A client in a region: its cursor, and how much it can take.
 
 use std::sync::Arc;
 
@@ -15,45 +15,48 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Member {
     pub(crate) client: Arc<Client>,
-    /// The client's, at hand: of most members a tick needs nothing else.
+    /// A copy of the client's, so that a tick need not load the client.
     tracker: Arc<DeliveryTracker>,
     pub(crate) sync_state: SyncState,
-    /// What it was sent last.
+    /// What was sent last.
     last: Sent,
-    /// It was found not to have taken that.
+    /// Whether a check found that the network had not accepted it yet.
     blocked: bool,
     pub(crate) throughput: Throughput,
-    /// The number of the event that this was last judged by.
+    /// The number of the last event that `throughput` took into account.
     judged: u64,
     pub(crate) joined: Instant,
-    /// Nothing is sent before: it asked for fewer frames.
+    /// When the client's minimum interval between frames has passed, if it has one.
     pub(crate) not_before: Option<Instant>,
     pub(crate) feed_is_due: bool,
-    /// When it came, or was last sent the feed because that was long ago.
+    /// When it joined, or was last sent a reminder of the feed.
     pub(crate) reminded_at: Instant,
-    /// It asked, and is answered even if there is nothing new.
+    /// It joined or asked for a resync, which is answered even if there is nothing new.
     pub(crate) asked: bool,
 }
 
+/// An event that was sent to a member; with previous ones, if those were not accepted yet.
 #[derive(Clone, Copy, Debug)]
 struct Sent {
-    /// The event's number on its account.
+    /// The event's number in the delivery tracker.
     number: u64,
     bytes: usize,
     at: Instant,
 }
 
+/// A member's position relative to its room.
 #[derive(Clone, Debug)]
 pub(crate) enum SyncState {
-    /// At its room's cursor, and in its room.
+    /// At its room's cursor; gets every frame of the room.
     Following,
+    /// At this cursor, or without a board.
     Behind(Option<Cursor>),
-    /// In the middle of a snapshot: this many parts are sent.
+    /// In the middle of a snapshot, of which this many parts were sent.
     Partly(Arc<Frames>, usize),
 }
 
 impl Member {
-    /// Asks for what leads from there.
+    /// A member that joins with this cursor.
     pub(crate) fn new(client: Arc<Client>, from: Option<Cursor>, now: Instant) -> Self {
         Self {
             tracker: client.tracker.clone(),
@@ -71,7 +74,7 @@ impl Member {
         }
     }
 
-    /// Its account, for whoever sends in its stead.
+    /// The tracker, with which other threads can send to it.
     pub(crate) fn tracker(&self) -> &Arc<DeliveryTracker> {
         &self.tracker
     }
@@ -80,7 +83,7 @@ impl Member {
         matches!(self.sync_state, SyncState::Following)
     }
 
-    /// It has what its room has.
+    /// Whether it has the room's board.
     pub(crate) fn is_at(&self, room: Option<Cursor>) -> bool {
         match &self.sync_state {
             SyncState::Following => true,
@@ -89,13 +92,13 @@ impl Member {
         }
     }
 
-    /// Sends it what others are sent, too.
+    /// Sends a packet that other members get, too.
     pub(crate) fn send(&mut self, packet: &Packet, at: Instant) {
         let number = self.tracker.pass(packet.frame());
         self.note(number, packet, at);
     }
 
-    /// It was passed this, and has this number on its account; or it could not be passed it, and gets it by
+    /// Notes that a packet was passed directly, under this number. Without a number it was not: then it is sent through
     /// the socket's queue.
     pub(crate) fn note(&mut self, number: Option<u64>, packet: &Packet, at: Instant) {
         match number {
@@ -104,7 +107,7 @@ impl Member {
         }
     }
 
-    /// What is on its way and what follows it are taken together.
+    /// Notes what was sent. If the previous event is not accepted yet, both are measured together.
     fn sent(&mut self, number: u64, packet: &Packet, at: Instant) {
         self.last = match self.can_take() {
             true => Sent { number, bytes: packet.bytes(), at },
@@ -112,27 +115,27 @@ impl Member {
         };
     }
 
-    /// Sends by the socket's queue: after all that it was answered.
+    /// Sends through the socket's queue, after all answers that are queued there.
     pub(crate) fn send_in_order(&mut self, packet: &Packet, at: Instant) {
         let number = self.client.send_in_order(packet.event(), packet.payload());
         self.sent(number, packet, at);
     }
 
-    /// The network has what it was sent last.
+    /// Whether the network has accepted what was sent last.
     fn can_take(&self) -> bool {
         self.tracker.has_taken(self.last.number)
     }
 
-    /// It can take so much now.
+    /// Whether it can take this many bytes now.
     pub(crate) fn takes(&self, bytes: usize) -> bool {
         self.can_take() && bytes <= self.throughput.at_once()
     }
 
-    /// Whether the network has what it was sent last. If not, the region is notified when that changes.
+    /// Whether the network has accepted what was sent last. If not, the region is notified when that changes.
     pub(crate) fn is_writable(&mut self, region: Region) -> bool {
         if !self.can_take() {
             self.tracker.notify_when_writable(region);
-            // What was accepted before that was noted notifies nobody.
+            // Check again: an event that was accepted before the request does not notify.
             if !self.can_take() {
                 self.blocked = true;
                 return false;

@@ -1,6 +1,7 @@
-//! One region of the odds: reads its topic into a board and sends what changes to its members.
+//! One region: reads its topic into a board and sends changes to its members.
 //!
-//! [`task`] is the loop that owns it all; [`delivery`] decides who gets what next, [`feed`] who is sent how fresh it is.
+//! [`task`] is the loop that owns the region's state. [`delivery`] decides which frames each member gets next, and
+//! [`feed`] when members get the feed.
 
 mod broadcast;
 mod delivery;

@@ -1,5 +1,5 @@
-//! A room: everybody in a region with the same filter. It is at one cursor, and keeps the frames
-//! that lead there, each made once for all who need it.
+//! A room: all members of a region with the same filter. It caches the frames that lead to its cursor, so that each is
+//! encoded once for all members.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -9,16 +9,17 @@ use socketioxide::socket::Sid;
 
 use super::{broadcast::BATCH, frames::Frames, member::Member};
 
+/// All members of a region with the same filter.
 #[derive(Debug)]
 pub(crate) struct Room {
     pub(crate) filter: Arc<Filter>,
-    /// Where everybody is who follows; nothing while there is no verified board.
+    /// The cursor of all members that follow; none while there is no verified board.
     pub(crate) cursor: Option<Cursor>,
-    /// In the order they came: what belongs to neighbours is near in memory then, here and in the kernel.
+    /// In the order in which they joined, so that neighbours are also near in memory, here and in the kernel.
     pub(crate) members: IndexMap<Sid, Member>,
-    /// By where they start from; nothing where only a snapshot helps.
+    /// The update from each cursor; none if only a snapshot leads from there.
     odds: HashMap<Cursor, Option<Arc<Frames>>>,
-    /// By the size of their parts.
+    /// The snapshots, by the size of their parts.
     snapshots: HashMap<usize, Arc<Frames>>,
 }
 
@@ -29,7 +30,7 @@ impl Room {
         Self { filter, cursor, members: IndexMap::new(), odds, snapshots }
     }
 
-    /// Its members, a batch at a time.
+    /// Returns the members in batches.
     pub(crate) fn batches(&mut self) -> impl Iterator<Item = &mut Slice<Sid, Member>> {
         let mut rest = self.members.as_mut_slice();
         std::iter::from_fn(move || {
@@ -40,8 +41,8 @@ impl Room {
         })
     }
 
-    /// Moves to where the board is, if that looks different under the filter, or if the room's
-    /// cursor would soon be forgotten. Gives what leads from the old cursor to the new.
+    /// Moves to the board's cursor, if the board changed under the filter or will soon forget the room's cursor.
+    /// Returns the old cursor and the frames that lead from there to the new one.
     pub(crate) fn advance(&mut self, region: Region, board: &Board) -> Option<(Cursor, Arc<Frames>)> {
         let Some(from) = self.cursor else {
             self.move_to(board.cursor(&self.filter));
@@ -54,15 +55,15 @@ impl Room {
         Some((from, self.frames(region, board, Some(from), usize::MAX)?))
     }
 
-    /// Nothing: the board is not to be relied on any more.
+    /// Moves to a cursor, or to none when the board is lost.
     pub(crate) fn move_to(&mut self, cursor: Option<Cursor>) {
         self.cursor = cursor;
         self.odds.clear();
         self.snapshots.clear();
     }
 
-    /// What leads from there to the room's cursor. Nothing while there is no verified board. No
-    /// part is larger than what may be sent at once.
+    /// Returns the frames that lead from a cursor to the room's, or `None` while there is no verified board. No part is
+    /// larger than `at_once`.
     pub(crate) fn frames(
         &mut self,
         region: Region,

@@ -1,11 +1,11 @@
-//! Whole boards as HTTP serves them, each made once for as long as the board looks the same.
+//! Caches the whole boards that HTTP serves. A board is serialized once until it changes.
 
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use odds::{Cursor, Filter, Phase, Reader, Region};
 
-/// How many boards are kept.
+/// The most boards in the cache.
 const CACHED_SNAPSHOTS: usize = 32;
 
 /// A board under a filter, as JSON.
@@ -13,16 +13,16 @@ const CACHED_SNAPSHOTS: usize = 32;
 pub(crate) struct CachedSnapshot {
     pub(crate) cursor: Cursor,
     pub(crate) json: Bytes,
-    /// Compressed for whoever takes it first.
+    /// The compressed JSON; empty until it is first requested.
     pub(crate) gzip: OnceLock<Bytes>,
 }
 
-/// The boards that were asked for last, the newest at the end.
+/// The boards that were requested last, the most recent at the end.
 #[derive(Debug, Default)]
 pub(crate) struct SnapshotCache(Vec<(Filter, Arc<CachedSnapshot>)>);
 
 impl SnapshotCache {
-    /// The board under a filter; nothing while there is no verified board.
+    /// Returns the board under a filter, or `None` while there is no verified board.
     pub(crate) fn get(&mut self, reader: &Reader, region: Region, filter: Filter) -> Option<Arc<CachedSnapshot>> {
         let board = reader.board();
         if reader.phase() != Phase::Live {

@@ -1,25 +1,24 @@
-//! How much a client can be sent at a time without a ping waiting too long behind it.
+//! Estimates how much a client can be sent at a time without delaying its pings too long.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What is sent at once should not take a client longer.
+/// The longest time that a client should need to receive what is sent at once.
 const PATIENCE: Duration = Duration::from_secs(4);
 const LEAST_AT_ONCE: usize = 4_096;
-/// An update that takes more than this is sent as a snapshot, in parts, whoever takes it.
+/// A larger update is sent as a snapshot in parts, even to fast clients.
 const MOST_AT_ONCE: usize = 1 << 20;
-/// Bytes a second that are believed of a stranger.
+/// The first estimate, in bytes a second.
 const AT_FIRST: f64 = 8_192.0;
 
-/// What a client is believed to take. Belief grows by doubling, and only when so much was taken so
-/// fast that buffers on the way don't explain it; one frame that had to be waited for shows how slow
-/// the client really is.
+/// An estimate of a client's throughput. It doubles only when the client took so many bytes so fast that buffers on the
+/// way can't explain it. It falls to the measured speed when a frame had to be waited for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Throughput {
     /// Bytes a second.
     speed: f64,
-    /// What was taken since, without waiting.
+    /// The beginning of the current measurement, and the bytes that the client has taken since.
     since: Instant,
     bytes: usize,
 }
@@ -29,7 +28,7 @@ impl Throughput {
         Self { speed: AT_FIRST, since: now, bytes: 0 }
     }
 
-    /// So many bytes, sent at this time, are taken now.
+    /// Notes that the network accepted these bytes without anything waiting for them.
     pub(crate) fn took(&mut self, bytes: usize, sent: Instant, now: Instant) {
         if self.bytes == 0 {
             self.since = sent;
@@ -46,8 +45,8 @@ impl Throughput {
         }
     }
 
-    /// The same, and something else had to wait for it. The last bytes of a frame may wait for a moment
-    /// only, when the others went into a buffer: that shows how slow a client is, not how fast.
+    /// Notes that the network accepted these bytes only after something else had to wait for them. If most of the bytes
+    /// went into a buffer, the wait is short, so such a measurement can lower the estimate but not raise it directly.
     pub(crate) fn kept_waiting(&mut self, bytes: usize, sent: Instant, now: Instant) {
         let measured = bytes as f64 / now.saturating_duration_since(sent).as_secs_f64().max(0.001);
         if measured < self.speed {
@@ -58,8 +57,7 @@ impl Throughput {
         }
     }
 
-    /// How much to send at once: few different sizes, so that clients of about the same speed share
-    /// what is made.
+    /// How many bytes to send at once. It is a power of two, so that clients of about the same speed share frames.
     pub(crate) fn at_once(&self) -> usize {
         let bytes = (self.speed * PATIENCE.as_secs_f64()).clamp(LEAST_AT_ONCE as f64, MOST_AT_ONCE as f64);
         1 << (bytes as usize).ilog2()

@@ -6,7 +6,7 @@ use std::{
 };
 
 use accounts::{Changed, Identity, User, UserId};
-use kafka::{ControlMessage, ControlReader};
+use kafka::{ControlMessage, TopicFollower};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -36,7 +36,7 @@ impl AppState {
         let control = self.control.clone();
         tokio::spawn(async move {
             let message = ControlMessage::User { user: changed.user.as_str().to_owned(), revision: changed.revision };
-            if let Err(error) = control.say(&message).await {
+            if let Err(error) = control.send(&message).await {
                 warn!(%error, user = %changed.user, "other gateways were not told of a change; they will look it up");
             }
         });
@@ -59,7 +59,7 @@ impl AppState {
     /// Receives changes made at other gateways, and compares with the store now and then: a message may be lost.
     pub(crate) async fn follow_accounts(
         self: Arc<Self>,
-        control: ControlReader,
+        mut control: TopicFollower<ControlMessage>,
         every: Duration,
         stop: CancellationToken,
     ) -> anyhow::Result<()> {

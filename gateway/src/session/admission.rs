@@ -1,4 +1,4 @@
-//! Who is let in, and what becomes of their events.
+//! Authenticates connecting clients and registers their event handlers.
 
 use std::{
     collections::BTreeSet,
@@ -29,7 +29,7 @@ use crate::{
     transport::{EngineSession, Peer},
 };
 
-/// Between being let in and being connected.
+/// A client that is let in, but not yet connected.
 #[derive(Clone)]
 struct Admitted {
     hello: Hello,
@@ -38,18 +38,18 @@ struct Admitted {
     _slot: Arc<ConnectionSlot>,
 }
 
-/// Why a client is not let in: `<code>: <text>`.
+/// Why a client is not let in. Its text is sent as `<code>: <text>`.
 #[derive(Debug, thiserror::Error)]
 enum Refusal {
     #[error("bad_auth: {0}")]
     BadAuth(#[from] BadHello),
     #[error("unauthenticated: sign in, or give a valid token")]
     Unauthenticated,
-    #[error("forbidden_origin: a session is good only on our own page; elsewhere, use a token")]
+    #[error("forbidden_origin: a cookie is accepted only from this gateway's own page; use a token")]
     ForbiddenOrigin,
     #[error("too_many_attempts: wait before you try again")]
     TooManyAttempts,
-    #[error("store_unavailable: nobody can be let in just now; connect again in a moment")]
+    #[error("store_unavailable: accounts can't be read just now; connect again in a few seconds")]
     StoreUnavailable,
     #[error("too_many_connections: {0}")]
     TooManyConnections(&'static str),
@@ -74,7 +74,7 @@ async fn admit(
     };
     if let Err(refusal) = &admitted {
         app.metrics.refused.inc();
-        debug!(socket = %socket.id, %refusal, "a client is turned away");
+        debug!(socket = %socket.id, %refusal, "refused a client");
     }
     socket.extensions.insert(admitted?);
     Ok(())
@@ -85,7 +85,7 @@ async fn admitted(socket: &SocketRef, app: &Arc<AppState>, auth: &Value) -> Resu
         return Err(Refusal::Stopping);
     }
     let parts = socket.req_parts();
-    let peer = parts.extensions.get::<Peer>().expect("the listener says who it is");
+    let peer = parts.extensions.get::<Peer>().expect("the listener adds the peer");
     let mut slot = ConnectionSlot::take(app, peer.address)?;
     let hello = Hello::read(auth)?;
     let identity = match &hello.token {
@@ -108,7 +108,7 @@ impl From<AccountsError> for Refusal {
         match error {
             AccountsError::TooManyAttempts { .. } => Self::TooManyAttempts,
             AccountsError::Store(error) => {
-                warn!(%error, "a client can't be let in");
+                warn!(%error, "refused a client: the store is unavailable");
                 Self::StoreUnavailable
             }
             _ => Self::Unauthenticated,
@@ -116,17 +116,17 @@ impl From<AccountsError> for Refusal {
     }
 }
 
-/// The handlers' futures run whenever they like, so handlers note at once what is to be done, in the
-/// order in which it came, and leave nothing to their futures.
-#[expect(clippy::needless_pass_by_value, reason = "handlers are given what they ask for by value")]
+/// Registers a client that was let in. All handlers queue their request at once and return a future that is ready:
+/// socketioxide doesn't run futures in the order of events.
+#[expect(clippy::needless_pass_by_value, reason = "socketioxide passes extracted values by value")]
 fn connected(socket: SocketRef, State(app): State<Arc<AppState>>) -> Ready<()> {
     let Some(Admitted { hello, identity, filter, _slot }) = socket.extensions.remove::<Admitted>() else {
         return ready(());
     };
     socket.extensions.insert(_slot);
     let parts = socket.req_parts();
-    let peer = parts.extensions.get::<Peer>().expect("the listener says who it is");
-    let session = parts.extensions.get::<Arc<EngineSession>>().expect("every session has one");
+    let peer = parts.extensions.get::<Peer>().expect("the listener adds the peer");
+    let session = parts.extensions.get::<Arc<EngineSession>>().expect("the transport layer adds it");
     session.is_known();
     let tracker = session.tracker.clone();
     tracker.is_of(socket.id);
@@ -146,9 +146,9 @@ fn connected(socket: SocketRef, State(app): State<Arc<AppState>>) -> Ready<()> {
         }),
     });
     let user = client.identity.user();
-    debug!(socket = %socket.id, address = %client.address, %user, "a client connected");
+    debug!(socket = %socket.id, address = %client.address, %user, "client connected");
     {
-        // From here on it hears of changes; what it is to show is read afterwards.
+        // The client must receive account changes before its account is read.
         let mut clients = app.clients();
         clients.of_user.entry(user.clone()).or_default().insert(socket.id);
         clients.connected.insert(socket.id, client.clone());
@@ -164,17 +164,17 @@ fn connected(socket: SocketRef, State(app): State<Arc<AppState>>) -> Ready<()> {
     ready(())
 }
 
-/// What is done when a connection is over.
+/// Removes a client whose connection has ended.
 struct Disconnected(Arc<AppState>);
 
-/// Not a function: a function's future ends later, and until then what the client sends next would be taken as
-/// that of the connection that is over. A CONNECT would be ignored.
+/// Not a function, since a function's future completes later. Until then, the client's next packets would belong to the
+/// old connection, and a CONNECT would be ignored.
 impl DisconnectHandler<LocalAdapter, Self> for Disconnected {
     fn call_with_defer(&self, socket: Arc<Socket>, _: DisconnectReason, remove: fn(Arc<Socket>)) {
         let Self(app) = self;
         socket.extensions.remove::<Arc<ConnectionSlot>>();
         if let Some(client) = socket.extensions.remove::<Arc<Client>>() {
-            debug!(socket = %socket.id, address = %client.address, "a client is gone");
+            debug!(socket = %socket.id, address = %client.address, "client disconnected");
             app.clients().forget(&client);
             app.metrics.connections.dec();
             app.enqueue(&client, ClientRequest::End);
@@ -183,7 +183,7 @@ impl DisconnectHandler<LocalAdapter, Self> for Disconnected {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "handlers are given what they ask for by value")]
+#[expect(clippy::needless_pass_by_value, reason = "socketioxide passes extracted values by value")]
 fn subscribe(
     socket: SocketRef,
     State(app): State<Arc<AppState>>,
@@ -194,7 +194,7 @@ fn subscribe(
     ready(())
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "handlers are given what they ask for by value")]
+#[expect(clippy::needless_pass_by_value, reason = "socketioxide passes extracted values by value")]
 fn refilter(
     socket: SocketRef,
     State(app): State<Arc<AppState>>,
@@ -205,7 +205,7 @@ fn refilter(
     ready(())
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "handlers are given what they ask for by value")]
+#[expect(clippy::needless_pass_by_value, reason = "socketioxide passes extracted values by value")]
 fn resync(
     socket: SocketRef,
     State(app): State<Arc<AppState>>,
@@ -216,15 +216,11 @@ fn resync(
     ready(())
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "handlers are given what they ask for by value")]
+#[expect(clippy::needless_pass_by_value, reason = "socketioxide passes extracted values by value")]
 fn unknown_event(socket: SocketRef, State(app): State<Arc<AppState>>, Event(name): Event, ack: AckSender) -> Ready<()> {
     if let Some(client) = socket.extensions.get::<Arc<Client>>() {
         let name: String = name.chars().take(64).collect();
-        app.answer(
-            &client,
-            ack,
-            Err(Failure { code: "unknown_event", message: format!("there is no event {name:?}") }),
-        );
+        app.answer(&client, ack, Err(Failure { code: "unknown_event", message: format!("unknown event {name:?}") }));
     }
     ready(())
 }

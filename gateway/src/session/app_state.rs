@@ -1,4 +1,4 @@
-//! What all connections share.
+//! The state that all connections share.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -25,13 +25,14 @@ use crate::{
     region::RegionHandle,
 };
 
-/// After which clients come back that are sent away because the gateway stops.
+/// Clients of a gateway that stops are told to connect again at random times within this.
 const COME_BACK_WITHIN_MS: u64 = 5_000;
-/// A user of whom so many were sent away at once for asking too much, and another one so often, is let in again only
-/// later: what comes in between would cost as much.
+/// How many of a user's clients may be disconnected for too many requests before the user is refused,
 pub(crate) const MOST_SENT_AWAY: u32 = 20;
+/// and how often one more may be.
 pub(crate) const SENT_AWAY_EVERY: Duration = Duration::from_secs(60);
-/// What all sockets share.
+
+/// The state that all connections share.
 pub(crate) struct AppState {
     pub(crate) regions: [RegionHandle; Region::ALL.len()],
     pub(crate) limits: Limits,
@@ -42,7 +43,7 @@ pub(crate) struct AppState {
     pub(crate) origins: OriginPolicy,
     pub(crate) control: ControlWriter,
     pub(crate) clients: Mutex<Clients>,
-    /// Of a user, how many were sent away for asking too much.
+    /// Each user's allowance of disconnections for too many requests.
     pub(crate) sent_away: Allowance<UserId>,
 }
 
@@ -57,7 +58,7 @@ pub(crate) struct Limits {
 pub(crate) struct Clients {
     pub(super) connected: HashMap<Sid, Arc<Client>>,
     pub(super) of_user: HashMap<UserId, HashSet<Sid>>,
-    /// Let in, connected or about to be.
+    /// Clients that are connected or about to be.
     pub(super) admitted: usize,
     pub(super) by_address: HashMap<IpAddr, usize>,
     pub(super) by_user: HashMap<UserId, usize>,
@@ -85,22 +86,22 @@ impl AppState {
         &self.regions[region as usize]
     }
 
-    /// Sends everybody away, over so much time, in a way that makes them come back elsewhere.
+    /// Sends `bye` to all clients and cuts their connections one by one during this time. They connect again elsewhere.
     pub(crate) async fn close(&self, over: Duration) {
         let mut clients: Vec<Arc<Client>> = self.clients().connected.values().cloned().collect();
         if clients.is_empty() {
             return;
         }
-        info!(clients = clients.len(), "sending clients away");
+        info!(clients = clients.len(), "disconnecting all clients");
         clients.shuffle(&mut rand::rng());
         for client in &clients {
             let retry_after_ms = Some(rand::rng().random_range(0..COME_BACK_WITHIN_MS));
-            client.send_bye(&Bye { code: "stopping", message: "this gateway stops", retry_after_ms });
+            client.send_bye(&Bye { code: "stopping", message: "this gateway is stopping", retry_after_ms });
         }
         let pause = over / clients.len() as u32;
         let mut late = Vec::new();
         for client in clients {
-            // Ending the transport, not the socket, makes the official clients connect again.
+            // The official clients connect again if the transport ends, but not if the socket is disconnected.
             match client.tracker.has_taken_all() {
                 true => client.tracker.cut(),
                 false => late.push(client),
@@ -110,7 +111,7 @@ impl AppState {
         futures::future::join_all(late.iter().map(|client| client.cut_when_sent())).await;
     }
 
-    /// Checks whether accounts can be stored, again and again: a full disk refuses writes and answers questions.
+    /// Checks periodically whether the store accepts writes: on a full disk, reads still succeed.
     pub(crate) async fn check_store(self: Arc<Self>, every: Duration, stop: CancellationToken) -> anyhow::Result<()> {
         let mut check = tokio::time::interval(every);
         check.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -121,7 +122,7 @@ impl AppState {
             }
             let checked = self.accounts.check_writable().await;
             if let Err(error) = &checked {
-                warn!(%error, "accounts can't be stored");
+                warn!(%error, "can't write to the store");
             }
             self.metrics.store_writable.set(checked.is_ok().into());
             self.readiness.stores(checked.is_ok());

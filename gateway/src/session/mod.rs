@@ -1,4 +1,4 @@
-//! Connected clients: who is let in, what they ask for, and what changes of their accounts mean for them.
+//! Connected clients: their admission, their requests, and changes of their accounts.
 
 mod account_changes;
 mod admission;

@@ -1,4 +1,4 @@
-//! What clients ask for, carried out for each client one by one, in the order in which it came.
+//! Processes each client's requests one at a time, in the order in which they came.
 
 use std::{
     collections::BTreeSet,
@@ -20,17 +20,17 @@ use crate::{
     region::Request,
 };
 
-/// What a client may ask before it is answered.
+/// How many requests of a client may be pending.
 const MAX_REQUESTS: usize = 64;
 
-/// What an event is answered with if it can't be done.
+/// The answer to a request that failed.
 #[derive(Debug, Serialize)]
 pub(super) struct Failure {
     pub(super) code: &'static str,
     pub(super) message: String,
 }
 
-/// With the revision of the account that they are of, unless they are the client's own.
+/// Sends the event `subscriptions`, with the account's revision unless the client chose its own regions.
 fn send_regions(client: &Client, subscription: &Subscription) {
     let revision = (!subscription.own).then(|| client.revision.load(Ordering::Acquire));
     client.send_in_order("subscriptions", &Subscriptions::new(revision, &subscription.regions));
@@ -48,7 +48,7 @@ impl From<AccountsError> for Failure {
 }
 
 impl AppState {
-    /// Makes these the client's regions, and tells it.
+    /// Replaces the client's regions and sends it the new ones.
     pub(super) async fn set_regions(
         &self,
         client: &Arc<Client>,
@@ -83,7 +83,8 @@ impl AppState {
         }
     }
 
-    /// Notes what is to be done for a client, after all that is noted already.
+    /// Queues a request, and starts a task that processes the queue if none is running. Disconnects a client that has
+    /// too many requests pending.
     pub(super) fn enqueue(self: &Arc<Self>, client: &Arc<Client>, request: ClientRequest) {
         {
             let mut requests = client.requests.lock().expect("nobody panics while holding it");
@@ -106,24 +107,25 @@ impl AppState {
         tokio::spawn(self.clone().process_requests(client.clone()));
     }
 
-    /// Answers, if the client wants to know. One that takes no answers and asks on is sent away.
+    /// Answers a request if the client asked for an acknowledgement. Disconnects a client that doesn't read its
+    /// answers.
     pub(super) fn answer(&self, client: &Arc<Client>, ack: AckSender, done: Result<Value, Failure>) {
         let answer = done.unwrap_or_else(|failure| json!({ "error": failure }));
         if let Err(error) = ack.send(&answer) {
-            debug!(socket = %client.sid(), %error, "an answer does not reach its client");
+            debug!(socket = %client.sid(), %error, "can't send an answer to a client: it is disconnected");
             self.sends_away(client);
         }
     }
 
-    /// It asks too much.
+    /// Disconnects a client for too many requests, and counts that for its user.
     pub(super) fn sends_away(&self, client: &Arc<Client>) {
         if client.end_for_too_many_requests() {
-            // Who is not let in for now has none to be sent away.
+            // The allowance may be used up already: the user's next connections are refused either way.
             let _ = self.sent_away.take(client.identity.user().clone(), Instant::now());
         }
     }
 
-    /// Carries out what is noted, one after the other.
+    /// Processes the client's queue until it is empty.
     pub(super) async fn process_requests(self: Arc<Self>, client: Arc<Client>) {
         let mut subscription = client.subscription.lock().await;
         loop {
@@ -131,7 +133,7 @@ impl AppState {
                 let mut requests = client.requests.lock().expect("nobody panics while holding it");
                 let Some(request) = requests.queue.pop_front() else {
                     requests.is_processing = false;
-                    // Most never ask again.
+                    // Most clients send no further requests.
                     requests.queue.shrink_to_fit();
                     return;
                 };
@@ -146,7 +148,7 @@ impl AppState {
                         Ok(Some(user)) => user,
                         Ok(None) => continue,
                         Err(error) => {
-                            warn!(%error, "a client's account can't be read");
+                            warn!(%error, "can't read a client's account: it is disconnected");
                             let retry_after_ms = Some(RETRY_AFTER_MS);
                             let message = "accounts can't be read just now";
                             let bye = Bye { code: "store_unavailable", message, retry_after_ms };
@@ -165,8 +167,8 @@ impl AppState {
                 ClientRequest::Recheck => match self.recheck_identity(&client, &mut subscription).await {
                     Ok(Some(user)) => self.follow(&client, &mut subscription, user).await,
                     Ok(None) => {}
-                    // It goes on with what it has; whatever changed is found when the store is back.
-                    Err(error) => debug!(%error, "an account can't be read again"),
+                    // The client keeps its regions; the periodic check finds changes once the store is back.
+                    Err(error) => debug!(%error, "can't read a client's account again"),
                 },
                 ClientRequest::Subscribe { data, ack } => {
                     let done = self.subscribe_request(&client, &mut subscription, &data).await;
@@ -179,7 +181,7 @@ impl AppState {
         }
     }
 
-    /// The client's user, if who it proved to be still is. If not, it is sent away.
+    /// Returns the client's user if its session or token is still valid. Otherwise disconnects it and returns `None`.
     pub(super) async fn recheck_identity(
         &self,
         client: &Arc<Client>,
@@ -216,7 +218,7 @@ impl AppState {
         if subscription.own {
             self.set_regions(client, subscription, regions).await;
         } else {
-            // Whose session or token was ended may not have been told yet.
+            // The session or token may have ended without a `control` message yet.
             if self.recheck_identity(client, subscription).await.map_err(AccountsError::from)?.is_none() {
                 return Err(AccountsError::Unauthenticated.into());
             }
@@ -247,7 +249,7 @@ impl AppState {
         for region in &subscription.regions {
             self.region(*region).leave(client.sid()).await;
         }
-        // First the answer, then what the new filter lets through.
+        // PROTOCOL.md promises that frames under the new filter follow the answer.
         self.answer(client, ack, Ok(json!({ "ok": true })));
         for region in &subscription.regions {
             self.join(client, subscription, *region, None).await;
@@ -272,7 +274,7 @@ impl AppState {
             let message = format!("{region} is not subscribed");
             return self.answer(client, ack, Err(Failure { code: "not_subscribed", message }));
         }
-        // A cursor that is none is answered with a snapshot.
+        // An invalid cursor counts as none: the client gets a snapshot.
         let from = data["cursor"].as_str().and_then(|cursor| cursor.parse().ok());
         self.answer(client, ack, Ok(json!({ "ok": true })));
         self.region(region).ask(Request::Resync { sid: client.sid(), from }).await;

@@ -1,4 +1,4 @@
-//! How many may be connected: in all, from one network, and of one user.
+//! Limits on connected clients: in total, per network and per user.
 
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
@@ -7,13 +7,13 @@ use accounts::{UserId, network};
 use super::app_state::AppState;
 use crate::transport::one_less;
 
-/// Why somebody is not counted in.
+/// Why a client gets no slot.
 pub(super) enum NoSlot {
     TooManyAttempts,
     TooManyConnections(&'static str),
 }
 
-/// A client's place, from admission to the end of its socket.
+/// A client's slot, from admission until its socket ends.
 pub(super) struct ConnectionSlot {
     app: Arc<AppState>,
     address: IpAddr,
@@ -36,7 +36,7 @@ impl ConnectionSlot {
         Ok(Self { app: app.clone(), address, user: None })
     }
 
-    /// It is known now whose it is.
+    /// Counts the slot for its user, who is known only after authentication.
     pub(super) fn is_of(&mut self, user: &UserId) -> Result<(), NoSlot> {
         if self.app.sent_away.is_spent(user, Instant::now()) {
             return Err(NoSlot::TooManyAttempts);

@@ -1,4 +1,4 @@
-//! How many connections there may be, in all and from one network.
+//! Limits on connections, in total and per network.
 
 use std::{
     collections::HashMap,
@@ -9,26 +9,28 @@ use std::{
 
 use tokio::sync::OwnedSemaphorePermit;
 
-/// How many connections there may be.
+/// The most connections, in total and per network.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Most {
     pub(crate) all: usize,
     pub(crate) of_network: usize,
 }
 
-/// A connection's place among all, and among those of its network.
+/// A connection's slot in both limits. Dropping it frees the slot.
 #[derive(Debug)]
 pub(crate) struct ConnectionSlot {
     pub(super) _of_all: OwnedSemaphorePermit,
     pub(super) _of_network: OfNetwork,
 }
 
+/// The number of connections of each network.
 #[derive(Debug)]
 pub(super) struct Networks {
     pub(super) most: usize,
     pub(super) connections: Mutex<HashMap<IpAddr, usize>>,
 }
 
+/// A connection's slot in its network; none for proxies.
 #[derive(Debug)]
 pub(super) struct OfNetwork(Option<(Arc<Networks>, IpAddr)>);
 
@@ -55,7 +57,7 @@ impl Drop for OfNetwork {
     }
 }
 
-/// Counts one less, and forgets what is at nothing.
+/// Decrements a count, and removes it when it reaches zero.
 pub(crate) fn one_less<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: &K) {
     if let Some(count) = counts.get_mut(key) {
         *count -= 1;

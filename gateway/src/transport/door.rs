@@ -1,6 +1,6 @@
-//! Who may come in at all. A gateway that anybody may sign up at and that listens on this machine only is for whoever
-//! sits at the machine. If a proxy publishes it all the same, without the gateway being told, then all its clients
-//! would look like that one person.
+//! Refuses requests that come through a proxy to a private gateway. A gateway is private if it listens on loopback, has
+//! open registration, and has no public origin or trusted proxy. If a proxy published it anyway, anybody could
+//! register, and all clients would seem to come from this machine.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -10,20 +10,21 @@ use serde_json::json;
 
 use crate::settings::{AccountArgs, Registration};
 
-/// Browsers and programs don't send these; proxies do.
+/// Headers that only proxies send.
 const FORWARDING: [HeaderName; 4] = [
     HeaderName::from_static("x-forwarded-for"),
     HeaderName::from_static("x-forwarded-host"),
     HeaderName::from_static("x-real-ip"),
     header::FORWARDED,
 ];
-/// What tells whether the gateway is there is for everybody.
+/// Probes are answered in any case.
 const PROBES: [&str; 2] = ["/readyz", "/healthz"];
 
+/// Which requests are accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Door {
     Open,
-    /// For this machine only.
+    /// Only requests from this machine.
     Private,
 }
 
@@ -33,13 +34,13 @@ impl Door {
         if is_private { Self::Private } else { Self::Open }
     }
 
-    /// An answer to a request that came through a proxy although nobody may.
+    /// Returns the error response if the gateway is private and the request came through a proxy.
     pub(crate) fn refusal<R>(self, request: &Request<R>) -> Option<Response<Body>> {
         if self == Self::Open || PROBES.contains(&request.uri().path()) || !is_by_proxy(request) {
             return None;
         }
-        let message = "this gateway is for its own machine only: whoever runs it behind a proxy has to set \
-                       --public-origin and --trusted-proxy";
+        let message = "this gateway serves its own machine only; to run it behind a proxy, set --public-origin and \
+                       --trusted-proxy";
         let body = json!({ "error": { "code": "not_public", "message": message } }).to_string();
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = StatusCode::FORBIDDEN;
@@ -48,7 +49,8 @@ impl Door {
     }
 }
 
-/// Proxies name another host, or whom they ask for, or speak the HTTP of 1996, as nginx does unless it is told.
+/// Whether a proxy sent this request: it names another host, has a forwarding header, or uses HTTP/1.0, which is
+/// nginx's default.
 fn is_by_proxy<R>(request: &Request<R>) -> bool {
     let headers = request.headers();
     request.version() == Version::HTTP_10

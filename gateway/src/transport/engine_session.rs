@@ -1,5 +1,5 @@
-//! Sessions of Engine.IO. A session is known from its handshake on, so that nothing it is sent goes uncounted, whatever
-//! it does first; how many there may be that nobody has signed in to is limited.
+//! Engine.IO sessions. Each has its delivery tracker from the handshake on, so that every event is counted. The number
+//! of strangers, which are sessions that have not signed in, is limited.
 
 use std::{
     collections::HashMap,
@@ -19,22 +19,22 @@ use super::{
 };
 use crate::GatewaySettings;
 
-/// All sessions. Those that began by long polling are found by their id: later requests name nothing else.
+/// All sessions. Those that began by long polling can be looked up by id, which is all that later requests name.
 #[derive(Clone, Debug)]
 pub(super) struct EngineSessions {
     writable_queues: WritableQueues,
     polled: Polled,
-    /// Bytes of what a client may post.
+    /// The most bytes in a POST of a client that has signed in.
     max_body: usize,
     strangers: Arc<Strangers>,
 }
 
-/// Counts the sessions that nobody has signed in to: each costs memory, and anybody can begin one.
+/// Counts the sessions that have not signed in: each costs memory, and anybody can begin one.
 #[derive(Debug)]
 struct Strangers {
     most: usize,
     most_per_network: usize,
-    now: Mutex<Counts>,
+    counts: Mutex<Counts>,
 }
 
 #[derive(Debug, Default)]
@@ -43,7 +43,7 @@ struct Counts {
     by_network: HashMap<IpAddr, usize>,
 }
 
-/// The place of one of them.
+/// A session's slot among the strangers. Dropping it frees the slot.
 #[derive(Debug)]
 struct Stranger {
     strangers: Arc<Strangers>,
@@ -52,41 +52,41 @@ struct Stranger {
 
 impl Strangers {
     fn let_in(self: &Arc<Self>, network: IpAddr) -> Option<Stranger> {
-        let mut now = lock(&self.now);
-        let of_network = now.by_network.get(&network).copied().unwrap_or(0);
-        if now.all >= self.most || of_network >= self.most_per_network {
+        let mut counts = lock(&self.counts);
+        let of_network = counts.by_network.get(&network).copied().unwrap_or(0);
+        if counts.all >= self.most || of_network >= self.most_per_network {
             return None;
         }
-        now.all += 1;
-        now.by_network.insert(network, of_network + 1);
+        counts.all += 1;
+        counts.by_network.insert(network, of_network + 1);
         Some(Stranger { strangers: self.clone(), network })
     }
 }
 
 impl Drop for Stranger {
     fn drop(&mut self) {
-        let mut now = lock(&self.strangers.now);
-        now.all -= 1;
-        one_less(&mut now.by_network, &self.network);
+        let mut counts = lock(&self.strangers.counts);
+        counts.all -= 1;
+        one_less(&mut counts.by_network, &self.network);
     }
 }
 
 type Polled = Arc<Mutex<HashMap<Sid, Weak<EngineSession>>>>;
 
-/// What a session's first request keeps alive, for as long as Engine.IO has the session.
+/// An Engine.IO session. Its first request's extensions own it, so it lives as long as Engine.IO's session.
 #[derive(Debug)]
 pub(crate) struct EngineSession {
     pub(crate) tracker: Arc<DeliveryTracker>,
     sid: OnceLock<Sid>,
     polled: Polled,
-    /// The `t` of the poll that was answered last. Clients choose another one for each poll.
+    /// The `t` of the poll that was answered last. Clients use a different one for each poll.
     last_poll: Mutex<Option<Box<str>>>,
     posting: AtomicBool,
-    /// Until somebody has signed in.
+    /// Empty once the client has signed in.
     stranger: Mutex<Option<Stranger>>,
 }
 
-/// A POST of a session that is not answered yet.
+/// A POST that is not answered yet.
 pub(super) struct Posting(Arc<EngineSession>);
 
 impl Drop for Posting {
@@ -100,12 +100,12 @@ impl EngineSessions {
         let strangers = Arc::new(Strangers {
             most: settings.max_strangers,
             most_per_network: settings.max_strangers_per_address,
-            now: Mutex::default(),
+            counts: Mutex::default(),
         });
         Self { writable_queues, polled: Arc::default(), max_body: settings.max_payload as usize, strangers }
     }
 
-    /// Bytes of what a client may post that has signed in.
+    /// The most bytes in a POST of a client that has signed in.
     pub(super) fn max_body(&self) -> usize {
         self.max_body
     }
@@ -122,7 +122,7 @@ impl EngineSessions {
         }))
     }
 
-    /// How much its client may post.
+    /// The most bytes in a POST of this session.
     pub(super) fn max_body_of(&self, session: &EngineSession) -> usize {
         match session.tracker.is_strange() {
             true => self.max_body.min(STRANGER_BYTES),
@@ -130,20 +130,20 @@ impl EngineSessions {
         }
     }
 
-    /// One that is not over.
+    /// Finds a session that was not cut.
     pub(super) fn find(&self, sid: Sid) -> Option<Arc<EngineSession>> {
         lock(&self.polled).get(&sid).and_then(Weak::upgrade).filter(|session| !session.tracker.is_cut())
     }
 }
 
 impl EngineSession {
-    /// Somebody has signed in.
+    /// Notes that the client has signed in, so that the session is no stranger any more.
     pub(crate) fn is_known(&self) {
         drop(lock(&self.stranger).take());
         self.tracker.is_known();
     }
 
-    /// Its handshake was answered with this id.
+    /// Notes the id with which Engine.IO answered the handshake.
     pub(super) fn is_named(self: &Arc<Self>, sid: Sid) {
         self.tracker.is_of(sid);
         if self.sid.set(sid).is_ok() {
@@ -151,13 +151,13 @@ impl EngineSession {
         }
     }
 
-    /// Whether a poll repeats the one that was answered last, by its `t`: its client, or a proxy before it, never got
-    /// that answer, and nothing can say what was in it.
+    /// Whether a poll has the `t` of the one that was answered last. If so, that response was lost before it reached
+    /// the client, and its events can't be sent again.
     pub(super) fn repeats(&self, poll: Option<&str>) -> bool {
         poll.is_some() && poll == lock(&self.last_poll).as_deref()
     }
 
-    /// Begins a POST, unless there is one.
+    /// Begins a POST. Returns `None` if another one is not answered yet.
     pub(super) fn posts(self: &Arc<Self>) -> Option<Posting> {
         (!self.posting.swap(true, Ordering::AcqRel)).then(|| Posting(self.clone()))
     }

@@ -1,4 +1,4 @@
-//! One request to Engine.IO and its answer: which session it belongs to, and what is refused before Engine.IO sees it.
+//! One request to Engine.IO and its response: finds the session, and refuses bad requests before Engine.IO sees them.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -16,15 +16,15 @@ use super::{
     peer::Peer,
 };
 
-/// The body of a POST has to come within this.
+/// The time that a client has to send the body of a POST.
 const BODY_WITHIN: Duration = Duration::from_secs(10);
 
-/// Why a request is not passed on.
+/// Why a request is not passed on to Engine.IO.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
     UnknownSession,
     TooManyStrangers,
-    /// Of a websocket, by RFC 6455.
+    /// The websocket handshake is not valid by RFC 6455.
     BadHandshake,
     WebsocketVersion,
     SecondWebsocket,
@@ -35,7 +35,7 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
-    /// In the shape that Engine.IO gives its errors.
+    /// The response, in the format of Engine.IO's own errors.
     pub(super) fn response(self) -> Response<Body> {
         let (status, code, message) = match self {
             Self::UnknownSession => (StatusCode::BAD_REQUEST, 1, "Session ID unknown"),
@@ -43,15 +43,15 @@ impl Refusal {
                 (StatusCode::SERVICE_UNAVAILABLE, 3, "too many connections that have not signed in; try again later")
             }
             Self::BadHandshake => (StatusCode::BAD_REQUEST, 3, "Bad request: not a websocket handshake"),
-            Self::WebsocketVersion => (StatusCode::UPGRADE_REQUIRED, 3, "Bad request: the websocket version is 13"),
-            Self::SecondWebsocket => (StatusCode::BAD_REQUEST, 3, "Bad request: the session has a websocket"),
-            Self::BadPost => (StatusCode::BAD_REQUEST, 3, "Bad request: one POST at a time, with a packet"),
+            Self::WebsocketVersion => (StatusCode::UPGRADE_REQUIRED, 3, "Bad request: websocket version must be 13"),
+            Self::SecondWebsocket => (StatusCode::BAD_REQUEST, 3, "Bad request: the session already has a websocket"),
+            Self::BadPost => (StatusCode::BAD_REQUEST, 3, "Bad request: send one POST at a time, with a packet"),
             Self::TooLarge => (
                 StatusCode::PAYLOAD_TOO_LARGE,
                 3,
                 "Bad request: the body is larger than maxPayload, or than 4096 before sign-in",
             ),
-            Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, 3, "Bad request: the body did not come in time"),
+            Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, 3, "Bad request: the body was not received in time"),
         };
         let body = format!(r#"{{"code":{code},"message":"{message}"}}"#);
         let mut response = Response::new(Body::from(body));
@@ -67,7 +67,7 @@ impl Refusal {
     }
 }
 
-/// A request to Engine.IO and its answer.
+/// A request to Engine.IO that is not answered yet.
 pub(super) struct Exchange {
     pub(super) session: Arc<EngineSession>,
     kind: Kind,
@@ -75,37 +75,38 @@ pub(super) struct Exchange {
 }
 
 enum Kind {
-    /// By polling or by websocket.
+    /// A handshake by either transport.
     Handshake,
-    /// With the `t` of its query.
+    /// A poll with the `t` of its query.
     Poll(Option<Box<str>>),
     Post {
         _posting: Posting,
     },
-    /// A websocket for a session that began by polling, or what Engine.IO refuses.
+    /// An upgrade to a websocket, or a request that Engine.IO refuses.
     Other,
 }
 
 impl Exchange {
+    /// Finds or begins the request's session. Cuts the session if a response was lost or a POST is not allowed.
     pub(super) fn begin<R>(sessions: &EngineSessions, request: &Request<R>) -> Result<Self, Refusal> {
         let uri = request.uri();
         if query(uri, "transport") == Some("websocket") {
             check_websocket(request.headers())?;
         }
-        let peer = request.extensions().get::<Peer>().expect("the listener says who it is").clone();
+        let peer = request.extensions().get::<Peer>().expect("the listener adds the peer").clone();
         let Some(sid) = query(uri, "sid") else {
             let session = sessions.begin(peer.address).ok_or(Refusal::TooManyStrangers)?;
             return Ok(Self { session, kind: Kind::Handshake, peer });
         };
         let session = sid.parse().ok().and_then(|sid| sessions.find(sid)).ok_or(Refusal::UnknownSession)?;
         let kind = match *request.method() {
-            // The engine would let it wait, and take over from the first.
+            // Engine.IO would accept it, and it would take over from the first.
             _ if query(uri, "transport") == Some("websocket") && session.tracker.has_websocket() => {
                 return Err(Refusal::SecondWebsocket);
             }
             _ if query(uri, "transport") != Some("polling") => Kind::Other,
             Method::GET if session.repeats(query(uri, "t")) => {
-                debug!(sid, "a long-polling response was lost: the session ends");
+                debug!(sid, "a long-polling response was lost: the session is cut");
                 session.tracker.cut();
                 return Err(Refusal::UnknownSession);
             }
@@ -132,6 +133,7 @@ impl Exchange {
         Ok(Self { session, kind, peer })
     }
 
+    /// Waits for Engine.IO's response and notes what it does to the session. Cuts the session if a POST takes too long.
     pub(super) async fn finish<B>(
         self,
         answer: impl Future<Output = Result<Response<B>, Infallible>>,
@@ -141,7 +143,7 @@ impl Exchange {
         B: http_body::Body<Data = Bytes, Error: Into<axum::BoxError>> + Send + Unpin + 'static,
     {
         let Self { session, kind, peer } = self;
-        let patience = async {
+        let body_timeout = async {
             match &kind {
                 Kind::Post { .. } => tokio::time::sleep(BODY_WITHIN).await,
                 _ => std::future::pending().await,
@@ -149,9 +151,9 @@ impl Exchange {
         };
         let answer = tokio::select! {
             answer = answer => answer?,
-            // A poll that waits ends with its session.
+            // A waiting poll ends with its session.
             () = session.tracker.until_cut() => return Ok(Refusal::UnknownSession.response()),
-            () = patience => {
+            () = body_timeout => {
                 session.tracker.cut();
                 return Ok(Refusal::TooSlow.response());
             }
@@ -161,7 +163,7 @@ impl Exchange {
             return Ok(answer.map(Body::new));
         }
         Ok(match kind {
-            Kind::Handshake => named(&session, answer, max_body).await,
+            Kind::Handshake => finish_handshake(&session, answer, max_body).await,
             Kind::Poll(t) if answer.status() == StatusCode::OK => {
                 session.answers(t);
                 answer.map(|body| Body::new(Carried { body, tracker: session.tracker.clone(), was_taken: false }))
@@ -171,7 +173,7 @@ impl Exchange {
     }
 }
 
-/// Whether this asks for a websocket as RFC 6455 has it: Engine.IO looks for a key only.
+/// Fails unless the headers are a valid websocket handshake by RFC 6455. Engine.IO checks for a key only.
 fn check_websocket(headers: &HeaderMap) -> Result<(), Refusal> {
     let has = |name: header::HeaderName, token: &str| {
         let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
@@ -188,9 +190,9 @@ fn check_websocket(headers: &HeaderMap) -> Result<(), Refusal> {
     }
 }
 
-/// Reads the session's id from the answer to its handshake, and says there how much may be posted: the engine's own
+/// Reads the session's id from the response to its handshake, and sets the response's `maxPayload`: Engine.IO's own
 /// limit is for what it sends.
-async fn named<B>(session: &Arc<EngineSession>, answer: Response<B>, max_body: usize) -> Response<Body>
+async fn finish_handshake<B>(session: &Arc<EngineSession>, answer: Response<B>, max_body: usize) -> Response<Body>
 where
     B: http_body::Body<Data = Bytes, Error: Into<axum::BoxError>> + Send + 'static,
 {
@@ -207,7 +209,7 @@ where
     Response::from_parts(head, Body::from(format!("0{}", Value::Object(open))))
 }
 
-/// A parameter of the query, as it stands there.
+/// Returns a parameter of the query, without decoding it.
 fn query<'a>(uri: &'a Uri, name: &str) -> Option<&'a str> {
     uri.query()?.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
 }

@@ -1,9 +1,9 @@
-//! The layer around Socket.IO's own: gives every session its delivery tracker, counts the events that long-polling
-//! responses carry away, notices responses that were lost, and releases the request's memory.
+//! The layer around Socket.IO's layer. It gives every session its delivery tracker, counts the events in long-polling
+//! responses, ends sessions whose response was lost, and releases the memory of requests.
 //!
-//! A session keeps the head of its first request for as long as it lives. Header values and the
-//! address are slices of the buffer that hyper read them into, so they are copied, and those that
-//! nobody needs are left out: a quarter of what a connection would cost otherwise.
+//! A session keeps the head of its first request as long as it lives. The URI and header values are slices of hyper's
+//! read buffer and would keep it alive. So the layer copies the few headers that are needed, which saves a quarter of a
+//! connection's memory.
 
 use std::{
     convert::Infallible,
@@ -24,7 +24,7 @@ use super::{
 };
 use crate::GatewaySettings;
 
-/// What the handshake and the gateway itself look at.
+/// The headers that the handshakes and the gateway need.
 const KEPT_HEADERS: [header::HeaderName; 11] = [
     header::CONNECTION,
     header::CONTENT_LENGTH,
@@ -41,7 +41,7 @@ const KEPT_HEADERS: [header::HeaderName; 11] = [
 
 pub(crate) const PATH: &str = "/socket.io/";
 
-/// The layer. Copies share the sessions.
+/// The layer around Socket.IO's layer. Clones share their sessions.
 #[derive(Clone, Debug)]
 pub(crate) struct Transport {
     sessions: EngineSessions,
@@ -124,14 +124,14 @@ impl<S> TransportService<S> {
     }
 }
 
-/// Copies what is kept of a request's head, and drops the rest.
+/// Replaces a request's head by a copy with only the headers that are needed.
 fn slim<R>(request: &mut Request<R>) {
     let kept = || KEPT_HEADERS.iter().flat_map(|name| request.headers().get_all(name).iter().map(move |it| (name, it)));
     let mut headers = HeaderMap::with_capacity(kept().count());
     for (name, value) in kept() {
-        let copy = HeaderValue::from_bytes(value.as_bytes()).expect("it was a header's value before");
+        let copy = HeaderValue::from_bytes(value.as_bytes()).expect("it is a valid header value");
         headers.append(name, copy);
     }
     *request.headers_mut() = headers;
-    *request.uri_mut() = request.uri().to_string().parse().expect("it was an address before");
+    *request.uri_mut() = request.uri().to_string().parse().expect("it is a valid URI");
 }

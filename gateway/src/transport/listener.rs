@@ -1,5 +1,4 @@
-//! Accepts connections: a bounded number, each with a time limit for its handshake, and serves HTTP
-//! on them until they are upgraded.
+//! Accepts a bounded number of connections and serves HTTP on them until they are upgraded.
 
 use std::{
     convert::Infallible,
@@ -29,21 +28,21 @@ use super::{
 use crate::settings::TrustedProxy;
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
-/// A request's head has to come within this.
+/// The time that a client has to send a request's head.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
-/// The longest head of a request.
+/// The longest head of a request, in bytes.
 const HEAD_BYTES: usize = 8_192;
-/// What the kernel holds for a client before it says that it can take no more: a slow client's ping
-/// must not stand behind minutes of odds.
+/// How many unsent bytes the kernel accepts for a connection: a slow client's ping must not wait behind minutes of
+/// odds.
 const UNSENT_BYTES: u32 = 4_096;
-/// When no connection can be accepted (too many open files), it is tried again after this.
+/// The pause after a connection can't be accepted, for example because too many files are open.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
-/// A client that reads nothing of a response for so long is cut off.
+/// A connection is closed if the client reads nothing of a response for this long.
 const TAKEN_WITHIN: Duration = Duration::from_secs(20);
-/// How long connections get to end by themselves.
+/// How long a stopping gateway waits for its connections to end.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
-/// Serves until told to stop, and then until all connections are gone or it takes too long.
+/// Serves until `stop` is cancelled. Then waits until all connections have ended, but no longer than [`CLOSE_WITHIN`].
 pub(crate) async fn serve<S>(
     listener: TcpListener,
     service: S,
@@ -58,7 +57,7 @@ where
         + Sync
         + 'static,
 {
-    let places = Arc::new(Semaphore::new(most.all));
+    let permits = Arc::new(Semaphore::new(most.all));
     let networks = Arc::new(Networks { most: most.of_network, connections: Mutex::default() });
     let connections = TaskTracker::new();
     loop {
@@ -69,17 +68,17 @@ where
         let (stream, address) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                warn!(%error, "a connection can't be accepted");
+                warn!(%error, "can't accept a connection; trying again");
                 tokio::time::sleep(ACCEPT_RETRY).await;
                 continue;
             }
         };
         let direct = address.ip().to_canonical();
-        // Behind a proxy, each client is counted by what it begins.
+        // Clients behind a proxy have their own limits, by the address that the proxy forwards.
         let is_proxy = proxies.iter().any(|proxy| proxy.is(direct));
-        let slot = places.clone().try_acquire_owned().ok().zip(networks.let_in(network(direct), is_proxy));
+        let slot = permits.clone().try_acquire_owned().ok().zip(networks.let_in(network(direct), is_proxy));
         let Some((of_all, of_network)) = slot else {
-            debug!(%address, "too many connections: one is turned away");
+            debug!(%address, "too many connections: refused one");
             continue;
         };
         let slot = ConnectionSlot { _of_all: of_all, _of_network: of_network };
@@ -87,7 +86,7 @@ where
     }
     connections.close();
     if tokio::time::timeout(CLOSE_WITHIN, connections.wait()).await.is_err() {
-        debug!(connections = connections.len(), "some connections did not end in time");
+        debug!(connections = connections.len(), "some connections have not ended in time");
     }
     Ok(())
 }
@@ -107,7 +106,7 @@ async fn connection<S>(
         + 'static,
 {
     if let Err(error) = prepare(&stream) {
-        debug!(%address, %error, "a connection is gone already");
+        debug!(%address, %error, "a connection ended before it was served");
         return;
     }
     let connection = Arc::new(Connection::new(stream, slot));
@@ -116,7 +115,7 @@ async fn connection<S>(
     let wire = TokioIo::new(Wire::new(connection));
     let service = service_fn(move |mut request: Request<Incoming>| {
         let mut peer = direct.clone();
-        peer.address = behind(peer.address, request.headers(), &proxies);
+        peer.address = client_address(peer.address, request.headers(), &proxies);
         request.extensions_mut().insert(peer);
         service.clone().call(request)
     });
@@ -127,7 +126,7 @@ async fn connection<S>(
         .serve_connection(wire, service)
         .with_upgrades();
     tokio::pin!(serving);
-    let mut looks = tokio::time::interval(TAKEN_WITHIN / 4);
+    let mut stuck_check = tokio::time::interval(TAKEN_WITHIN / 4);
     let served = loop {
         tokio::select! {
             served = &mut serving => break served,
@@ -135,31 +134,32 @@ async fn connection<S>(
                 serving.as_mut().graceful_shutdown();
                 break serving.await;
             }
-            // Until it is upgraded: a websocket whose client is slow is the region tasks' affair.
-            _ = looks.tick() => if own.upgrade().is_none_or(|own| own.is_stuck_for(TAKEN_WITHIN)) {
-                return debug!(%address, "a response is not read: the connection ends");
+            // Only until it is upgraded: the region tasks handle slow websockets.
+            _ = stuck_check.tick() => if own.upgrade().is_none_or(|own| own.is_stuck_for(TAKEN_WITHIN)) {
+                return debug!(%address, "a client doesn't read its response: the connection is closed");
             }
         }
     };
     if let Err(error) = served {
-        debug!(%address, %error, "a connection ended badly");
+        debug!(%address, %error, "a connection failed");
     }
 }
 
-/// Who is behind proxies that are believed: each names, at the end of the list, who asked it.
-fn behind(mut address: IpAddr, headers: &HeaderMap, proxies: &[TrustedProxy]) -> IpAddr {
-    let said = headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
-    let said: Vec<&str> = said.flat_map(|value| value.split(',')).map(str::trim).collect();
-    for before in said.iter().rev() {
+/// Returns the client's address. A proxy appends the address of its own client to the list, so the list is read from
+/// its end, as long as the sender is a trusted proxy.
+fn client_address(mut address: IpAddr, headers: &HeaderMap, proxies: &[TrustedProxy]) -> IpAddr {
+    let forwarded = headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
+    let forwarded: Vec<&str> = forwarded.flat_map(|value| value.split(',')).map(str::trim).collect();
+    for before in forwarded.iter().rev() {
         let is_proxy = proxies.iter().any(|proxy| proxy.is(address));
-        let Some(before) = address_in(before).filter(|_| is_proxy) else { break };
+        let Some(before) = parse_address(before).filter(|_| is_proxy) else { break };
         address = before.to_canonical();
     }
     address
 }
 
-/// An address as proxies write it: some add the port, and put IPv6 into brackets.
-fn address_in(text: &str) -> Option<IpAddr> {
+/// Parses an address as proxies write it: some add the port, or put IPv6 in brackets.
+fn parse_address(text: &str) -> Option<IpAddr> {
     let text = text.trim_matches('"');
     let bracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
     text.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|it| it.ip())).or_else(bracketed)
@@ -181,12 +181,12 @@ mod tests {
     #[test]
     fn only_proxies_that_are_trusted_are_believed() {
         let proxies: [TrustedProxy; 2] = ["10.0.0.0/8".parse().unwrap(), "192.0.2.1".parse().unwrap()];
-        let seen = |peer: &str, said: &'static str| {
-            let headers = HeaderMap::from_iter([(FORWARDED_FOR.parse().unwrap(), HeaderValue::from_static(said))]);
-            behind(peer.parse().unwrap(), &headers, &proxies).to_string()
+        let seen = |peer: &str, forwarded: &'static str| {
+            let headers = HeaderMap::from_iter([(FORWARDED_FOR.parse().unwrap(), HeaderValue::from_static(forwarded))]);
+            client_address(peer.parse().unwrap(), &headers, &proxies).to_string()
         };
         assert_eq!(seen("10.1.1.1", "203.0.113.5"), "203.0.113.5");
-        assert_eq!(seen("10.1.1.1", "6.6.6.6, 203.0.113.5, 192.0.2.1"), "203.0.113.5", "what a client says first");
+        assert_eq!(seen("10.1.1.1", "6.6.6.6, 203.0.113.5, 192.0.2.1"), "203.0.113.5", "the client's own entry");
         assert_eq!(seen("203.0.113.9", "6.6.6.6"), "203.0.113.9", "a stranger");
         assert_eq!(seen("10.1.1.1", "203.0.113.5:4711"), "203.0.113.5");
         assert_eq!(seen("10.1.1.1", "[2001:db8::1]:4711"), "2001:db8::1");

@@ -1,4 +1,4 @@
-//! Long-polling responses: their events are counted as delivered when the connection takes them.
+//! Counts the events of a long-polling response as delivered when the connection takes its body.
 
 use std::{
     pin::Pin,
@@ -10,14 +10,14 @@ use bytes::Bytes;
 
 use super::connection::DeliveryTracker;
 
-/// Separates the packets in the body of a long poll.
+/// Separates packets in a long-polling response.
 const RECORD_SEPARATOR: u8 = 0x1e;
 
-/// The body of one.
+/// The body of a long-polling response. If the connection ends before it takes the body, the session is cut.
 pub(super) struct Carried<B> {
     pub(super) body: B,
     pub(super) tracker: Arc<DeliveryTracker>,
-    /// Before its connection went away.
+    /// Whether the connection took the body.
     pub(super) was_taken: bool,
 }
 
@@ -48,7 +48,7 @@ impl<B: http_body::Body<Data = Bytes> + Unpin> http_body::Body for Carried<B> {
 
 impl<B> Drop for Carried<B> {
     fn drop(&mut self) {
-        // Its connection went away first: what it carries is lost, and can't be sent again.
+        // The connection ended first: the events are lost and can't be sent again.
         if !self.was_taken {
             self.tracker.cut();
         }

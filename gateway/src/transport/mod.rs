@@ -1,5 +1,4 @@
-//! Everything below Socket.IO: the listener, connections and what the kernel has accepted of them, and the layer around
-//! Engine.IO.
+//! Everything below Socket.IO: the listener, connections with their delivery trackers, and the layer around Engine.IO.
 
 mod connection;
 mod connection_slots;

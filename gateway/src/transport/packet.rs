@@ -1,4 +1,4 @@
-//! An event as it is sent to many: made once, as the websocket frame that goes to the kernel.
+//! An event for many clients, encoded once.
 
 use std::ops::Range;
 
@@ -9,23 +9,24 @@ use tungstenite::protocol::frame::{
     coding::{Data, OpCode},
 };
 
+/// An event, encoded as the websocket frame that is written to the socket.
 #[derive(Debug)]
 pub(crate) struct Packet {
     event: &'static str,
     frame: Bytes,
-    /// Where in the frame the payload is.
+    /// The position of the payload in the frame.
     payload: Range<usize>,
 }
 
 impl Packet {
-    /// Of an event with this JSON.
+    /// Encodes an event with this JSON as its payload.
     pub(crate) fn new(event: &'static str, json: &str) -> Self {
-        // Engine.IO's message, Socket.IO's event.
+        // 4: Engine.IO message; 2: Socket.IO event.
         let begin = format!(r#"42["{event}","#);
         let length = begin.len() + json.len() + 1;
         let header = FrameHeader { opcode: OpCode::Data(Data::Text), ..FrameHeader::default() };
         let mut frame = Vec::with_capacity(header.len(length as u64) + length);
-        header.format(length as u64, &mut frame).expect("memory takes all");
+        header.format(length as u64, &mut frame).expect("writing to memory");
         frame.extend(begin.as_bytes());
         let payload = frame.len()..frame.len() + json.len();
         frame.extend(json.as_bytes());
@@ -37,12 +38,12 @@ impl Packet {
         self.event
     }
 
-    /// For those who can't be handed the frame.
+    /// The payload, for clients that get the event through their socket's queue.
     pub(crate) fn payload(&self) -> &RawValue {
         serde_json::from_slice(&self.frame[self.payload.clone()]).expect("it was made of JSON")
     }
 
-    /// Of the payload.
+    /// The size of the payload in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.payload.len()
     }

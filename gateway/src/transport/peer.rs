@@ -1,13 +1,13 @@
-//! Who is at the other end of a connection.
+//! The peer of a connection.
 
 use std::{net::IpAddr, sync::Weak};
 
 use super::connection::Connection;
 
-/// Who is at the other end: an extension of every request.
+/// The client that sent a request. The listener adds it to every request's extensions.
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
     pub(crate) address: IpAddr,
-    /// Gone when the connection is, however long the request's head is kept.
+    /// Weak, since a session keeps the head of its first request longer than the connection.
     pub(crate) connection: Weak<Connection>,
 }

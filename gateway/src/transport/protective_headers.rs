@@ -1,16 +1,16 @@
-//! The headers that tell browsers to be careful, on every answer: the interface, the page and Socket.IO.
+//! Security headers for browsers, on every response: of the API, the page and Socket.IO.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-/// The page: its own files only, and its wasm.
+/// The policy of the page: only its own files, and WebAssembly.
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; \
     img-src 'self'; connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; \
     frame-ancestors 'none'";
-/// The API's description: what shows it writes styles and pictures into itself.
+/// The policy of /api/docs: Swagger UI has inline styles and images.
 const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
     img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// What an answer gets, depending on the path that was asked for.
+/// The security headers of a response, which depend on the request's path.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ProtectiveHeaders {
     policy: &'static str,

@@ -37,9 +37,9 @@ public class Connects {
         var whole = new CompletableFuture<List<JSONObject>>();
         socket.on(Socket.EVENT_CONNECT_ERROR, error -> System.err.println("not connected: " + error[0]));
         socket.on(Socket.EVENT_DISCONNECT, reason -> System.err.println("disconnected: " + reason[0]));
-        socket.on("snapshot", said -> {
+        socket.on("snapshot", arguments -> {
             try {
-                take((JSONObject) said[0], parts, boards);
+                take((JSONObject) arguments[0], parts, boards);
             } catch (JSONException error) {
                 whole.completeExceptionally(error);
             }

@@ -5,7 +5,7 @@
 
 import { createRequire } from "node:module";
 
-// The packages are those of the example, which is where this is run.
+// The packages are those of the JavaScript example, in whose folder this runs.
 const { io } = createRequire(`${process.cwd()}/`)("socket.io-client");
 const [url, token, regions, times, transport] = process.argv.slice(2);
 

@@ -1,4 +1,4 @@
-//! Accounts from outside: what people and programs do, and what changes everywhere when they do it.
+//! Tests of accounts from outside: what people and programs do, and how it affects sockets at all gateways.
 
 use std::collections::BTreeSet;
 
@@ -55,7 +55,7 @@ async fn people_register_sign_in_and_out() {
     assert_eq!(anna.sign_in("anna@EXAMPLE.com", "not her password").await.status, 401);
     assert_eq!(anna.sign_in("anna@EXAMPLE.com", PASSWORD).await.status, 200);
     assert_eq!(anna.get("/api/me").await.status, 200);
-    // Signing out without a session is no mistake.
+    // Signing out without a session succeeds.
     assert_eq!(Browser::new(&gateway.address).ask("POST", "/api/logout", None).await.status, 204);
 }
 
@@ -66,7 +66,7 @@ async fn what_is_wrong_is_said_of_the_field() {
     anna.register("anna").await;
     for (path, body, field, says) in [
         ("/api/register", json!({ "name": "x", "password": PASSWORD }), "name", "3 to 64"),
-        ("/api/register", json!({ "name": "ANNA", "password": PASSWORD }), "name", "somebody else"),
+        ("/api/register", json!({ "name": "ANNA", "password": PASSWORD }), "name", "already taken"),
         ("/api/register", json!({ "name": "bert", "password": "short" }), "password", "at least 12"),
         ("/api/register", json!({ "name": "bert", "password": "password1234" }), "password", "easy to guess"),
         ("/api/register", json!({ "name": "bert" }), "body", "password"),
@@ -92,7 +92,7 @@ async fn what_is_wrong_is_said_of_the_field() {
     assert!(answer.json()["error"]["fields"]["new_password"].is_string());
 }
 
-/// The one is told by the other, through Kafka, and both by what is stored.
+/// One gateway notifies the other through Kafka; both read the change from the store.
 #[tokio::test(flavor = "multi_thread")]
 async fn subscriptions_move_every_socket_everywhere() {
     let (_stage, one, other) = two_gateways().await;
@@ -115,12 +115,12 @@ async fn subscriptions_move_every_socket_everywhere() {
         socket.comes_to(&["uk", "eu"]).await;
     }
     println!("both gateways followed after {:?}", began.elapsed());
-    // An answer that comes later than what came after it takes nothing back.
+    // An older answer that arrives late is ignored.
     for socket in [&mut here, &mut there] {
         assert_eq!(socket.mirrors.take("subscriptions", &before.json().to_string()), MirrorUpdate::Nothing);
         assert_eq!(socket.mirrors.take("subscriptions", &put.json().to_string()), MirrorUpdate::Regions);
     }
-    // By an event of a socket, the same.
+    // A socket's `subscribe` has the same effect.
     there.client.ask("subscribe", &json!({ "regions": ["us"] })).await.unwrap();
     for socket in [&mut here, &mut there] {
         socket.comes_to(&["us"]).await;
@@ -128,7 +128,7 @@ async fn subscriptions_move_every_socket_everywhere() {
     assert_eq!(regions(&anna.get("/api/subscriptions").await), json!(["us"]));
     assert_eq!(regions(&anna.put("/api/subscriptions", &json!({ "regions": [] })).await), json!([]));
     here.comes_to(&[]).await;
-    // One with regions of its own keeps them, and changes nobody else's.
+    // A socket that chose its own regions keeps them and does not change the account's.
     own.client.ask("subscribe", &json!({ "regions": ["au", "us"] })).await.unwrap();
     own.comes_to(&["us", "au"]).await;
     assert_eq!(regions(&anna.get("/api/subscriptions").await), json!([]));
@@ -139,7 +139,7 @@ async fn anna_at(gateway: &Running, anna: &Browser) -> Socket {
     there.socket(Some(&gateway.address)).await.unwrap()
 }
 
-/// As if a gateway had died between writing and telling.
+/// As if a gateway had died between writing a change and sending its `control` message.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_nobody_told_is_found_all_the_same() {
     let (stage, gateway) = one_gateway(&[]).await;
@@ -150,7 +150,7 @@ async fn what_nobody_told_is_found_all_the_same() {
     let (user, _) = stage.store.user_and_password(&"anna".parse().unwrap()).await.unwrap().unwrap();
     stage.store.set_regions(&user.id, &BTreeSet::from([Region::Au])).await.unwrap();
     socket.comes_to(&["au"]).await;
-    // The same of a session that is over without a word, and of a token.
+    // The same for a session and a token that end without a message.
     let (_, token) = anna.make_token("bot").await;
     let mut bot = Socket::with_token(&gateway.address, &token).await.unwrap();
     bot.comes_to(&["au"]).await;
@@ -167,8 +167,7 @@ fn session_of(browser: &Browser) -> SessionKey {
     SessionKey::of_cookie(browser.cookie.as_ref().unwrap().split_once('=').unwrap().1).unwrap()
 }
 
-/// Many changes at once, here and there, by request and by socket, while sockets sign in: in the end
-/// each shows what is stored.
+/// Many changes at once, at both gateways, while new sockets connect: in the end, each socket has what is stored.
 #[tokio::test(flavor = "multi_thread")]
 async fn changes_at_once_end_with_what_is_stored() {
     let (_stage, one, other) = two_gateways().await;
@@ -188,7 +187,7 @@ async fn changes_at_once_end_with_what_is_stored() {
         changing.spawn(async move {
             let put = tab.put("/api/subscriptions", &json!({ "regions": set })).await;
             assert_eq!(put.status, 200);
-            // And one that comes in the middle of it.
+            // A socket that connects during the changes.
             tab.socket(None).await.unwrap()
         });
     }
@@ -197,13 +196,12 @@ async fn changes_at_once_end_with_what_is_stored() {
     }
     let stored = regions(&anna.get("/api/subscriptions").await);
     let stored: Vec<&str> = stored.as_array().unwrap().iter().map(|region| region.as_str().unwrap()).collect();
-    // A last change that all have to come by, so that what each shows before it is its final state.
     for socket in &mut sockets {
         let shows = async {
             loop {
-                let told: Vec<&str> = socket.mirrors.regions.iter().map(|region| region.key()).collect();
-                if told == stored {
-                    // Nothing else follows.
+                let shown: Vec<&str> = socket.mirrors.regions.iter().map(|region| region.key()).collect();
+                if shown == stored {
+                    // Nothing else may follow.
                     if tokio::time::timeout(std::time::Duration::from_millis(300), next_regions(socket)).await.is_err()
                     {
                         return;
@@ -235,7 +233,7 @@ async fn no_socket_outlives_what_let_it_in() {
     let (token_id, token) = anna.make_token("bot").await;
     let signed_out = Some("signed_out".to_owned());
 
-    // Signing out ends this session's, at both gateways, and nothing else.
+    // Signing out ends the session's sockets at both gateways, and no others.
     let mut phone = Browser::new(&one.address);
     phone.sign_in("anna", PASSWORD).await;
     let (mut here, mut there) = (anna.socket(None).await.unwrap(), anna_at(&other, &anna).await);
@@ -247,7 +245,7 @@ async fn no_socket_outlives_what_let_it_in() {
     on_phone.is_alive().await;
     bot.is_alive().await;
 
-    // Signing out everywhere ends all sessions; tokens go on.
+    // Signing out everywhere ends all sessions, but no tokens.
     anna.sign_in("anna", PASSWORD).await;
     let mut here = anna.socket(None).await.unwrap();
     assert_eq!(anna.ask("POST", "/api/logout?everywhere=true", None).await.status, 204);
@@ -256,7 +254,7 @@ async fn no_socket_outlives_what_let_it_in() {
     assert_eq!(phone.get("/api/me").await.status, 401);
     bot.is_alive().await;
 
-    // So does another password, but who changed it goes on, as a new session.
+    // So does a new password, but the browser that changed it gets a new session.
     anna.sign_in("anna", PASSWORD).await;
     phone.sign_in("anna", PASSWORD).await;
     let mut on_phone = anna_at(&other, &phone).await;
@@ -270,7 +268,7 @@ async fn no_socket_outlives_what_let_it_in() {
     assert_eq!(anna.get("/api/me").await.status, 200);
     assert_eq!(phone.sign_in("anna", PASSWORD).await.status, 401);
 
-    // A revoked token ends its sockets, also one that reads nothing any more.
+    // Revoking a token ends its sockets, even one that reads nothing any more.
     let mut stalled = stalled_socket(&other.address, &token).await;
     let deleted = anna.delete(&format!("/api/tokens/{token_id}")).await;
     assert_eq!(deleted.status, 204);
@@ -278,7 +276,7 @@ async fn no_socket_outlives_what_let_it_in() {
     until("the stalled one is cut off", async || is_cut(&mut stalled).await).await;
     assert_eq!(refusal(Socket::with_token(&one.address, &token).await), "unauthenticated");
 
-    // Who is disabled is out, and who is deleted.
+    // Disabling or deleting an account ends its sockets.
     let mut here = anna.socket(None).await.unwrap();
     operator(&stage, UserCommand::Disable { name: "anna".into() }).await.unwrap();
     assert_eq!(here.ends().await, signed_out);
@@ -292,7 +290,7 @@ async fn no_socket_outlives_what_let_it_in() {
     assert_eq!(anna.sign_in("anna", "eight dry badgers").await.status, 401);
 }
 
-/// Connected, with buffers full of what it does not read.
+/// Opens a websocket that doesn't read, and fills its buffers.
 async fn stalled_socket(address: &str, token: &str) -> tokio::net::TcpStream {
     use tokio::io::AsyncWriteExt;
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
@@ -303,12 +301,12 @@ async fn stalled_socket(address: &str, token: &str) -> tokio::net::TcpStream {
          connection: upgrade\r\nsec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
     );
     stream.write_all(request.as_bytes()).await.unwrap();
-    // Frames of a client are masked; with a mask of zeros the text stays as it is.
+    // A client's frames are masked; a mask of zeros leaves the text unchanged.
     let hello = format!("40{}", json!({ "token": token }));
     let frame = |text: &str| [&[0x81, 0x80 | text.len() as u8, 0, 0, 0, 0], text.as_bytes()].concat();
     stream.write_all(&frame(&hello)).await.unwrap();
     for _ in 0..40 {
-        // Every answer is one more thing that is not read.
+        // None of the answers is read.
         stream.write_all(&frame("421[\"resync\",{\"region\":\"none\"}]")).await.unwrap();
     }
     stream
@@ -349,21 +347,21 @@ async fn an_operator_makes_accounts_where_registration_is_closed() {
     assert_eq!((refused.status, refused.json()["error"]["code"].as_str()), (403, Some("registration_closed")));
 
     let create = || UserCommand::Create { name: "anna".into(), password_stdin: false };
-    let said = operator(&stage, create()).await.unwrap();
-    let password = said.lines().find_map(|line| line.strip_prefix("password: ")).unwrap();
+    let printed = operator(&stage, create()).await.unwrap();
+    let password = printed.lines().find_map(|line| line.strip_prefix("password: ")).unwrap();
     assert_eq!(anna.sign_in("anna", password).await.status, 200);
-    assert!(operator(&stage, create()).await.unwrap_err().to_string().contains("somebody else"));
+    assert!(operator(&stage, create()).await.unwrap_err().to_string().contains("already taken"));
 
-    let said = operator(&stage, UserCommand::ResetPassword { name: "Anna".into(), password_stdin: false }).await;
-    let said = said.unwrap();
-    let another = said.lines().find_map(|line| line.strip_prefix("password: ")).unwrap();
+    let printed = operator(&stage, UserCommand::ResetPassword { name: "Anna".into(), password_stdin: false }).await;
+    let printed = printed.unwrap();
+    let another = printed.lines().find_map(|line| line.strip_prefix("password: ")).unwrap();
     assert_eq!(anna.get("/api/me").await.status, 401, "her session is over");
     assert_eq!(anna.sign_in("anna", password).await.status, 401);
     assert_eq!(anna.sign_in("anna", another).await.status, 200);
     let listed = operator(&stage, UserCommand::List).await.unwrap();
     assert!(listed.lines().any(|line| line.starts_with("anna\tactive\t")), "{listed}");
-    let nobody = operator(&stage, UserCommand::Disable { name: "bert".into() }).await.unwrap_err();
-    assert!(nobody.to_string().contains("nobody is called \"bert\""), "{nobody}");
+    let error = operator(&stage, UserCommand::Disable { name: "bert".into() }).await.unwrap_err();
+    assert!(error.to_string().contains("no account is named \"bert\""), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -383,12 +381,11 @@ async fn tokens_are_shown_once_and_listed_with_their_use() {
     let me = http::get(&gateway.address, "/api/me", &[("authorization", &bearer)]).await;
     assert_eq!(me.json()["name"], "anna");
     assert!(anna.get("/api/tokens").await.json()[0]["used_at"].is_string());
-    // What tokens may and may not do.
     for (path, status) in [("/api/subscriptions", 200), ("/api/regions", 200), ("/api/tokens", 403)] {
         let answer = http::get(&gateway.address, path, &[("authorization", &bearer)]).await;
         assert_eq!(answer.status, status, "{path}");
     }
-    // Nothing of the secret is in the store.
+    // The store doesn't have the secret.
     let (user, _) = stage.store.user_and_password(&"anna".parse().unwrap()).await.unwrap().unwrap();
     let stored = stage.store.tokens_of(&user.id).await.unwrap();
     assert!(!format!("{stored:?}").contains(&token[3..]));
@@ -414,7 +411,7 @@ async fn a_token_needs_the_password_and_ends() {
     };
     assert_eq!((lasts(0), lasts(1)), (30, 1), "never longer than any token may last");
 
-    // One that is over is worth nothing, and its socket ends.
+    // An expired token is refused, and its socket ends.
     let (user, _) = stage.store.user_and_password(&"anna".parse().unwrap()).await.unwrap().unwrap();
     let text = accounts::TokenText::random();
     let now = service::now();
@@ -494,12 +491,12 @@ async fn a_session_lasts_while_it_is_used_and_no_longer() {
     let stored = async || stage.store.session(&key, Timestamp::from_millis(0)).await.unwrap().unwrap();
     let mut session = stored().await;
     assert!((3_590_000..=3_600_000).contains(&session.data.until.millis_since(now)));
-    // Half an hour later it is used: an hour from then.
+    // If it is used half an hour later, it lasts an hour from then.
     session.data.until = now.plus_millis(1_800_000);
     stage.store.extend_session(&session).await.unwrap();
     assert_eq!(anna.get("/api/me").await.status, 200);
     assert!(stored().await.data.until.millis_since(now) > 3_590_000);
-    // Unused for longer it is over, for its sockets, too.
+    // If it is unused for longer, it ends, together with its sockets.
     let mut socket = anna.socket(None).await.unwrap();
     socket.is_alive().await;
     session.data.until = now;
@@ -513,7 +510,7 @@ async fn is_unready_for_the_store(gateway: &Running) -> bool {
     answer.status == 503 && String::from_utf8_lossy(&answer.body).contains("accounts can't be stored")
 }
 
-/// Another process holds the file to write, as a full disk would: questions are answered, and nothing is stored.
+/// Another process locks the file for writing. As with a full disk, reads succeed and writes fail.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_that_can_store_nothing_is_not_ready() {
     let (stage, gateway) = one_gateway(&[]).await;
@@ -526,7 +523,7 @@ async fn a_gateway_that_can_store_nothing_is_not_ready() {
     holder.execute_batch("BEGIN IMMEDIATE").unwrap();
     until("it says that accounts can't be stored", async || is_unready_for_the_store(&gateway).await).await;
     assert_eq!(gateway.metric("toteboard_gateway_store_writable"), 0.0);
-    assert_eq!(anna.get("/api/me").await.status, 200, "who is signed in goes on");
+    assert_eq!(anna.get("/api/me").await.status, 200, "signed-in users go on");
     let refused = anna.put("/api/subscriptions", &json!({ "regions": ["uk"] })).await;
     assert_eq!((refused.status, &refused.json()["error"]["code"]), (503, &json!("store_unavailable")));
 
@@ -535,7 +532,7 @@ async fn a_gateway_that_can_store_nothing_is_not_ready() {
     assert_eq!(anna.put("/api/subscriptions", &json!({ "regions": ["uk"] })).await.status, 200);
 }
 
-/// Nobody at home at the store's address.
+/// No server listens at the store's address.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_store_what_needs_it_says_so() {
     let mut stage = Stage::set().await;
@@ -547,7 +544,7 @@ async fn without_the_store_what_needs_it_says_so() {
     let answer = anna.sign_in("anna", PASSWORD).await;
     assert_eq!((answer.status, answer.json()["error"]["code"].as_str()), (503, Some("store_unavailable")));
     assert!(answer.headers.contains_key("retry-after"));
-    assert!(!String::from_utf8_lossy(&answer.body).contains("127.0.0.1"), "what is inside is not said");
+    assert!(!String::from_utf8_lossy(&answer.body).contains("127.0.0.1"), "the response has no internal details");
     let token = crate::guest::TOKEN;
     assert_eq!(refusal(Socket::with_token(&gateway.address, token).await), "store_unavailable");
     anna.cookie = Some("toteboard=AAAAAAAAAAAAAAAAAAAAAA".into());
@@ -576,6 +573,11 @@ async fn the_interface_describes_itself() {
     ] {
         assert!(document["paths"][path].is_object(), "{path}");
     }
+    let schemas = &document["components"]["schemas"];
+    for (request, field) in [("TokenRequest", "password"), ("RegionsRequest", "regions")] {
+        assert!(schemas[request]["properties"][field].is_object(), "{request}: {field}");
+    }
+    assert_eq!(schemas["Feed"]["properties"]["state"]["enum"], json!(["live", "stale", "down"]));
     let docs = anna.get("/api/docs/").await;
     assert_eq!(docs.status, 200);
     assert!(String::from_utf8_lossy(&docs.body).contains("swagger"));

@@ -1,4 +1,4 @@
-//! Attempts to get in where one should not.
+//! Attempts to get access without permission.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ fn code(answer: &http::Answer) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_planted_session_is_never_signed_in() {
     let (_stage, gateway) = gateway(&OPEN).await;
-    // One that the attacker made up, and one of the attacker's own.
+    // An invented session, and one of the attacker's own.
     let mut attacker = Browser::new(&gateway.address);
     attacker.register("mallory").await;
     for planted in ["toteboard=AAAAAAAAAAAAAAAAAAAAAA".to_owned(), attacker.cookie.clone().unwrap()] {
@@ -72,10 +72,10 @@ async fn other_pages_change_nothing() {
         }
         assert_eq!(refusal(foreign.socket(None).await), "forbidden_origin", "{origin:?}");
     }
-    // Nor does it sign somebody in as somebody else.
+    // Another page can't sign a user in to another account, either.
     let mut foreign = Browser { origin: Some("https://evil.example".into()), ..Browser::new(&gateway.address) };
     assert_eq!(code(&foreign.sign_in("anna", PASSWORD).await), "forbidden_origin");
-    // All is as it was.
+    // Nothing has changed.
     assert_eq!(anna.get("/api/subscriptions").await.json()["regions"], json!([]));
     assert_eq!(anna.get("/api/tokens").await.json().as_array().unwrap().len(), 1);
     let localhost = Browser { origin: Some(format!("http://localhost:{port}")), ..anna.clone() };
@@ -110,7 +110,7 @@ async fn bodies_that_are_no_bodies_are_refused() {
     assert_eq!(http::send(&gateway.address, form.as_bytes()).await.status, 415);
 }
 
-/// What a database would take for more than a text.
+/// Values that a database could interpret as query operators.
 #[tokio::test(flavor = "multi_thread")]
 async fn operators_are_no_texts() {
     let (_stage, gateway) = gateway(&OPEN).await;
@@ -135,7 +135,7 @@ async fn operators_are_no_texts() {
             assert_eq!(answer.status, 422, "{method} {path} {body}");
         }
         let joined = anna.socket_with(None, json!({ "token": operator })).await;
-        // Nothing instead of a token: it is the session that counts.
+        // Null is no token, so the session is used.
         assert!(operator.is_null() && joined.is_ok() || refusal(joined) == "bad_auth", "{operator}");
     }
     for name in ["{\"$ne\":null}", "$where", "anna'--", "' OR 1=1 --"] {
@@ -145,13 +145,13 @@ async fn operators_are_no_texts() {
     assert_eq!(strange.status, 404);
 }
 
-/// An unknown name and a wrong password are answered by the same words, after the same work.
+/// An unknown name and a wrong password get the same response after the same work.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_has_an_account_is_not_told() {
     let (_stage, gateway) = gateway(&OPEN).await;
     Browser::new(&gateway.address).register("anna").await;
     let mut stranger = Browser::new(&gateway.address);
-    for (name, whose) in [("anna", "somebody's"), ("bert", "nobody's"), ("<none>", "one that nobody can have")] {
+    for (name, whose) in [("anna", "taken"), ("bert", "unknown"), ("<none>", "invalid")] {
         let hashed = || gateway.metric("toteboard_gateway_passwords_hashed_total");
         let before = hashed();
         let answer = stranger.sign_in(name, "a wrong password").await;
@@ -161,7 +161,8 @@ async fn who_has_an_account_is_not_told() {
     }
 }
 
-/// From 130 networks, what an account allows to strangers and more. Returns how often a password was compared.
+/// Guesses from 130 networks, which is more than an account allows unknown networks. Returns how many passwords were
+/// compared.
 async fn guess_from_everywhere(gateway: &Running) -> usize {
     let mut compared = 0;
     for n in 0..130 {
@@ -171,14 +172,14 @@ async fn guess_from_everywhere(gateway: &Running) -> usize {
     compared
 }
 
-/// Passwords are guessed slowly, by whomever, and their owner is not kept out by it.
+/// Guessing passwords is slow from any address, and does not lock their owner out.
 #[tokio::test(flavor = "multi_thread")]
 async fn guessing_is_slow_and_keeps_nobody_out() {
     let settings = ["--registration=open", "--attempts-per-minute=20", "--trusted-proxy=127.0.0.1"];
     let (stage, gateway) = gateway(&settings).await;
     let mut anna = Browser::new(&gateway.address).at("203.0.113.1");
     anna.register("anna").await;
-    // From one address: so many, whatever the names.
+    // One address has a limit for all names together.
     let mut guesser = Browser::new(&gateway.address).at("192.0.2.1");
     let mut answers = Vec::new();
     for n in 0..25 {
@@ -188,24 +189,24 @@ async fn guessing_is_slow_and_keeps_nobody_out() {
     assert!((3..=5).contains(&refused.len()), "{}", refused.len());
     let wait: u64 = refused[0].headers["retry-after"].parse().unwrap();
     assert!((1..=3).contains(&wait), "{wait}");
-    // From one address: fewer of one account.
+    // One address has a lower limit for one account.
     let mut guesser = Browser::new(&gateway.address).at("192.0.2.2");
     let mut tried = 0;
     for _ in 0..15 {
         tried += usize::from(guesser.sign_in("anna", "a wrong password").await.status == 401);
     }
     assert_eq!(tried, 10);
-    // From many addresses: so many of one account. What was tried before counts, too.
+    // One account has a limit for all addresses together, which includes the attempts above.
     assert!((90..=93).contains(&guess_from_everywhere(&gateway).await));
-    // Elsewhere she has to wait, but not where she was before.
+    // She has to wait at a new address, but not at one that she has signed in from.
     let mut abroad = Browser::new(&gateway.address).at("192.0.2.77");
     assert_eq!(abroad.sign_in("anna", PASSWORD).await.status, 429);
     assert_eq!(anna.sign_in("anna", PASSWORD).await.status, 200);
-    // Nobody becomes somebody else by saying so: only the proxy is believed.
+    // A client can't claim another address: only the proxy is trusted.
     let mut liar = Browser::new(&gateway.address).at("203.0.113.1, 192.0.2.1");
     assert_eq!(liar.sign_in("anna", PASSWORD).await.status, 429);
 
-    // Another gateway, or this one after a restart, knows where she was, too.
+    // Another gateway, or this one after a restart, also knows her address.
     let other = stage.starting("two", &settings).await;
     assert!((100..=103).contains(&guess_from_everywhere(&other).await));
     let mut abroad = Browser::new(&other.address).at("192.0.2.77");
@@ -214,7 +215,7 @@ async fn guessing_is_slow_and_keeps_nobody_out() {
     assert_eq!(usual.sign_in("anna", PASSWORD).await.status, 429, "another address there");
     let mut usual = Browser::new(&other.address).at("203.0.113.1");
     assert_eq!(usual.sign_in("anna", PASSWORD).await.status, 200);
-    // One who is signed in is not asked where, and can change the password wherever that is.
+    // A signed-in user can change the password from any address.
     usual.behind = Some("192.0.2.77".into());
     let new = json!({ "current_password": PASSWORD, "new_password": "an unlikely sequence of words" });
     assert_eq!(usual.ask("PUT", "/api/password", Some(&new.to_string())).await.status, 204);
@@ -236,7 +237,7 @@ async fn tokens_are_guessed_slowly() {
         let headers = [crate::guest::BEARER, ("x-forwarded-for", address)];
         http::get(&gateway.address, "/api/me", &headers).await.status
     };
-    assert_eq!(from("198.51.100.1").await, 200, "a right one is never refused because of others");
+    assert_eq!(from("198.51.100.1").await, 200, "a valid token is never refused because of others");
     let socket = Browser::new(&gateway.address).at("198.51.100.1");
     assert!(socket.socket_with(None, json!({ "token": crate::guest::TOKEN })).await.is_ok());
     let joined = socket.socket_with(None, json!({ "token": format!("tb_{:0>43}", 7) })).await;
@@ -261,14 +262,14 @@ async fn what_is_somebody_elses_is_not_there() {
     bot.comes_to(&[]).await;
     bert.ask("POST", "/api/logout?everywhere=true", None).await;
     bot.is_alive().await;
-    // And nothing at all is there for who isn't signed in.
+    // Without sign-in, nothing can be read.
     let mut stranger = Browser::new(&gateway.address);
     for path in ["/api/me", "/api/subscriptions", "/api/tokens", "/api/sessions", "/api/regions", "/api/odds/uk"] {
         assert_eq!(stranger.get(path).await.status, 401, "{path}");
     }
 }
 
-/// Whoever runs it for the own machine and then publishes it by a proxy is told what is missing.
+/// If a proxy publishes a private gateway, its requests are refused with an explanation.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_private_gateway_is_not_published_by_accident() {
     let (_stage, open) = gateway(&OPEN).await;
@@ -277,7 +278,7 @@ async fn a_private_gateway_is_not_published_by_accident() {
     assert_eq!((refused.status, code(&refused)), (403, json!("not_public")));
     assert_eq!(http::get(&open.address, "/socket.io/?EIO=4&transport=polling", &proxied).await.status, 403);
     let old = format!("GET /api/site HTTP/1.0\r\nhost: {}\r\n\r\n", open.address);
-    assert_eq!(http::send(&open.address, old.as_bytes()).await.status, 403, "as nginx asks");
+    assert_eq!(http::send(&open.address, old.as_bytes()).await.status, 403, "as nginx sends it");
     let other = "GET /api/site HTTP/1.1\r\nhost: odds.example.com\r\nconnection: close\r\n\r\n";
     assert_eq!(http::send(&open.address, other.as_bytes()).await.status, 403);
     assert_eq!(http::get(&open.address, "/api/site", &[]).await.status, 200);

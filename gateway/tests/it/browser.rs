@@ -1,4 +1,4 @@
-//! What a browser does for a page: keeps cookies, says where it comes from.
+//! A browser: keeps cookies and sends an origin.
 
 use client::{BoardMirrors, Client, ClientError, MirrorUpdate, Said};
 use serde_json::{Value, json};
@@ -15,12 +15,12 @@ pub struct Browser {
     /// `name=value`, as the server set it.
     pub cookie: Option<String>,
     pub origin: Option<String>,
-    /// As a trusted proxy would say it.
+    /// The address that a trusted proxy forwards.
     pub behind: Option<String>,
 }
 
 impl Browser {
-    /// On our own page.
+    /// A browser with our own page open.
     pub fn new(address: &str) -> Self {
         Self { address: address.to_owned(), cookie: None, origin: Some(format!("http://{address}")), behind: None }
     }
@@ -71,7 +71,7 @@ impl Browser {
         self.ask("DELETE", path, None).await
     }
 
-    /// With a good password.
+    /// Registers with a good password.
     pub async fn register(&mut self, name: &str) {
         let answer = self.post("/api/register", &json!({ "name": name, "password": PASSWORD })).await;
         assert_eq!(answer.status, 201, "{:?}", String::from_utf8_lossy(&answer.body));
@@ -88,7 +88,7 @@ impl Browser {
         (made["id"].as_str().unwrap().to_owned(), made["token"].as_str().unwrap().to_owned())
     }
 
-    /// A socket of the page; at the gateway of this address, if it is another.
+    /// Opens the page's socket, at the gateway of this address if given.
     pub async fn socket(&self, address: Option<&str>) -> Result<Socket, ClientError> {
         self.socket_with(address, json!({})).await
     }
@@ -103,7 +103,7 @@ impl Browser {
 
 pub const PASSWORD: &str = "seven wet badgers";
 
-/// A connection that books what it is told.
+/// A connection that mirrors the boards it receives.
 pub struct Socket {
     pub client: Client,
     pub mirrors: BoardMirrors,
@@ -115,14 +115,14 @@ impl Socket {
         Ok(Self { client, mirrors: BoardMirrors::default() })
     }
 
-    /// Until the regions are these; gives whether boards of others came afterwards.
+    /// Waits until the socket's regions are these.
     pub async fn comes_to(&mut self, regions: &[&str]) {
-        let told = |mirrors: &BoardMirrors| mirrors.regions.iter().map(|region| region.key()).collect::<Vec<_>>();
+        let keys = |mirrors: &BoardMirrors| mirrors.regions.iter().map(|region| region.key()).collect::<Vec<_>>();
         let coming = async {
             loop {
                 if let Said::Event { name, payload } = self.client.next().await.unwrap()
                     && self.mirrors.take(&name, &payload) == MirrorUpdate::Regions
-                    && told(&self.mirrors) == regions
+                    && keys(&self.mirrors) == regions
                 {
                     return;
                 }
@@ -131,7 +131,7 @@ impl Socket {
         timeout(DEADLINE, coming).await.unwrap_or_else(|_| panic!("{regions:?} never came"));
     }
 
-    /// Until it ends; gives the code of the farewell.
+    /// Waits until the connection ends, and returns the code of its `bye`.
     pub async fn ends(&mut self) -> Option<String> {
         let ending = async {
             let mut code = None;
@@ -149,7 +149,7 @@ impl Socket {
         timeout(DEADLINE, ending).await.expect("the connection ends")
     }
 
-    /// It answers: it is alive.
+    /// Checks that the connection still answers.
     pub async fn is_alive(&mut self) {
         let number = self.client.ask("resync", &json!({ "region": "none" })).await.unwrap();
         let answered = async {

@@ -1,5 +1,5 @@
-//! Two gateways behind Caddy with the configuration of docker compose, and that behind another Caddy, as a proxy for
-//! TLS would be. `CADDY` names the program.
+//! Two gateways behind a Caddy with the configuration of docker compose, behind another Caddy that stands for a TLS
+//! proxy. `CADDY` is the path of the program.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -30,10 +30,10 @@ use crate::{
 const REGION: Region = Region::Uk;
 /// How many sign-ins a minute the gateways allow each address.
 const ATTEMPTS: usize = 6;
-/// One comes back in so many seconds. A test that takes longer than a few of these proves nothing.
+/// One more is allowed after this many seconds. A test that takes much longer proves nothing.
 const ATTEMPT_EVERY: u64 = 60 / ATTEMPTS as u64;
 
-/// A Caddy. Ends with its handle.
+/// A running Caddy, which ends when it is dropped.
 struct Caddy {
     _child: Child,
     _storage: TempDir,
@@ -59,7 +59,7 @@ impl Caddy {
     }
 }
 
-/// A name server that knows these addresses by any name.
+/// Starts a name server that resolves every name to these addresses.
 async fn name_server(addresses: Vec<Ipv4Addr>) -> (SocketAddr, AbortOnDropHandle<()>) {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
@@ -74,7 +74,7 @@ async fn name_server(addresses: Vec<Ipv4Addr>) -> (SocketAddr, AbortOnDropHandle
     (address, AbortOnDropHandle::new(tokio::spawn(serving)))
 }
 
-/// The answer to a question of DNS.
+/// Returns the answer to a DNS query.
 fn resolve(query: &[u8], addresses: &[Ipv4Addr]) -> Vec<u8> {
     const HEAD: usize = 12;
     let name = query[HEAD..].iter().position(|&byte| byte == 0).unwrap() + 1;
@@ -85,14 +85,14 @@ fn resolve(query: &[u8], addresses: &[Ipv4Addr]) -> Vec<u8> {
     answer.extend([0x81, 0x80, 0, 1, 0, u8::try_from(addresses.len()).unwrap(), 0, 0, 0, 0]);
     answer.extend(question);
     for address in addresses {
-        // The name above, its IPv4 address, for no time at all.
+        // The name in the question, an IPv4 address, a TTL of zero.
         answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4]);
         answer.extend(address.octets());
     }
     answer
 }
 
-/// Not one of those that the kernel gives to whoever connects in the meantime.
+/// Returns a free port outside of the range from which the kernel assigns ports to outgoing connections.
 async fn free_port() -> u16 {
     loop {
         let port = rand::random_range(20_000..30_000);
@@ -106,11 +106,11 @@ struct Scene {
     gateways: [Running; 2],
     author: Author,
     random: StdRng,
-    /// The inner proxy, as a stranger might reach it.
+    /// The inner proxy, as a stranger might reach it directly.
     inner: String,
-    /// The outer one, which forgets what clients say of where they come from.
+    /// The outer proxy, which replaces the X-Forwarded-For of clients.
     outer: String,
-    /// The outer one, which adds to that what it sees itself, as nginx does if it is told so.
+    /// The outer proxy, which appends to the X-Forwarded-For of clients, as nginx can.
     adding: String,
     _proxies: [Caddy; 2],
     _names: AbortOnDropHandle<()>,
@@ -118,7 +118,7 @@ struct Scene {
 }
 
 impl Scene {
-    /// The inner proxy believes `outer_proxy`.
+    /// The inner proxy trusts `outer_proxy`.
     async fn set(outer_proxy: &str) -> Self {
         let (inner, outer, adding) = (free_port().await, free_port().await, free_port().await);
         let stage = Stage::set().await;
@@ -172,24 +172,24 @@ impl Scene {
     }
 }
 
-/// A client at an address of its own.
+/// The address of a client.
 fn visitor(number: u8) -> Ipv4Addr {
     Ipv4Addr::new(127, 0, 1, number)
 }
 
-/// Tries to sign in. A client may say that it asks for somebody else.
-async fn sign_in(source: Ipv4Addr, proxy: &str, said: Option<Ipv4Addr>) -> u16 {
+/// Tries to sign in, and optionally claims another address. Returns the response's status.
+async fn sign_in(source: Ipv4Addr, proxy: &str, claimed: Option<Ipv4Addr>) -> u16 {
     let body = json!({ "name": format!("user.{}", rand::random::<u32>()), "password": "a wrong password" }).to_string();
-    let said = said.map_or(String::new(), |said| format!("x-forwarded-for: {said}\r\n"));
+    let forwarded = claimed.map_or(String::new(), |claimed| format!("x-forwarded-for: {claimed}\r\n"));
     let request = format!(
-        "POST /api/login HTTP/1.1\r\nhost: odds.example.com\r\norigin: https://odds.example.com\r\n{said}\
+        "POST /api/login HTTP/1.1\r\nhost: odds.example.com\r\norigin: https://odds.example.com\r\n{forwarded}\
          connection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );
     http::send_over(http::connect_from(source, proxy).await, request.as_bytes()).await.status
 }
 
-/// Tries to sign in until it may not any more. Each time it says another address, if it `lies`.
+/// Tries to sign in until it is refused. If it `lies`, it claims a different address each time.
 async fn use_up(source: Ipv4Addr, proxy: &str, lies: bool) {
     let began = Instant::now();
     let mut tried = 0;
@@ -208,7 +208,7 @@ async fn behind_a_proxy_attempts_of_one_address_do_not_use_up_those_of_another()
     for (proxy, first) in [(&scene.outer, 10), (&scene.adding, 20)] {
         use_up(visitor(first), proxy, false).await;
         assert_eq!(sign_in(visitor(first + 1), proxy, None).await, 401, "another address");
-        // Who says that it is somebody else is neither believed, nor is it held against somebody else.
+        // A claimed address is not trusted, and does not count against the client that has it.
         use_up(visitor(first + 2), proxy, true).await;
         assert_eq!(sign_in(visitor(first + 3), proxy, None).await, 401);
         for _ in 0..2 * ATTEMPTS {
@@ -216,7 +216,7 @@ async fn behind_a_proxy_attempts_of_one_address_do_not_use_up_those_of_another()
         }
         assert_eq!(sign_in(visitor(first + 3), proxy, None).await, 401);
     }
-    // A stranger who reaches the inner proxy is not believed either.
+    // A stranger that reaches the inner proxy is not trusted either.
     use_up(visitor(30), &scene.inner, true).await;
     assert_eq!(sign_in(visitor(30), &scene.inner, Some(visitor(31))).await, 429);
 }

@@ -1,10 +1,10 @@
-//! What documents say of tests.
+//! Checks that the tests that documents name exist.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
 use crate::examples::checkout;
 
-/// The source of every program and its tests.
+/// Appends the source of all programs and tests.
 fn sources(folder: &Path, into: &mut String) {
     for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
         let (path, name) = (entry.path(), entry.file_name());
@@ -23,16 +23,16 @@ fn every_test_that_is_named_is_there() {
     let mut named = BTreeSet::new();
     for document in ["docs/security.md", "docs/operating.md"] {
         let text = fs::read_to_string(checkout().join(document)).unwrap();
-        // A sentence in code's spelling: settings and codes of errors have fewer words.
+        // A test's name has at least four words; settings and error codes have fewer.
         let is_test = |name: &&str| {
             name.matches('_').count() >= 3 && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
         };
         named.extend(text.split('`').skip(1).step_by(2).filter(is_test).map(str::to_owned));
     }
     assert!(named.len() > 40, "{named:?}");
-    // The contract of stores lists its tests, one a line.
+    // The tests of the store contract are listed one per line.
     named.retain(|name| !code.contains(&format!("fn {name}(")) && !code.contains(&format!("{name}\n")));
-    // Metrics are documented beside tests.
+    // Metrics also have such names.
     named.retain(|name| !name.starts_with("toteboard_"));
     assert!(named.is_empty(), "no such tests: {named:?}");
 }

@@ -1,6 +1,6 @@
-//! Clients of other people with their default options: the example mirrors through an unreliable network, series
-//! of connects, and the README's snippet. Every board that they print is compared with what was written at the
-//! step that its cursor names.
+//! Third-party Socket.IO clients with their default options: the example mirrors through an unreliable network, series
+//! of connects, and the README's snippet. Every board that they print is compared with what was written at the step
+//! that its cursor names.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -38,8 +38,8 @@ const REGIONS: &str = "us,uk,eu,au";
 const EVENTS: u32 = 150;
 /// How long a program may take to start.
 const STARTED_WITHIN: Duration = Duration::from_secs(30);
-/// A client has stalled if it has nothing new of a region for so long, while the network is reliable. It waits up to
-/// 7.5 seconds before it reconnects, and two intervals of `feed` before it asks again for what was lost.
+/// A client has stalled if it gets nothing new of a region for this long while the network is reliable. It waits up to
+/// 7.5 seconds before it reconnects, and two intervals of `feed` before it asks again for a lost frame.
 const STALLED: Duration = Duration::from_secs(25);
 /// How long a client may take to connect and to receive all boards.
 const CONNECTED_WITHIN: Duration = Duration::from_secs(10);
@@ -103,7 +103,7 @@ impl Language {
                 command.arg(checkout().join(java));
             }
         }
-        // npm's packages are there.
+        // The folder of npm's packages.
         command.current_dir(checkout().join("examples/javascript"));
         command
     }
@@ -403,7 +403,7 @@ async fn the_snippet_of_the_readme_prints_all_parts_of_a_snapshot() {
     let mut events = 0;
     let all = async {
         while events < EVENTS {
-            let line = lines.next_line().await.unwrap().expect("it runs on");
+            let line = lines.next_line().await.unwrap().expect("the program still runs");
             // `uk part 2 5 events`
             let words: Vec<&str> = line.split(' ').collect();
             if let ["uk", "part", .., count, "events"] = words[..] {

@@ -1,4 +1,4 @@
-//! A gateway that may open too few files for its connections.
+//! A gateway with a limit on open files that is too low for its connections.
 
 use std::{
     io::{BufRead, BufReader},
@@ -21,7 +21,7 @@ use crate::{
     stage::{DEADLINE, Stage, until},
 };
 
-/// A gateway as a process of its own, killed when it is dropped.
+/// A gateway in its own process, killed when it is dropped.
 struct Process(Child);
 
 impl Drop for Process {
@@ -48,8 +48,8 @@ async fn with_too_few_files_it_says_so_and_who_is_connected_goes_on() {
             .spawn()
             .unwrap(),
     );
-    let said = BufReader::new(process.0.stderr.take().unwrap()).lines().next().unwrap().unwrap();
-    assert!(said.contains("ulimit -n") && said.contains("limit=700"), "{said}");
+    let line = BufReader::new(process.0.stderr.take().unwrap()).lines().next().unwrap().unwrap();
+    assert!(line.contains("ulimit -n") && line.contains("limit=700"), "{line}");
     until("it is ready", async || is_ready(&address).await.unwrap_or(false)).await;
 
     let auth = json!({ "token": TOKEN, "regions": ["uk"] });
@@ -68,12 +68,12 @@ async fn with_too_few_files_it_says_so_and_who_is_connected_goes_on() {
             }
         }
     };
-    timeout(DEADLINE, goes_on).await.expect("who is connected goes on");
+    timeout(DEADLINE, goes_on).await.expect("connected clients go on");
     drop(crowd);
     until("there is room again", async || is_ready(&address).await.unwrap_or(false)).await;
 }
 
-/// Whether it says so. A connection that doesn't fit gets no answer.
+/// Whether the gateway is ready. A connection above the limit gets no response.
 async fn is_ready(address: &str) -> std::io::Result<bool> {
     let mut stream = TcpStream::connect(address).await?;
     let request = format!("GET /readyz HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");

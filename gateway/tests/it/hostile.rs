@@ -1,4 +1,4 @@
-//! Strangers who take what they can get: each kind has a limit, and a time.
+//! Strangers that try to use up resources: each kind has a limit and a timeout.
 
 use std::{net::Ipv4Addr, time::Duration};
 
@@ -18,12 +18,12 @@ use crate::{
 
 const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
 
-/// A connection from another address of this machine.
+/// Connects from another address of this machine.
 async fn connect_from(host: u8, address: &str) -> TcpStream {
     http::connect_from(Ipv4Addr::new(127, 0, 0, host), address).await
 }
 
-/// Begins a session by polling from this address.
+/// Opens a long-polling session from this address.
 async fn begin(host: u8, address: &str) -> Answer {
     let request = format!("GET {POLLING} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
     http::send_over(connect_from(host, address).await, request.as_bytes()).await
@@ -45,7 +45,7 @@ fn path_of(open: &Answer) -> String {
 async fn sessions_that_nobody_signs_in_to_are_few_and_end() {
     let stage = Stage::set().await;
     let gateway = stage.gateway("one", &["--max-strangers=15", "--max-strangers-per-address=10"]).await;
-    // Who signs in is no stranger any more.
+    // A client that signs in is no stranger any more.
     for _ in 0..5 {
         let path = path_of(&begin(1, &gateway.address).await);
         let hello = format!("40{}", json!({ "token": TOKEN, "regions": [] }));
@@ -64,8 +64,8 @@ async fn sessions_that_nobody_signs_in_to_are_few_and_end() {
         }
     }
     let of = |host, status| statuses.iter().filter(|it| **it == (host, status)).count();
-    assert_eq!((of(1, 200), of(1, 503)), (10, 2), "of one address");
-    assert_eq!((of(2, 200), of(2, 503)), (5, 2), "of all");
+    assert_eq!((of(1, 200), of(1, 503)), (10, 2), "from one address");
+    assert_eq!((of(2, 200), of(2, 503)), (5, 2), "from all addresses");
     let refused = begin(1, &gateway.address).await;
     assert_eq!((refused.status, refused.headers.get("retry-after").map(String::as_str)), (503, Some("5")));
     until("they are given up", async || begin(1, &gateway.address).await.status == 200).await;
@@ -75,7 +75,7 @@ async fn sessions_that_nobody_signs_in_to_are_few_and_end() {
 async fn connections_of_one_address_are_limited() {
     let stage = Stage::set().await;
     let gateway = stage.gateway("one", &["--max-connections-per-address=10"]).await;
-    // A hundred may come beside those of clients.
+    // The limit is 100 above that of clients.
     let mut held = Vec::new();
     for _ in 0..110 {
         held.push(connect_from(3, &gateway.address).await);
@@ -126,10 +126,10 @@ async fn a_body_that_does_not_come_and_an_answer_that_is_not_read_are_given_up()
         let one = format!("GET /api/odds/uk HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\n\r\n");
         let (requests, one_answer) = (50, http::get(&gateway.address, "/api/odds/uk", &[crate::guest::BEARER]).await);
         stream.write_all(one.repeat(requests).as_bytes()).await.unwrap();
-        // Longer than a client may take nothing.
+        // Longer than a client may stop reading.
         tokio::time::sleep(Duration::from_secs(30)).await;
         let mut read = Vec::new();
-        // A reset is an end, too.
+        // A reset is fine, too.
         let _ = timeout(DEADLINE, stream.read_to_end(&mut read)).await.expect("it is cut off");
         assert!(read.len() < requests * one_answer.body.len() / 2, "{} bytes were still sent", read.len());
     };

@@ -1,4 +1,4 @@
-//! Just enough HTTP to ask a gateway something.
+//! A minimal HTTP client.
 
 use std::{
     collections::BTreeMap,
@@ -23,7 +23,7 @@ impl Answer {
     }
 }
 
-/// A connection from one of the addresses of the loopback network.
+/// Connects from one of the loopback network's addresses.
 pub async fn connect_from(source: Ipv4Addr, address: &str) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(SocketAddr::new(source.into(), 0)).unwrap();

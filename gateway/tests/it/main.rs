@@ -1,4 +1,4 @@
-//! The gateway from outside: real sockets, a real topic, and boards that must be exact.
+//! Tests of the gateway from outside: real sockets, a real topic, and boards that must be exact.
 
 #![expect(clippy::unwrap_used, reason = "a test that meets the unexpected fails")]
 

@@ -1,5 +1,5 @@
-//! The claim itself: whatever clients, producers, leaders and gateways do, every frame leaves every
-//! client with exactly the board of the step that its cursor names, under its filter.
+//! Tests the main guarantee: whatever clients, producers, leaders and gateways do, after every frame each client has
+//! exactly the board of the step that its cursor names, under its filter.
 
 use std::{
     collections::BTreeMap,
@@ -24,7 +24,7 @@ use crate::{
     stage::{DEADLINE, Stage},
 };
 
-/// All clients are one user, who draws filters without end.
+/// All clients belong to one user, who uses many filters.
 const FLAGS: [&str; 1] = ["--max-filters-per-user=1000"];
 const REGIONS: [Region; 2] = [Region::Uk, Region::Eu];
 const CLIENTS: u64 = 24;
@@ -33,14 +33,14 @@ const EVENTS: u32 = 12;
 
 type Histories = BTreeMap<Region, History>;
 
-/// Where gateways are: they come and go.
+/// The addresses of the running gateways.
 type Addresses = Arc<Mutex<Vec<String>>>;
 
 #[derive(Clone)]
 struct Cast {
     addresses: Addresses,
     histories: Histories,
-    /// Ends what is random; mirrors then come to rest.
+    /// Ends the random changes; the mirrors then catch up.
     calm: CancellationToken,
     frames: Arc<AtomicU64>,
     resumed: Arc<AtomicU64>,
@@ -64,7 +64,7 @@ struct Player {
     mirrors: BoardMirrors,
     filter: Filter,
     max_rate: Option<f64>,
-    /// Asked for, by the request's number.
+    /// Filters that were requested, by the request's number.
     asked_filters: BTreeMap<u64, Filter>,
 }
 
@@ -75,7 +75,7 @@ impl Player {
             let until = Instant::now() + Duration::from_millis(self.random.random_range(200..4_000));
             self.visit(&address, Some(until)).await;
         }
-        // To rest: connected until everything is there.
+        // Catch up: stay connected until the boards are up to date.
         let end = Instant::now() + DEADLINE;
         while !self.is_up_to_date() {
             assert!(Instant::now() < end, "{:?} is not up to date", self.mirrors.cursors());
@@ -91,7 +91,7 @@ impl Player {
         })
     }
 
-    /// One connection, until then or until everything is up to date.
+    /// Connects once, until this time or until the boards are up to date.
     async fn visit(&mut self, address: &str, until: Option<Instant>) {
         self.mirrors.disconnected();
         self.asked_filters.clear();
@@ -107,15 +107,15 @@ impl Player {
             let wait = Instant::now() + Duration::from_millis(500);
             let wait = until.map_or(wait, |until| until.min(wait));
             match tokio::time::timeout_at(wait, client.next()).await {
-                Ok(Ok(said)) => {
-                    if let Said::Event { name, .. } = &said
+                Ok(Ok(received)) => {
+                    if let Said::Event { name, .. } = &received
                         && (name == "odds" || name == "snapshot")
                         && std::mem::take(&mut first)
                         && name == "odds"
                     {
                         self.cast.resumed.fetch_add(1, Ordering::Relaxed);
                     }
-                    if self.take(&mut client, said).await.is_err() {
+                    if self.take(&mut client, received).await.is_err() {
                         return;
                     }
                 }
@@ -132,8 +132,8 @@ impl Player {
         }
     }
 
-    async fn take(&mut self, client: &mut Client, said: Said) -> Result<(), client::ClientError> {
-        match said {
+    async fn take(&mut self, client: &mut Client, received: Said) -> Result<(), client::ClientError> {
+        match received {
             Said::Answer { number, answer } => {
                 let refused = answer["error"]["code"] == "not_subscribed";
                 assert!(answer["ok"] == true || refused, "{answer}");
@@ -153,7 +153,7 @@ impl Player {
         Ok(())
     }
 
-    /// Exactly the board of that step, and nothing else.
+    /// Checks that the board is exactly that of its step.
     fn check(&self, region: Region, event: &str) {
         self.cast.frames.fetch_add(1, Ordering::Relaxed);
         let board = &self.mirrors.boards[&region];
@@ -188,7 +188,7 @@ impl Player {
                 client.ask("subscribe", &json!({ "regions": ["uk"] })).await?;
                 client.ask("subscribe", &json!({ "regions": REGIONS })).await?;
             }
-            // Nothing is read for a while.
+            // Read nothing for a while.
             _ => tokio::time::sleep(Duration::from_millis(self.random.random_range(10..1_500))).await,
         }
         Ok(())
@@ -201,9 +201,9 @@ async fn every_client_has_exactly_the_board_after_every_frame() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "`cargo xtask soak` runs it, for as long as it is told"]
+#[ignore = "`cargo xtask soak` runs it for SOAK_MINUTES"]
 async fn every_client_has_exactly_the_board_for_long() {
-    #[expect(clippy::disallowed_methods, reason = "told by `cargo xtask soak`")]
+    #[expect(clippy::disallowed_methods, reason = "set by `cargo xtask soak`")]
     let minutes: u64 = std::env::var("SOAK_MINUTES").unwrap_or("2".into()).parse().unwrap();
     play(Duration::from_secs(60 * minutes)).await;
 }
@@ -218,7 +218,7 @@ async fn play(lasts: Duration) {
         histories.insert(region, author.history.clone());
         authors.push(author);
     }
-    // The other regions' topics are empty: they stay down, and nobody minds.
+    // The other regions' topics are empty, so those regions stay down.
     let steady = stage.gateway("steady", &FLAGS).await;
     let mut shaky = stage.gateway("shaky", &FLAGS).await;
     let addresses: Addresses = Arc::new(Mutex::new(vec![steady.address.clone(), shaky.address.clone()]));
@@ -242,7 +242,7 @@ async fn play(lasts: Duration) {
         );
     }
 
-    // Producers come and go, leaders move, and one of the gateways is killed and started again.
+    // Terms change, partition leaders move, and one of the gateways is stopped and started again.
     let end = Instant::now() + lasts;
     let mut writing = JoinSet::new();
     for (n, mut author) in (0..).zip(authors) {
@@ -283,7 +283,7 @@ async fn play(lasts: Duration) {
         played.unwrap();
     }
 
-    // And by HTTP the same.
+    // HTTP serves the same boards.
     for region in REGIONS {
         for (query, filter) in [
             ("", json!({})),

@@ -1,4 +1,4 @@
-//! The gateway on a MongoDB that goes away and comes back: `TOTEBOARD_TEST_MONGODB` says where it is.
+//! A gateway whose MongoDB goes away and comes back. `TOTEBOARD_TEST_MONGODB` is its address.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -18,7 +18,7 @@ use crate::{
     stage::{Stage, until},
 };
 
-/// Between the gateway and the server; can be cut.
+/// A proxy between the gateway and MongoDB that can cut the connections.
 struct Proxy {
     address: SocketAddr,
     up: Arc<watch::Sender<bool>>,
@@ -29,10 +29,10 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let up = Arc::new(watch::channel(true).0);
-        let told = up.clone();
+        let state = up.clone();
         tokio::spawn(async move {
             while let Ok((mut near, _)) = listener.accept().await {
-                let (server, mut up) = (server.clone(), told.subscribe());
+                let (server, mut up) = (server.clone(), state.subscribe());
                 if !*up.borrow() {
                     continue;
                 }
@@ -51,9 +51,9 @@ impl Proxy {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a MongoDB"]
-#[expect(clippy::disallowed_methods, reason = "not a setting: where the tests' server is")]
+#[expect(clippy::disallowed_methods, reason = "not a setting: the address of the tests' server")]
 async fn a_store_that_goes_away_stops_nobody_who_is_connected() {
-    let url = std::env::var("TOTEBOARD_TEST_MONGODB").expect("TOTEBOARD_TEST_MONGODB says where a MongoDB is");
+    let url = std::env::var("TOTEBOARD_TEST_MONGODB").expect("TOTEBOARD_TEST_MONGODB is the address of a MongoDB");
     let server = url.strip_prefix("mongodb://").unwrap().split('/').next().unwrap().to_owned();
     let proxy = Proxy::start(server).await;
     let store: StoreUrl =
@@ -66,7 +66,7 @@ async fn a_store_that_goes_away_stops_nobody_who_is_connected() {
     author.step(draw_changes(&mut random, 8)).await;
     let gateway = stage.gateway("one", &["--registration=open", "--recheck=1"]).await;
     let mut anna = Browser::new(&gateway.address);
-    // The database may have her from the last time.
+    // The database may have an account of an earlier run.
     let name = format!("anna.{}", service::now().millis_since(odds::Timestamp::from_millis(0)));
     anna.register(&name).await;
     anna.put("/api/subscriptions", &json!({ "regions": ["uk"] })).await;
@@ -81,7 +81,7 @@ async fn a_store_that_goes_away_stops_nobody_who_is_connected() {
     until("what needs the store says that it is away", away).await;
     assert_eq!(refusal(anna.socket(None).await), "store_unavailable");
     assert_eq!(anna.sign_in(&name, PASSWORD).await.status, 503);
-    // Long enough for the gateway to look at the accounts of who is connected, in vain.
+    // Long enough for the gateway to try and fail to check the accounts of connected clients.
     for _ in 0..20 {
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
         author.step(draw_changes(&mut random, 8)).await;
@@ -94,7 +94,7 @@ async fn a_store_that_goes_away_stops_nobody_who_is_connected() {
         socket.mirrors.boards.get(&Region::Uk).is_some_and(|board| *board.events() == newest)
     })
     .await;
-    // Newcomers are better served by another gateway.
+    // New clients should go to another gateway.
     let answer = anna.get("/readyz").await;
     assert_eq!(answer.status, 503);
     assert!(String::from_utf8_lossy(&answer.body).contains("accounts can't be stored"), "{answer:?}");

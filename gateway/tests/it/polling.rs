@@ -1,4 +1,4 @@
-//! Clients that poll.
+//! Clients that use long polling.
 
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
@@ -46,7 +46,7 @@ impl Scene {
     }
 }
 
-/// One session by long polling.
+/// A session that uses long polling.
 pub struct Poller {
     source: Ipv4Addr,
     address: String,
@@ -83,13 +83,13 @@ impl Poller {
         http::send_over(http::connect_from(*source, address).await, request.as_bytes()).await
     }
 
-    /// The next poll, as a client makes it.
+    /// Sends the next poll with a new `t`. Returns the response's status.
     pub async fn poll(&mut self) -> u16 {
         self.polls += 1;
         self.poll_again().await
     }
 
-    /// A poll with the `t` of the one before.
+    /// Repeats the last poll with the same `t`.
     async fn poll_again(&mut self) -> u16 {
         let path = format!("{}&t={}", self.path, self.polls);
         let answer = http::get_from(self.source, &self.address, &path, &[]).await;
@@ -99,7 +99,7 @@ impl Poller {
                 if name == "bye" {
                     self.byes.push(payload);
                 } else if let MirrorUpdate::Resync(..) = self.mirrors.take(&name, &payload) {
-                    panic!("out of step by {payload}");
+                    panic!("a frame was lost before {payload}");
                 }
             }
         }
@@ -117,15 +117,15 @@ async fn long_polling_gets_the_same_board() {
             assert!(Instant::now() < end, "round {round}");
             assert_eq!(poller.poll().await, 200);
         }
-        // While nobody polls, many steps become one frame.
+        // Without a poll, many steps become one frame.
         for _ in 0..30 {
             scene.step().await;
         }
     }
 }
 
-/// A client or proxy repeats a request whose response it did not get. What was in that response is gone, so the
-/// session must not go on as if it had arrived.
+/// A client or proxy repeats a request whose response it did not get. The events in that response are lost, so the
+/// session must not go on as if they had arrived.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_response_that_was_lost_ends_the_session() {
     let mut scene = Scene::set().await;
@@ -135,7 +135,7 @@ async fn a_response_that_was_lost_ends_the_session() {
     }
     scene.step().await;
     assert_eq!(poller.poll_again().await, 400);
-    assert_eq!(poller.poll().await, 400, "it is over");
+    assert_eq!(poller.poll().await, 400, "the session is over");
     let mut again = Poller::connect(&scene.gateway.address, &[REGION]).await;
     while !scene.is_shown_by(&again.mirrors) {
         assert_eq!(again.poll().await, 200);
@@ -151,7 +151,7 @@ async fn a_client_that_polls_is_told_why_it_is_sent_away() {
     }
     let requests = vec![r#"42["resync",{"region":"uk"}]"#; 400].join("\u{1e}");
     let end = Instant::now() + DEADLINE;
-    // Again and again: on a quick machine, some are carried out as fast as they come.
+    // Repeated, since a fast machine processes some requests as fast as they come.
     loop {
         poller.post(&requests).await;
         if poller.poll().await != 200 {

@@ -22,10 +22,10 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-/// A fault that found no traffic for so long strikes nothing, or every attempt to reconnect after a long wait would
-/// meet one.
+/// A fault that is due expires after this time without traffic. Otherwise every reconnect after a long wait would hit
+/// one.
 const FAULT_EXPIRES: Duration = Duration::from_millis(500);
-/// A response ends when the gateway has sent nothing for so long.
+/// A response is taken to have ended when the gateway has sent nothing for this long.
 const END_OF_RESPONSE: Duration = Duration::from_millis(30);
 
 pub struct Proxy {
@@ -72,12 +72,12 @@ impl Proxy {
         Self { address, faults, _serving: AbortOnDropHandle::new(serving) }
     }
 
-    /// Since when there was no fault.
+    /// The time of the last fault.
     pub fn calm_since(&self) -> Instant {
         *self.faults.last_at.lock().unwrap()
     }
 
-    /// Loses what comes next, even when the network is otherwise reliable.
+    /// Loses the next response, even when the network is otherwise reliable.
     pub fn lose_next(&self) {
         self.faults.loses_next.store(true, Ordering::Relaxed);
     }
@@ -157,8 +157,8 @@ impl Faults {
         draw(&mut self.random.lock().unwrap())
     }
 
-    /// Mostly soon; sometimes it takes so long that a client that stalls is not saved by its next connection. The
-    /// first one comes soon, so that a short run has one, too.
+    /// Draws the time of the next fault. It is mostly soon; sometimes it is so late that a stalled client is not
+    /// rescued by a new connection. The first fault comes soon, so that even a short run has one.
     fn draw_next(&self) {
         let is_first = self.cut.load(Ordering::Relaxed) + self.lost.load(Ordering::Relaxed) == 0;
         let wait = self.draw(|random| match is_first || random.random_bool(0.8) {
@@ -168,7 +168,8 @@ impl Faults {
         *self.next_at.lock().unwrap() = Instant::now() + Duration::from_millis(wait);
     }
 
-    /// Faults are due by time and strike the next traffic, so they hit frames and responses midway.
+    /// Decides what happens to these bytes. A fault that is due hits the next traffic, so it hits frames and responses
+    /// midway.
     fn fate(&self, bytes: usize) -> Fate {
         if self.loses_next.swap(false, Ordering::Relaxed) {
             self.lost.fetch_add(1, Ordering::Relaxed);

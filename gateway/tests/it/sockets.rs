@@ -17,7 +17,7 @@ use crate::{
     stage::{DEADLINE, Running, Stage},
 };
 
-/// A region with a board of some events, and a gateway that has read it.
+/// A region with a board of some events, and a gateway that reads it.
 struct Scene {
     stage: Stage,
     author: Author,
@@ -47,7 +47,7 @@ impl Scene {
 }
 
 impl Scene {
-    /// One for whom the kernel holds little while it doesn't read.
+    /// Joins with a small receive buffer, so that the kernel holds little while the client doesn't read.
     async fn join_stalling(&self, auth: Value) -> Guest {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4_096).unwrap();
@@ -59,11 +59,11 @@ impl Scene {
     }
 }
 
-fn told_at(feed: &Value) -> Timestamp {
+fn sent_at(feed: &Value) -> Timestamp {
     serde_json::from_value(feed["at"].clone()).unwrap()
 }
 
-/// A client that books what it is told.
+/// A client that mirrors the boards it receives.
 struct Guest {
     client: Client,
     mirrors: BoardMirrors,
@@ -71,15 +71,15 @@ struct Guest {
 
 impl Guest {
     async fn next(&mut self) -> (Said, MirrorUpdate) {
-        let said = timeout(DEADLINE, self.client.next()).await.expect("something is said").unwrap();
-        let update = match &said {
+        let received = timeout(DEADLINE, self.client.next()).await.expect("something comes").unwrap();
+        let update = match &received {
             Said::Event { name, payload } => self.mirrors.take(name, payload),
             Said::Answer { .. } => MirrorUpdate::Nothing,
         };
-        (said, update)
+        (received, update)
     }
 
-    /// Until an event of this name; gives its payload.
+    /// Waits for an event of this name, and returns its payload.
     async fn event(&mut self, wanted: &str) -> Value {
         loop {
             if let (Said::Event { name, payload }, _) = self.next().await
@@ -90,7 +90,7 @@ impl Guest {
         }
     }
 
-    /// Until its region is live; gives the feed that says so.
+    /// Waits until its region is live, and returns that feed.
     async fn comes_to_be_live(&mut self) -> Value {
         loop {
             let feed = self.event("feed").await;
@@ -165,7 +165,7 @@ async fn subscriptions_change_at_once_and_in_order() {
     let silence = timeout(Duration::from_millis(300), guest.client.next()).await;
     assert!(silence.is_err(), "nothing follows the answer: {silence:?}");
 
-    // The last of many that are asked at once is what holds.
+    // The last of several requests in a row counts.
     for regions in [json!(["uk"]), json!(["us", "eu"]), json!([]), json!(["uk", "uk"])] {
         guest.client.ask("subscribe", &json!({ "regions": regions })).await.unwrap();
     }
@@ -194,7 +194,7 @@ async fn filters_narrow_what_is_sent_and_bad_ones_change_nothing() {
     scene.step().await;
     guest.comes_to_show(&scene, &narrow).await;
 
-    // A name that nobody quotes yet is fine.
+    // A name without any quotes yet is valid.
     assert_eq!(guest.answer("filter", &json!({ "sports": ["later"] })).await["ok"], true);
     guest.comes_to_show(&scene, &Filter::from_value(&json!({ "sports": ["later"] })).unwrap()).await;
     let mut other = scene.join(uk()).await;
@@ -238,12 +238,12 @@ async fn a_resync_is_answered_from_the_cursor_or_with_everything() {
     guest.event("snapshot").await;
     assert_eq!(guest.answer("resync", &json!({ "region": "no region" })).await["error"]["code"], "invalid_regions");
 
-    // A state that is yet to come here is waited for, but not for ever.
+    // The gateway waits for a state that it has not reached yet, but not forever.
     let ahead = format!("9{cursor}");
     let began = Instant::now();
     assert_eq!(guest.answer("resync", &json!({ "region": "uk", "cursor": ahead })).await, json!({ "ok": true }));
     guest.event("snapshot").await;
-    assert!(began.elapsed() > Duration::from_secs(1), "it was waited for");
+    assert!(began.elapsed() > Duration::from_secs(1), "the gateway waited");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -280,7 +280,7 @@ async fn how_fresh_it_is_is_told_at_once() {
     assert!(began.elapsed() < Duration::from_secs(5), "long before the next regular one");
 }
 
-/// Also while nothing changes: prices grow old by the gateway's clock.
+/// Even while nothing changes: clients judge the age of prices by the gateway's clock.
 #[tokio::test(flavor = "multi_thread")]
 async fn everybody_is_told_the_time_again_and_again() {
     let scene = Scene::set(&[]).await;
@@ -288,11 +288,11 @@ async fn everybody_is_told_the_time_again_and_again() {
     let first = guest.comes_to_be_live().await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     let later = scene.join(uk()).await.event("feed").await;
-    assert!(told_at(&later).millis_since(told_at(&first)) >= 1_500, "who comes later is told how late it is");
-    assert!(told_at(&guest.event("feed").await) > told_at(&later));
+    assert!(sent_at(&later).millis_since(sent_at(&first)) >= 1_500, "a later client gets the current time");
+    assert!(sent_at(&guest.event("feed").await) > sent_at(&later));
 }
 
-/// So that nobody takes prices for old that are polled again and again.
+/// Otherwise, prices that are polled regularly would look stale between two feeds.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_time_is_told_more_often_where_prices_are_short_lived() {
     let mut scene = Scene::set(&[]).await;
@@ -301,10 +301,10 @@ async fn the_time_is_told_more_often_where_prices_are_short_lived() {
     let mut guest = scene.join(uk()).await;
     let first = guest.comes_to_be_live().await;
     let next = guest.event("feed").await;
-    assert!(told_at(&next).millis_since(told_at(&first)) < 9_000, "{first} {next}");
+    assert!(sent_at(&next).millis_since(sent_at(&first)) < 9_000, "{first} {next}");
 }
 
-/// Until then they are shown as old.
+/// Until then, clients show its prices as stale.
 #[tokio::test(flavor = "multi_thread")]
 async fn that_a_sport_is_fresh_again_is_told_at_once() {
     let mut scene = Scene::set(&[]).await;
@@ -327,12 +327,12 @@ async fn that_a_sport_is_fresh_again_is_told_at_once() {
     assert!(began.elapsed() < Duration::from_secs(5), "long before the next regular one");
 }
 
-/// Prices are only said to be fresh to who has them: between two ticks, in the middle of a snapshot, when frames
-/// are far apart, and when it comes back.
+/// A client never gets a feed that is newer than its board: between two ticks, in the middle of a snapshot, with few
+/// frames, or after a reconnect.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_feed_is_newer_than_the_board_that_a_client_has() {
     let mut scene = Scene::set(&["--tick=400"]).await;
-    // So that the time is told every second.
+    // So that a feed comes every second.
     scene.author.good_for = 2_000;
     let history = scene.author.history.clone();
     let mut auths = vec![uk(), json!({ "token": TOKEN, "regions": ["uk"], "max_rate": 0.7 })];
@@ -355,26 +355,26 @@ async fn no_feed_is_newer_than_the_board_that_a_client_has() {
         async move {
             let (mut fresh, mut feeds) = (0, 0);
             while Instant::now() < end {
-                let (said, _) = guest.next().await;
-                if !matches!(&said, Said::Event { name, .. } if name == "feed") {
+                let (received, _) = guest.next().await;
+                if !matches!(&received, Said::Event { name, .. } if name == "feed") {
                     continue;
                 }
                 let feed = &guest.mirrors.feeds[&REGION];
-                let Some(told) = feed.sports.values().map(|sport| sport.polled_at).max() else { continue };
+                let Some(polled) = feed.sports.values().map(|sport| sport.polled_at).max() else { continue };
                 let shown = guest.mirrors.boards.get(&REGION).and_then(client::Mirror::cursor);
                 assert_eq!(feed.cursor, shown, "the feed names where the client is");
                 let has = shown.map(|cursor| history.polled_at(cursor.step()));
-                assert!(has.is_some_and(|has| told <= has), "polled at {told}, and it has what was polled at {has:?}");
-                fresh += u32::from(Some(told) == has);
+                assert!(has.is_some_and(|has| polled <= has), "the feed is of {polled}, the board of {has:?}");
+                fresh += u32::from(Some(polled) == has);
                 feeds += 1;
             }
             (fresh, feeds)
         }
     };
     let following = futures::future::join_all(guests.into_iter().map(follow));
-    let ((), told) = tokio::join!(writing, following);
-    assert!(told.iter().all(|(fresh, feeds)| *fresh >= 3 && *feeds >= 4), "{told:?}");
-    // One that was away meanwhile.
+    let ((), counts) = tokio::join!(writing, following);
+    assert!(counts.iter().all(|(fresh, feeds)| *fresh >= 3 && *feeds >= 4), "{counts:?}");
+    // A client that was disconnected meanwhile.
     auths[0]["resume"] = json!({ "uk": cursor.to_string() });
     let mut back = scene.join(auths.swap_remove(0)).await;
     back.mirrors = late.mirrors;
@@ -383,8 +383,8 @@ async fn no_feed_is_newer_than_the_board_that_a_client_has() {
     assert!(feed.sports.values().all(|sport| sport.polled_at <= has));
 }
 
-/// A client that reads nothing is not queued for: when it reads again, there are a few frames and
-/// they lead to the newest board. Meanwhile it holds nobody up.
+/// Nothing is queued for a client that doesn't read. When it reads again, a few frames bring it to the newest board.
+/// Meanwhile it doesn't delay other clients.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stalled_client_gets_one_frame_for_all_it_missed() {
     let mut scene = Scene::set(&[]).await;
@@ -395,7 +395,7 @@ async fn a_stalled_client_gets_one_frame_for_all_it_missed() {
     let steps = 400;
     for _ in 0..steps {
         scene.step().await;
-        // The tick is 20 ms; who reads has each step.
+        // A client that reads has each step after a tick of 20 ms.
         while timeout(Duration::from_millis(2), quick.next()).await.is_ok() {}
     }
     quick.comes_to_show(&scene, &Filter::default()).await;
@@ -407,7 +407,7 @@ async fn a_stalled_client_gets_one_frame_for_all_it_missed() {
     assert!(scene.gateway.metric("toteboard_gateway_slow_client_deferrals_total{region=\"uk\"}") >= 1.0);
 }
 
-/// The connection is full of what it asked when it is cut, and the reason arrives all the same.
+/// The `bye` arrives although the connection is full of answers when it is cut.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_asks_and_takes_no_answers_is_told_so_and_cut_off() {
     let scene = Scene::set(&[]).await;
@@ -419,12 +419,12 @@ async fn who_asks_and_takes_no_answers_is_told_so_and_cut_off() {
             }
         }
         let ended = async {
-            let mut farewell = None;
+            let mut bye = None;
             loop {
                 match guest.client.next().await {
-                    Ok(Said::Event { name, payload }) if name == "bye" => farewell = Some(payload),
+                    Ok(Said::Event { name, payload }) if name == "bye" => bye = Some(payload),
                     Ok(_) => {}
-                    Err(_) => return farewell,
+                    Err(_) => return bye,
                 }
             }
         };
@@ -438,7 +438,7 @@ async fn who_asks_and_takes_no_answers_is_told_so_and_cut_off() {
 async fn a_user_who_is_sent_away_again_and_again_is_not_let_in_for_a_while() {
     let scene = Scene::set(&["--max-payload=100000"]).await;
     let address = &scene.gateway.address;
-    // In one request, far more than may wait.
+    // Far more requests in one POST than may be pending.
     let requests: Vec<String> = (0..1_000).map(|id| format!("42{id}[\"resync\",{{\"region\":\"uk\"}}]")).collect();
     for _ in 0..20 {
         let mut session = Session::by_polling(address).await;
@@ -451,7 +451,7 @@ async fn a_user_who_is_sent_away_again_and_again_is_not_let_in_for_a_while() {
             }
             last
         };
-        let last = timeout(DEADLINE, ended).await.expect("it is cut off").expect("it is told why");
+        let last = timeout(DEADLINE, ended).await.expect("it is cut off").expect("it gets a reason");
         assert!(last.contains("bye") && last.contains("too_many_requests"), "{last}");
     }
     assert!(refusal(address, uk()).await.starts_with("too_many_attempts: "));
@@ -476,7 +476,7 @@ async fn a_gateway_that_stops_says_goodbye_and_ends_the_transport() {
     }
     assert_eq!(http::get(&scene.gateway.address, "/readyz", &[]).await.status, 503);
     for mut guest in guests {
-        // Not by Socket.IO's own disconnect, after which the official clients stay away.
+        // Not by a Socket.IO disconnect, after which the official clients don't connect again.
         let ended = loop {
             match timeout(DEADLINE, guest.client.next()).await.expect("it ends") {
                 Ok(_) => {}
@@ -502,13 +502,13 @@ async fn a_board_by_http_is_compressed_tagged_and_leads_on() {
     let same = http::get(&address, "/api/odds/uk", &[BEARER, ("if-none-match", &tag)]).await;
     assert_eq!((same.status, same.body.len()), (304, 0));
 
-    // Connecting with the board's cursor goes on from there.
+    // A client can resume from the board's cursor.
     let cursor = plain.json()["cursor"].clone();
     scene.step().await;
     let mut guest = scene.join(json!({ "token": TOKEN, "regions": ["uk"], "resume": { "uk": cursor } })).await;
     let mut frame = guest.event("odds").await;
     assert_eq!(frame["prev"], cursor);
-    // Who joins before the step was read is told first that nothing is missed.
+    // A client that joins before the step was read first gets an empty frame.
     while frame["cursor"] == cursor {
         frame = guest.event("odds").await;
     }
@@ -524,13 +524,13 @@ async fn a_board_by_http_is_compressed_tagged_and_leads_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_is_gone_gives_its_place_back() {
     let scene = Scene::set(&["--max-connections=10"]).await;
-    // A thousand connections may come beside the clients' own.
+    // The listener accepts a thousand connections more than that.
     for n in 0..1_050 {
         let end = Instant::now() + DEADLINE;
         loop {
             match Client::connect(&scene.gateway.address, &json!({ "token": TOKEN, "regions": [] })).await {
                 Ok(_) => break,
-                // Those before it may not be gone yet.
+                // Previous clients may not be gone yet.
                 Err(ClientError::Refused(reason)) if reason.starts_with("too_many_connections") => {
                     assert!(Instant::now() < end, "client {n}: {reason}");
                     tokio::time::sleep(Duration::from_millis(5)).await;

@@ -1,4 +1,4 @@
-//! A cluster, and as many gateways as a test wants.
+//! A Kafka cluster with any number of gateways.
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -6,8 +6,7 @@ use accounts::Store;
 use clap::Parser;
 use gateway::{Gateway, GatewaySettings, Metrics};
 use kafka::{Embedded, KafkaSettings, all_topics};
-use prometheus_client::registry::Registry;
-use service::Lifecycle;
+use service::{Lifecycle, MetricRegistry};
 use tempfile::TempDir;
 use tokio::{task::JoinHandle, time::Instant};
 use tracing_subscriber::EnvFilter;
@@ -25,7 +24,7 @@ pub struct Stage {
 
 pub struct Running {
     pub address: String,
-    pub metrics: Registry,
+    pub metrics: MetricRegistry,
     lifecycle: Lifecycle,
     ended: JoinHandle<anyhow::Result<()>>,
 }
@@ -44,7 +43,7 @@ impl Stage {
         Self { cluster: Embedded::start(&all_topics()).unwrap(), store, folder }
     }
 
-    /// Where the store is.
+    /// The file of the store.
     pub fn accounts_file(&self) -> PathBuf {
         self.folder.path().join("accounts.db")
     }
@@ -53,7 +52,7 @@ impl Stage {
         self.cluster.settings()
     }
 
-    /// A gateway with these settings beside its own; ready.
+    /// Starts a gateway with these settings and waits until it is ready.
     pub async fn gateway(&self, instance: &str, settings: &[&str]) -> Running {
         let running = self.starting(instance, settings).await;
         running.is_ready().await;
@@ -70,9 +69,8 @@ impl Stage {
         }
         args.extend(settings);
         let settings = Settings::try_parse_from(args).unwrap().gateway;
-        let metrics = Metrics::default();
-        let mut registry = Registry::default();
-        metrics.register(&mut registry);
+        let mut registry = MetricRegistry::default();
+        let metrics = Metrics::new(&mut registry);
         let gateway = Gateway::bind(settings, self.kafka(), self.store.clone(), service::now, metrics).unwrap();
         let address: SocketAddr = gateway.address().unwrap();
         let lifecycle = Lifecycle::new();
@@ -105,8 +103,7 @@ impl Running {
     }
 
     pub fn metric(&self, name: &str) -> f64 {
-        let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &self.metrics).unwrap();
+        let text = self.metrics.encode();
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.map_or(0.0, |value| value.parse().unwrap())
     }
@@ -120,9 +117,9 @@ pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     }
 }
 
-/// A test that fails shows what its gateways logged: threads inherit where a test's output goes.
+/// Shows the gateways' logs if a test fails.
 fn log_to_the_test() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    // Whichever test comes first sets it for all.
+    // Fails if another test has set it already.
     let _ = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_test_writer().try_init();
 }

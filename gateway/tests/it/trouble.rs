@@ -1,6 +1,6 @@
-//! Topics that are not as they should be.
+//! Topics with invalid or forged records, and partitions that another consumer holds.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use client::{BoardMirrors, Client, Said};
 use kafka::{Publisher, Role, topic_of};
@@ -15,6 +15,7 @@ use rdkafka::{
     producer::{FutureProducer, FutureRecord},
 };
 use serde_json::json;
+use service::MetricRegistry;
 use tokio::{net::TcpListener, time::timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -44,19 +45,19 @@ async fn a_record_that_cant_be_read_is_skipped_and_counted() {
     let mut mirrors = BoardMirrors::default();
     let newest = author.history.newest(&Filter::default());
     while mirrors.boards.get(&REGION).is_none_or(|board| *board.events() != newest) {
-        let said = timeout(DEADLINE, client.next()).await.unwrap().unwrap();
-        if let Said::Event { name, payload } = said {
+        let received = timeout(DEADLINE, client.next()).await.unwrap().unwrap();
+        if let Said::Event { name, payload } = received {
             mirrors.take(&name, &payload);
         }
     }
-    // Counted when the tick that shows the board is over.
+    // They are counted at the end of the tick that sends the board.
     let counted = || gateway.metric("toteboard_gateway_unreadable_records_total{region=\"uk\"}");
     until("both are counted", async || (counted() - 2.0).abs() < f64::EPSILON).await;
     let wrong = gateway.metric("toteboard_gateway_digest_mismatches_total{region=\"uk\"}");
-    assert!(wrong.abs() < f64::EPSILON, "what was skipped was on no board");
+    assert!(wrong.abs() < f64::EPSILON, "skipped records are on no board");
 }
 
-/// Another gateway of the same name, say, holds partitions in the group of this one.
+/// For example, another gateway with the same name holds partitions in this gateway's group.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_reads_every_partition_whatever_its_group_gives_it() {
     let stage = Stage::set().await;
@@ -84,8 +85,8 @@ async fn a_gateway_reads_every_partition_whatever_its_group_gives_it() {
     author.step(draw_changes(&mut random, 8)).await;
     let newest = author.history.newest(&Filter::default());
     while mirrors.boards.get(&REGION).is_none_or(|board| *board.events() != newest) {
-        let said = timeout(DEADLINE, client.next()).await.unwrap().unwrap();
-        if let Said::Event { name, payload } = said {
+        let received = timeout(DEADLINE, client.next()).await.unwrap().unwrap();
+        if let Said::Event { name, payload } = received {
             mirrors.take(&name, &payload);
         }
     }
@@ -93,13 +94,11 @@ async fn a_gateway_reads_every_partition_whatever_its_group_gives_it() {
     assert!(wrong.abs() < f64::EPSILON, "a record was missed");
 }
 
-/// Somebody else writes into the middle of a step: what readers have then is not what the leader
-/// meant. They notice, and read again; the leader writes everything anew, and its next poll ends what
-/// is not offered.
+/// A stranger writes into the middle of a step, so that readers have a board that the leader did not write. They notice
+/// that and read again. The leader writes its whole board again, and its next poll removes events that are not offered.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_board_that_does_not_fit_is_down_until_all_is_written_anew() {
-    // Whoever set one before set the same.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    service::install_tls_provider();
     let stage = Stage::set().await;
     let settings = SimulatorSettings { seed: 3, speed: 20.0, credits: 1e6, fault_rate: 0.0 };
     let simulator = Simulator::new(&settings, service::now);
@@ -113,8 +112,9 @@ async fn a_board_that_does_not_fit_is_down_until_all_is_written_anew() {
         max_credits_per_day: None,
         poll_speed: 600.0,
     };
-    let api = TheOddsApi::new("simulator", url.parse().unwrap(), ApiKey::new("k".into())).unwrap();
-    let producer = Producer::new(REGION, polling, stage.kafka(), api, service::now, Metrics::default());
+    let api = Arc::new(TheOddsApi::new("simulator", url.parse().unwrap(), ApiKey::new("k".into())).unwrap());
+    let metrics = Metrics::new(&mut MetricRegistry::default(), REGION, service::now);
+    let producer = Producer::new(REGION, polling, stage.kafka(), api, service::now, metrics);
     let stop = CancellationToken::new();
     let producing = tokio::spawn(producer.run(stop.clone()));
     let gateway = stage.gateway("one", &[]).await;
@@ -126,7 +126,7 @@ async fn a_board_that_does_not_fit_is_down_until_all_is_written_anew() {
     let unreadable = || gateway.metric("toteboard_gateway_unreadable_records_total{region=\"uk\"}");
     until("what can't be read is counted", async || unreadable() >= 1.0).await;
 
-    // A record of one of the leader's next steps, of an event that it knows nothing of.
+    // Records of the leader's next steps, with an event that the leader doesn't know.
     let cursor: odds::Cursor = board().await.json()["cursor"].as_str().unwrap().parse().unwrap();
     let forger = Publisher::new(&stage.kafka(), REGION).unwrap();
     let value = r#"{"polled_at":"2026-01-01T00:00:00Z","event":{"id":"forged","sport_key":"soccer_epl","sport_title":"EPL","commence_time":"2026-01-01T00:00:00Z","home_team":null,"away_team":null,"bookmakers":[]}}"#;
@@ -140,8 +140,8 @@ async fn a_board_that_does_not_fit_is_down_until_all_is_written_anew() {
     forger.send(&(next + 1..next + 40).map(forged).collect::<Vec<_>>()).await.unwrap();
 
     let mismatches = || gateway.metric("toteboard_gateway_digest_mismatches_total{region=\"uk\"}");
-    until("it is noticed", async || mismatches() >= 1.0).await;
-    until("it is mended", async || {
+    until("the mismatch is noticed", async || mismatches() >= 1.0).await;
+    until("the board is correct again", async || {
         let answer = board().await;
         let forged = String::from_utf8_lossy(&answer.body).contains("forged");
         let regions = http::get(&gateway.address, "/api/regions", &[BEARER]).await.json();

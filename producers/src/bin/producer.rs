@@ -1,20 +1,18 @@
-//! The producer: one process per region and as many stand-bys as you like.
+//! The program `producer`: one process per region, and any number of stand-bys.
+
+use std::process::ExitCode;
 
 use clap::Parser;
 use kafka::KafkaSettings;
 use producers::{Metrics, Producer, ProducerSettings};
-use service::{Admin, AdminSettings, Lifecycle, LogSettings};
+use service::{AdminSettings, MetricRegistry, ProgramSettings};
 
 /// Polls an odds API for one region and publishes what changed to Kafka.
 ///
-/// Start as many as you like for a region: one leads, the others stand by.
+/// Start any number of them for a region: one leads, the others stand by.
 #[derive(Debug, Parser)]
 #[command(name = "producer", version)]
 struct Settings {
-    /// A TOML file with settings, by their long names with _ for -. Flags and environment are stronger.
-    #[arg(long, value_name = "FILE")]
-    config: Option<std::path::PathBuf>,
-
     #[command(flatten)]
     producer: ProducerSettings,
 
@@ -25,26 +23,20 @@ struct Settings {
     admin: AdminSettings,
 
     #[command(flatten)]
-    log: LogSettings,
+    program: ProgramSettings,
 }
 
-#[tokio::main]
-async fn main() {
-    service::exit(run(service::load()).await)
+fn main() -> ExitCode {
+    service::main(run)
 }
 
 async fn run(settings: Settings) -> anyhow::Result<()> {
     let ProducerSettings { region, polling, source } = settings.producer;
-    let _logs = settings.log.start(&format!("producer-{region}"))?;
-    let metrics = Metrics::default();
-    let lifecycle = Lifecycle::new();
-    if let Some(address) = settings.admin.admin {
-        let mut registry = prometheus_client::registry::Registry::default();
-        metrics.register(&mut registry, service::now);
-        let admin = Admin::bind(address, registry).await?;
-        lifecycle.run("the admin port", admin.serve(lifecycle.stopping().cancelled_owned()));
-    }
+    let program = settings.program.start(&format!("producer-{region}"))?;
+    let mut registry = MetricRegistry::default();
+    let metrics = Metrics::new(&mut registry, region, service::now);
+    program.serve_admin(&settings.admin, registry).await?;
     let producer = Producer::new(region, polling, settings.kafka, source.open()?, service::now, metrics);
-    lifecycle.run("the producer", producer.run(lifecycle.stopping()));
-    lifecycle.wait().await
+    program.lifecycle.run("the producer", producer.run(program.stopping()));
+    program.wait().await
 }

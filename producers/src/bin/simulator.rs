@@ -1,11 +1,11 @@
 //! The simulator as a server of its own.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, process::ExitCode};
 
 use anyhow::Context;
 use clap::Parser;
 use producers::simulator::{Simulator, SimulatorSettings};
-use service::{Lifecycle, LogSettings};
+use service::ProgramSettings;
 use tokio::net::TcpListener;
 use tracing::info;
 
@@ -13,10 +13,6 @@ use tracing::info;
 #[derive(Debug, Parser)]
 #[command(name = "simulator", version)]
 struct Settings {
-    /// A TOML file with settings, by their long names with _ for -. Flags and environment are stronger.
-    #[arg(long, value_name = "FILE")]
-    config: Option<std::path::PathBuf>,
-
     /// Where to listen, as host:port.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4100")]
     listen: SocketAddr,
@@ -25,20 +21,18 @@ struct Settings {
     simulator: SimulatorSettings,
 
     #[command(flatten)]
-    log: LogSettings,
+    program: ProgramSettings,
 }
 
-#[tokio::main]
-async fn main() {
-    service::exit(run(service::load()).await)
+fn main() -> ExitCode {
+    service::main(run)
 }
 
 async fn run(settings: Settings) -> anyhow::Result<()> {
-    let _logs = settings.log.start("simulator")?;
+    let program = settings.program.start("simulator")?;
     let listener = TcpListener::bind(settings.listen).await.with_context(|| format!("--listen {}", settings.listen))?;
     info!(address = %listener.local_addr()?, "serving made-up odds");
-    let lifecycle = Lifecycle::new();
     let simulator = Simulator::new(&settings.simulator, service::now);
-    lifecycle.run("the simulator", simulator.serve(listener, lifecycle.stopping().cancelled_owned()));
-    lifecycle.wait().await
+    program.lifecycle.run("the simulator", simulator.serve(listener, program.stopping().cancelled_owned()));
+    program.wait().await
 }

@@ -62,8 +62,7 @@ fn said(follower: &RegionFollower) -> DaySpending {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_daily_cap_is_kept_by_programs_that_are_killed_and_take_turns() {
-    // Whoever set one before set the same.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    service::install_tls_provider();
     let cluster = Embedded::start(&all_topics()).unwrap();
     let settings = SimulatorSettings { seed: 3, speed: 1.0, credits: 1e6, fault_rate: 0.0 };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

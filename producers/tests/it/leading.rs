@@ -1,4 +1,7 @@
-use std::{sync::OnceLock, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use kafka::{ConsumerMode, Embedded, FollowerEvent, KafkaSettings, RegionFollower, Role, Steps, all_topics, topic_of};
 use odds::{FeedState, Region, Term, Timestamp};
@@ -6,12 +9,12 @@ use producers::{
     ApiKey, Metrics, PollSettings, Producer, TheOddsApi,
     simulator::{Shown, Simulator, SimulatorSettings},
 };
-use prometheus_client::registry::Registry;
 use rdkafka::{
     consumer::{BaseConsumer, Consumer},
     producer::{FutureProducer, FutureRecord},
 };
 use serde_json::{Value, json};
+use service::MetricRegistry;
 use tokio::{net::TcpListener, task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -29,13 +32,12 @@ struct Stage {
 struct Running {
     stop: CancellationToken,
     ended: JoinHandle<anyhow::Result<()>>,
-    metrics: Registry,
+    metrics: MetricRegistry,
 }
 
 impl Stage {
     async fn set() -> Self {
-        // Whoever set one before set the same.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        service::install_tls_provider();
         let cluster = Embedded::start(&all_topics()).unwrap();
         let settings = SimulatorSettings { seed: 3, speed: 20.0, credits: 1e6, fault_rate: 0.0 };
         let simulator = Simulator::new(&settings, service::now);
@@ -57,10 +59,9 @@ impl Stage {
             max_credits_per_day: None,
             poll_speed: 600.0,
         };
-        let api = TheOddsApi::new(source, self.url.parse().unwrap(), ApiKey::new(KEY.into())).unwrap();
-        let counted = Metrics::default();
-        let mut metrics = Registry::default();
-        counted.register(&mut metrics, clock);
+        let api = Arc::new(TheOddsApi::new(source, self.url.parse().unwrap(), ApiKey::new(KEY.into())).unwrap());
+        let mut metrics = MetricRegistry::default();
+        let counted = Metrics::new(&mut metrics, REGION, clock);
         let producer = Producer::new(REGION, polling, self.kafka(), api, clock, counted);
         let stop = CancellationToken::new();
         let ended = tokio::spawn(producer.run(stop.clone()));
@@ -106,8 +107,7 @@ impl Running {
     }
 
     fn metric(&self, name: &str) -> f64 {
-        let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &self.metrics).unwrap();
+        let text = self.metrics.encode();
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         // What was never counted has no line.
         line.map_or(0.0, |value| value.parse().unwrap())
@@ -166,13 +166,19 @@ async fn a_stand_by_takes_over_and_the_board_stays_the_truth() {
     let second = stage.producer("simulator", service::now);
     stage.converges(&mut follower).await;
     assert_eq!(follower.reader().applied().term, term, "a newcomer does not disturb");
-    assert_eq!((first.metric("toteboard_producer_leading"), second.metric("toteboard_producer_leading")), (1.0, 0.0));
+    assert_eq!(
+        (
+            first.metric("toteboard_producer_leading{region=\"uk\"}"),
+            second.metric("toteboard_producer_leading{region=\"uk\"}")
+        ),
+        (1.0, 0.0)
+    );
 
     first.ends().await.unwrap();
     stage.order("/sim/thaw", json!(null)).await;
     next_term(&mut follower, term).await;
     stage.converges(&mut follower).await;
-    assert_eq!(second.metric("toteboard_producer_leading"), 1.0);
+    assert_eq!(second.metric("toteboard_producer_leading{region=\"uk\"}"), 1.0);
     second.ends().await.unwrap();
 }
 
@@ -184,7 +190,8 @@ async fn kafka_goes_away_and_comes_back() {
     next_term(&mut follower, Term::new(0, 0)).await;
     (1..=3).for_each(|broker| stage.cluster.broker_down(broker).unwrap());
     // It goes on polling, and keeps what it can't publish.
-    until("something is kept", async || producer.metric("toteboard_producer_pending_events") > 0.0).await;
+    until("something is kept", async || producer.metric("toteboard_producer_pending_events{region=\"uk\"}") > 0.0)
+        .await;
     (1..=3).for_each(|broker| stage.cluster.broker_up(broker).unwrap());
     stage.converges(&mut follower).await;
     producer.ends().await.unwrap();
@@ -205,7 +212,8 @@ async fn the_topic_is_the_memory() {
     let term = follower.reader().applied().term;
     let producer = stage.producer("simulator", service::now);
     let term = next_term(&mut follower, term).await;
-    until("it polls", async || producer.metric("toteboard_producer_polls_total{outcome=\"ok\"}") > 3.0).await;
+    until("it polls", async || producer.metric("toteboard_producer_polls_total{region=\"uk\",outcome=\"ok\"}") > 3.0)
+        .await;
     producer.ends().await.unwrap();
     let restarted = stage.written().await - before;
     assert!(restarted < events / 2, "{restarted} records for {events} events");

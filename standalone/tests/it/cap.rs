@@ -1,4 +1,4 @@
-//! The daily cap of the standalone program, whose topics are gone when it ends.
+//! The daily cap of the standalone program, which loses its topics when it ends but must keep the cap.
 
 use std::{
     io::{BufRead, BufReader, Read},
@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 
 use crate::{Running, standalone};
 
-/// For four regions: three polls each, and one of a sport that costs less.
+/// Enough for three polls of each of the four regions, and one of a sport that costs less.
 const CAP: f64 = 40.0;
 const DEADLINE: Duration = Duration::from_secs(90);
 
@@ -44,7 +44,7 @@ impl Standalone {
         Self { _running: running, url, cookie }
     }
 
-    /// Until every region says that the day's credits are used up.
+    /// Waits until every region reports that the day's credits are used up.
     async fn has_used_all(&self) {
         let end = Instant::now() + DEADLINE;
         loop {
@@ -62,8 +62,7 @@ impl Standalone {
 }
 
 async fn upstream() -> String {
-    // Whoever set one before set the same.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    service::install_tls_provider();
     let settings = SimulatorSettings { seed: 3, speed: 1.0, credits: 1e6, fault_rate: 0.0 };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -71,7 +70,7 @@ async fn upstream() -> String {
     url
 }
 
-/// What the simulator charged until now. Asking is free.
+/// The credits that the simulator has charged so far. This request is free.
 async fn charged(upstream: &str) -> f64 {
     let answer = reqwest::get(format!("{upstream}/v4/sports?apiKey=k")).await.unwrap();
     answer.headers()["x-requests-used"].to_str().unwrap().parse().unwrap()
@@ -92,17 +91,17 @@ async fn the_daily_cap_is_for_all_regions_and_kept_across_restarts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_of_spent_credits_that_cannot_be_read_is_not_taken_for_nothing() {
+async fn an_unreadable_file_of_spent_credits_is_an_error() {
     let (upstream, data) = (upstream().await, tempfile::tempdir().unwrap());
     std::fs::write(data.path().join("credits-uk.json"), "{").unwrap();
     let mut child = command(&upstream, data.path()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut said = String::new();
+    let mut text = String::new();
     let mut stderr = child.stderr.take().unwrap();
     // Ends when the program does.
-    tokio::task::spawn_blocking(move || stderr.read_to_string(&mut said).map(|_| said))
+    tokio::task::spawn_blocking(move || stderr.read_to_string(&mut text).map(|_| text))
         .await
         .unwrap()
-        .map(|said| assert!(said.contains("credits-uk.json"), "{said}"))
+        .map(|text| assert!(text.contains("credits-uk.json"), "{text}"))
         .unwrap();
     assert!(!child.wait().unwrap().success());
 }

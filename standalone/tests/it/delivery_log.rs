@@ -1,4 +1,4 @@
-//! What the log tells: of which region, and where a record is, by the producer's and the gateway's own lines.
+//! The log: lines name their region, and a record can be followed from the producer's lines to the gateway's.
 
 use std::{
     collections::BTreeSet,
@@ -29,13 +29,13 @@ impl Standalone {
         Self { running: Running(child), _data: data }
     }
 
-    /// What it logs, line by line, until the deadline.
+    /// The lines of its log until the deadline.
     fn log(&mut self) -> impl Iterator<Item = Value> {
         let (lines, all) = mpsc::channel();
         let stderr = BufReader::new(self.running.0.stderr.take().unwrap());
         std::thread::spawn(move || {
             for line in stderr.lines() {
-                // Nobody listens any more when the test is over.
+                // The receiver is gone when the test is over.
                 let _ = lines.send(line.unwrap());
             }
         });
@@ -46,36 +46,31 @@ impl Standalone {
 }
 
 #[test]
-fn a_record_is_found_in_the_log_of_who_writes_it_and_of_who_reads_it() {
+fn a_record_is_logged_by_its_writer_and_by_its_reader() {
     let mut standalone = Standalone::start(&["--log=warn,kafka=debug"]);
     let mut delivered = None;
     for line in standalone.log() {
         let line = &line["fields"];
-        let says = |what: &str| line["message"] == what;
-        if delivered.is_none() && says("delivered") {
+        let message_is = |what: &str| line["message"] == what;
+        if delivered.is_none() && message_is("delivered") {
             assert!(line["key"].as_str().is_some_and(|key| !key.is_empty()) && line["latency"].is_string(), "{line}");
             delivered = Some((line["topic"].clone(), line["partition"].clone(), line["offset"].as_i64().unwrap()));
         } else if let Some((topic, partition, offset)) = &delivered
-            && says("committed")
+            && message_is("committed")
             && (&line["topic"], &line["partition"]) == (topic, partition)
             && line["offset"].as_i64().unwrap() > *offset
         {
             return;
         }
     }
-    panic!("within {DEADLINE:?} nobody logged to have read {delivered:?}");
+    panic!("no reader of {delivered:?} logged it within {DEADLINE:?}");
 }
 
-/// Also of what upstream answers, of which the plan of polls and the reader of answers know no region.
+/// Also lines about upstream's answers, although the code that plans polls and parses answers doesn't know the region.
 #[test]
 fn every_line_about_a_regions_work_names_the_region() {
-    const MODULES: [&str; 5] = [
-        "producers::producer",
-        "producers::polling",
-        "producers::the_odds_api",
-        "gateway::region",
-        "kafka::region_follower",
-    ];
+    const MODULES: [&str; 5] =
+        ["producers::leader", "producers::polling", "producers::source", "gateway::region", "kafka::region_follower"];
     let log = "--log=error,producers=debug,gateway::region=debug,kafka::region_follower=debug";
     let mut standalone = Standalone::start(&[log, "--fault-rate=0.3"]);
     let mut named = BTreeSet::new();
@@ -87,10 +82,10 @@ fn every_line_about_a_regions_work_names_the_region() {
         }
         let of = |module: &str| named.iter().filter(|(named, _)| *named == module).count();
         if named.len() >= 16
-            && ["producers::producer", "gateway::region", "kafka::region_follower"].iter().all(|it| of(it) == 4)
+            && ["producers::leader", "gateway::region", "kafka::region_follower"].iter().all(|it| of(it) == 4)
         {
             return;
         }
     }
-    panic!("within {DEADLINE:?} only these logged anything: {named:?}");
+    panic!("only these logged anything within {DEADLINE:?}: {named:?}");
 }

@@ -1,6 +1,6 @@
-//! The standalone program, from outside.
+//! Tests that run the standalone program.
 
-#![expect(clippy::unwrap_used, reason = "a test that meets the unexpected fails")]
+#![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod cap;
 mod delivery_log;
@@ -11,7 +11,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-/// A running program. Killed with its handle if it has not ended, as a power cut would.
+/// A running program. It is killed when dropped, as by a power failure.
 struct Running(Child);
 
 impl Drop for Running {
@@ -21,7 +21,7 @@ impl Drop for Running {
     }
 }
 
-/// The program with a folder for its data.
+/// A command that runs the program with this folder for its data.
 fn standalone(data: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_standalone"));
     command.arg("--data").arg(data).stdin(Stdio::null());

@@ -1,4 +1,4 @@
-//! How the program starts and ends, and what it tells whoever runs it.
+//! How the program starts and ends, its exit codes, and its admin port.
 
 use std::{
     io::{BufRead, BufReader, Lines},
@@ -16,20 +16,20 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 struct Standalone {
     running: Running,
-    _says: Lines<BufReader<ChildStdout>>,
+    _lines: Lines<BufReader<ChildStdout>>,
     _data: TempDir,
 }
 
 impl Standalone {
-    /// Returns once it says where it is.
+    /// Starts the program, and returns once it has printed its address.
     fn start(settings: &[String]) -> Self {
         let data = tempfile::tempdir().unwrap();
         let mut command = command(data.path(), settings);
         let mut running = Running(command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap());
-        let mut says = BufReader::new(running.0.stdout.take().unwrap()).lines();
-        let address = says.find(|line| line.as_ref().unwrap().starts_with("Toteboard is at "));
-        assert!(address.is_some(), "it ended before it was there");
-        Self { running, _says: says, _data: data }
+        let mut lines = BufReader::new(running.0.stdout.take().unwrap()).lines();
+        let address = lines.find(|line| line.as_ref().unwrap().starts_with("Toteboard is at "));
+        assert!(address.is_some(), "it ended before it was ready");
+        Self { running, _lines: lines, _data: data }
     }
 
     fn signal(&self, name: &str) {
@@ -45,7 +45,7 @@ impl Standalone {
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        panic!("it goes on for {DEADLINE:?}")
+        panic!("it did not end within {DEADLINE:?}")
     }
 }
 
@@ -55,7 +55,7 @@ fn command(data: &Path, settings: &[String]) -> Command {
     command
 }
 
-/// Of one that can't start.
+/// The output of a program that can't start.
 fn output(settings: &[&str]) -> Output {
     let settings: Vec<String> = settings.iter().map(|it| (*it).to_owned()).collect();
     command(tempfile::tempdir().unwrap().path(), &settings).output().unwrap()
@@ -74,7 +74,7 @@ fn it_exits_with_0_when_it_is_asked_to_end() {
 fn it_exits_with_1_and_one_line_when_it_cannot_start() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    for (settings, says) in [
+    for (settings, expected) in [
         (vec![format!("--listen={address}")], address.to_string()),
         (vec!["--listen=127.0.0.1:0".to_owned(), format!("--admin={address}")], format!("--admin {address}")),
         (vec!["--listen=127.0.0.1:0".to_owned(), "--log=a=b=c".to_owned()], "--log".to_owned()),
@@ -84,7 +84,7 @@ fn it_exits_with_1_and_one_line_when_it_cannot_start() {
         let stderr = String::from_utf8(stderr).unwrap();
         assert_eq!(status.code(), Some(1), "{settings:?}: {stderr}");
         let last = stderr.lines().last().unwrap();
-        assert!(last.starts_with("error: ") && last.contains(&says), "{settings:?}: {stderr}");
+        assert!(last.starts_with("error: ") && last.contains(&expected), "{settings:?}: {stderr}");
     }
 }
 
@@ -99,9 +99,8 @@ fn it_exits_with_2_when_a_setting_makes_no_sense() {
 }
 
 #[tokio::test]
-async fn the_admin_port_tells_that_it_is_there_and_what_it_counts() {
-    // Whoever set one before set the same.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+async fn the_admin_port_serves_health_and_metrics() {
+    service::install_tls_provider();
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let _running = Standalone::start(&["--listen=127.0.0.1:0".into(), format!("--admin={free}")]);
     let health = reqwest::get(format!("http://{free}/healthz")).await.unwrap();
@@ -114,5 +113,5 @@ async fn the_admin_port_tells_that_it_is_there_and_what_it_counts() {
     for of in ["toteboard_gateway_board_events{region=\"uk\"}", "toteboard_producer_leading{region=\"uk\"}"] {
         assert!(text.lines().any(|line| line.starts_with(of)), "{of} is not in {text}");
     }
-    assert_eq!(reqwest::get(format!("http://{free}/api/site")).await.unwrap().status(), 404, "it is not for users");
+    assert_eq!(reqwest::get(format!("http://{free}/api/site")).await.unwrap().status(), 404, "it has no API");
 }

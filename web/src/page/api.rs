@@ -1,4 +1,4 @@
-//! The gateway's REST interface, as this page uses it.
+//! A client of the gateway's REST interface, as far as the page uses it.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -9,7 +9,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{Request, RequestInit, Response};
 
-/// Why something was not done, in words for people.
+/// A failed request, with a message to show.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub(crate) struct Failure {
     pub(crate) code: String,
@@ -32,7 +32,7 @@ pub(crate) struct Me {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub(crate) struct Site {
     pub(crate) registration: String,
-    /// Who is signed in.
+    /// The signed-in user.
     pub(crate) me: Option<Me>,
 }
 
@@ -42,7 +42,7 @@ pub(crate) struct Token {
     pub(crate) name: String,
     pub(crate) created_at: odds::Timestamp,
     pub(crate) used_at: Option<odds::Timestamp>,
-    /// Right after it was made.
+    /// The secret, only in the response that creates the token.
     #[serde(default)]
     pub(crate) token: Option<String>,
 }
@@ -52,13 +52,13 @@ fn unreachable(_: impl fmt::Debug) -> Failure {
     Failure { code: "unreachable".into(), message, ..Failure::default() }
 }
 
-/// The text of an answer, if it is one of success.
+/// Sends a request and returns the response's text. Fails on any status that isn't 2xx.
 async fn ask(method: &str, path: &str, body: Option<String>) -> Result<String, Failure> {
     let (status, wait, text) = fetch(method, path, body.as_deref()).await.map_err(unreachable)?;
     if (200..300).contains(&status) { Ok(text) } else { Err(refused(wait, &text)) }
 }
 
-/// Status, `retry-after`, body.
+/// Sends a request and returns the status, `retry-after` and the body.
 async fn fetch(method: &str, path: &str, body: Option<&str>) -> Result<(u16, Option<String>, String), JsValue> {
     let init = RequestInit::new();
     init.set_method(method);
@@ -103,7 +103,7 @@ async fn get<T: DeserializeOwned>(path: &str) -> Result<T, Failure> {
     read(&ask("GET", path, None).await?)
 }
 
-/// With a capital and a full stop.
+/// Returns a text with a capital letter and a full stop.
 fn sentence(text: &str) -> String {
     let mut text = text.to_owned();
     if let Some(first) = text.get_mut(..1) {
@@ -150,12 +150,12 @@ pub(crate) async fn delete_account(password: &str) -> Result<(), Failure> {
     ask("DELETE", "/api/me", Some(json(&Credentials { name: None, password: Some(password) }))).await.map(drop)
 }
 
-/// The payload of `subscriptions`.
+/// Returns the payload of the event `subscriptions`.
 pub(crate) async fn subscriptions() -> Result<String, Failure> {
     ask("GET", "/api/subscriptions", None).await
 }
 
-/// The payload of `subscriptions` after it.
+/// Changes the subscriptions, and returns the payload of the event `subscriptions`.
 pub(crate) async fn subscribe(regions: &[Region]) -> Result<String, Failure> {
     #[derive(Serialize)]
     struct Wanted<'a> {
@@ -164,7 +164,7 @@ pub(crate) async fn subscribe(regions: &[Region]) -> Result<String, Failure> {
     ask("PUT", "/api/subscriptions", Some(json(&Wanted { regions }))).await
 }
 
-/// The payload of a snapshot, under the filter that this is a query of.
+/// Returns the payload of a snapshot, with the filter in this query string.
 pub(crate) async fn board(region: Region, query: &str) -> Result<String, Failure> {
     ask("GET", &format!("/api/odds/{region}{query}"), None).await
 }

@@ -1,4 +1,4 @@
-//! Who is here, and which page they see.
+//! The root of the page: who is signed in, and which view they see.
 
 use leptos::{prelude::*, task::spawn_local};
 
@@ -12,15 +12,15 @@ use super::{
     stream::{Connection, Stream},
 };
 
-/// Who uses the page, as far as is known.
+/// Who is signed in, as far as is known.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Who {
-    /// It is being asked.
+    /// The request is pending.
     Unknown,
-    /// It can't be found out now.
+    /// The request failed.
     Unclear(Failure),
     Nobody {
-        /// Why, if somebody was here just now.
+        /// Why the visitor was signed out, if they were.
         notice: Option<&'static str>,
     },
     Somebody(Me),
@@ -83,7 +83,7 @@ fn SignedIn(who: RwSignal<Who>, me: Me) -> impl IntoView {
         let look = move || {
             spawn_local(async move {
                 match api::site().await {
-                    // Another password was chosen here: the session is another, and goes on.
+                    // The password was changed on this page, which has a new session now.
                     Ok(Site { me: Some(_), .. }) => stream.connect_again(),
                     _ => who.set(Who::Nobody { notice: Some("You were signed out. Sign in to go on.") }),
                 }
@@ -92,7 +92,7 @@ fn SignedIn(who: RwSignal<Who>, me: Me) -> impl IntoView {
         // The new session's cookie may still be on its way.
         set_timeout(look, std::time::Duration::from_secs(1));
     });
-    // An hour of looking on is use of the session, too.
+    // Watching the board also counts as use of the session, so that it doesn't expire.
     let asked = set_interval_with_handle(|| spawn_local(async { drop(api::site().await) }), HOUR).ok();
     on_cleanup(move || {
         if let Some(asked) = asked {
@@ -101,7 +101,7 @@ fn SignedIn(who: RwSignal<Who>, me: Me) -> impl IntoView {
     });
     let sign_out = move |_| {
         spawn_local(async move {
-            // Whatever came of it: here, nobody is signed in any more.
+            // Even if the request fails, the page shows the visitor as signed out.
             let _ = api::sign_out(false).await;
             who.set(Who::Nobody { notice: None });
         });
@@ -135,12 +135,12 @@ fn SignedIn(who: RwSignal<Who>, me: Me) -> impl IntoView {
 
 const HOUR: std::time::Duration = std::time::Duration::from_secs(3_600);
 
-/// How the connection is, always in sight.
+/// The connection's state, which is always visible.
 #[component]
 fn State(stream: Stream) -> impl IntoView {
-    let said = move || match stream.connection.get() {
+    let shown = move || match stream.connection.get() {
         Connection::Connecting => ("wait", "Connecting".to_owned()),
-        // What is shown is on its way to what is so.
+        // Connected, but the boards are not up to date yet.
         Connection::Live if !stream.loaded.get() => ("behind", "Live".to_owned()),
         Connection::Live => ("live", "Live".to_owned()),
         Connection::Reconnecting => ("wait", "Reconnecting".to_owned()),
@@ -148,8 +148,8 @@ fn State(stream: Stream) -> impl IntoView {
         Connection::Ended(reason) => ("off", format!("Not connected: {reason}")),
     };
     view! {
-        <span class="state" role="status" data-state=move || said().0>
-            {move || said().1}
+        <span class="state" role="status" data-state=move || shown().0>
+            {move || shown().1}
         </span>
     }
 }

@@ -1,4 +1,4 @@
-//! The board: every event that is shown, with what every bookmaker asks.
+//! The board: the events that match the query, with every bookmaker's prices.
 
 use leptos::prelude::*;
 use odds::FeedState;
@@ -45,14 +45,14 @@ pub(crate) fn BoardPage(stream: Stream) -> impl IntoView {
                 )}
             </div>
         </main>
-        // Below: what comes and goes there moves no row from under a finger.
+        // Below the board, so that a message that appears doesn't move rows under the pointer.
         <Feeds stream/>
         {when(simulated, banner)}
     }
 }
 
 fn column(stream: Stream, bookmaker: Key) -> AnyView {
-    // A long name is cut: the key says all of it.
+    // A long name is truncated, so the tooltip has the key.
     let (key, about) = (bookmaker.clone(), bookmaker.to_string());
     let is_mine = move || stream.query.with(|query| query.mine.contains(&*key));
     view! {
@@ -63,13 +63,13 @@ fn column(stream: Stream, bookmaker: Key) -> AnyView {
     .into_any()
 }
 
-/// What is wrong with which region, if anything is.
+/// The problems of each region, if there are any.
 #[component]
 fn Feeds(stream: Stream) -> impl IntoView {
     let troubles = move || {
         stream.feeds.with(|feeds| {
             let troubled = feeds.values().filter(|feed| feed.state != FeedState::Live || feed.reason.is_some());
-            let said = troubled.map(|feed| {
+            let messages = troubled.map(|feed| {
                 let newest = feed.sports.values().map(|sport| sport.polled_at).max();
                 let since = newest.map(|at| format!(" Last seen {}.", browser::clock_to_the_second(at)));
                 let reason = feed.reason.clone().unwrap_or_else(|| "no reason is known".into());
@@ -81,7 +81,7 @@ fn Feeds(stream: Stream) -> impl IntoView {
                 };
                 format!("{name}: {what}: {reason}.{}", since.unwrap_or_default()).into()
             });
-            said.collect()
+            messages.collect()
         })
     };
     view! {
@@ -91,7 +91,7 @@ fn Feeds(stream: Stream) -> impl IntoView {
     }
 }
 
-/// Why there is nothing, and what to do.
+/// Why the board is empty, and what to do about it.
 #[component]
 fn Empty(stream: Stream) -> impl IntoView {
     let clear = move |_| {

@@ -1,4 +1,4 @@
-//! What only the browser knows: the time and how people here write it, the address, what was kept.
+//! Access to the browser: time and locale, the address, local storage, scrolling and visibility.
 
 use std::cell::RefCell;
 
@@ -15,7 +15,7 @@ use crate::view::{Query, day_of};
 
 const KEPT: &str = "toteboard";
 
-/// By this machine's clock.
+/// Returns the time by this machine's clock.
 pub(crate) fn now() -> Timestamp {
     Timestamp::from_millis(Date::now() as i64)
 }
@@ -25,12 +25,12 @@ fn date(moment: Timestamp) -> Date {
     Date::new(&JsValue::from_f64(millis as f64))
 }
 
-/// How far the reader's clock is ahead of UTC at that moment.
+/// Returns by how many minutes the visitor's time zone is ahead of UTC at that time.
 pub(crate) fn minutes_ahead(moment: Timestamp) -> i64 {
     -date(moment).get_timezone_offset() as i64
 }
 
-fn written(moment: Timestamp, options: &[(&str, &str)]) -> String {
+fn formatted(moment: Timestamp, options: &[(&str, &str)]) -> String {
     let object = Object::new();
     for (name, value) in options {
         let _ = Reflect::set(&object, &(*name).into(), &(*value).into());
@@ -38,12 +38,13 @@ fn written(moment: Timestamp, options: &[(&str, &str)]) -> String {
     date(moment).to_locale_string("default", &object).into()
 }
 
-/// 15:00, in the reader's zone and manner.
+/// Formats a time like 15:00, in the visitor's time zone and locale.
 pub(crate) fn clock(moment: Timestamp) -> String {
-    written(moment, &[("hour", "2-digit"), ("minute", "2-digit")])
+    formatted(moment, &[("hour", "2-digit"), ("minute", "2-digit")])
 }
 
-/// 15:00:07. Written thousands of times, so without asking the browser how people here would.
+/// Formats a time like 15:00:07, in the visitor's time zone. Called thousands of times, so it avoids the browser's slow
+/// localised formatting.
 pub(crate) fn clock_to_the_second(moment: Timestamp) -> String {
     thread_local!(static AHEAD: i64 = minutes_ahead(now()));
     let millis = moment.millis_since(Timestamp::from_millis(0)) + AHEAD.with(|ahead| ahead * 60_000);
@@ -51,22 +52,22 @@ pub(crate) fn clock_to_the_second(moment: Timestamp) -> String {
     format!("{:02}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60)
 }
 
-/// Today, tomorrow, or the date.
+/// Formats a day: today, tomorrow, yesterday, or the date.
 pub(crate) fn day(moment: Timestamp, now: Timestamp) -> String {
     let of = |moment| day_of(moment, minutes_ahead(moment));
     match of(moment) - of(now) {
         0 => "Today".into(),
         1 => "Tomorrow".into(),
         -1 => "Yesterday".into(),
-        _ => written(moment, &[("weekday", "short"), ("day", "numeric"), ("month", "short")]),
+        _ => formatted(moment, &[("weekday", "short"), ("day", "numeric"), ("month", "short")]),
     }
 }
 
-/// What the address says; without a word there, what was kept.
+/// Reads the query from the address, or from local storage if the address has none.
 pub(crate) fn read_query() -> Query {
-    let said = window().location().search().unwrap_or_default();
+    let search = window().location().search().unwrap_or_default();
     let kept = || window().local_storage().ok().flatten().and_then(|store| store.get_item(KEPT).ok().flatten());
-    let text = if said.len() > 1 { said } else { kept().unwrap_or_default() };
+    let text = if search.len() > 1 { search } else { kept().unwrap_or_default() };
     let Ok(params) = UrlSearchParams::new_with_str(&text) else { return Query::default() };
     let pairs = js_sys::try_iter(&params).ok().flatten().into_iter().flatten();
     let pairs = pairs.filter_map(|pair| {
@@ -76,7 +77,8 @@ pub(crate) fn read_query() -> Query {
     Query::from_pairs(pairs)
 }
 
-/// Puts it into the address, without a step back for every letter, and keeps it.
+/// Writes the query to the address and to local storage. Replaces the history entry, so that "back" doesn't undo single
+/// keystrokes.
 pub(crate) fn write_query(query: &Query) {
     let Ok(params) = UrlSearchParams::new() else { return };
     for (name, value) in query.pairs() {
@@ -95,23 +97,23 @@ pub(crate) fn write_query(query: &Query) {
     }
 }
 
-/// The input of this id, if it is there.
+/// Returns the input with this id, if it exists.
 pub(crate) fn input(id: &str) -> Option<HtmlInputElement> {
     document().get_element_by_id(id)?.dyn_into().ok()
 }
 
-/// An event that stays where it is on the screen while others come and go above it: one that is open, else the first
-/// in sight, unless that is the first of all.
+/// An event that keeps its place on the screen while others appear and disappear above it: an open event in view, or
+/// else the topmost event in view, unless the board is scrolled to its top.
 #[derive(Clone)]
 pub(crate) struct Anchor {
     board: Element,
     event: Element,
     top: f64,
-    /// How far the board was scrolled when it was there.
+    /// The board's scroll offset when the event was at `top`.
     scrolled: i32,
 }
 
-/// The one that is held in its place, and until when.
+/// The event that is held in its place, and until when.
 type Held = Option<(Anchor, Timestamp)>;
 
 thread_local!(static HELD: RefCell<Held> = const { RefCell::new(None) });
@@ -135,13 +137,13 @@ impl Anchor {
                 edge.closest(".event").ok()??
             }
         };
-        // If rows above it are being drawn just now, it may be elsewhere than it belongs.
+        // While rows above it are being drawn, the event may not be in its place, so the position held is used.
         let held = HELD.with_borrow(|held| held.as_ref().filter(|(it, _)| it.event == event).map(|(it, _)| it.clone()));
         Some(held.unwrap_or_else(|| Self { top: event.get_bounding_client_rect().top(), board, event, scrolled }))
     }
 
-    /// Scrolls by what the event has moved, until nothing has moved it for a while: rows above it get their height
-    /// only when they are drawn. A scroll by hand ends it, and so does another event that is to stay.
+    /// Holds the event in its place by scrolling, until it hasn't moved for a while: rows above it get their height
+    /// only when they are drawn. Ends when the visitor scrolls or another event is held.
     pub(crate) fn hold(self) {
         let held = (self, now().plus_millis(SETTLES_WITHIN));
         if HELD.replace(Some(held)).is_none() {
@@ -149,7 +151,7 @@ impl Anchor {
         }
     }
 
-    /// Whether it is in its place, has been put there, or has to be looked at no longer.
+    /// Scrolls if the event has moved. Returns what was done, or that the event need not be held any longer.
     fn correct(&mut self) -> Correction {
         if !self.event.is_connected() {
             return Correction::Over;
@@ -166,7 +168,7 @@ impl Anchor {
         }
         self.board.set_scroll_top(scrolled + moved.round() as i32);
         self.scrolled = self.board.scroll_top();
-        // At the board's end there is no room for it, unless rows below are yet to be drawn.
+        // At the end of the board it can't scroll further, unless rows below are still to be drawn.
         if self.scrolled == scrolled { Correction::None } else { Correction::Made }
     }
 }
@@ -177,6 +179,7 @@ enum Correction {
     Over,
 }
 
+/// Corrects the held event's place in every animation frame, until it need not be held any longer.
 fn in_each_frame() {
     let goes_on = HELD.with_borrow_mut(|held| {
         let Some((anchor, until)) = held else { return false };
@@ -194,26 +197,26 @@ fn in_each_frame() {
 
 const SETTLES_WITHIN: i64 = 1_000;
 
-/// Calls when something comes near the screen, and when it leaves. It goes on until it is dropped.
+/// Calls back when an element comes near the visible area and when it leaves, until it is dropped.
 pub(crate) struct Watch {
     observer: IntersectionObserver,
-    _tell: Closure<dyn FnMut(Array)>,
+    _callback: Closure<dyn FnMut(Array)>,
 }
 
 impl Watch {
-    pub(crate) fn start(element: &Element, tell: impl Fn(bool) + 'static) -> Option<Self> {
-        let tell = Closure::<dyn FnMut(Array)>::new(move |entries: Array| {
+    pub(crate) fn start(element: &Element, on_change: impl Fn(bool) + 'static) -> Option<Self> {
+        let callback = Closure::<dyn FnMut(Array)>::new(move |entries: Array| {
             for entry in entries.iter() {
                 let entry: IntersectionObserverEntry = entry.unchecked_into();
-                tell(entry.is_intersecting());
+                on_change(entry.is_intersecting());
             }
         });
         let options = IntersectionObserverInit::new();
         options.set_root(element.closest("[data-scrolls]").ok().flatten().as_ref());
         options.set_root_margin("600px 0px");
-        let observer = IntersectionObserver::new_with_options(tell.as_ref().unchecked_ref(), &options).ok()?;
+        let observer = IntersectionObserver::new_with_options(callback.as_ref().unchecked_ref(), &options).ok()?;
         observer.observe(element);
-        Some(Self { observer, _tell: tell })
+        Some(Self { observer, _callback: callback })
     }
 }
 

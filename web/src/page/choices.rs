@@ -1,4 +1,4 @@
-//! What people choose: regions, and what of them is shown.
+//! The visitor's choices: the regions, and what to show of them.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use odds::{Feed, Region};
 use super::{api, shared::list, stream::Stream};
 use crate::view::{Key, OddsFormat, Query, When, gathered, market_title, pretty};
 
-/// The regions, all in sight; a change applies at once, everywhere.
+/// The choice of regions. A change applies at once, on all of the user's pages.
 #[component]
 pub(crate) fn Regions(stream: Stream) -> impl IntoView {
     let choice = Choice::new(stream);
@@ -36,12 +36,11 @@ pub(crate) fn Regions(stream: Stream) -> impl IntoView {
     }
 }
 
-/// Which regions are chosen. What was chosen here is shown at once, until the gateway says what is
-/// so.
+/// The chosen regions. A choice on this page is shown at once, before the gateway confirms it.
 #[derive(Clone, Copy)]
 struct Choice {
     stream: Stream,
-    /// While the gateway is asked for it.
+    /// The choice that the gateway hasn't confirmed yet.
     wanted: RwSignal<Option<Vec<Region>>>,
     trouble: RwSignal<String>,
 }
@@ -68,13 +67,13 @@ impl Choice {
         }
     }
 
-    /// One question after the other, until the last choice is the one that was asked for.
+    /// Sends one request after the other, until the last choice has been sent or a request fails.
     async fn ask(self) {
         while let Some(regions) = self.wanted.try_get_untracked().flatten() {
             let trouble = match api::subscribe(&regions).await {
                 _ if self.stream.is_over() => return,
                 Ok(subscriptions) => {
-                    self.stream.heard("subscriptions", &subscriptions);
+                    self.stream.received("subscriptions", &subscriptions);
                     String::new()
                 }
                 Err(failure) => format!("The regions stay as they were. {failure}"),
@@ -88,7 +87,7 @@ impl Choice {
     }
 }
 
-/// What of the regions is shown.
+/// The controls for what the board shows.
 #[component]
 pub(crate) fn Toolbar(stream: Stream) -> impl IntoView {
     let query = stream.query;
@@ -153,7 +152,7 @@ fn title_of_bookmaker(stream: Stream, key: &str) -> String {
     stream.bookmaker(key)
 }
 
-/// Which market the rows show.
+/// The choice of the market that the rows show.
 #[component]
 fn Markets(stream: Stream) -> impl IntoView {
     const USUAL: [&str; 4] = ["h2h", "spreads", "totals", "outrights"];
@@ -204,7 +203,7 @@ fn OneOf(
     }
 }
 
-/// A list of boxes that opens; none checked means all.
+/// A menu of checkboxes. If none is checked, all apply.
 #[component]
 fn Several(
     label: &'static str,

@@ -1,5 +1,5 @@
-//! One event: its line with a row for each outcome and a cell for each bookmaker. Each cell follows
-//! its own price only.
+//! One event: its line with a row for each outcome and a cell for each bookmaker. A cell is updated only when its own
+//! price changes.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::view::{EventView, Key, Line, OddsFormat, Offer, OutcomeView, day_of, 
 
 type Event = RwSignal<Arc<EventView>>;
 
-/// What tells one outcome of a line from another.
+/// Identifies an outcome within a line: its name and point.
 type OutcomeKey = (String, Option<Decimal>);
 
 #[component]
@@ -56,7 +56,7 @@ pub(crate) fn EventCard(stream: Stream, event: Event) -> impl IntoView {
         }
         .into_any()
     };
-    // As high as it will be, so that nothing jumps.
+    // Reserves the height before the content is drawn, so that rows below don't jump.
     let rows = move || places.with(Vec::len).max(1).to_string();
     view! {
         <div
@@ -77,7 +77,7 @@ fn Title(stream: Stream, event: Event, is_open: Memo<bool>) -> impl IntoView {
     let id = event.with_untracked(|view| view.id.clone());
     let title = Memo::new(move |_| event.with(|view| view.title()));
     let details = Memo::new(move |_| event.with(|view| (view.details.clone(), view.regions.clone())));
-    // The day only changes; the clock would draw every title anew.
+    // A memo of the day, because depending on the clock would redraw every title every second.
     let today = Memo::new(move |_| day_of(stream.now.get(), browser::minutes_ahead(stream.now.get())));
     let about = Memo::new(move |_| {
         today.track();
@@ -92,7 +92,7 @@ fn Title(stream: Stream, event: Event, is_open: Memo<bool>) -> impl IntoView {
     let margin = Memo::new(move |_| {
         let market = stream.query.with(|query| query.market.clone());
         let margin = event.with(|view| view.main_line(&market).and_then(Line::margin));
-        // What is shown as nothing is no arbitrage.
+        // A margin that is shown as 0.0 % is not an arbitrage.
         margin.map(|margin| (margin <= -0.0005, percent(margin)))
     });
     let toggle = {
@@ -193,15 +193,16 @@ fn label_of((name, point): &OutcomeKey) -> String {
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Look {
     offer: Option<Offer>,
-    /// When it was taken away.
+    /// When the offer was removed.
     gone: Option<Timestamp>,
-    /// Every move is another class, so that it is shown anew.
+    /// The class for the last price move. Two equal moves in a row have different classes, so that the animation
+    /// restarts.
     moved: &'static str,
     is_best: bool,
 }
 
 impl Look {
-    /// With this offer, after that.
+    /// Returns the look of a cell with this offer, given its previous look.
     fn after(before: Option<&Self>, offer: Option<Offer>, is_best: bool, now: Timestamp) -> Self {
         let Some(before) = before else { return Self { offer, is_best, ..Self::default() } };
         let price = |offer: &Option<Offer>| offer.as_ref().map(|offer| offer.price);
@@ -268,7 +269,7 @@ fn Cell(
     view! { <span class=class role="cell" title=about>{text}</span> }
 }
 
-/// All markets and lines of an event that is opened.
+/// All markets and lines of an open event.
 #[component]
 fn AllLines(stream: Stream, event: Event) -> impl IntoView {
     let lines = move || {

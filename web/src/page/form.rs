@@ -1,5 +1,5 @@
-//! A form: labelled inputs, what is wrong with each beside it, and what came of sending it. One for
-//! all forms, so that they behave alike, and are compiled once.
+//! A form: labelled inputs, each with its error, and the result of submitting. All forms share this code, so that they
+//! behave alike and are compiled only once.
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
@@ -7,13 +7,14 @@ use leptos::{ev::SubmitEvent, prelude::*, task::spawn_local};
 
 use super::{api::Failure, browser};
 
-/// One input, by the name that the server gives the field. No two on a page have the same.
+/// One input of a form.
 #[derive(Clone, Copy)]
 pub(crate) struct Input {
+    /// The field's name in the server's errors, also the element's id, and so unique on the page.
     pub(crate) field: &'static str,
     pub(crate) label: &'static str,
     pub(crate) is_secret: bool,
-    /// What a password manager calls it.
+    /// The HTML `autocomplete` attribute, for password managers.
     pub(crate) autocomplete: Signal<&'static str>,
     pub(crate) hint: Signal<&'static str>,
 }
@@ -28,9 +29,10 @@ impl Input {
     }
 }
 
-/// What came of it: something to say, if all went well.
+/// The result of submitting: a message to show on success.
 type Answer = Pin<Box<dyn Future<Output = Result<&'static str, Failure>>>>;
 
+/// The state of a form.
 #[derive(Clone, Copy)]
 pub(crate) struct Form {
     pub(crate) failure: RwSignal<Failure>,
@@ -43,7 +45,7 @@ impl Form {
         Self { failure: RwSignal::default(), done: RwSignal::new(String::new()), is_busy: RwSignal::new(false) }
     }
 
-    /// The view. `send` is given what stands in the inputs.
+    /// Returns the view. `send` gets the values of the inputs, in order.
     pub(crate) fn view(
         self,
         inputs: &[Input],
@@ -76,7 +78,7 @@ impl Form {
     fn field(self, input: Input) -> AnyView {
         let Input { field, label, is_secret, autocomplete, hint } = input;
         let reason = move || self.failure.with(|it| it.fields.get(field).cloned());
-        let said = move || reason().map(|reason| format!("{label} {reason}."));
+        let error = move || reason().map(|reason| format!("{label} {reason}."));
         view! {
             <div class="field">
                 <label for=field>{label}</label>
@@ -86,7 +88,7 @@ impl Form {
                     aria-invalid=move || reason().is_some().to_string()
                     aria-describedby=format!("{field}-error {field}-hint")
                 />
-                <p class="error" id=format!("{field}-error")>{said}</p>
+                <p class="error" id=format!("{field}-error")>{error}</p>
                 <p class="hint" id=format!("{field}-hint")>{hint}</p>
             </div>
         }
@@ -99,11 +101,11 @@ impl Form {
         self.failure.set(Failure::default());
         self.done.set(String::new());
         let answer = send(names.iter().map(given).collect()).await;
-        // By now, the page may be another.
+        // The form may have been removed in the meantime, hence `try_set`.
         self.is_busy.try_set(false);
         match answer {
-            Ok(said) => {
-                self.done.try_set(said.to_owned());
+            Ok(message) => {
+                self.done.try_set(message.to_owned());
                 for input in names.into_iter().filter_map(browser::input) {
                     input.set_value("");
                 }

@@ -1,4 +1,4 @@
-//! What is on the screen, and the connection that it comes by. Runs only in a browser, and is tested there.
+//! The page's views and its connection to the gateway. Runs, and is tested, only in a browser.
 
 mod api;
 mod app;

@@ -1,4 +1,4 @@
-//! Tokens, the password, and the end of sessions and of the account.
+//! The settings: tokens, the password, signing out everywhere, and deleting the account.
 
 use leptos::{ev::MouseEvent, prelude::*, task::spawn_local};
 
@@ -81,7 +81,7 @@ fn Tokens() -> impl IntoView {
     }
 }
 
-/// A token that was used is drawn anew.
+/// Returns a token's list key. It includes the time of last use, so that the item is redrawn when that changes.
 fn key_of(token: &Token) -> Key {
     let used = token.used_at.map(|at| at.to_string());
     format!("{} {}", token.id, used.unwrap_or_default()).into()

@@ -1,4 +1,4 @@
-//! What views share. What is generic is compiled for each use of it; here it is compiled once.
+//! Helpers for views. They box their arguments, so that Leptos' generic code is compiled once and not for every use.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use leptos::prelude::*;
 
 use crate::view::Key;
 
-/// A list that keeps what it drew for as long as its key is there.
+/// Shows a list, and keeps each item's view while its key is in the list.
 pub(crate) fn list(
     keys: impl Fn() -> Vec<Key> + Send + Sync + 'static,
     draw: impl Fn(Key) -> AnyView + Send + Sync + 'static,
@@ -18,7 +18,7 @@ fn keyed(keys: Box<dyn Fn() -> Vec<Key> + Send + Sync>, draw: Arc<dyn Fn(Key) ->
     view! { <For each=keys key=Clone::clone children=move |key| draw(key)/> }.into_any()
 }
 
-/// One view while something holds, another while it doesn't; drawn anew only when that changes.
+/// Shows one view while a condition holds and another while it doesn't. Redraws only when the condition changes.
 pub(crate) fn either(
     holds: impl Fn() -> bool + Send + Sync + 'static,
     one: impl Fn() -> AnyView + Send + Sync + 'static,
@@ -27,7 +27,7 @@ pub(crate) fn either(
     one_of(Box::new(holds), Box::new(move |holds| if holds { one() } else { other() }))
 }
 
-/// A view while something holds.
+/// Shows a view while a condition holds.
 pub(crate) fn when(
     holds: impl Fn() -> bool + Send + Sync + 'static,
     view: impl Fn() -> AnyView + Send + Sync + 'static,

@@ -1,4 +1,4 @@
-//! Signing in, and making an account.
+//! The form for signing in and for registering.
 
 use leptos::{prelude::*, task::spawn_local};
 

@@ -1,5 +1,5 @@
-//! The connection to the gateway: [`client::Protocol`] over the browser's websocket. It answers
-//! pings, notices silence, and connects again by itself when the gateway wants it back.
+//! The connection to the gateway: [`client::Protocol`] over the browser's websocket. Answers pings, detects a silent
+//! server, and reconnects automatically unless the gateway forbids it.
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
@@ -10,20 +10,20 @@ use serde::Serialize;
 use wasm_bindgen::{JsCast, closure::Closure};
 use web_sys::{CloseEvent, MessageEvent, WebSocket};
 
-/// What the page is told.
+/// An event of the connection, for the page.
 pub(crate) enum SocketEvent {
     Connected,
-    /// It will connect again by itself.
+    /// The connection is lost; a reconnect is scheduled.
     Disconnected,
-    /// The gateway ended the connection and doesn't want the page back.
+    /// The gateway ended the connection and forbids reconnecting.
     Ended,
-    /// Not let in, and why: `<code>: <text>`. It is not tried again by itself.
+    /// The gateway refused the connection for this reason, `<code>: <text>`. No reconnect is scheduled.
     Refused(String),
     Event {
         name: String,
         payload: String,
     },
-    /// To the first request that has none yet. Refused: it is not done.
+    /// The answer to the oldest unanswered request.
     Answer {
         is_refusal: bool,
     },
@@ -32,11 +32,11 @@ pub(crate) enum SocketEvent {
 struct Inner {
     url: String,
     protocol: Protocol,
-    /// Says what goes into `auth` each time it connects: today's cursors.
+    /// Returns the `auth` data for each connection, with the current cursors.
     auth: Box<dyn Fn() -> String>,
-    tell: Rc<dyn Fn(SocketEvent)>,
+    on_event: Rc<dyn Fn(SocketEvent)>,
     open: Option<Open>,
-    /// The gateway has let us in: it takes events.
+    /// The gateway has accepted the connection, so requests may be sent.
     welcome: bool,
     silence: Option<TimeoutHandle>,
     retry: Option<Retry>,
@@ -46,7 +46,7 @@ struct Inner {
 /// The next attempt to connect.
 struct Retry {
     timer: Option<TimeoutHandle>,
-    /// The gateway didn't ask for the time.
+    /// The attempt may be made earlier: the gateway didn't ask for this delay.
     may_hurry: bool,
 }
 
@@ -63,13 +63,13 @@ impl Client {
     pub(crate) fn connect(
         url: String,
         auth: impl Fn() -> String + 'static,
-        tell: impl Fn(SocketEvent) + 'static,
+        on_event: impl Fn(SocketEvent) + 'static,
     ) -> Self {
         let client = Self(Rc::new(RefCell::new(Inner {
             url,
             protocol: Protocol::default(),
             auth: Box::new(auth),
-            tell: Rc::new(tell),
+            on_event: Rc::new(on_event),
             open: None,
             welcome: false,
             silence: None,
@@ -80,7 +80,8 @@ impl Client {
         client
     }
 
-    /// Sends a request, unless the gateway has not let us in: it would end the connection over it.
+    /// Sends a request and returns true, unless the gateway has not accepted the connection yet: it would then end the
+    /// connection.
     pub(crate) fn emit(&self, event: &str, data: &(impl Serialize + ?Sized)) -> bool {
         let welcome = self.0.borrow().welcome;
         if welcome {
@@ -112,45 +113,45 @@ impl Client {
 
     fn send(&self, packet: &str) {
         if let Some(open) = &self.0.borrow().open {
-            // A socket that is not open any more will say so by its close event.
+            // If the socket has closed, its close event follows.
             let _ = open.socket.send_with_str(packet);
         }
     }
 
     fn packet(&self, packet: &str) {
         self.listen();
-        let heard = {
+        let received = {
             let mut inner = self.0.borrow_mut();
             let Inner { protocol, auth, .. } = &mut *inner;
             protocol.hear(packet, auth)
         };
-        match heard {
+        match received {
             Heard::Wants(packet) => self.send(&packet),
             Heard::Welcome => {
                 self.0.borrow_mut().welcome = true;
-                self.tell(SocketEvent::Connected);
+                self.notify(SocketEvent::Connected);
             }
             Heard::Refused { reason, is_final: true } => {
                 self.stop();
-                self.tell(SocketEvent::Refused(reason));
+                self.notify(SocketEvent::Refused(reason));
             }
-            // It stops, is full, or can't look us up: another time it will be another answer.
+            // The gateway is stopping, full, or can't reach its store: a later attempt may succeed.
             Heard::Refused { .. } | Heard::Over => self.close(),
-            Heard::Event { name, payload } => self.tell(SocketEvent::Event { name, payload }),
+            Heard::Event { name, payload } => self.notify(SocketEvent::Event { name, payload }),
             Heard::Answer { answer, .. } => {
-                self.tell(SocketEvent::Answer { is_refusal: answer.starts_with(r#"{"error""#) });
+                self.notify(SocketEvent::Answer { is_refusal: answer.starts_with(r#"{"error""#) });
             }
             Heard::Nothing => {}
         }
     }
 
-    fn tell(&self, event: SocketEvent) {
-        // Whoever is told may send, and more: nothing is borrowed meanwhile.
-        let tell = self.0.borrow().tell.clone();
-        tell(event);
+    fn notify(&self, event: SocketEvent) {
+        // The callback may call this client, so nothing may stay borrowed.
+        let on_event = self.0.borrow().on_event.clone();
+        on_event(event);
     }
 
-    /// Waits for the next packet; a server that is silent for too long is gone.
+    /// Restarts the timer that closes the connection if the server is silent for too long.
     fn listen(&self) {
         let patience = self.0.borrow().protocol.patience();
         let this = self.clone();
@@ -160,14 +161,14 @@ impl Client {
         }
     }
 
-    /// Ends it for good.
+    /// Closes the connection for good.
     pub(crate) fn stop(&self) {
         self.0.borrow_mut().stopped = true;
         self.forget_retry();
         self.close();
     }
 
-    /// Connects at once, if it is waiting to and the gateway didn't ask it to wait.
+    /// Reconnects at once if a reconnect is scheduled, unless the gateway asked for the delay.
     pub(crate) fn hurry(&self) {
         let may_hurry = self.0.borrow().retry.as_ref().is_some_and(|retry| retry.may_hurry);
         if may_hurry {
@@ -200,7 +201,7 @@ impl Client {
         if !self.0.borrow().stopped {
             self.retry();
         }
-        // Closures that may be running just now are dropped when they are done.
+        // This may run inside one of the socket's closures, so they are dropped later.
         set_timeout(move || drop(open), Duration::ZERO);
     }
 
@@ -211,11 +212,11 @@ impl Client {
         };
         let Some(wait) = wait else {
             self.stop();
-            return self.tell(SocketEvent::Ended);
+            return self.notify(SocketEvent::Ended);
         };
         let this = self.clone();
         let timer = set_timeout_with_handle(move || this.open(), wait).ok();
         self.0.borrow_mut().retry = Some(Retry { timer, may_hurry });
-        self.tell(SocketEvent::Disconnected);
+        self.notify(SocketEvent::Disconnected);
     }
 }

@@ -1,4 +1,4 @@
-//! One event across the regions that are shown.
+//! One event, merged from all chosen regions.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,16 +7,16 @@ use odds::{BookmakerKey, Decimal, Details, EventId, MarketKey, Outcome, Region, 
 
 use super::{Key, freshness::Freshness, gathered, sorted};
 
-/// What a bookmaker asks for an outcome.
+/// A bookmaker's price for an outcome.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Offer {
     pub(crate) price: Decimal,
     pub(crate) since: Timestamp,
-    /// When it was seen last, if that is too long ago to count.
+    /// When it was last seen, if it is stale.
     pub(crate) stale_since: Option<Timestamp>,
 }
 
-/// One outcome of a line, with what each bookmaker asks.
+/// One outcome of a line, with the price of each bookmaker.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct OutcomeView {
     pub(crate) name: String,
@@ -24,22 +24,23 @@ pub(crate) struct OutcomeView {
     pub(crate) offers: BTreeMap<BookmakerKey, Offer>,
 }
 
-/// What can be compared: the same market, the same outcomes, the same point.
+/// A group of comparable prices: the same market, the same outcomes, the same point.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Line {
     pub(crate) market: MarketKey,
     pub(crate) description: Option<String>,
     pub(crate) outcomes: Vec<OutcomeView>,
-    /// All outcomes that can happen are there.
+    /// Whether the line has all possible outcomes.
     complete: bool,
 }
 
+/// An event as the page shows it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct EventView {
     pub(crate) id: EventId,
     pub(crate) details: Details,
     pub(crate) regions: Vec<Region>,
-    /// By market; those that most bookmakers offer first.
+    /// Sorted by market; within a market, the line with the most bookmakers comes first.
     pub(crate) lines: Vec<Line>,
 }
 
@@ -47,13 +48,13 @@ pub(crate) struct EventView {
 struct LineKey {
     market: MarketKey,
     description: Option<String>,
-    /// Of the home side, where sides have opposite ones.
+    /// The home team's point, if the teams have opposite ones.
     point: Option<String>,
     names: BTreeSet<Key>,
 }
 
-/// The event as all regions together have it. A bookmaker that quotes in several counts once, by the
-/// newest price.
+/// Merges an event from several regions. A bookmaker that quotes in more than one counts once, with its newest price.
+/// Returns `None` if no region has the event.
 pub(crate) fn merge(live: &BoardMirrors, regions: &[Region], id: &EventId, fresh: &Freshness) -> Option<EventView> {
     let mut details: Option<Details> = None;
     let mut found = Vec::new();
@@ -109,7 +110,7 @@ fn lines(
             }
         }
     }
-    // The line that most offer first; what is equal in an order that doesn't jump.
+    // The line with the most bookmakers first; the rest of the key keeps the order stable.
     let place = |(key, outcomes): &(LineKey, Vec<OutcomeView>)| {
         let fewer = 999 - bookmakers(outcomes).min(999);
         let LineKey { market, description, point, names } = key;
@@ -122,7 +123,7 @@ fn lines(
         .map(|(key, outcomes)| {
             let outcomes = sorted(outcomes, |outcome| place_of(details, &outcome.name));
             let complete = match key.market.as_str() {
-                // A field with runners missing says nothing about what all of it would cost.
+                // Without all runners, the line has no margin.
                 "outrights" | "outrights_lay" => {
                     runners.iter().any(|(market, all)| *market == key.market && *all == key.names)
                 }
@@ -133,7 +134,7 @@ fn lines(
         .collect()
 }
 
-/// What belongs to a key, in a list of few.
+/// Returns the value of a key in a short list, which is added if it is missing.
 fn place_in<'a, K: Clone + PartialEq, V>(list: &'a mut Vec<(K, V)>, key: &K, new: impl FnOnce() -> V) -> &'a mut V {
     let place = list.iter().position(|(known, _)| known == key).unwrap_or_else(|| {
         list.push((key.clone(), new()));
@@ -142,14 +143,13 @@ fn place_in<'a, K: Clone + PartialEq, V>(list: &'a mut Vec<(K, V)>, key: &K, new
     &mut list[place].1
 }
 
-/// Where one side gives what the other gets, the point of the home side; elsewhere the point.
+/// Returns an outcome's point from the home team's view: the away team's point is negated.
 fn line_point(details: &Details, name: &str, point: Decimal) -> Decimal {
     let is_away = details.away_team.as_deref() == Some(name);
     if is_away { point.negated() } else { point }
 }
 
-/// The sport's own order: home, then the draw where there is one, then away; over before under; others
-/// by name.
+/// Returns a sort key for outcomes: home, draw, away; over before under; others by name.
 fn place_of(details: &Details, name: &str) -> String {
     let place = match name {
         _ if details.home_team.as_deref() == Some(name) => 0,
@@ -165,16 +165,16 @@ fn bookmakers(outcomes: &[OutcomeView]) -> usize {
 }
 
 impl OutcomeView {
-    /// The highest live price, and who asks it.
+    /// Returns the highest live price and its bookmaker.
     pub(crate) fn best(&self) -> Option<(&BookmakerKey, &Offer)> {
         let live = self.offers.iter().filter(|(_, offer)| offer.stale_since.is_none());
-        // Of equal ones the first, so that the mark stays where it is.
+        // Of equal prices the first, so that the mark doesn't move.
         live.rev().max_by_key(|(_, offer)| offer.price)
     }
 }
 
 impl Line {
-    /// A lay price is what somebody takes, not what they give: it is never compared.
+    /// Returns false for a lay market. There, a lower price is better, so prices aren't compared.
     fn is_back(&self) -> bool {
         !self.market.as_str().ends_with("_lay")
     }
@@ -183,8 +183,8 @@ impl Line {
         self.is_back()
     }
 
-    /// What the best prices of all outcomes together leave for the bookmakers; below nothing it is an
-    /// arbitrage.
+    /// Returns the bookmakers' margin at the best prices of all outcomes, or `None` if one is missing. If it is
+    /// negative, there is an arbitrage.
     pub(crate) fn margin(&self) -> Option<f64> {
         if !self.complete || !self.is_back() {
             return None;
@@ -198,12 +198,12 @@ impl Line {
 }
 
 impl EventView {
-    /// The line of this market that most bookmakers offer.
+    /// Returns the market's line with the most bookmakers.
     pub(crate) fn main_line(&self, market: &str) -> Option<&Line> {
         self.lines.iter().find(|line| line.market.as_str() == market)
     }
 
-    /// Somebody offers this market.
+    /// Returns whether any bookmaker offers this market.
     pub(crate) fn has(&self, market: &str) -> bool {
         self.main_line(market).is_some()
     }

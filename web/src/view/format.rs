@@ -1,4 +1,4 @@
-//! Numbers and times as people read them.
+//! Formats of prices, percentages and days.
 
 use odds::{Decimal, Timestamp};
 
@@ -35,7 +35,7 @@ impl OddsFormat {
         Self::ALL.into_iter().find(|format| format.key() == key)
     }
 
-    /// A price that can't be said in a format is said in decimals.
+    /// Formats a price. A price without a representation in this format is shown as a decimal.
     pub(crate) fn say(self, price: Decimal) -> String {
         let decimal = || fixed(price.to_f64(), 2);
         match self {
@@ -52,8 +52,8 @@ pub(crate) fn percent(share: f64) -> String {
     format!("{} %", fixed(share * 100.0, 1))
 }
 
-/// With so many places, rounded. By whole numbers: what writes any float is larger than all of this
-/// file.
+/// Formats a number, rounded to this many decimal places. Uses integers, because the standard library's code for floats
+/// would add more to the page than this whole file.
 fn fixed(value: f64, places: u32) -> String {
     let unit = 10_i64.pow(places);
     let units = (value * unit as f64).round() as i64;
@@ -62,7 +62,7 @@ fn fixed(value: f64, places: u32) -> String {
     format!("{sign}{}.{:0width$}", units / unit, units % unit, width = places as usize)
 }
 
-/// Which day a moment is in, where the clock is so many minutes ahead of UTC.
+/// Returns the day of a time as a number, in a time zone that is this many minutes ahead of UTC.
 pub(crate) fn day_of(moment: Timestamp, minutes_ahead: i64) -> i64 {
     let millis = moment.millis_since(Timestamp::from_millis(0)) + minutes_ahead * 60_000;
     millis.div_euclid(DAY)

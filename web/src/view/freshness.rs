@@ -1,10 +1,10 @@
-//! What counts as live, by the server's clock.
+//! Which prices are live, by the server's clock.
 
 use std::collections::BTreeMap;
 
 use odds::{BookmakerKey, Feed, FeedState, Region, SportFreshness, SportKey, Timestamp};
 
-/// Until when each thing may be taken for live, and what the time is.
+/// The feeds of all regions at a given time, which determine which prices are live.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Freshness {
     now: Timestamp,
@@ -28,7 +28,7 @@ impl Freshness {
         Self { all_live: true, ..Self::default() }
     }
 
-    /// Since when a bookmaker's prices of a sport are old, if they are.
+    /// Returns since when a bookmaker's prices for a sport are stale, or `None` if they are live.
     pub(crate) fn stale_since(&self, region: Region, sport: &SportKey, bookmaker: &BookmakerKey) -> Option<Timestamp> {
         #[cfg(test)]
         if self.all_live {
@@ -44,7 +44,8 @@ impl Freshness {
         None
     }
 
-    /// What is old by now, without what moves all the time: where this is the same, so is every verdict.
+    /// Returns what is stale, without the times that change all the time. While this is the same, the same prices are
+    /// live.
     pub(crate) fn old(&self) -> Vec<(Region, Old)> {
         let old = |(region, feed): (&Region, &Feed)| {
             let mut old = Old { state: feed.state, sports: Vec::new(), bookmakers: Vec::new() };
@@ -61,16 +62,16 @@ impl Freshness {
     }
 }
 
-/// Of a region.
+/// What is stale in a region.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Old {
     state: FeedState,
     sports: Vec<SportKey>,
-    /// Of which sport.
+    /// Stale bookmakers, by sport.
     bookmakers: Vec<(SportKey, BookmakerKey)>,
 }
 
-/// Upstream has not heard of a bookmaker for longer than a poll stays good.
+/// Returns whether a bookmaker has been missing from the upstream's responses for longer than a poll stays fresh.
 fn is_left_behind(sport: &SportFreshness, seen: Timestamp) -> bool {
     sport.polled_at.millis_since(seen) > sport.stale_after.millis_since(sport.polled_at).max(0)
 }

@@ -1,5 +1,5 @@
-//! What is shown, as plain values: how the boards of several regions become one, which line an event
-//! is shown on, what is best, what is live. Nothing here knows a browser.
+//! The page's view model as plain values, independent of the browser: merging the boards of several regions, choosing
+//! an event's line, the best price, freshness, and the query.
 
 mod event;
 mod format;
@@ -15,11 +15,10 @@ pub(crate) use freshness::Freshness;
 pub(crate) use names::{market_title, pretty, told_apart};
 pub(crate) use query::{Query, When};
 
-/// What tells one of a list from the others. Generic code is compiled for each type that it is used with: this is
-/// the one type.
+/// The key of a list item. One type for all lists, because generic code is compiled once per type.
 pub(crate) type Key = Arc<str>;
 
-/// Sorts by texts. One for all: a sort is compiled for each kind of thing that it sorts.
+/// Sorts items by a text. The sort itself is compiled only once, for one type, to keep the page small.
 pub(crate) fn sorted<T>(items: Vec<T>, by: impl Fn(&T) -> String) -> Vec<T> {
     let mut places: Vec<(String, usize)> = items.iter().map(by).zip(0..).collect();
     sort(&mut places);
@@ -31,7 +30,7 @@ fn sort(places: &mut [(String, usize)]) {
     places.sort_unstable();
 }
 
-/// Collects without the sorting that `collect` brings along for each kind of set.
+/// Collects items one by one. `collect` into a set would add sorting code for each type.
 pub(crate) fn gathered<T, C: Default + Extend<T>>(items: impl IntoIterator<Item = T>) -> C {
     let mut all = C::default();
     all.extend(items);

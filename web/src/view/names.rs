@@ -1,8 +1,8 @@
-//! Names for keys.
+//! Display names of markets, sports and bookmakers.
 
 use std::collections::BTreeMap;
 
-/// What a market is called.
+/// Returns a market's display name.
 pub(crate) fn market_title(key: &str) -> String {
     match key {
         "h2h" => "Winner".into(),
@@ -15,7 +15,7 @@ pub(crate) fn market_title(key: &str) -> String {
     }
 }
 
-/// `some_key` as a title, of a sport or a market that nobody gave one.
+/// Turns `some_key` into a title, for a sport or market without one.
 pub(crate) fn pretty(key: &str) -> String {
     let words = key.split('_').filter(|word| !word.is_empty()).map(|word| {
         let is_region = ["us", "uk", "eu", "au", "nfl", "nba", "nhl", "mlb", "epl", "mma", "wnba"].contains(&word);
@@ -29,8 +29,8 @@ pub(crate) fn pretty(key: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// What a bookmaker is called: by its key until upstream says more. Upstream gives one name to several, a brand in
-/// several countries: those get the last word of their key, too.
+/// Returns a bookmaker's display name: its key until the upstream provides a name. If a brand has the same name in
+/// several countries, the last word of the key is added.
 pub(crate) fn told_apart(names: &BTreeMap<String, String>, key: &str) -> String {
     let Some(name) = names.get(key) else { return key.to_owned() };
     let is_shared = names.iter().any(|(other, of_other)| other != key && of_other == name);
@@ -40,10 +40,10 @@ pub(crate) fn told_apart(names: &BTreeMap<String, String>, key: &str) -> String 
     }
 }
 
-/// A text as it is searched by: without case and accents.
+/// Returns a text for searching: without case and accents.
 #[cfg(target_arch = "wasm32")]
 pub(crate) fn folded(text: &str) -> String {
-    // The browser knows letters by heart; the tables would be a tenth of the page.
+    // The browser has the Unicode tables. Including them would add a tenth to the page's size.
     let text: String = js_sys::JsString::from(text).normalize("NFD").to_lower_case().into();
     text.chars().filter(|letter| !ACCENTS.contains(letter)).collect()
 }
@@ -71,8 +71,8 @@ mod tests {
         ]
         .map(|(key, name)| (key.to_owned(), name.to_owned()))
         .into();
-        let told: Vec<String> = names.keys().map(|key| told_apart(&names, key)).collect();
-        assert_eq!(told, ["Betfair EU", "Betfair UK", "Unibet", "Unibet UK", "Caesars"]);
+        let shown: Vec<String> = names.keys().map(|key| told_apart(&names, key)).collect();
+        assert_eq!(shown, ["Betfair EU", "Betfair UK", "Unibet", "Unibet UK", "Caesars"]);
         assert_eq!(told_apart(&names, "new_one"), "new_one");
     }
 

@@ -1,4 +1,4 @@
-//! What is to be shown, as it stands in the address and is kept between visits.
+//! The visitor's query: what to show and how. It is part of the address and is kept between visits.
 
 use std::collections::BTreeSet;
 
@@ -54,14 +54,14 @@ pub(crate) struct Query {
     pub(crate) text: String,
     pub(crate) when: When,
     pub(crate) market: String,
-    /// Nothing: all.
+    /// Empty for all.
     pub(crate) sports: BTreeSet<Key>,
-    /// Nothing: all.
+    /// Empty for all.
     pub(crate) bookmakers: BTreeSet<Key>,
-    /// Their columns come first.
+    /// Bookmakers whose columns come first.
     pub(crate) mine: BTreeSet<Key>,
     pub(crate) format: OddsFormat,
-    /// First on the board.
+    /// Events at the top of the board.
     pub(crate) pinned: BTreeSet<Key>,
 }
 
@@ -81,28 +81,28 @@ impl Default for Query {
 }
 
 impl Query {
-    /// As pairs of an address; what is as usual is left out.
+    /// Returns the query as parameters of the address, without those that have their default.
     pub(crate) fn pairs(&self) -> Vec<(&'static str, String)> {
-        let usual = Self::default();
+        let default = Self::default();
         let mut pairs = Vec::new();
-        let mut say = |name, value: String, usual: String| {
-            if value != usual {
+        let mut add = |name, value: String, default: String| {
+            if value != default {
                 pairs.push((name, value));
             }
         };
         let list = |keys: &BTreeSet<Key>| keys.iter().cloned().collect::<Vec<_>>().join(",");
-        say("q", self.text.clone(), usual.text);
-        say("when", self.when.key().into(), usual.when.key().into());
-        say("market", self.market.clone(), usual.market);
-        say("sport", list(&self.sports), String::new());
-        say("bookmaker", list(&self.bookmakers), String::new());
-        say("mine", list(&self.mine), String::new());
-        say("odds", self.format.key().into(), usual.format.key().into());
-        say("pin", list(&self.pinned), String::new());
+        add("q", self.text.clone(), default.text);
+        add("when", self.when.key().into(), default.when.key().into());
+        add("market", self.market.clone(), default.market);
+        add("sport", list(&self.sports), String::new());
+        add("bookmaker", list(&self.bookmakers), String::new());
+        add("mine", list(&self.mine), String::new());
+        add("odds", self.format.key().into(), default.format.key().into());
+        add("pin", list(&self.pinned), String::new());
         pairs
     }
 
-    /// What can't be read is as usual.
+    /// Reads the parameters of an address. Unknown ones are ignored, and invalid values become the default.
     pub(crate) fn from_pairs(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
         let mut query = Self::default();
         let list = |value: &str| gathered(value.split(',').filter(|key| !key.is_empty()).map(Key::from));
@@ -122,7 +122,7 @@ impl Query {
         query
     }
 
-    /// What the gateway is to send: no more than is shown. With an event opened, all its markets.
+    /// Returns the filter for the gateway, which lets through only what is shown; all markets if an event is opened.
     pub(crate) fn filter(&self, opened: bool) -> Filter<'_> {
         let some = |names| Some(names).filter(|names: &&BTreeSet<Key>| !names.is_empty());
         Filter {
@@ -147,7 +147,7 @@ impl Query {
         when && (text.is_empty() || names.into_iter().flatten().any(|name| folded(name).contains(&text)))
     }
 
-    /// Pinned ones first, then those that have started, by sport and start.
+    /// Returns a sort key for events: pinned first, then started ones, then by sport and start time.
     pub(crate) fn place_of(&self, event: &EventView, now: Timestamp) -> String {
         let details = &event.details;
         let place = match (self.pinned.contains(event.id.as_str()), event.has_started(now)) {
@@ -160,7 +160,7 @@ impl Query {
     }
 }
 
-/// What is left out lets everything through.
+/// A filter of the protocol. A field that is left out lets everything through.
 #[derive(Serialize)]
 pub(crate) struct Filter<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -198,8 +198,8 @@ mod tests {
     #[test]
     fn the_gateway_is_asked_for_what_is_shown() {
         let query = Query { sports: ["soccer_epl".into()].into(), ..Query::default() };
-        let said = |opened| serde_json::to_string(&query.filter(opened)).unwrap();
-        assert_eq!(said(false), r#"{"sports":["soccer_epl"],"markets":["h2h"]}"#);
-        assert_eq!(said(true), r#"{"sports":["soccer_epl"]}"#);
+        let filter = |opened| serde_json::to_string(&query.filter(opened)).unwrap();
+        assert_eq!(filter(false), r#"{"sports":["soccer_epl"],"markets":["h2h"]}"#);
+        assert_eq!(filter(true), r#"{"sports":["soccer_epl"]}"#);
     }
 }

@@ -1,4 +1,4 @@
-//! What the audit log says, and what it never says.
+//! What the audit log contains, and what it must never contain.
 
 use std::{
     io::Write,
@@ -56,34 +56,34 @@ async fn who_did_what_from_where_is_logged_and_no_secret_is() {
     let settings = AccountSettings { registration: true, ..Default::default() };
     let accounts = Accounts::new(store, settings, || Timestamp::from_millis(1_000));
     let by = Requester { address: "192.0.2.7".parse().unwrap(), agent: "a browser".into() };
-    let says = |event: &str, about: &str| {
+    let assert_logged = |event: &str, about: &str| {
         let line = lines.last();
         assert!(line.contains(event) && line.contains("192.0.2.7") && line.contains(about), "{event}: {line}");
     };
 
     let anna = accounts.register("anna", PASSWORD, &by).await.unwrap();
-    says("registered", anna.id.as_str());
+    assert_logged("registered", anna.id.as_str());
     accounts.sign_in("anna", PASSWORD, &by).await.unwrap();
-    says("signed_in", anna.id.as_str());
+    assert_logged("signed_in", anna.id.as_str());
     accounts.sign_in("anna", WRONG, &by).await.unwrap_err();
-    says("sign_in_refused", anna.id.as_str());
-    // A password in the wrong field.
+    assert_logged("sign_in_refused", anna.id.as_str());
+    // A password typed into the wrong field.
     accounts.sign_in("tuesday-7-badgers", WRONG, &by).await.unwrap_err();
-    says("sign_in_refused", "unknown");
+    assert_logged("sign_in_refused", "unknown");
     let (token, text) = accounts.create_token(&anna, PASSWORD, "bot", None, &by).await.unwrap();
-    says("token_created", token.id.as_str());
+    assert_logged("token_created", token.id.as_str());
     accounts.create_token(&anna, WRONG, "bot", None, &by).await.unwrap_err();
-    says("password_refused", anna.id.as_str());
+    assert_logged("password_refused", anna.id.as_str());
     accounts.revoke_token(&anna.id, &token.id, &by).await.unwrap();
-    says("token_revoked", token.id.as_str());
+    assert_logged("token_revoked", token.id.as_str());
     accounts.by_token(text.reveal(), by.address).await.unwrap_err();
-    says("token_refused", "unknown");
+    assert_logged("token_refused", "unknown");
     accounts.change_password(&anna, PASSWORD, "nine loud badgers", &by).await.unwrap();
-    says("password_changed", anna.id.as_str());
+    assert_logged("password_changed", anna.id.as_str());
     accounts.end_sessions(&anna.id, &by).await.unwrap();
-    says("signed_out_everywhere", anna.id.as_str());
+    assert_logged("signed_out_everywhere", anna.id.as_str());
     accounts.delete(&anna, "nine loud badgers", &by).await.unwrap();
-    says("account_deleted", anna.id.as_str());
+    assert_logged("account_deleted", anna.id.as_str());
 
     let all = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
     for secret in [PASSWORD, WRONG, "nine loud", "tuesday", text.reveal()] {

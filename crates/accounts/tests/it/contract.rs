@@ -1,4 +1,4 @@
-//! What every store does. Each function gets an open store, that may be full of what is not its own.
+//! What every store does. Each function gets an open store, which may contain the data of other tests.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -20,17 +20,17 @@ macro_rules! contract {
             a_change_raises_the_revision_and_nothing_else
             changes_at_once_are_all_counted
             a_new_password_ends_sessions_and_replaces_only_what_is_known
-            a_hash_is_replaced_quietly
-            who_is_disabled_has_no_sessions
-            sessions_end_by_themselves_and_when_told
+            a_replaced_hash_changes_nothing_else
+            a_disabled_user_has_no_sessions
+            sessions_expire_and_can_be_ended
             an_ended_session_is_not_brought_back
             tokens_belong_to_their_user
-            of_tokens_there_are_only_so_many
+            the_number_of_tokens_is_limited
             use_of_a_token_is_noted_and_goes_only_forward
             known_tells_what_there_is
-            tokens_end_when_their_owner_said_and_when_all_do
+            tokens_expire_by_their_own_limit_and_by_the_common_one
             sessions_are_listed_until_they_end
-            a_store_that_can_be_written_says_so
+            a_writable_store_passes_its_check
             places_are_remembered_for_a_while
             a_deleted_user_leaves_nothing
         );
@@ -50,17 +50,17 @@ macro_rules! contract {
 
 type AnyStore = Arc<dyn Store>;
 
-/// In 2096: a server that ends sessions by itself does so by its own clock, and in the middle of a test.
+/// A time in 2096, because a server that deletes expired sessions by its own clock could do so in the middle of a test.
 pub fn at(seconds: i64) -> Timestamp {
     Timestamp::from_millis((4_000_000_000 + seconds) * 1_000)
 }
 
 fn hash(text: &str) -> PasswordHash {
-    // Stores don't look into it.
+    // Stores don't parse it.
     PasswordHash::stored(text)
 }
 
-/// A name that no other test has.
+/// A name that no other test uses.
 fn fresh_name() -> UserName {
     let suffix: String = Password::random().reveal().chars().filter(char::is_ascii_alphanumeric).collect();
     format!("User.{suffix}").parse().unwrap()
@@ -85,7 +85,7 @@ fn session(user: &User, until: i64) -> StoredSession {
         address: "192.0.2.7".into(),
         agent: "a browser".into(),
     };
-    // As long and as random as what a cookie says.
+    // As long and as random as a cookie's value.
     let key = SessionKey::of_cookie(user.id.as_str()).unwrap();
     StoredSession { key, data }
 }
@@ -157,7 +157,7 @@ pub async fn changes_at_once_are_all_counted(store: AnyStore) {
     let changed: Vec<User> = futures::future::join_all(changes).await.into_iter().map(Result::unwrap).collect();
     let stored = store.user(&user.id).await.unwrap().unwrap();
     assert_eq!(stored.revision, user.revision + 40, "none is lost");
-    // What is given is a state that was stored, at the change or after it: the newest is the last.
+    // Each call returns a state that was stored by its change or after it, so the newest one is the last.
     assert_eq!(changed.iter().max_by_key(|user| user.revision), Some(&stored));
 }
 
@@ -175,7 +175,7 @@ pub async fn a_new_password_ends_sessions_and_replaces_only_what_is_known(store:
     assert_eq!(store.user_and_password(&user.name).await.unwrap(), Some((reset, hash("third"))));
 }
 
-pub async fn a_hash_is_replaced_quietly(store: AnyStore) {
+pub async fn a_replaced_hash_changes_nothing_else(store: AnyStore) {
     let user = make(&store).await;
     store.rehash(&user.id, &hash("other"), &hash("wrong")).await.unwrap();
     store.rehash(&user.id, &hash("first"), &hash("same, stronger")).await.unwrap();
@@ -183,7 +183,7 @@ pub async fn a_hash_is_replaced_quietly(store: AnyStore) {
     assert_eq!(found, Some((user, hash("same, stronger"))));
 }
 
-pub async fn who_is_disabled_has_no_sessions(store: AnyStore) {
+pub async fn a_disabled_user_has_no_sessions(store: AnyStore) {
     let user = make(&store).await;
     let open = session(&user, 100);
     store.create_session(&open).await.unwrap();
@@ -194,7 +194,7 @@ pub async fn who_is_disabled_has_no_sessions(store: AnyStore) {
     assert!(!enabled.disabled && enabled.epoch == disabled.epoch);
 }
 
-pub async fn sessions_end_by_themselves_and_when_told(store: AnyStore) {
+pub async fn sessions_expire_and_can_be_ended(store: AnyStore) {
     let user = make(&store).await;
     let mut open = session(&user, 100);
     store.create_session(&open).await.unwrap();
@@ -228,14 +228,14 @@ pub async fn tokens_belong_to_their_user(store: AnyStore) {
     assert_eq!(store.tokens_of(&bert.id).await.unwrap(), []);
     assert_eq!(store.token(&text.hash()).await.unwrap(), Some(made.clone()));
     assert_eq!(store.token(&TokenText::random().hash()).await.unwrap(), None);
-    assert_eq!(store.revoke_token(&bert.id, &made.id).await.unwrap(), None, "it is somebody else's");
+    assert_eq!(store.revoke_token(&bert.id, &made.id).await.unwrap(), None, "it belongs to another user");
     let changed = store.revoke_token(&anna.id, &made.id).await.unwrap().unwrap();
     assert!(changed.user == anna.id && changed.revision > anna.revision);
     assert_eq!(store.token(&text.hash()).await.unwrap(), None);
     assert_eq!(store.revoke_token(&anna.id, &made.id).await.unwrap(), None);
 }
 
-pub async fn of_tokens_there_are_only_so_many(store: AnyStore) {
+pub async fn the_number_of_tokens_is_limited(store: AnyStore) {
     let user = make(&store).await;
     let crowd = (0..12).map(|number| {
         let (store, new) = (store.clone(), token(&user, &format!("number {number}")).0);
@@ -278,7 +278,7 @@ pub async fn known_tells_what_there_is(store: AnyStore) {
     assert_eq!(store.session(&open.key, at(50)).await.unwrap(), None, "it is swept away");
 }
 
-pub async fn tokens_end_when_their_owner_said_and_when_all_do(store: AnyStore) {
+pub async fn tokens_expire_by_their_own_limit_and_by_the_common_one(store: AnyStore) {
     let user = make(&store).await;
     let (plain, _) = token(&user, "plain");
     let (short, text) = token(&user, "short");
@@ -293,8 +293,8 @@ pub async fn tokens_end_when_their_owner_said_and_when_all_do(store: AnyStore) {
         [known.tokens.contains(&plain.id), known.tokens.contains(&short.id)]
     };
     assert_eq!(known(59, 6).await, [true, true]);
-    assert_eq!(known(60, 6).await, [true, false], "its owner said so");
-    assert_eq!(known(59, 7).await, [false, false], "no token may last so long");
+    assert_eq!(known(60, 6).await, [true, false], "its own limit");
+    assert_eq!(known(59, 7).await, [false, false], "the common limit");
 }
 
 pub async fn sessions_are_listed_until_they_end(store: AnyStore) {
@@ -312,7 +312,7 @@ pub async fn sessions_are_listed_until_they_end(store: AnyStore) {
     assert_eq!(store.sessions_of(&anna.id, at(100)).await.unwrap(), []);
 }
 
-pub async fn a_store_that_can_be_written_says_so(store: AnyStore) {
+pub async fn a_writable_store_passes_its_check(store: AnyStore) {
     for now in [at(1), at(2)] {
         store.check_writable(now).await.unwrap();
     }
@@ -337,7 +337,7 @@ pub async fn places_are_remembered_for_a_while(store: AnyStore) {
 
     store.note_place(&anna.id, &place, noted).await.unwrap();
     store.delete_user(&anna.id).await.unwrap();
-    assert!(!store.is_familiar(&place).await.unwrap(), "it goes with its user");
+    assert!(!store.is_familiar(&place).await.unwrap(), "it is deleted with its user");
 }
 
 pub async fn a_deleted_user_leaves_nothing(store: AnyStore) {

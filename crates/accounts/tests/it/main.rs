@@ -1,5 +1,5 @@
-//! Every store of accounts does the same.
-#![expect(clippy::unwrap_used, reason = "tests")]
+//! Tests of the account stores, which all meet the same contract, and of the audit log.
+#![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod audit;
 mod contract;

@@ -1,4 +1,4 @@
-//! The store in MongoDB, where there is one: `TOTEBOARD_TEST_MONGODB` says where.
+//! The MongoDB store. The tests need a server, whose URL is in `TOTEBOARD_TEST_MONGODB`.
 
 use std::{
     sync::{
@@ -15,22 +15,22 @@ pub struct Open {
     pub store: Arc<dyn Store>,
 }
 
-/// A database for each test: one of them forgets what is expired, of everybody.
+/// Numbers the databases. Each test has its own, because some of them delete expired sessions of all users.
 static OPENED: AtomicUsize = AtomicUsize::new(0);
 
-#[expect(clippy::disallowed_methods, reason = "not a setting: where the tests' server is")]
+#[expect(clippy::disallowed_methods, reason = "not a setting: the URL of the tests' server")]
 async fn open() -> Open {
-    let url = std::env::var("TOTEBOARD_TEST_MONGODB").expect("TOTEBOARD_TEST_MONGODB says where a MongoDB is");
+    let url = std::env::var("TOTEBOARD_TEST_MONGODB").expect("TOTEBOARD_TEST_MONGODB is the URL of a MongoDB");
     let url = format!("{url}-{}", OPENED.fetch_add(1, Ordering::Relaxed));
     Open { store: url.parse::<StoreUrl>().unwrap().open().await.unwrap() }
 }
 
 crate::contract!(open(), #[ignore = "needs a MongoDB"]);
 
-/// A server that isn't there, and one that never answers, are told within seconds; and who asks all
-/// at once isn't piled up.
+/// A missing server, and one that never answers, lead to errors within seconds, and many requests at once don't queue
+/// up.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_is_away_or_silent_is_told_in_time() {
+async fn a_missing_or_silent_server_leads_to_errors_in_time() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     for address in ["127.0.0.1:1".to_owned(), silent.local_addr().unwrap().to_string()] {
         let store = format!("mongodb://{address}/x").parse::<StoreUrl>().unwrap().open().await.unwrap();

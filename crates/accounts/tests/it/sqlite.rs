@@ -1,4 +1,4 @@
-//! The store in one file.
+//! The SQLite store.
 
 use std::{
     collections::BTreeSet,
@@ -23,9 +23,9 @@ async fn open() -> Open {
 
 crate::contract!(open(),);
 
-/// Two processes on one file see each other's changes; here two connections.
+/// Two processes on one file see each other's changes; here, two stores in one process.
 #[tokio::test(flavor = "multi_thread")]
-async fn two_of_them_share_a_file() {
+async fn two_stores_share_a_file() {
     let folder = tempfile::tempdir().unwrap();
     let url = StoreUrl::Sqlite(folder.path().join("accounts.db"));
     let (one, other) = (url.open().await.unwrap(), url.open().await.unwrap());
@@ -42,7 +42,7 @@ async fn two_of_them_share_a_file() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_none_is_named() {
+async fn a_file_that_is_no_database_is_named_in_the_error() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("accounts.db");
     std::fs::write(&path, "this is not a database, but it is long enough to be taken for one, at first").unwrap();
@@ -50,13 +50,13 @@ async fn a_file_that_is_none_is_named() {
     assert!(error.to_string().contains("accounts.db"), "{error}");
 }
 
-/// Whatever emptied it, its accounts are not gone by the next start.
+/// A file that was emptied must not pass for a new store.
 #[tokio::test]
 async fn an_empty_file_is_not_a_store_without_accounts() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("accounts.db");
     drop(StoreUrl::Sqlite(path.clone()).open().await.unwrap());
-    // Its threads end a moment later, and the last of them writes the file once more.
+    // The store's threads end a moment later, and the last of them writes the file once more.
     let end = std::time::Instant::now() + std::time::Duration::from_secs(30);
     while folder.path().join("accounts.db-wal").exists() {
         assert!(std::time::Instant::now() < end, "the file is still open");
@@ -84,10 +84,10 @@ async fn only_its_owner_can_read_the_file() {
     drop(store);
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
     drop(StoreUrl::Sqlite(path.clone()).open().await.unwrap());
-    assert_eq!(mode(&path), 0o640, "one that was made by an earlier version");
+    assert_eq!(mode(&path), 0o640, "a file made by an earlier version");
 }
 
-/// Another process holds the file to write for as long as a writer waits.
+/// Another process holds the write lock while a writer waits for it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_writer_does_not_keep_others_from_reading() {
     let folder = tempfile::tempdir().unwrap();
@@ -109,11 +109,11 @@ async fn a_slow_writer_does_not_keep_others_from_reading() {
 
 const WRITER: &str = "TOTEBOARD_TEST_WRITE_TO";
 
-/// Started by the tests below as a process of its own: writes until it is killed or can't write any more, and says
-/// what was acknowledged.
+/// Started by the tests below as a separate process: writes until it is killed or can't write any more, and prints what
+/// was acknowledged.
 #[tokio::test]
-#[ignore = "the other half of another test"]
-#[expect(clippy::disallowed_methods, reason = "not a setting: how this process is told its part")]
+#[ignore = "other tests run it as a separate process"]
+#[expect(clippy::disallowed_methods, reason = "not a setting: the file that this process writes to")]
 async fn writes_until_it_is_killed() {
     let Ok(path) = std::env::var(WRITER) else { return };
     let store = StoreUrl::Sqlite(path.into()).open().await.unwrap();
@@ -131,13 +131,13 @@ async fn writes_until_it_is_killed() {
     }
 }
 
-/// A limit on the size of files stands in for a disk that is full.
+/// A limit on the size of files stands in for a full disk.
 #[cfg(unix)]
 #[tokio::test]
 async fn what_was_acknowledged_is_there_after_the_disk_was_full() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("accounts.db");
-    // The file is almost as large as it may become: neither the log nor the first few writes fill it.
+    // The file is close to the limit, which neither the log nor the first few writes reach.
     drop(StoreUrl::Sqlite(path.clone()).open().await.unwrap());
     let ballast = rusqlite::Connection::open(&path).unwrap();
     ballast.execute_batch("CREATE TABLE ballast AS SELECT zeroblob(4200000)").unwrap();

@@ -1,5 +1,5 @@
-//! Mirrors, fed by boards as a gateway does it.
+//! Mirrors that are updated by boards, as a gateway does it.
 
-#![expect(clippy::unwrap_used, reason = "a test that meets the unexpected fails")]
+#![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod resume;

@@ -1,5 +1,5 @@
-//! Clients: a snapshot and any split into frames, under any filter, resumed on any board, is
-//! exactly the board, filtered.
+//! A client that gets a snapshot and any sequence of frames, under any filter, and resumes on any board, has exactly
+//! the filtered board.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ struct Client {
 }
 
 impl Client {
-    /// Brings the client up to date as a gateway does, through the wire form.
+    /// Brings the client up to date as a gateway does, through the wire format.
     fn catch_up(&mut self, board: &Board) {
         let since = self.mirror.cursor().and_then(|cursor| board.since(REGION, &cursor, &self.filter));
         let frames = since
@@ -42,7 +42,7 @@ impl Client {
     }
 }
 
-/// What a client under this filter should have, worked out the plain way.
+/// What a client under this filter should have, computed the simple way.
 fn filtered(board: &Board, filter: &Filter) -> BTreeMap<EventId, MirrorEvent> {
     let mut events = BTreeMap::new();
     for id in board.event_ids() {
@@ -96,7 +96,7 @@ fn draw_filter(random: &mut StdRng) -> Filter {
     Filter::from_value(&value).unwrap()
 }
 
-/// One step's changes on a board, in whichever order.
+/// Applies the changes of one step to a board, in either order.
 fn apply(board: &mut Board, step: &[(EventId, Option<Image>)], backwards: bool, id: StepId) {
     let make = |board: &mut Board, (event, image): &(EventId, Option<Image>)| match image {
         Some(image) => board.set(event, image),
@@ -107,7 +107,7 @@ fn apply(board: &mut Board, step: &[(EventId, Option<Image>)], backwards: bool, 
     for change in order {
         make(board, change);
     }
-    assert_eq!(board.digest(), expected, "the digest said before is the digest after");
+    assert_eq!(board.digest(), expected, "the predicted digest is the actual one");
     board.remember(id);
 }
 
@@ -161,7 +161,7 @@ fn play(seed: u64) {
 }
 
 #[test]
-fn a_frame_says_only_what_changed() {
+fn a_frame_contains_only_what_changed() {
     let mut random = StdRng::seed_from_u64(1);
     let mut board = Board::default();
     for event in 0..200 {
@@ -180,7 +180,7 @@ fn a_frame_says_only_what_changed() {
     let value: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(value["events"].as_array().unwrap().len(), 1);
     assert_eq!(value["events"][0]["quotes"].as_array().unwrap().len(), 1);
-    assert!(value["events"][0].get("sport_key").is_none(), "details that stand are not repeated: {json}");
+    assert!(value["events"][0].get("sport_key").is_none(), "unchanged details are not repeated: {json}");
 }
 
 fn large_board(random: &mut StdRng, step: u64) -> Board {
@@ -212,7 +212,7 @@ fn a_large_snapshot_comes_in_parts_and_is_shown_when_it_is_complete() {
         let last = parts.pop().unwrap();
         for part in parts {
             assert_eq!(mirror.snapshot(part), Ok(false));
-            assert_eq!((mirror.cursor(), mirror.events()), (shown.0, &shown.1), "the board before stays");
+            assert_eq!((mirror.cursor(), mirror.events()), (shown.0, &shown.1), "the previous board stays");
         }
         assert_eq!(mirror.snapshot(last), Ok(true));
         assert_eq!(*mirror.events(), filtered(board, &Filter::default()));
@@ -221,7 +221,7 @@ fn a_large_snapshot_comes_in_parts_and_is_shown_when_it_is_complete() {
 }
 
 #[test]
-fn a_missing_part_is_noticed_and_the_board_before_stays() {
+fn a_missing_part_is_noticed_and_the_previous_board_stays() {
     let mut random = StdRng::seed_from_u64(3);
     let [before, after] = [1, 2].map(|step| large_board(&mut random, step));
     for lost in 0..parts_of(&after).len() {
@@ -243,7 +243,7 @@ fn parts_of_two_snapshots_do_not_mix() {
     let mut mirror = Mirror::default();
     assert_eq!(mirror.snapshot(one[0].clone()), Ok(false));
     assert_eq!(mirror.snapshot(two[1].clone()), Err(OutOfStep));
-    assert_eq!(mirror.snapshot(one[1].clone()), Err(OutOfStep), "what came before is dropped");
+    assert_eq!(mirror.snapshot(one[1].clone()), Err(OutOfStep), "the earlier parts are dropped");
     assert_eq!(mirror.snapshot(one[0].clone()), Ok(false));
     mirror.drop_incoming();
     assert_eq!(mirror.snapshot(one[1].clone()), Err(OutOfStep));
@@ -264,18 +264,18 @@ fn a_cursor_of_another_history_gets_a_snapshot() {
     let cursor = other.cursor(&all).unwrap();
     assert!(board.since(REGION, &cursor, &all).is_none());
     assert!(!board.is_ahead(&cursor, &all));
-    // What isn't verified has no cursor, and is sent to nobody.
+    // An unverified board has no cursor, and is not sent.
     board.set(&key("e", 3), &draw_image(&mut random));
     assert_eq!(board.cursor(&all), None);
     assert_eq!(board.snapshot(REGION, &all), None);
 }
 
 #[test]
-fn what_is_gone_is_forgotten_with_the_last_cursor_that_needs_it() {
+fn removed_events_are_dropped_with_the_last_cursor_that_needs_them() {
     let mut random = StdRng::seed_from_u64(4);
     let mut board = Board::remembering(3);
     for step in 1..200 {
-        // A new event each step, and the one before it gone.
+        // Each step adds an event and removes the previous one.
         board.set(&key("e", step), &draw_image(&mut random));
         board.remove(&key("e", step - 1));
         board.remember(StepId::new(Term::new(1, 0), u64::from(step)));

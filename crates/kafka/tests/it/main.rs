@@ -3,3 +3,4 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets the unexpected fails")]
 
 mod region_follower;
+mod topic_follower;

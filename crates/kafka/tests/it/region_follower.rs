@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use kafka::{
-    CONTROL, ConsumerMode, ControlMessage, ControlReader, ControlWriter, Embedded, FollowerEvent, KafkaSettings,
-    LostBoard, Publisher, ReadError, RegionFollower, Role, Steps, TopicSpec, all_topics, topic_of,
+    CONTROL, ConsumerMode, ControlMessage, ControlWriter, Embedded, FollowerEvent, KafkaSettings, LostBoard, Publisher,
+    ReadError, RegionFollower, Role, Steps, TopicSpec, all_topics, follow_control, topic_of,
 };
 use odds::{Credits, Digest, FeedState, Marker, Outgoing, Record, RecordKind, Region, StepId, Timestamp};
 use rand::{SeedableRng, rngs::StdRng};
@@ -237,7 +237,7 @@ async fn a_board_that_does_not_match_is_read_again_and_then_asked_for() {
     let mut author = scene.author().await;
     scene.steps(&mut author, 3).await;
     let kafka = scene.kafka();
-    let control = ControlReader::new(&kafka).unwrap();
+    let mut control = follow_control(&kafka).unwrap();
     let mut follower = scene.follower(Steps::Newest).requesting_republish(ControlWriter::new(&kafka).unwrap());
     until(&mut follower, |event| matches!(event, FollowerEvent::Loaded)).await;
 

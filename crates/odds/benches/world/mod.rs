@@ -22,7 +22,7 @@ fn outcome(name: &str, seed: usize, point: Option<&str>) -> Outcome {
     }
 }
 
-/// An event with all its quotes; `version` moves the prices of a third of the bookmakers.
+/// An event with all its quotes; `version` changes the prices of a third of the bookmakers.
 pub fn image(event: usize, version: usize) -> (EventId, Image) {
     let (home, away) = (format!("Home Town {event} United"), format!("Visitors of {event}"));
     let mut quotes = Quotes::new();

@@ -1,4 +1,4 @@
-//! Where a client is: at which state of the board, under which filter. Opaque to clients.
+//! Cursors: which state of the board a client has, under which filter.
 
 use std::{fmt, str::FromStr};
 
@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use super::{Digest, Filter};
 use crate::{StepId, Term, model::plain};
 
+/// A verified step, the board's digest after it, and the filter that it was made under. Opaque to clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Cursor {
     pub(crate) id: StepId,
@@ -83,13 +84,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_cursor_is_an_error() {
+    fn text_that_is_not_a_cursor_is_an_error() {
         let digest = "99aa06d3014798d86001c324468d497f";
         for text in ["", "-", "1.2-3", "1.2-3-zz", &format!("1.2-3-{digest}-"), "a.b-c-d-e-f"] {
             assert_eq!(text.parse::<Cursor>(), Err(InvalidCursor), "{text}");
         }
         for text in ["01.2-3", "1.02-3", "1.2-03", "+1.2-3"] {
-            assert_eq!(format!("{text}-{digest}").parse::<Cursor>(), Err(InvalidCursor), "{text}: one way to write it");
+            assert_eq!(
+                format!("{text}-{digest}").parse::<Cursor>(),
+                Err(InvalidCursor),
+                "{text}: only one spelling is valid"
+            );
         }
     }
 }

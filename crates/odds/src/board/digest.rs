@@ -1,8 +1,8 @@
-//! A digest of a whole board that is kept up change by change.
+//! A digest of a whole board that is updated with each change.
 //!
-//! It is the sum, modulo 2^128, of the XXH3-128 hash of every item on the board: of each event's
-//! details and of each quote. A sum doesn't depend on the order, and an item that goes is
-//! subtracted. It guards against mistakes, not against forgery.
+//! It is the sum, modulo 2^128, of the XXH3-128 hashes of all items on the board: of each event's details and of each
+//! quote. A sum doesn't depend on the order, and a removed item is subtracted. It guards against mistakes, not against
+//! forgery.
 
 use std::{fmt, str::FromStr};
 
@@ -23,7 +23,7 @@ impl Digest {
         self.0 = self.0.wrapping_sub(item.0);
     }
 
-    /// Of an event's details.
+    /// The digest of an event's details.
     pub(crate) fn of_details(id: &EventId, details: &Details) -> Self {
         let home = details.home_team.as_deref();
         let away = details.away_team.as_deref();
@@ -39,7 +39,7 @@ impl Digest {
         ])
     }
 
-    /// Of a quote.
+    /// The digest of a quote.
     pub(crate) fn of_quote(id: &EventId, bookmaker: &BookmakerKey, market: &MarketKey, quote: &Market) -> Self {
         Self::of(&[
             b"quote",
@@ -51,7 +51,7 @@ impl Digest {
         ])
     }
 
-    /// The digest of one item: its parts with their lengths, so that no two lists of parts agree.
+    /// The digest of one item. Each part is hashed with its length, so that no two lists of parts hash the same bytes.
     pub(super) fn of(parts: &[&[u8]]) -> Self {
         let mut text = Vec::with_capacity(parts.iter().map(|part| 8 + part.len()).sum());
         for part in parts {
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_added_and_removed_leaves_no_trace_in_any_order() {
+    fn adding_and_removing_cancel_out_in_any_order() {
         let items = [Digest::of(&[b"a"]), Digest::of(&[b"b"]), Digest::of(&[b"c"])];
         let mut forth = Digest::default();
         let mut back = Digest::default();
@@ -120,8 +120,7 @@ mod tests {
 
     #[test]
     fn the_hash_is_xxh3_128_and_stays_so() {
-        // Written once from the reference implementation's empty-input constant: a reader of an old
-        // topic must come to the same digest.
+        // The reference implementation's hash of empty input. Readers of old topics must compute the same digests.
         assert_eq!(Digest::of(&[]).to_string(), "99aa06d3014798d86001c324468d497f");
     }
 }

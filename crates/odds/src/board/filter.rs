@@ -1,4 +1,4 @@
-//! What part of a region's board a client wants to see.
+//! Filters: which part of a region's board a client wants.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -6,11 +6,11 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::{BookmakerKey, Digest, MarketKey, SportKey};
 
-/// How many names one list of a filter may have.
+/// The most names that one list of a filter may have.
 const MAX_NAMES: usize = 100;
 
-/// Sports choose events; bookmakers and markets choose quotes. A list that is absent lets all
-/// through, an empty one lets nothing through. Names that nobody quotes yet are fine.
+/// Selects events by sport, and quotes by bookmaker and market. An absent list admits everything, an empty one nothing.
+/// Names need not occur on the board.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct Filter {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -35,7 +35,7 @@ impl Filter {
             && self.markets.as_ref().is_none_or(|keys| keys.contains(market))
     }
 
-    /// A short name of the filter: part of every cursor made under it.
+    /// A digest of the filter, which is part of its cursors; `None` if it admits everything.
     pub(crate) fn fingerprint(&self) -> Option<Digest> {
         (!self.is_all()).then(|| Digest::of(&[&serde_json::to_vec(self).expect("plain lists of strings")]))
     }
@@ -49,7 +49,7 @@ pub struct InvalidFilter {
 }
 
 impl Filter {
-    /// Reads a filter, naming the field that is wrong.
+    /// Parses a filter. An error names the invalid field.
     pub fn from_value(value: &serde_json::Value) -> Result<Self, InvalidFilter> {
         let Some(object) = value.as_object() else {
             return Err(InvalidFilter { field: "filter", reason: "expected an object with lists of names".into() });
@@ -77,7 +77,7 @@ fn names<K: Ord + std::str::FromStr<Err: fmt::Display>>(
         Some(_) => return Err(wrong("expected a list of names".into())),
     };
     if list.len() > MAX_NAMES {
-        return Err(wrong(format!("{} names are too many; at most {MAX_NAMES}", list.len())));
+        return Err(wrong(format!("{} names; at most {MAX_NAMES} are allowed", list.len())));
     }
     let name = |value: &serde_json::Value| {
         let text = value.as_str().ok_or_else(|| wrong(format!("{value} is not a name")))?;
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn absent_lists_let_all_through_and_empty_ones_nothing() {
+    fn absent_lists_admit_everything_and_empty_ones_nothing() {
         let sport = "soccer_epl".parse().unwrap();
         assert!(Filter::default().admits_sport(&sport));
         assert!(!Filter::from_value(&json!({ "sports": [] })).unwrap().admits_sport(&sport));
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fingerprint_is_that_of_the_set() {
+    fn the_fingerprint_ignores_order_and_repetition() {
         let print = |value| Filter::from_value(&value).unwrap().fingerprint();
         assert_eq!(print(json!({ "markets": ["a", "b"] })), print(json!({ "markets": ["b", "a", "b"] })));
         assert_ne!(print(json!({ "markets": ["a"] })), print(json!({ "sports": ["a"] })));

@@ -1,12 +1,12 @@
-//! Payloads of `snapshot` and `odds`: what of a board passes a filter, and what of that changed since a cursor.
+//! Payloads of `snapshot` and `odds`: the part of a board that passes a filter, and its changes since a cursor.
 
 use std::{fmt::Write, ops::Bound};
 
 use super::{Board, Cursor, Entry, Filter, Found, Quote, Revision};
 use crate::{EventId, Region};
 
-/// A snapshot whose events take more than this comes in parts: what is sent at once stays in many a
-/// buffer on its way, and keeps a ping waiting.
+/// A snapshot whose events take more than this is sent in parts: a large frame enlarges buffers on its way, and delays
+/// the next ping.
 pub const PART_BYTES: usize = 8_192;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -15,7 +15,7 @@ pub enum FrameKind {
     Odds,
 }
 
-/// A payload as it is sent: `snapshot` or `odds`.
+/// The payload of a `snapshot` or `odds` event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
     pub kind: FrameKind,
@@ -23,14 +23,13 @@ pub struct Frame {
 }
 
 impl Board {
-    /// Everything of the board that passes the filter, in one frame or several parts.
-    /// Nothing while the board is not verified.
+    /// Everything that passes the filter, in one frame or several parts; `None` while the board is unverified.
     pub fn snapshot(&self, region: Region, filter: &Filter) -> Option<Vec<Frame>> {
         Some(self.snapshot_at(region, &self.cursor(filter)?, filter, PART_BYTES))
     }
 
-    /// The same for a room that is at another cursor, from which nothing differs under the filter,
-    /// in parts of about this size.
+    /// Like [`Self::snapshot`], but under a given cursor and in parts of about `part_bytes`. Nothing that passes the
+    /// filter may have changed since that cursor.
     pub fn snapshot_at(&self, region: Region, cursor: &Cursor, filter: &Filter, part_bytes: usize) -> Vec<Frame> {
         let parts = self.events_json(filter, part_bytes);
         let count = parts.len();
@@ -42,7 +41,7 @@ impl Board {
         parts.into_iter().enumerate().map(frame).collect()
     }
 
-    /// The snapshot in one piece, however large.
+    /// Like [`Self::snapshot_at`], in one piece of any size.
     pub fn whole(&self, region: Region, cursor: &Cursor, filter: &Filter) -> String {
         let events = self.events_json(filter, usize::MAX).concat();
         format!(r#"{{"region":"{region}","cursor":"{cursor}","events":[{events}]}}"#)
@@ -61,13 +60,13 @@ impl Board {
         parts
     }
 
-    /// What changed since the cursor, up to the board as it stands. Nothing if the cursor is not
-    /// of a remembered state or the board is not verified: then only a snapshot helps.
+    /// What changed since the cursor. `None` if its state is not remembered or the board is unverified: the client then
+    /// needs a snapshot.
     pub fn since(&self, region: Region, cursor: &Cursor, filter: &Filter) -> Option<Frame> {
         self.since_until(region, cursor, &self.cursor(filter)?, filter)
     }
 
-    /// The same for a room that is at another cursor, from which nothing differs under the filter.
+    /// Like [`Self::since`], up to a given cursor. Nothing that passes the filter may have changed since that cursor.
     pub fn since_until(&self, region: Region, from: &Cursor, to: &Cursor, filter: &Filter) -> Option<Frame> {
         let Found::At(revision) = self.find(from, filter) else { return None };
         let mut json = format!(r#"{{"region":"{region}","prev":"{from}","cursor":"{to}","events":["#);
@@ -78,7 +77,7 @@ impl Board {
         Some(Frame { kind: FrameKind::Odds, json })
     }
 
-    /// Whether anything that passes the filter changed since the cursor.
+    /// Whether anything that passes the filter changed since the cursor, or its state is not remembered.
     pub fn differs(&self, cursor: &Cursor, filter: &Filter) -> bool {
         match self.find(cursor, filter) {
             Found::At(revision) => self.changes(Some(revision), filter).next().is_some(),
@@ -86,7 +85,7 @@ impl Board {
         }
     }
 
-    /// The events that changed after `from`, each once; all that are there if `from` is nothing.
+    /// The events that changed after `from`, each once; without `from`, all events on the board.
     fn changes<'a>(&'a self, from: Option<Revision>, filter: &'a Filter) -> impl Iterator<Item = EventChange<'a>> {
         let start = from.map_or(Bound::Unbounded, Bound::Excluded);
         self.recent.range((start, Bound::Unbounded)).filter_map(move |(_, id)| {
@@ -112,11 +111,11 @@ impl Entry {
             (true, true) => ChangeKind::Since(from.expect("known at a revision")),
         };
         let change = EventChange { id, entry: self, filter, kind };
-        let says_something = match kind {
+        let is_relevant = match kind {
             ChangeKind::Removed | ChangeKind::Whole => true,
             ChangeKind::Since(from) => self.details_changed > from || change.quotes().next().is_some(),
         };
-        says_something.then_some(change)
+        is_relevant.then_some(change)
     }
 }
 
@@ -127,7 +126,7 @@ enum ChangeKind {
     Since(Revision),
 }
 
-/// What is to be said of one event, borrowed from the board.
+/// One event of a frame, borrowed from the board.
 struct EventChange<'a> {
     id: &'a EventId,
     entry: &'a Entry,
@@ -148,7 +147,7 @@ impl<'a> EventChange<'a> {
         })
     }
 
-    /// Appends the change as JSON, after a comma unless it is the first of a list.
+    /// Appends the change as JSON, after a comma unless it is the first in the list.
     fn write_to(&self, out: &mut String) {
         const INFALLIBLE: &str = "writing to a string does not fail";
         if !out.is_empty() && !out.ends_with('[') {

@@ -1,10 +1,9 @@
-//! The board: the newest known state of one region, and what changed since any state that is
-//! still remembered.
+//! The board: the newest known state of one region, and what changed since any remembered state.
 //!
-//! Every change of an event gets a revision, a number of this board alone. `recent` holds every
-//! event once, at its last revision, so what changed after a revision is the tail of that map. A
-//! cursor names a verified step; the board knows the revision it stood at then. What was removed
-//! or withdrawn stays as long as a remembered cursor could still need to hear of it.
+//! Every change of an event gets a revision, a number that means nothing outside this board object. `recent` holds
+//! every event once, at its last revision, so the events that changed after a revision are the tail of that map. A
+//! cursor names a verified step, and the board knows its revision at that step. Removed events and withdrawn quotes are
+//! kept for as long as a client could resume from a state before their removal.
 
 mod cursor;
 mod digest;
@@ -23,31 +22,32 @@ pub use frames::{Frame, FrameKind, PART_BYTES};
 
 use crate::{BookmakerKey, Details, EventId, Image, Market, MarketKey, Outcomes, Quotes, SportKey, StepId, Timestamp};
 
-/// How many states with changes a board remembers for cursors, unless told otherwise.
+/// How many different states a board remembers for cursors by default.
 const REMEMBERED_STATES: usize = 4_096;
 
-/// A moment in the life of one board object. Means nothing to another.
+/// A point in the history of one board object; meaningless to another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Revision(u64);
 
 impl Revision {
-    /// How many changes of an event the board has seen until then.
+    /// How many changes of events the board had applied by then.
     pub fn count(self) -> u64 {
         self.0
     }
 }
 
+/// The events and quotes of one region, with what changed since its remembered states.
 #[derive(Clone, Debug)]
 pub struct Board {
     events: HashMap<EventId, Entry>,
-    /// Every event, gone ones included, at the revision of its last change.
+    /// Every event, removed ones included, by the revision of its last change.
     recent: BTreeMap<Revision, EventId>,
     revision: Revision,
     digest: Digest,
     /// Verified states, oldest first.
     remembered: VecDeque<Remembered>,
     memory: usize,
-    /// Where there is something to forget once no remembered state is older.
+    /// Events with something to purge once no remembered state is older than this revision.
     tombstones: VecDeque<(Revision, EventId)>,
     bookmakers: HashSet<BookmakerKey>,
     markets: HashSet<MarketKey>,
@@ -55,7 +55,7 @@ pub struct Board {
     live_quotes: usize,
 }
 
-/// One state, from the step that made it to the last that left it as it was.
+/// A verified state, with the first and the last step at which the board had it.
 #[derive(Clone, Copy, Debug)]
 struct Remembered {
     first: StepId,
@@ -70,9 +70,9 @@ struct Entry {
     details: Details,
     details_changed: Revision,
     changed: Revision,
-    /// Which sport it was under before which revision, oldest first; none where it was absent.
+    /// Its former sports, oldest first, each with the revision that ended it; no sport while it was absent.
     former: Vec<(Revision, Option<SportKey>)>,
-    /// Sorted by bookmaker and market. Without outcomes: withdrawn.
+    /// Sorted by bookmaker and market. Withdrawn quotes have no outcomes.
     quotes: Vec<Quote>,
 }
 
@@ -86,7 +86,7 @@ struct Quote {
     changed: Revision,
 }
 
-/// Where a client's cursor leads on this board.
+/// The result of looking up a cursor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
     At(Revision),
@@ -131,7 +131,7 @@ impl Board {
         self.live_events
     }
 
-    /// Events it knows, gone ones included.
+    /// How many events it holds, including removed ones that are not purged yet.
     pub fn entries(&self) -> usize {
         self.events.len()
     }
@@ -148,7 +148,7 @@ impl Board {
         self.events.get(id).filter(|entry| entry.present).map(|entry| &entry.details)
     }
 
-    /// The event as the image that would make it.
+    /// The event as an image; `None` if it is not on the board.
     pub fn image(&self, id: &EventId, polled_at: Timestamp) -> Option<Image> {
         let entry = self.events.get(id).filter(|entry| entry.present)?;
         let quotes: Quotes = entry
@@ -161,7 +161,7 @@ impl Board {
         Some(Image { polled_at, details: entry.details.clone(), quotes })
     }
 
-    /// Sets the event to what the image says. Tells whether anything changed.
+    /// Replaces the event by the image. Returns whether anything changed.
     pub fn set(&mut self, id: &EventId, image: &Image) -> bool {
         let now = Revision(self.revision.0 + 1);
         let entry = self.events.entry(id.clone()).or_insert_with(|| Entry::absent(image.details.clone()));
@@ -188,10 +188,10 @@ impl Board {
             self.digest.add(Digest::of_details(id, &entry.details));
         }
 
-        // Both are sorted, so one walk meets every quote of either.
+        // Both lists are sorted, so one pass covers them.
         let mut at = 0;
         for (n, (key, new)) in image.quotes.iter().enumerate() {
-            // What stands before it is offered no longer.
+            // The image has no quote for the keys in between.
             while entry.quotes.get(at).is_some_and(|quote| quote.compare(key) == Ordering::Less) {
                 gone |= entry.quotes[at].withdraw(now, &mut self.digest, &mut self.live_quotes);
                 at += 1;
@@ -244,11 +244,11 @@ impl Board {
         if has_removal {
             self.tombstones.push_back((now, id.clone()));
         }
-        self.moved(id, before, changed);
+        self.index_change(id, before, changed);
         changed
     }
 
-    /// Takes the event off the board. Tells whether it was there.
+    /// Removes the event. Returns whether it was on the board.
     pub fn remove(&mut self, id: &EventId) -> bool {
         let now = Revision(self.revision.0 + 1);
         let Some(entry) = self.events.get_mut(id).filter(|entry| entry.present) else {
@@ -264,11 +264,11 @@ impl Board {
         entry.changed = now;
         self.live_events -= 1;
         self.tombstones.push_back((now, id.clone()));
-        self.moved(id, before, true);
+        self.index_change(id, before, true);
         true
     }
 
-    fn moved(&mut self, id: &EventId, before: Revision, changed: bool) {
+    fn index_change(&mut self, id: &EventId, before: Revision, changed: bool) {
         if changed {
             self.revision.0 += 1;
             self.recent.remove(&before);
@@ -276,7 +276,7 @@ impl Board {
         }
     }
 
-    /// The digest of the board after these changes, each of another event, without making them.
+    /// The digest that the board would have after these changes, each of a different event.
     pub fn digest_after<'a>(&self, changes: impl IntoIterator<Item = (&'a EventId, Option<&'a Image>)>) -> Digest {
         let mut digest = self.digest;
         for (id, image) in changes {
@@ -294,7 +294,7 @@ impl Board {
         digest
     }
 
-    /// Notes that the board, as it stands, is the verified state of this step.
+    /// Remembers the current state as the verified state of this step.
     pub fn remember(&mut self, id: StepId) {
         match self.remembered.back_mut() {
             Some(last) if last.revision == self.revision && last.first.term == id.term => last.last = id.step,
@@ -309,7 +309,7 @@ impl Board {
         self.purge();
     }
 
-    /// Forgets what no remembered state can still ask for.
+    /// Drops removed events, withdrawn quotes and former sports that no remembered state needs.
     pub(crate) fn purge(&mut self) {
         let oldest = self.remembered.front().map_or(self.revision, |state| state.revision);
         while let Some((_, id)) = self.tombstones.pop_front_if(|(revision, _)| *revision <= oldest) {
@@ -323,7 +323,7 @@ impl Board {
         }
     }
 
-    /// The cursor of the board as it stands; nothing while it is not verified.
+    /// The cursor of the current state; `None` while the board is unverified.
     pub fn cursor(&self, filter: &Filter) -> Option<Cursor> {
         let state = self.remembered.back().filter(|state| state.revision == self.revision)?;
         Some(Cursor::new(StepId::new(state.first.term, state.last), state.digest, filter))
@@ -348,7 +348,7 @@ impl Board {
         }
     }
 
-    /// How many changes of state ago a cursor's state was; nothing if it is not known.
+    /// How many remembered states are newer than the cursor's; `None` if that one is not remembered.
     pub fn age(&self, cursor: &Cursor, filter: &Filter) -> Option<usize> {
         match self.find(cursor, filter) {
             Found::At(revision) => {
@@ -359,12 +359,12 @@ impl Board {
         }
     }
 
-    /// Whether the cursor is of a state that this board has yet to reach.
+    /// Whether the cursor names a step that this board has not reached.
     pub fn is_ahead(&self, cursor: &Cursor, filter: &Filter) -> bool {
         self.find(cursor, filter) == Found::Ahead
     }
 
-    /// Whether the cursor is half way to being forgotten.
+    /// Whether the cursor's age is more than half of what the board remembers, or its state is not remembered.
     pub fn is_growing_old(&self, cursor: &Cursor, filter: &Filter) -> bool {
         self.age(cursor, filter).is_none_or(|age| age > self.memory / 2)
     }
@@ -386,7 +386,7 @@ impl Entry {
         self.quotes.iter().filter(|quote| quote.is_live())
     }
 
-    /// The sport it was under at a revision; nothing where it was not on the board.
+    /// Its sport at a revision; `None` if it was not on the board.
     fn sport_at(&self, revision: Revision) -> Option<&SportKey> {
         match self.former.iter().find(|(until, _)| revision < *until) {
             Some((_, sport)) => sport.as_ref(),
@@ -404,7 +404,7 @@ impl Quote {
         (&self.bookmaker, &self.market).cmp(&(bookmaker, market))
     }
 
-    /// Takes it off the board, whose digest and count of quotes these are. Tells whether it was there.
+    /// Withdraws the quote and updates the board's digest and number of quotes. Returns whether it was live.
     fn withdraw(&mut self, now: Revision, digest: &mut Digest, live_quotes: &mut usize) -> bool {
         if !self.is_live() {
             return false;
@@ -417,7 +417,7 @@ impl Quote {
     }
 }
 
-/// The same key, sharing its text with all others of the board.
+/// The same key, sharing its text with all equal keys of the board.
 fn shared<K: Clone + Eq + std::hash::Hash>(known: &mut HashSet<K>, key: &K) -> K {
     if let Some(known) = known.get(key) {
         return known.clone();

@@ -1,12 +1,12 @@
-//! Tells outcomes that are canonical already, which is how producers write them, from those that have
-//! to be read and written anew.
+//! Recognises outcomes that are canonical JSON already, as producers write them, so that they need not be parsed and
+//! written again.
 
 use std::cmp::Ordering;
 
 use super::decimal::{Decimal, MAX_DIGITS};
 
-/// Whether this valid JSON is, byte for byte, what [`crate::Outcomes::new`] makes of what it says. May be wrong
-/// about what is unusual, but only by saying no.
+/// Whether this valid JSON is, byte for byte, what [`crate::Outcomes::new`] would write. May return false for unusual
+/// canonical text, but never true for other text.
 pub(crate) fn is_canonical(json: &str) -> bool {
     json == "[]" || outcomes(json).is_some()
 }
@@ -57,14 +57,14 @@ impl Identity<'_> {
     }
 }
 
-/// A string without escapes, and what follows it.
+/// Splits off a string without escapes.
 fn string(text: &str) -> Option<(&str, &str)> {
     let text = text.strip_prefix('"')?;
     let end = text.bytes().position(|byte| matches!(byte, b'"' | b'\\'))?;
     (text.as_bytes()[end] == b'"').then(|| (&text[..end], &text[end + 1..]))
 }
 
-/// A number as [`Decimal`] writes it, and what follows it.
+/// Splits off a number as [`Decimal`] writes it.
 fn number(text: &str) -> Option<(&str, &str)> {
     let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
     let unsigned = text.strip_prefix('-').unwrap_or(text);
@@ -93,7 +93,7 @@ mod tests {
     use crate::{Outcome, Outcomes};
 
     #[test]
-    fn what_is_written_otherwise_is_not_canonical() {
+    fn other_spellings_are_not_canonical() {
         for canonical in [
             "[]",
             r#"[{"name":"Over","price":2,"point":2.5},{"name":"Under","price":1.9,"point":2.5}]"#,
@@ -137,7 +137,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_is_taken_for_canonical_that_would_be_written_otherwise(
+        fn only_what_new_would_write_is_canonical(
             outcomes in proptest::collection::vec(any_outcome(), 0..4),
         ) {
             let canonical = Outcomes::new(outcomes.clone());

@@ -1,12 +1,12 @@
-//! Decimal numbers as an odds API writes them: exact, without a detour over binary fractions.
-//! `1.90` and `1.9` are the same number and are written `1.9`, so equal prices have equal text.
+//! Decimal numbers as an odds API writes them, parsed and written exactly, without binary fractions. `1.90` and `1.9`
+//! are the same number and are both written `1.9`, so equal prices have equal text.
 
 use std::{cmp::Ordering, fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::value::RawValue;
 
-/// `mantissa / 10^scale`, with no trailing zero in the mantissa unless the scale is 0.
+/// The decimal number `mantissa / 10^scale`. The mantissa has no trailing zero unless the scale is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Decimal {
     mantissa: i64,
@@ -32,24 +32,24 @@ impl Decimal {
     }
 
     pub fn to_f64(self) -> f64 {
-        // Both are exact up to 2^53, so the quotient is the nearest double to what was written.
+        // Both are exact up to 2^53, so the quotient is the double nearest to the decimal number.
         self.mantissa as f64 / 10f64.powi(i32::from(self.scale))
     }
 
-    /// Whether a bookmaker can ask this as decimal odds: more than the stake comes back, and not more than ten
-    /// thousand times the stake is won.
+    /// Whether these are possible decimal odds: they return more than the stake, and win at most ten thousand times the
+    /// stake.
     pub fn is_decimal_odds(self) -> bool {
         Self { mantissa: 1, scale: 0 } < self && self <= Self { mantissa: 10_001, scale: 0 }
     }
 
-    /// The same line seen from the other side: a spread of +3.5 for one team is -3.5 for the other.
+    /// The line of the other side: a spread of +3.5 for one team is -3.5 for the other.
     #[must_use]
     pub fn negated(self) -> Self {
         Self { mantissa: -self.mantissa, ..self }
     }
 
     /// American odds: what a stake of 100 wins (+150), or the stake that wins 100 (-200).
-    /// Nothing for a price that can't win.
+    /// `None` for a price that can't win.
     pub fn american(self) -> Option<i64> {
         let profit = self.to_f64() - 1.0;
         if profit <= 0.0 {
@@ -59,8 +59,8 @@ impl Decimal {
         Some(value.round() as i64)
     }
 
-    /// Fractional odds: the customary fraction that rounds to the price where there is one (1.91 is
-    /// 10/11, 1.33 is 1/3), else the price itself in lowest terms (3.4 is 12/5).
+    /// Fractional odds: the customary fraction that rounds to the price (1.91 is 10/11, 1.33 is 1/3), or else the price
+    /// itself in lowest terms (3.4 is 12/5). `None` for a price that can't win.
     pub fn fractional(self) -> Option<(u64, u64)> {
         let scale = self.scale.max(2);
         let unit = 10i128.pow(u32::from(scale));
@@ -81,7 +81,7 @@ impl Decimal {
     }
 }
 
-/// Fractions that bookmakers quote and that two decimals can't write.
+/// Fractions that bookmakers quote and that two decimal places can't express.
 const CUSTOMARY: [(u64, u64); 28] = [
     (1, 33),
     (1, 16),
@@ -120,7 +120,7 @@ fn greatest_common_divisor(a: u64, b: u64) -> u64 {
 impl FromStr for Decimal {
     type Err = InvalidDecimal;
 
-    /// Reads what JSON allows as a number, exponents included.
+    /// Parses any JSON number, exponents included, with at most 18 digits.
     fn from_str(text: &str) -> Result<Self, InvalidDecimal> {
         parse(text).ok_or_else(|| InvalidDecimal(text.chars().take(40).collect()))
     }
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn prices_that_nobody_asks_are_no_decimal_odds() {
+    fn impossible_prices_are_not_decimal_odds() {
         for good in ["1.001", "1.01", "2", "100", "5001", "10001"] {
             assert!(decimal(good).is_decimal_odds(), "{good}");
         }
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_is_an_error() {
+    fn text_that_is_not_a_number_is_an_error() {
         for text in ["", "-", ".", "1.", ".5", "1,5", "NaN", "1e99", "1e-99", "--1", "+1", "1e", "0x10", "１"] {
             assert!(text.parse::<Decimal>().is_err(), "{text:?}");
         }

@@ -1,4 +1,4 @@
-//! What is offered on an event: its details and the quotes of each bookmaker, one per market.
+//! Events: their details, and the quotes of each bookmaker, one per market.
 
 use std::{borrow::Borrow, collections::BTreeMap, fmt, str::FromStr, sync::Arc};
 
@@ -7,11 +7,11 @@ use serde_json::value::RawValue;
 
 use super::{Decimal, Timestamp, canonical::is_canonical};
 
-/// The longest key or id that is taken from anywhere.
+/// The longest valid key or id, in bytes.
 const MAX_KEY: usize = 128;
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not {what}: 1 to {MAX_KEY} letters, digits or any of _ . : -")]
+#[error("{text:?} is not {what}: expected 1 to {MAX_KEY} letters, digits or any of _ . : -")]
 pub struct InvalidKey {
     text: String,
     what: &'static str,
@@ -81,12 +81,12 @@ macro_rules! key {
     };
 }
 
-key!(EventId, "an event id", "The upstream's id of an event, the same in every region.");
+key!(EventId, "an event id", "An event's id at the odds API, the same in every region.");
 key!(SportKey, "a sport's key", "A sport or league, such as `soccer_epl`.");
 key!(BookmakerKey, "a bookmaker's key", "A bookmaker, such as `betfair_ex_uk`. Titles are not unique, keys are.");
 key!(MarketKey, "a market's key", "A market, such as `h2h`.");
 
-/// What is said about an event besides its prices.
+/// An event's sport, start and teams.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Details {
     pub sport_key: SportKey,
@@ -96,7 +96,7 @@ pub struct Details {
     pub away_team: Option<String>,
 }
 
-/// One thing that can be backed. Known by name, point and description.
+/// One result that can be backed, identified by name, point and description.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
     pub name: String,
@@ -109,13 +109,13 @@ pub struct Outcome {
 
 /// All outcomes of one market, as canonical JSON: sorted, each once, numbers in canonical form.
 ///
-/// A board holds hundreds of thousands of these, compares them and sends them on; it never looks
-/// inside. Text makes all three a matter of bytes, and takes less room than the parts would.
+/// A board holds hundreds of thousands of these. It compares, hashes and forwards them, and never looks inside, so that
+/// all three work on bytes. Text also takes less memory than parsed outcomes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Outcomes(Box<str>);
 
 impl Outcomes {
-    /// Of outcomes with the same name, point and description the first counts.
+    /// Sorts the outcomes. Of those with the same name, point and description, it keeps the first.
     pub fn new(mut outcomes: Vec<Outcome>) -> Self {
         outcomes.sort_by(|a, b| a.identity().cmp(&b.identity()));
         outcomes.dedup_by(|later, first| later.identity() == first.identity());
@@ -150,7 +150,7 @@ impl Outcome {
 impl<'de> Deserialize<'de> for Outcomes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let json = <&RawValue>::deserialize(deserializer)?.get();
-        // The page reads few, and counts its own bytes.
+        // The page reads few outcomes, and its WASM is smaller without the check.
         if !cfg!(target_arch = "wasm32") && is_canonical(json) {
             return Ok(Self(json.into()));
         }
@@ -165,17 +165,17 @@ impl Serialize for Outcomes {
     }
 }
 
-/// What one bookmaker offers on one market of an event, and since when.
+/// One bookmaker's outcomes of one market, and when they last changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Market {
     pub last_update: Timestamp,
     pub outcomes: Outcomes,
 }
 
-/// The quotes of one event. A market without outcomes is not among them.
+/// The quotes of one event, without withdrawn ones.
 pub type Quotes = BTreeMap<(BookmakerKey, MarketKey), Market>;
 
-/// One event of one region, whole, as one poll saw it.
+/// The complete state of one event in one region, as a poll returned it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
     pub polled_at: Timestamp,
@@ -184,13 +184,13 @@ pub struct Image {
 }
 
 impl Image {
-    /// Whether both say the same of the event, whenever they were polled.
+    /// Whether details and quotes are equal, whenever they were polled.
     pub fn says_the_same(&self, other: &Self) -> bool {
         self.details == other.details && self.quotes == other.quotes
     }
 
-    /// `last_update` as this project means it, "this price since": where `known` already had the
-    /// same outcomes, its time stands; upstream's stamp moves at every poll.
+    /// Takes `last_update` from `known` for markets with the same outcomes. It means "this price since", whereas
+    /// upstream's own timestamp changes at every poll.
     pub fn carry_forward(&mut self, known: &Self) {
         for (key, market) in &mut self.quotes {
             if let Some(before) = known.quotes.get(key)
@@ -201,7 +201,7 @@ impl Image {
         }
     }
 
-    /// The value of an image's record: upstream's shape, so that it reads like upstream's answer.
+    /// The value of an image's record. It has the shape of the odds API's answers.
     pub fn to_json(&self, id: &EventId) -> String {
         let mut bookmakers: Vec<BookmakerOut<'_>> = Vec::new();
         for ((bookmaker, market), quote) in &self.quotes {
@@ -264,7 +264,7 @@ struct ImageIn {
     event: EventIn,
 }
 
-// Written out, not flattened: flattening buffers values, and a decimal wants to see the number's text.
+// Not flattened: flattening buffers values, and a `Decimal` is parsed from the number's original text.
 #[derive(Deserialize)]
 struct EventIn {
     id: EventId,
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn a_price_that_stands_keeps_its_time() {
+    fn an_unchanged_price_keeps_its_time() {
         let (_, before) = Image::from_json(IMAGE.as_bytes()).unwrap();
         let later = IMAGE.replace("11:59:00", "12:01:00");
         let (_, mut same) = Image::from_json(later.as_bytes()).unwrap();
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_could_break_a_key_or_a_line_are_refused() {
+    fn keys_with_special_characters_are_refused() {
         for bad in ["", "a b", "~step", "a\"b", "a/b", "ключ", &"x".repeat(MAX_KEY + 1)] {
             assert!(bad.parse::<EventId>().is_err(), "{bad:?}");
         }

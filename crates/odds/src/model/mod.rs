@@ -1,4 +1,4 @@
-//! What an odds feed says: events, quotes, prices and times.
+//! The data of an odds feed: events, quotes, prices and times.
 
 mod canonical;
 mod decimal;

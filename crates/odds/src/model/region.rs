@@ -1,4 +1,4 @@
-//! The four regions. Everything that exists once a region is named after one of these.
+//! The four regions. Whatever exists once per region is named after one of them.
 
 use std::{fmt, str::FromStr};
 
@@ -16,7 +16,7 @@ pub enum Region {
 impl Region {
     pub const ALL: [Self; 4] = [Self::Us, Self::Uk, Self::Eu, Self::Au];
 
-    /// As it is written in topics, JSON, flags and upstream's `regions` parameter.
+    /// Its name in topics, JSON, flags and upstream's `regions` parameter.
     pub fn key(self) -> &'static str {
         match self {
             Self::Us => "us",
@@ -26,7 +26,7 @@ impl Region {
         }
     }
 
-    /// As it is written for people.
+    /// Its name for people.
     pub fn name(self) -> &'static str {
         match self {
             Self::Us => "United States",
@@ -44,7 +44,7 @@ impl fmt::Display for Region {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown region {0:?}: it is one of us, uk, eu, au")]
+#[error("unknown region {0:?}: expected us, uk, eu or au")]
 pub struct UnknownRegion(pub String);
 
 impl FromStr for Region {
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_region_is_written_as_it_is_read() {
+    fn a_region_is_read_as_it_was_written() {
         for region in Region::ALL {
             assert_eq!(region.key().parse(), Ok(region));
             assert_eq!(serde_json::to_string(&region).unwrap(), format!("{:?}", region.key()));

@@ -1,4 +1,4 @@
-//! The order of everything that is written to a region's topic: terms of leaders, steps within.
+//! Terms and steps: the order of everything that is written to a region's topic.
 
 use std::{fmt, str::FromStr};
 
@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::Timestamp;
 
-/// One leader's time at the head of a region. A greater term fences off all lower ones.
+/// One leader's time at the head of a region. A greater term overrides all lower ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Term {
-    /// When it began, in milliseconds, or one more than the greatest term that was seen.
+    /// When it began, in milliseconds since 1970, or one more than the greatest term seen before.
     at: u64,
-    /// Drawn at random, so that two leaders who begin in one millisecond differ.
+    /// Random, so that the terms of two leaders that begin in the same millisecond differ.
     tie: u32,
 }
 
@@ -20,8 +20,8 @@ impl Term {
         Self { at, tie }
     }
 
-    /// How far a term may be above the greatest one read before it in its partition: a hundred years, counted
-    /// from 1970 where there is none. Nobody can lead above a term that is close to the greatest possible one.
+    /// How far a term may be above the greatest one read before it in its partition: a hundred years, counted from 1970
+    /// if there is none. Without this limit, a forged term close to the maximum would leave no term for a leader.
     pub const MAX_ADVANCE: u64 = 100 * 365 * 24 * 3_600 * 1_000;
 
     /// Whether a record of this term may come after one of term `accepted`.
@@ -29,7 +29,7 @@ impl Term {
         self.at <= accepted.at.saturating_add(Self::MAX_ADVANCE)
     }
 
-    /// A term above `greatest` that begins now, also when the clock stands behind.
+    /// A term that begins now and is above `greatest`, even if the clock is behind.
     #[must_use]
     pub fn after(greatest: Self, now: Timestamp, tie: u32) -> Self {
         let now = u64::try_from(now.as_millis()).unwrap_or(0);
@@ -52,13 +52,13 @@ impl FromStr for Term {
     }
 }
 
-/// Digits only, as they are written: no sign, no blank, no zero before others.
+/// Parses a number in its only valid spelling: digits without sign, space or leading zero.
 pub(crate) fn plain(text: &str) -> Result<u64, ()> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     if digits && (text == "0" || !text.starts_with('0')) { text.parse().map_err(|_| ()) } else { Err(()) }
 }
 
-/// A step of a term. Step 0 of a term is its fence; the odds begin at step 1.
+/// A term, and the number of a step in it. Step 0 is the term's fence; odds begin at step 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StepId {
     pub term: Term,
@@ -66,8 +66,8 @@ pub struct StepId {
 }
 
 impl StepId {
-    /// How far a step may be above the highest one read before it in its partition: compaction leaves gaps, but
-    /// none as long as a century of a thousand steps a second.
+    /// How far a step may be above the highest one read before it in its partition. Compaction leaves gaps, but none as
+    /// long as a century of a thousand steps a second.
     pub const MAX_ADVANCE: u64 = 1 << 42;
 
     /// Whether a record of this step may come after one of step `accepted`.
@@ -76,7 +76,7 @@ impl StepId {
         self.term.is_plausible_after(accepted.term) && self.step <= before.saturating_add(Self::MAX_ADVANCE)
     }
 
-    /// The one after it.
+    /// The next step of the same term.
     #[must_use]
     pub fn next(self) -> Self {
         Self { term: self.term, step: self.step.saturating_add(1) }
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_leader_can_have_written_is_not_plausible() {
+    fn steps_that_no_leader_can_have_written_are_not_plausible() {
         let accepted = StepId::new(Term::new(1_790_000_000_000, 7), 40);
         let later = |years: u64, step| StepId::new(Term::new(accepted.term.at + years * 31_536_000_000, 0), step);
         assert!(accepted.is_plausible_after(StepId::default()));
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_term_is_written_as_it_is_read() {
+    fn a_term_is_read_as_it_was_written() {
         let term = Term::new(1_790_000_000_000, 77);
         assert_eq!(term.to_string().parse(), Ok(term));
         for bad in ["", "1", "1.", ".1", "-1.1", "1.-1", "1.99999999999", "1.1.1", "+1.1"] {

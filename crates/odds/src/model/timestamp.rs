@@ -1,4 +1,4 @@
-//! Moments, as milliseconds since 1970 in UTC, written as RFC 3339.
+//! Points in time: milliseconds since 1970 in UTC, written as RFC 3339.
 
 use std::{fmt, str::FromStr};
 
@@ -8,12 +8,12 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Timestamp(i64);
 
-/// From year 0 to year 9999: what RFC 3339 can write.
+/// RFC 3339 can express the years 0 to 9999.
 const EARLIEST: i64 = -62_167_219_200_000;
 const LATEST: i64 = 253_402_300_799_999;
 
 impl Timestamp {
-    /// A moment outside the years 0 to 9999 becomes the nearest within.
+    /// Clamps to the years 0 to 9999.
     pub const fn from_millis(millis: i64) -> Self {
         if millis < EARLIEST {
             Self(EARLIEST)
@@ -32,7 +32,7 @@ impl Timestamp {
         Self::from_millis(self.0.saturating_add(millis))
     }
 
-    /// How long after `earlier` this is; negative when it is before.
+    /// Milliseconds since `earlier`; negative if this is before it.
     pub fn millis_since(self, earlier: Self) -> i64 {
         self.0 - earlier.0
     }
@@ -54,7 +54,7 @@ impl FromStr for Timestamp {
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let moment = OffsetDateTime::from_unix_timestamp(self.0.div_euclid(1000)).map_err(|_| fmt::Error)?;
-        // Frames are full of these: no formatter is as quick as writing digits over a pattern.
+        // Frames contain many timestamps, and no formatter is as fast as writing digits over a template.
         let mut text = *b"0000-00-00T00:00:00.000Z";
         let mut put = |at: std::ops::Range<usize>, mut number: u32| {
             for digit in text[at].iter_mut().rev() {
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_time_is_an_error() {
+    fn text_that_is_not_a_time_is_an_error() {
         for text in ["", "yesterday", "2026-11-21", "2026-13-01T00:00:00Z", "1732190400"] {
             assert!(text.parse::<Timestamp>().is_err(), "{text}");
         }

@@ -1,4 +1,4 @@
-//! The step marker: closes a step in a partition, and says how fresh everything is.
+//! The step marker: ends a step in a partition, and records how fresh each sport is.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -6,8 +6,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{BookmakerKey, Digest, SportKey, Timestamp};
 
-/// Whether a region's prices can be taken for today's. A state that a later version may add is read as `Stale`: whatever
-/// it means, it is not `Live`.
+/// Whether a region's prices are current. A state added by a later version is read as `Stale`, because it is not
+/// `Live`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FeedState {
@@ -17,6 +17,8 @@ pub enum FeedState {
 }
 
 impl FeedState {
+    pub const ALL: [Self; 3] = [Self::Live, Self::Stale, Self::Down];
+
     pub fn key(self) -> &'static str {
         match self {
             Self::Live => "live",
@@ -29,7 +31,7 @@ impl FeedState {
 impl<'de> Deserialize<'de> for FeedState {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let key = Cow::<str>::deserialize(deserializer)?;
-        Ok([Self::Live, Self::Down].into_iter().find(|state| state.key() == key).unwrap_or(Self::Stale))
+        Ok(Self::ALL.into_iter().find(|state| state.key() == key).unwrap_or(Self::Stale))
     }
 }
 
@@ -40,33 +42,34 @@ pub struct SportFreshness {
     pub stale_after: Timestamp,
 }
 
-/// What is left of and was used of the upstream's credits, as upstream last said.
+/// How many credits of the odds API remain and were used, by its last answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Credits {
     pub remaining: Option<f64>,
     pub used: Option<f64>,
 }
 
-/// What the producers of a region spent of the upstream's credits on one day.
+/// How many credits of the odds API the producers of a region spent on one day.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DaySpending {
     pub day_ends: Timestamp,
-    /// By source, with the cost of a poll that is about to be made: where a day has a cap, nothing is spent
-    /// before it is on the topic.
+    /// By source. With a daily cap, this includes the cost of the next poll: no credit is spent before it is on the
+    /// topic.
     pub credits: BTreeMap<String, f64>,
 }
 
+/// The value of a marker record: the board's digest after the step, and the state of the feed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Marker {
-    /// Of the board after the step.
+    /// The board's digest after the step.
     pub digest: Digest,
     pub at: Timestamp,
-    /// The next marker comes by then, or the producer is gone.
+    /// If no other marker comes by then, the producer is gone.
     pub next_by: Timestamp,
     pub state: FeedState,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Which odds API, so that nobody takes a simulator's prices for real ones.
+    /// The name of the odds API, so that a simulator's prices are not mistaken for real ones.
     pub source: String,
     #[serde(default)]
     pub credits: Credits,
@@ -75,10 +78,10 @@ pub struct Marker {
     /// The newest `last_update` that upstream gave for each bookmaker.
     #[serde(default)]
     pub bookmakers: BTreeMap<BookmakerKey, Timestamp>,
-    /// What upstream calls its bookmakers. Absent in markers of earlier versions.
+    /// Upstream's names of bookmakers, for people. Absent in markers of earlier versions.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub bookmaker_names: BTreeMap<BookmakerKey, String>,
-    /// Absent while it isn't known, and in markers of earlier versions.
+    /// Absent while it is unknown, and in markers of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spent_today: Option<DaySpending>,
 }
@@ -87,13 +90,13 @@ pub struct Marker {
 mod tests {
     use super::*;
 
-    /// As the version before names and spending wrote it.
+    /// A marker of the version before `bookmaker_names` and `spent_today`.
     const OLD: &str = r#"{"digest":"00000000000000000000000000000001","at":"2026-11-21T12:00:00Z",
         "next_by":"2026-11-21T12:00:25Z","state":"live","source":"test","credits":{"remaining":9.0,"used":1.0},
         "sports":{"soccer_epl":{"polled_at":"2026-11-21T12:00:00Z","stale_after":"2026-11-21T12:02:00Z"}},
         "bookmakers":{"betmgm":"2026-11-21T11:59:00Z"}}"#;
 
-    /// What that version reads of a marker.
+    /// Some of the fields that that version reads.
     #[derive(Deserialize)]
     struct OldMarker {
         digest: Digest,
@@ -114,7 +117,7 @@ mod tests {
         let later = OLD.replace(r#""state":"live""#, r#""state":"paused","reason":"the operator paused it""#);
         let marker: Marker = serde_json::from_str(&later).unwrap();
         assert_eq!((marker.state, marker.reason.as_deref()), (FeedState::Stale, Some("the operator paused it")));
-        for state in [FeedState::Live, FeedState::Stale, FeedState::Down] {
+        for state in FeedState::ALL {
             let again: FeedState = serde_json::from_value(serde_json::to_value(state).unwrap()).unwrap();
             assert_eq!(again, state);
         }

@@ -1,4 +1,4 @@
-//! How a board is recorded on a topic: records and steps, who writes them, and how they are read back.
+//! How a board is recorded on a topic: records and steps, their writer and their reader.
 
 mod marker;
 mod pending;

@@ -1,16 +1,16 @@
-//! What a leader wants on the board that is not there yet: per event, only what differs.
+//! Changes that a leader has not published yet: the events that differ from the board.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{Board, Details, EventId, Image, SportKey};
 
-/// However long Kafka is away, this holds one image per event at most.
+/// The changes to publish with the next step. Holds at most one image per event, however long Kafka is unavailable.
 #[derive(Clone, Debug, Default)]
 pub struct Pending {
     changes: BTreeMap<EventId, Option<Image>>,
     /// Sports whose last answer was empty while the board had events of theirs.
     emptied: BTreeSet<SportKey>,
-    /// Events that upstream offers and no record has room for.
+    /// Events that upstream offers but that are too large for a record.
     left_out: BTreeMap<EventId, LeftOut>,
 }
 
@@ -21,7 +21,7 @@ struct LeftOut {
 }
 
 impl Pending {
-    /// An event with nothing: to be removed.
+    /// The changed events; those without an image are to be removed.
     pub fn changes(&self) -> impl Iterator<Item = (&EventId, Option<&Image>)> {
         self.changes.iter().map(|(event, image)| (event, image.as_ref()))
     }
@@ -34,9 +34,9 @@ impl Pending {
         self.changes.len()
     }
 
-    /// Takes the answer to a poll of one sport: all its events. What the answer lacks is gone, but
-    /// an answer that empties the whole sport is believed only the second time. Returns whether it is
-    /// believed: one that isn't says nothing of the sport, not even that its prices still stand.
+    /// Takes the answer to a poll: all events of one sport. Events missing from it are removed, but an answer that
+    /// empties the whole sport is accepted only the second time in a row. Returns whether it is accepted. An answer
+    /// that isn't does not confirm the sport's prices, either.
     pub fn poll(
         &mut self,
         board: &Board,
@@ -59,7 +59,7 @@ impl Pending {
         true
     }
 
-    /// What is known of an event besides its prices.
+    /// An event's details, those to be published first.
     pub fn details<'a>(&'a self, board: &'a Board, event: &EventId) -> Option<&'a Details> {
         match self.changes.get(event) {
             Some(wanted) => wanted.as_ref().map(|image| &image.details),
@@ -67,8 +67,7 @@ impl Pending {
         }
     }
 
-    /// Takes an event off the board because its record would have more than so many bytes, until it has
-    /// fewer.
+    /// Removes an event whose record would exceed `max_bytes`, until it no longer does.
     pub fn leave_out(&mut self, board: &Board, event: &EventId, max_bytes: usize) {
         if let Some(Some(image)) = self.changes.get(event) {
             let sport = image.details.sport_key.clone();
@@ -77,13 +76,13 @@ impl Pending {
         }
     }
 
-    /// Takes off what is of other sports than these: they are not polled any longer.
+    /// Removes the events of all other sports, which are no longer polled.
     pub fn keep_sports(&mut self, board: &Board, sports: &BTreeSet<SportKey>) {
         let others = self.events_of(board, |of| !sports.contains(of));
         others.into_iter().for_each(|event| self.drop_event(board, event));
     }
 
-    /// Forgets what the board now shows.
+    /// Drops the changes that are now on the board.
     pub fn settle(&mut self, board: &Board) {
         self.changes.retain(|event, wanted| match wanted {
             Some(wanted) => board.image(event, wanted.polled_at).is_none_or(|shown| !shown.says_the_same(wanted)),
@@ -110,10 +109,10 @@ impl Pending {
             self.left_out.remove(&event);
         }
         let shown = board.image(&event, image.polled_at);
-        // What waits to be sent is newer than what is shown: its times go first, then the board's,
-        // for a price that went and came back before anybody saw it.
-        if let Some(Some(waiting)) = self.changes.get(&event) {
-            image.carry_forward(waiting);
+        // A pending image is newer than the board, so its times are taken first. The board's apply to prices that
+        // changed and changed back before they were published.
+        if let Some(Some(pending)) = self.changes.get(&event) {
+            image.carry_forward(pending);
         }
         if let Some(shown) = &shown {
             image.carry_forward(shown);
@@ -175,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_differs_is_wanted() {
+    fn only_differences_are_pending() {
         let mut pending = Pending::default();
         let answer = vec![(id("a"), image("s", 150, 9)), (id("b"), image("s", 160, 9))];
         pending.poll(&board(), &sport("s"), answer);
@@ -183,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_price_that_went_and_came_back_unseen_is_no_change() {
+    fn a_price_that_changed_back_before_it_was_published_is_no_change() {
         let mut pending = Pending::default();
         let answer = |price| vec![(id("a"), image("s", price, price)), (id("b"), image("s", 150, price))];
         pending.poll(&board(), &sport("s"), answer(160));
@@ -192,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_price_that_waits_to_be_sent_keeps_its_time() {
+    fn a_pending_price_keeps_its_time() {
         let mut pending = Pending::default();
         let answer = |at| vec![(id("a"), image("s", 160, at)), (id("b"), image("s", 150, at))];
         pending.poll(&board(), &sport("s"), answer(5));
@@ -202,14 +201,14 @@ mod tests {
     }
 
     #[test]
-    fn what_an_answer_lacks_is_gone() {
+    fn events_missing_from_an_answer_are_removed() {
         let mut pending = Pending::default();
         pending.poll(&board(), &sport("s"), vec![(id("a"), image("s", 150, 9))]);
         assert_eq!(names(&pending), [("b", false)]);
     }
 
     #[test]
-    fn an_empty_answer_is_believed_the_second_time() {
+    fn an_empty_answer_is_accepted_the_second_time() {
         let mut pending = Pending::default();
         pending.poll(&board(), &sport("s"), vec![]);
         assert!(pending.is_empty());
@@ -228,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_says_whether_it_is_believed() {
+    fn poll_returns_whether_the_answer_is_accepted() {
         let mut pending = Pending::default();
         assert!(!pending.poll(&board(), &sport("s"), vec![]));
         assert!(pending.poll(&board(), &sport("s"), vec![]));
@@ -255,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn details_are_those_that_wait_to_be_shown() {
+    fn pending_details_come_first() {
         let (mut pending, board) = (Pending::default(), board());
         let mut renamed = image("s", 150, 9);
         renamed.details.sport_title = "T".into();
@@ -265,14 +264,14 @@ mod tests {
     }
 
     #[test]
-    fn sports_that_are_no_longer_polled_go() {
+    fn sports_that_are_no_longer_polled_are_removed() {
         let mut pending = Pending::default();
         pending.keep_sports(&board(), &BTreeSet::from([sport("t")]));
         assert_eq!(names(&pending), [("a", false), ("b", false)]);
     }
 
     #[test]
-    fn what_the_board_shows_is_settled() {
+    fn changes_that_are_on_the_board_are_dropped() {
         let mut pending = Pending::default();
         let mut board = board();
         pending.poll(&board, &sport("s"), vec![(id("a"), image("s", 160, 9))]);

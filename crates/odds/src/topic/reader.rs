@@ -1,67 +1,68 @@
 //! Reads a region's partitions into steps, and steps into the board.
 //!
-//! Partitions race each other, leaders die in the middle of a step, wake up as zombies and write
-//! on, and compaction drops what was superseded. The reader comes to the same board all the same:
+//! Partitions race each other, leaders die in the middle of a step, wake up as zombies and go on writing, and
+//! compaction drops superseded records. Every reader still arrives at the same board:
 //!
-//! - what it reads waits until the marker of its step, or of a later one, has been read in
-//!   **every** partition;
-//! - from a term's fence on, a partition's records of lower terms are ignored, and from a step's marker on those of
-//!   that step;
-//! - so are records of terms and steps so high that no leader can have written them;
-//! - pairs of partition and event whose newest record there is not what the board shows are
-//!   remembered as loose ends, for a leader to write over;
+//! - a record is held back until the marker of its step, or of a later one, has been read in **every** partition;
+//! - behind a term's fence, a partition's records of lower terms are ignored, and behind a step's marker, those of that
+//!   step and of earlier ones;
+//! - records of terms and steps so high that no leader can have written them are ignored, too;
+//! - where the newest record of an event in a partition is not what the board shows, the two are remembered as a loose
+//!   end, which the leader overwrites;
 //! - the board's digest after a step must be the marker's.
 
 use std::collections::{BTreeMap, HashMap};
 
 use crate::{Board, EventId, Image, Marker, Record, RecordKind, StepId, Term};
 
-/// What the reading of one record came to.
+/// The result of reading one record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// Nothing to be seen yet.
+    /// The board has not changed yet.
     Waiting,
-    /// The record is ignored: its term or step is too far above all that was read, so no leader wrote it.
+    /// The record is ignored: its term or step is too far above those read before for a leader to have written it.
     Implausible(StepId),
-    /// A new term's fence is complete: what stood before it is staged, and shown with its first step.
+    /// A new term's fence is complete: the records before it are staged, and applied with the term's first step.
     Fenced,
-    /// The board shows the step, and its digest fits, or can't be judged while loading.
+    /// The step is on the board, and its digest matches or, while loading, is not checked yet.
     Applied(StepId),
-    /// The board is wrong. It has to be read anew.
+    /// The digest does not match: the topic must be read again from its beginning.
     Mismatched(StepId),
 }
 
+/// How far the board is read and verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Not yet read to the ends that were noted at the start.
+    /// Not yet read to the ends that the partitions had at the start.
     Loading,
-    /// Read to those ends, and waiting for a step to judge the board by.
+    /// Read to those ends, but the digest does not match: the next step decides.
     Unverified,
-    /// The board is right.
+    /// The board is verified.
     Live,
-    /// The board is wrong.
+    /// The board is wrong, and the topic must be read again.
     Mismatched,
 }
 
-/// A partition whose newest record of an event is not what the board shows, or was never proven so.
+/// A partition and an event whose newest record there is not, or not verified to be, what the board shows.
 pub type LooseEnd = (u32, EventId);
 
+/// Turns the records of a region's partitions into a verified board.
 #[derive(Clone, Debug)]
 pub struct Reader {
     partitions: Vec<Partition>,
-    /// Read and not applied, in the order of steps.
+    /// Changes that are read but not applied, by step.
     waiting: BTreeMap<StepId, Vec<Change>>,
-    /// Markers and fences that not every partition has.
+    /// Markers and fences that are not yet read in every partition.
     markers: BTreeMap<StepId, Arrived>,
-    /// Behind the fence of a term that has not made its first step.
+    /// Changes from before the fence of a term that has not made its first step.
     staged: Vec<Change>,
     applied: StepId,
-    /// The newest complete step, as its marker said it.
+    /// The marker of the newest complete step.
     marker: Option<Marker>,
     phase: Phase,
-    /// With the offset of the record that made it one.
+    /// Each with the offset of the record that caused it.
     loose: BTreeMap<LooseEnd, i64>,
-    /// In which partitions the newest record of an event is an image, a bit for each.
+    /// The partitions in which the newest record of an event is an image, one bit each.
     held: HashMap<EventId, u64>,
     board: Board,
 }
@@ -77,7 +78,7 @@ struct Partition {
     term: Term,
     /// The highest step of the term that was read.
     step: u64,
-    /// Records of this step and of those before it come too late.
+    /// Records of this step and of earlier ones come too late, and are ignored.
     over: StepId,
 }
 
@@ -86,23 +87,24 @@ struct Change {
     partition: u32,
     offset: i64,
     event: EventId,
-    /// Nothing: a removal.
+    /// `None` for a removal.
     image: Option<Box<Image>>,
 }
 
+/// A marker or fence, and the partitions in which it is read.
 #[derive(Clone, Debug)]
 struct Arrived {
-    /// Nothing for a fence.
+    /// `None` for a fence.
     marker: Option<Box<Marker>>,
     /// The offset after it, by partition.
     after: BTreeMap<u32, i64>,
 }
 
 impl Reader {
-    /// A bit of a 64-bit word stands for each partition.
+    /// Each partition has one bit of a 64-bit word.
     pub const MAX_PARTITIONS: usize = 64;
 
-    /// A reader of partitions that end at these offsets, to be read from their beginnings.
+    /// A reader of partitions that now end at these offsets. They must be read from their beginnings.
     ///
     /// # Panics
     /// If there are no partitions or more than [`Self::MAX_PARTITIONS`].
@@ -110,7 +112,7 @@ impl Reader {
         Self::with_board(ends, Board::default())
     }
 
-    /// The same with a board of your own, empty.
+    /// Like [`Self::new`], with a given empty board.
     pub fn with_board(ends: &[i64], board: Board) -> Self {
         assert!(!ends.is_empty() && ends.len() <= Self::MAX_PARTITIONS, "{} partitions", ends.len());
         let partition =
@@ -139,22 +141,22 @@ impl Reader {
         self.phase
     }
 
-    /// The newest step that is complete in every partition, or a fence.
+    /// The newest step or fence that is complete in every partition.
     pub fn applied(&self) -> StepId {
         self.applied
     }
 
-    /// In how many partitions the newest step is, if not in all.
+    /// In how many partitions the newest step or fence is read, if it is not complete.
     pub fn newest_is_in(&self) -> Option<usize> {
         self.markers.last_key_value().map(|(_, arrived)| arrived.after.len())
     }
 
-    /// Of the newest complete step; fences have none.
+    /// The marker of the newest complete step; fences have none.
     pub fn marker(&self) -> Option<&Marker> {
         self.marker.as_ref()
     }
 
-    /// The board matches the digest of the newest complete step.
+    /// Whether the board matches the digest of the newest complete step.
     pub fn is_verified(&self) -> bool {
         self.marker.as_ref().is_some_and(|marker| marker.digest == self.board.digest())
     }
@@ -163,7 +165,7 @@ impl Reader {
         self.partitions.len()
     }
 
-    /// Where to read on in a partition.
+    /// The next offset to read in a partition.
     pub fn position(&self, partition: u32) -> i64 {
         self.partitions[partition as usize].position
     }
@@ -181,12 +183,12 @@ impl Reader {
         self.loose.keys()
     }
 
-    /// Every event of which some partition's newest record is an image.
+    /// Every event whose newest record in some partition is an image.
     pub fn held(&self) -> impl Iterator<Item = &EventId> {
         self.held.iter().filter(|(_, partitions)| **partitions != 0).map(|(event, _)| event)
     }
 
-    /// Everything before this offset is read, or gone: compacted, unreadable.
+    /// Notes that everything before this offset is read, compacted away or unreadable.
     pub fn advance(&mut self, partition: u32, position: i64) {
         let it = &mut self.partitions[partition as usize];
         it.position = it.position.max(position);
@@ -195,8 +197,8 @@ impl Reader {
         }
     }
 
-    /// Takes a record. One that was read before, as happens when partitions move between
-    /// consumers, changes nothing.
+    /// Takes a record. A record that was read before, as happens when partitions move between consumers, changes
+    /// nothing.
     ///
     /// # Panics
     /// If there is no such partition.
@@ -206,7 +208,7 @@ impl Reader {
         }
         let Record { id, kind } = record;
         let it = &mut self.partitions[partition as usize];
-        // Judged by what this partition holds, which is the same for every reader.
+        // Compared with this partition only, whose content is the same for every reader.
         if !id.is_plausible_after(StepId::new(it.term, it.step)) {
             match kind {
                 RecordKind::Image(event, image) => self.change(partition, offset, id, event, Some(image), true),
@@ -217,7 +219,8 @@ impl Reader {
             return Progress::Implausible(id);
         }
         let late = id <= it.over;
-        // Compaction may have dropped the fence, but no record of a term stands before it.
+        // Compaction may have dropped the fence, but every record of a term comes after it, so any of them shows that
+        // there was one.
         let fence = StepId::new(id.term, 0);
         it.over = it.over.max(if matches!(kind, RecordKind::Marker(_)) { id } else { fence });
         if id.term >= it.term {
@@ -271,7 +274,7 @@ impl Reader {
         if arrived.after.len() < self.partitions.len() {
             return Progress::Waiting;
         }
-        let complete = self.markers.remove(&id).expect("it is there");
+        let complete = self.markers.remove(&id).expect("it was inserted above");
         for (partition, after) in complete.after {
             self.partitions[partition as usize].applied = after;
         }
@@ -290,11 +293,11 @@ impl Reader {
         }
     }
 
-    /// Brings onto the board what stands before the fence of a term that has made no step yet.
-    /// That state is no state of the board: only a leader looks at it, to make its first step.
+    /// Applies the changes from before the fence of a term that has made no step yet. The result is not the state of
+    /// any step: only a leader uses it, to make its first step.
     pub fn apply_staged(&mut self) {
-        // A marker proves all before it: a leader begins no step before its last is complete, and its first one writes
-        // over what its fence left unverified.
+        // A marker proves everything before it: a leader begins no step before its last is complete, and its first step
+        // overwrites what its fence left unverified.
         let proven = !self.applied.is_fence();
         for change in std::mem::take(&mut self.staged) {
             let Change { partition, offset, event, image } = change;
@@ -326,8 +329,8 @@ impl Reader {
         }
     }
 
-    /// Once everything that was there at the start is read, a board that fits is right. One that
-    /// doesn't may have been read in the middle of a step: the next step decides.
+    /// Ends loading once everything that was there at the start is read. A board that doesn't match its digest then may
+    /// have been read in the middle of a step, so the next step decides.
     fn judge_at_end(&mut self) {
         if self.partitions.iter().all(|partition| partition.position >= partition.end) {
             let empty = self.partitions.iter().all(|partition| partition.end == 0);
@@ -335,7 +338,7 @@ impl Reader {
         }
     }
 
-    /// No step has come to judge the board by, and none is awaited any longer.
+    /// Gives up a board that no step has verified.
     pub fn give_up_waiting(&mut self) {
         if self.phase == Phase::Unverified {
             self.phase = Phase::Mismatched;

@@ -1,4 +1,4 @@
-//! What is written to a region's topic: images, removals, step markers and fences.
+//! The records of a region's topic: images, removals, step markers and fences.
 
 use std::str;
 
@@ -7,10 +7,10 @@ use crate::{EventId, Image, Marker, StepId, Term, Timestamp};
 /// The key of markers and fences. No event id can begin with a tilde.
 pub const STEP_KEY: &str = "~step";
 
-/// The version of the records, in the header `v`. A reader skips records of later versions.
+/// The version of the record format, in the header `v`. Readers skip records of later versions.
 pub const SCHEMA_VERSION: u32 = 1;
 
-/// One record of a region's topic, of one step.
+/// One record of a region's topic, and the step that it belongs to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
     pub id: StepId,
@@ -19,9 +19,9 @@ pub struct Record {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum RecordKind {
-    /// An event as it now is.
+    /// The complete state of an event.
     Image(EventId, Box<Image>),
-    /// The event is gone.
+    /// The event is removed.
     Removal(EventId),
     /// The step is complete in this partition.
     Marker(Box<Marker>),
@@ -29,7 +29,7 @@ pub enum RecordKind {
     Fence(Timestamp),
 }
 
-/// The headers of a record, as texts.
+/// The headers of a record, as text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Headers<T> {
     pub v: T,
@@ -43,13 +43,13 @@ pub enum BadRecord {
     Header(&'static str),
     #[error("schema version {0} is newer than this program")]
     Newer(u32),
-    #[error("the key is missing or no event id")]
+    #[error("the key is missing or not an event id")]
     Key,
     #[error("unknown kind of record {0:?}")]
     UnknownKind(String),
     #[error("the value can't be read: {0}")]
     Value(String),
-    #[error("the value is of event {value}, the key of event {key}")]
+    #[error("the value names event {value}, but the key names event {key}")]
     KeyAndValueDiffer { key: String, value: String },
 }
 
@@ -67,7 +67,7 @@ impl Record {
         }
     }
 
-    /// Nothing for a removal: a tombstone, so that compaction forgets the event.
+    /// The record's JSON; `None` for a removal, which is a tombstone, so that compaction drops the event.
     pub fn value(&self) -> Option<String> {
         let json = match &self.kind {
             RecordKind::Image(event, image) => image.to_json(event),
@@ -82,8 +82,8 @@ impl Record {
         Headers { v: SCHEMA_VERSION.to_string(), term: self.id.term.to_string(), step: self.id.step.to_string() }
     }
 
-    /// Reads a record as it came. Unknown fields are skipped; what else can't be read is an error,
-    /// and the reader goes on without it.
+    /// Parses a record. Unknown fields are ignored. Anything else that can't be parsed is an error, and the reader
+    /// skips the record.
     pub fn read(headers: Headers<Option<&[u8]>>, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Self, BadRecord> {
         let v = header(headers.v, "v").and_then(|text| text.parse().map_err(|_| BadRecord::Header("v")))?;
         if v > SCHEMA_VERSION {
@@ -117,7 +117,7 @@ fn header<'a>(value: Option<&'a [u8]>, name: &'static str) -> Result<&'a str, Ba
     value.and_then(|value| str::from_utf8(value).ok()).ok_or(BadRecord::Header(name))
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it is called by map_err")]
+#[expect(clippy::needless_pass_by_value, reason = "it is passed to map_err")]
 fn unreadable(error: serde_json::Error) -> BadRecord {
     BadRecord::Value(error.to_string())
 }

@@ -1,5 +1,5 @@
-//! What a leader writes: the fence of its term, then steps, each the difference between the board
-//! it reads from its own topic and what it wants to be there.
+//! What a leader writes: the fence of its term, then steps. A step is the difference between the board that the leader
+//! reads from its own topic and the board that it wants.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,13 +11,13 @@ use crate::{
     RecordKind, SCHEMA_VERSION, SportFreshness, SportKey, StepId, Term, Timestamp,
 };
 
-/// A record as it goes to Kafka.
+/// A record to be sent to Kafka.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outgoing {
     pub partition: u32,
     pub id: StepId,
     pub key: String,
-    /// Nothing for a removal.
+    /// `None` for a removal.
     pub value: Option<Arc<str>>,
 }
 
@@ -35,7 +35,7 @@ impl Outgoing {
     }
 }
 
-/// What a marker says besides the digest.
+/// A marker's fields, except the digest.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Status {
     pub at: Timestamp,
@@ -50,57 +50,57 @@ pub struct Status {
     pub spent_today: Option<DaySpending>,
 }
 
-/// One step. The markers go out when every record is acknowledged.
+/// The records of one step. The markers are sent when every record is acknowledged.
 #[derive(Clone, Debug, Default)]
 pub struct StepRecords {
     pub records: Vec<Outgoing>,
     pub markers: Vec<Outgoing>,
-    /// Left out, and taken off the board: their images are larger than a record may be.
+    /// Events that this step removes because their images are too large for a record.
     pub too_large: Vec<EventId>,
 }
 
-/// Where a leader stands with its topic.
+/// Whether a leader may write its next step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeaderState {
-    /// Its fence is not yet read in every partition.
+    /// Its fence has not been read in every partition yet.
     Fencing,
-    /// Its own board shows all that it wrote: it may write the next step.
+    /// Its own board shows everything that it wrote: it may write the next step.
     Ready,
-    /// Its last step is not yet read in every partition.
+    /// Its last step has not been read in every partition yet.
     Publishing,
     /// A greater term has begun.
     Deposed,
 }
 
-/// The hand that writes one term.
+/// Builds the records of one term.
 #[derive(Clone, Debug)]
 pub struct Writer {
     last: StepId,
     next_partition: u32,
-    anew: bool,
+    republish_all: bool,
 }
 
 impl Writer {
-    /// Opens a term above all that the reader has met. The reader has read every partition to its
-    /// end. `anew`: the first step publishes everything.
-    pub fn begin(reader: &Reader, now: Timestamp, tie: u32, anew: bool) -> (Self, Vec<Outgoing>) {
+    /// Begins a term above all that the reader has seen, and returns its writer and its fence. The reader must have
+    /// read every partition to its end. With `republish_all`, the first step publishes everything.
+    pub fn begin(reader: &Reader, now: Timestamp, tie: u32, republish_all: bool) -> (Self, Vec<Outgoing>) {
         let last = StepId::new(Term::after(reader.greatest_term(), now, tie), 0);
         let fence = Record { id: last, kind: RecordKind::Fence(now) };
-        (Self { last, next_partition: 0, anew }, everywhere(reader, &fence))
+        (Self { last, next_partition: 0, republish_all }, everywhere(reader, &fence))
     }
 
     pub fn term(&self) -> Term {
         self.last.term
     }
 
-    /// The step it wrote last; its fence at the beginning.
+    /// The last step that it wrote; at first, its fence.
     pub fn last(&self) -> StepId {
         self.last
     }
 
-    /// The next step is to publish everything.
+    /// Makes the next step publish everything.
     pub fn republish_all(&mut self) {
-        self.anew = true;
+        self.republish_all = true;
     }
 
     pub fn standing(&self, reader: &Reader) -> LeaderState {
@@ -115,8 +115,9 @@ impl Writer {
         }
     }
 
-    /// The next step: what is pending, what is loose, and everything if the topic can't be relied on.
-    /// Call it when [`LeaderState::Ready`], and send all of it, or end the term.
+    /// Builds the next step from pending changes and loose ends. It publishes everything if that was requested, if the
+    /// board is unverified, or if another source wrote it. Call it when [`LeaderState::Ready`], and send all of it, or
+    /// end the term.
     pub fn next_step(
         &mut self,
         reader: &mut Reader,
@@ -126,13 +127,13 @@ impl Writer {
     ) -> StepRecords {
         reader.apply_staged();
         let reader = &*reader;
-        let anew = std::mem::take(&mut self.anew)
+        let republish_all = std::mem::take(&mut self.republish_all)
             || reader.phase() != Phase::Live
             || reader.marker().is_some_and(|marker| marker.source != status.source);
 
         let loose: BTreeSet<&EventId> = reader.loose_ends().map(|(_, event)| event).collect();
         let mut wanted: BTreeMap<&EventId, Option<Image>> = BTreeMap::new();
-        if anew {
+        if republish_all {
             wanted.extend(reader.held().chain(reader.board().event_ids()).map(|event| (event, None)));
         }
         wanted.extend(loose.iter().map(|event| (*event, None)));
@@ -159,7 +160,7 @@ impl Writer {
             let partitions = u32::try_from(reader.partition_count()).expect("at most 64");
             match (&value, loose.contains(event)) {
                 (None, _) => step_records.records.extend((0..partitions).map(out)),
-                // Once round, so that every partition's newest record is this one, in strict turn all the same.
+                // To every partition, so that this is the newest record in each, beginning where the rotation is.
                 (Some(_), true) => step_records.records.extend((0..partitions).map(|_| out(self.turn(partitions)))),
                 (Some(_), false) => step_records.records.push(out(self.turn(partitions))),
             }

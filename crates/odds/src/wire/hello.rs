@@ -1,4 +1,4 @@
-//! What a client says of itself when it connects.
+//! `auth`: what a client sends when it connects.
 
 use std::{
     borrow::Cow,
@@ -10,16 +10,18 @@ use serde_json::Value;
 
 use crate::{Cursor, Filter, PROTOCOL_VERSION, Region, UnknownRegion};
 
-/// Frames a second that may be asked for.
+/// Valid values of `max_rate`, in frames a second.
 const RATES: std::ops::RangeInclusive<f64> = 0.01..=1_000.0;
 
+/// The parsed `auth` of a connection.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Hello {
     pub token: Option<String>,
-    /// For this connection only.
+    /// Regions for this connection only, instead of those of the account.
     pub regions: Option<BTreeSet<Region>>,
     pub resume: HashMap<Region, Cursor>,
     pub filter: Filter,
+    /// The least time between two frames, from `max_rate`.
     pub gap: Option<Duration>,
 }
 
@@ -41,8 +43,8 @@ impl BadHello {
 }
 
 impl Hello {
-    /// Reads `auth`. Unknown fields are skipped; an invalid cursor leads to a snapshot. Every field but the
-    /// token may be JSON text: some client libraries can only send texts.
+    /// Parses `auth`. Unknown fields are ignored, and an invalid cursor leads to a snapshot. Every field but the token
+    /// may be JSON text, because some client libraries can only send strings.
     pub fn read(auth: &Value) -> Result<Self, BadHello> {
         if auth.is_null() {
             return Ok(Self::default());
@@ -55,7 +57,7 @@ impl Hello {
         {
             return Err(bad("v", format!("this gateway speaks version {PROTOCOL_VERSION}")));
         }
-        let token = given("token").map(|token| token.as_str().ok_or_else(|| bad("token", "expected a text")));
+        let token = given("token").map(|token| token.as_str().ok_or_else(|| bad("token", "expected a string")));
         let regions =
             decoded("regions").map(|it| read_regions(&it)).transpose().map_err(|reason| bad("regions", reason))?;
         let resume = decoded("resume");
@@ -78,17 +80,17 @@ impl Hello {
     }
 }
 
-/// The value that a JSON text holds. Any other text stays what it is, and the field's own check names it.
+/// Parses a string as JSON. A string that isn't JSON stays as it is, and the field's own check rejects it.
 fn decoded(value: &Value) -> Cow<'_, Value> {
     let text = value.as_str().and_then(|text| serde_json::from_str(text).ok());
     text.map_or(Cow::Borrowed(value), Cow::Owned)
 }
 
-/// Reads a list of regions, or says which of them is none.
+/// Parses a list of regions. The error names the first that isn't one.
 pub fn read_regions(value: &Value) -> Result<BTreeSet<Region>, String> {
     let list = value.as_array().ok_or("expected a list of regions")?;
     let region = |value: &Value| {
-        let name = value.as_str().ok_or_else(|| format!("{value} is no region"))?;
+        let name = value.as_str().ok_or_else(|| format!("{value} is not a region"))?;
         name.parse().map_err(|error: UnknownRegion| error.to_string())
     };
     list.iter().map(region).collect()
@@ -107,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_given_is_read() {
+    fn given_fields_are_read() {
         let cursor = "1.2-3-99aa06d3014798d86001c324468d497f";
         let hello = Hello::read(&json!({
             "v": 1, "token": "tb_x", "regions": ["uk", "us", "uk"], "max_rate": 4,
@@ -134,7 +136,7 @@ mod tests {
             (name.clone(), Value::String(text))
         });
         assert_eq!(Hello::read(&Value::Object(texts.collect())), Hello::read(&plain));
-        // A token is never anything but a text.
+        // A token is always a string, even if it looks like JSON.
         assert_eq!(Hello::read(&json!({ "token": "7" })).unwrap().token.as_deref(), Some("7"));
     }
 

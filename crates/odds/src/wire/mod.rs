@@ -1,4 +1,4 @@
-//! What gateway and clients say to each other.
+//! The protocol between gateways and clients.
 
 mod hello;
 mod protocol;

@@ -1,5 +1,5 @@
-//! What gateway and clients say to each other, as types. The board writes snapshots and odds
-//! itself; here they are as a client reads them.
+//! The protocol's payloads as types. The board writes snapshots and odds itself; their types here are for clients,
+//! which read them.
 
 use std::collections::BTreeMap;
 
@@ -11,12 +11,12 @@ use crate::{
 
 pub const PROTOCOL_VERSION: u32 = 1;
 
-/// Which regions a client is sent: right after it connects, and whenever that changes.
+/// The regions that a client gets, sent right after it connects and whenever they change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subscriptions {
     pub v: u32,
-    /// Of the user's account: what is of a lower one is older. Absent: the connection has regions of
-    /// its own.
+    /// The revision of the user's account, by which older payloads are recognised. Absent if the connection has its own
+    /// regions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<u64>,
     pub regions: Vec<Region>,
@@ -33,7 +33,7 @@ pub struct SnapshotPayload {
     pub region: Region,
     pub cursor: Cursor,
     pub events: Vec<Change>,
-    /// Which part of `parts`, from 1. Absent: the whole.
+    /// The number of this part, from 1. Absent if there is only one.
     #[serde(default)]
     pub part: Option<u32>,
     #[serde(default)]
@@ -48,14 +48,14 @@ pub struct OddsPayload {
     pub events: Vec<Change>,
 }
 
-/// What changed of one event.
+/// A change of one event.
 #[derive(Clone, Debug)]
 pub enum Change {
     Removed { id: EventId },
     Changed { id: EventId, details: Option<Details>, quotes: Vec<QuoteChange> },
 }
 
-/// A quote, replaced whole. Without outcomes: withdrawn.
+/// A quote that replaces the one before as a whole. Without outcomes, it is withdrawn.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct QuoteChange {
     pub bookmaker: BookmakerKey,
@@ -68,7 +68,7 @@ pub struct QuoteChange {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Feed {
     pub region: Region,
-    /// The server's clock.
+    /// The gateway's clock.
     pub at: Timestamp,
     pub state: FeedState,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -76,10 +76,10 @@ pub struct Feed {
     pub source: String,
     pub sports: BTreeMap<SportKey, SportFreshness>,
     pub bookmakers: BTreeMap<BookmakerKey, Timestamp>,
-    /// What upstream calls its bookmakers; the key stands for one that is missing.
+    /// Upstream's names of bookmakers, for people. A bookmaker without one is shown by its key.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub bookmaker_names: BTreeMap<BookmakerKey, String>,
-    /// Where the client's board is once it has taken all frames sent before this.
+    /// The cursor of the client's board once it has applied all frames sent before this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<Cursor>,
 }

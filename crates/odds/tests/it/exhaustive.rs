@@ -1,11 +1,11 @@
-//! Everything that can happen in the small: a partition or two, an event or two, two prices, leaders of a step or two
-//! that stop after any record and wake up at any time later, or never.
+//! Every possible history of a small system: one or two partitions, one or two events, two prices, and leaders of one
+//! or two steps that stop after any record and wake up at any later time, or never.
 //!
-//! | leaders, each of | partitions | boards that they want | |
+//! | leaders, steps of each | partitions | boards that they want | run by |
 //! |---|---|---|---|
-//! | two, two steps | two | all of one event, and five pairs of two events | in every test run |
-//! | three, a step | two | three triples | in every test run |
-//! | three, two steps | one | three triples | in every test run |
+//! | two, two steps | two | all of one event, and five pairs of two events | every test run |
+//! | three, one step | two | three triples | every test run |
+//! | three, two steps | one | three triples | every test run |
 //! | two, two steps | two | all of two events | `cargo xtask soak` |
 //! | three, two steps | one | all of one event | `cargo xtask soak` |
 
@@ -24,7 +24,7 @@ use crate::history::{Boards, Leader, Log, Target, agree, boards};
 #[derive(Default)]
 struct Seen {
     states: HashSet<u64>,
-    /// Histories end in the same logs again and again, read by others to another point.
+    /// The boards of each final log, by its hash: many histories end with the same log.
     logs: HashMap<u64, Boards>,
     histories: u64,
 }
@@ -32,9 +32,9 @@ struct Seen {
 #[derive(Clone)]
 struct World {
     log: Log,
-    /// All but the last may have stopped, with what they had handed over still to come.
+    /// All but the last may have stopped, with queued records that are still to come.
     leaders: Vec<Leader>,
-    /// What each leader still wants to do, a target for each step.
+    /// The targets of each leader's remaining steps, the next one last.
     plans: Vec<Vec<Target>>,
     last_target: Target,
     clock: i64,
@@ -56,8 +56,8 @@ impl World {
         self.leaders[leader].begin(&self.log, self.clock, leader as u32);
     }
 
-    /// Two orders of moves that lead to the same logs, the same readers and the same work to do are
-    /// one from there on.
+    /// A hash of everything that the future depends on: the log, the readers' positions and the remaining work. States
+    /// with the same fingerprint are explored once.
     fn fingerprint(&self, active: usize) -> u64 {
         let mut hash = DefaultHasher::new();
         active.hash(&mut hash);
@@ -74,7 +74,8 @@ impl World {
         hash.finish()
     }
 
-    /// The next step, having read all there is, or only its own last step.
+    /// Plans the leader's next step after it has read everything (`all`), or only its own last step. Returns whether it
+    /// may.
     fn plan(&mut self, leader: usize, all: bool) -> bool {
         let Some(target) = self.plans[leader].last().cloned() else { return false };
         if all {
@@ -92,14 +93,14 @@ impl World {
         true
     }
 
-    /// Plays out everything that can happen from here. `active`: the leader that runs; those before
-    /// it have stopped, and may wake up.
+    /// Explores everything that can happen from here. `active` is the running leader; those before it have stopped, and
+    /// may wake up.
     fn explore(&self, active: usize, seen: &mut Seen) {
         if !seen.states.insert(self.fingerprint(active)) {
             return;
         }
         let last = self.leaders.len() - 1;
-        // A former leader wakes up and goes on with what it had handed over, or even with another step.
+        // A former leader wakes up and sends a queued record, or even plans another step.
         for zombie in 0..active {
             if !self.leaders[zombie].queue.is_empty() {
                 let mut world = self.clone();
@@ -112,7 +113,7 @@ impl World {
                 }
             }
         }
-        // The active one goes on.
+        // The active leader goes on.
         let mut world = self.clone();
         let leader = &world.leaders[active];
         let went_on = if !leader.has_begun() {
@@ -139,10 +140,10 @@ impl World {
         }
     }
 
-    /// The last leader makes one more step once everything has landed.
+    /// The last leader makes one more step once everything has arrived; then all boards are compared.
     fn finish(mut self, seen: &mut Seen) {
         let active = self.leaders.len() - 1;
-        // What nobody sent by now is never sent: a crash, not a late riser.
+        // Records that are still queued are never sent: their leaders have crashed.
         self.leaders[active].observer.read_in_turn(&self.log);
         let target = self.last_target.clone();
         assert!(self.leaders[active].plan(&target), "the last leader leads");
@@ -175,7 +176,7 @@ fn target(prices: &[(u8, u16)]) -> Target {
 
 const PRICES: [u16; 2] = [150, 200];
 
-/// Every board of so many events: each has one of the prices, or isn't there.
+/// Every board of this many events: each has one of the prices, or is absent.
 fn all_targets(events: u8) -> Vec<Target> {
     (0..events).fold(vec![Target::new()], |targets, event| {
         let with = |target: &Target, price: u16| {
@@ -188,7 +189,7 @@ fn all_targets(events: u8) -> Vec<Target> {
     })
 }
 
-/// Every way in which so many leaders may each want two boards. Of those that differ by which price is which, one.
+/// Every way in which this many leaders may each want two boards. Of plans that differ only by swapped prices, one.
 fn all_plans(leaders: usize, events: u8) -> Vec<Vec<Vec<Target>>> {
     let targets = all_targets(events);
     let steps = (0..2 * leaders).fold(vec![Vec::new()], |plans: Vec<Vec<Target>>, _| {
@@ -196,13 +197,13 @@ fn all_plans(leaders: usize, events: u8) -> Vec<Vec<Vec<Target>>> {
         plans.iter().flat_map(|plan| targets.iter().map(move |target| and(plan, target))).collect()
     });
     let first_of = |plan: &[Target], event: u8| plan.iter().find_map(|target| target.get(&event).copied());
-    let stands_for_others =
+    let is_representative =
         |plan: &Vec<Target>| (0..events).all(|event| first_of(plan, event).is_none_or(|price| price == PRICES[0]));
     let of_each = |plan: Vec<Target>| plan.chunks(2).map(<[Target]>::to_vec).collect();
-    steps.into_iter().filter(stands_for_others).map(of_each).collect()
+    steps.into_iter().filter(is_representative).map(of_each).collect()
 }
 
-/// Plays all that can come of each of these plans, some at the same time.
+/// Explores all histories of each of these plans, in parallel.
 fn play(partitions: usize, plans: &[Vec<Vec<Target>>]) {
     let next = AtomicUsize::new(0);
     let player = || {
@@ -211,7 +212,7 @@ fn play(partitions: usize, plans: &[Vec<Vec<Target>>]) {
             let plan: Vec<&[Target]> = plan.iter().map(Vec::as_slice).collect();
             let mut seen = Seen::default();
             World::new(partitions, &plan).explore(0, &mut seen);
-            assert!(seen.histories > 0, "nothing came of {plan:?}");
+            assert!(seen.histories > 0, "no history of {plan:?}");
             histories += seen.histories;
             states += seen.states.len();
         }

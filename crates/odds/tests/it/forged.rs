@@ -1,4 +1,4 @@
-//! Records that no leader wrote, of every kind and with the greatest numbers there are.
+//! Forged records: of every kind, also with the greatest possible terms and steps.
 
 use odds::{LeaderState, Outgoing, StepId, Term};
 
@@ -12,7 +12,7 @@ fn target(price: u16) -> Target {
     (0..4).map(|event| (event, price)).collect()
 }
 
-/// A leader that has begun and written a step.
+/// A log, and a leader that has begun and written one step.
 fn led() -> (Log, Leader) {
     let mut log = Log::new(PARTITIONS);
     let mut leader = Leader::new(PARTITIONS);
@@ -32,7 +32,7 @@ fn step(leader: &mut Leader, log: &mut Log, price: u16) {
     leader.send_all(log);
 }
 
-/// Of a known event, of an unknown one, and of the step itself.
+/// Records of known events, of an unknown one, and of the step itself.
 fn values(id: StepId) -> Vec<(String, Option<String>)> {
     let image = |event: &str| Some(image(999).to_json(&event.parse().unwrap()));
     let step = if id.is_fence() { FENCE } else { MARKER };
@@ -67,7 +67,7 @@ fn impossible_terms_and_steps_stop_nobody() {
             bystander.read_in_turn(&log);
             check(&log, &target(103), &[&leader.observer, &bystander]);
 
-            // So does whoever is the next to lead.
+            // So does the next leader.
             let mut next = Leader::new(PARTITIONS);
             next.begin(&log, 1_790_000_000_001, 6);
             next.send_all(&mut log);
@@ -80,8 +80,8 @@ fn impossible_terms_and_steps_stop_nobody() {
     }
 }
 
-/// A step is over with its marker: the board stays as it is, in whichever order partitions are read, and what was
-/// forged is written over.
+/// A step ends with its marker: the board does not change, in whichever order partitions are read, and the forged
+/// records are overwritten.
 #[test]
 fn another_record_behind_a_steps_marker_changes_nothing() {
     for partition in [0, 1] {
@@ -94,7 +94,7 @@ fn another_record_behind_a_steps_marker_changes_nothing() {
         let mut bystander = Observer::from_the_start(PARTITIONS);
         bystander.read_in_turn(&log);
         leader.observer.read_in_turn(&log);
-        // What was forged is of other events than those that change now.
+        // The forged records are of other events than the one that changes now.
         let next: Target = target(101).into_iter().chain([(0, 102)]).collect();
         assert!(leader.plan(&next), "it leads");
         leader.send_all(&mut log);
@@ -104,7 +104,7 @@ fn another_record_behind_a_steps_marker_changes_nothing() {
     }
 }
 
-/// In whichever partition it stands, and once.
+/// In whichever partition it is, and only once.
 #[test]
 fn what_was_forged_is_written_over_in_the_next_step() {
     for partition in [0, 1] {
@@ -122,7 +122,7 @@ fn what_was_forged_is_written_over_in_the_next_step() {
     }
 }
 
-/// A term that a leader could have is believed until the true leader fences it off.
+/// A forged term that a leader could have is accepted until the true leader fences it off.
 #[test]
 fn a_forged_term_that_is_possible_is_fenced_off() {
     let (mut log, mut leader) = led();

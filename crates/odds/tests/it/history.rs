@@ -1,5 +1,5 @@
-//! A history that is played: a log of partitions, leaders that write to it and may stop anywhere
-//! and wake up late, readers, and compaction. Everything passes through the records' wire form.
+//! A simulated history: a log of partitions, leaders that write to it and may stop anywhere and wake up late, readers,
+//! and compaction. All records pass through their wire format.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -14,7 +14,7 @@ use odds::{
 /// What a leader wants on the board: a price for each event, or none.
 pub type Target = BTreeMap<u8, u16>;
 
-/// A board in a form that compares.
+/// A board in a form that can be compared.
 pub type Shown = BTreeMap<EventId, Image>;
 
 pub fn event_id(event: u8) -> EventId {
@@ -84,15 +84,15 @@ impl Log {
         self.partitions.iter().map(|entries| entries.last().map_or(0, |last| last.offset + 1)).collect()
     }
 
-    /// What Kafka would keep of each partition if it compacted it up to an offset: of every key the
-    /// newest record before that offset, and perhaps no longer the removals among these.
+    /// What Kafka keeps of each partition when it compacts it up to an offset: the newest record of every key before
+    /// that offset, without removals if `drop_removals`.
     pub fn compacted(&self, up_to: &[i64], drop_removals: bool) -> Self {
         let partitions = self.partitions.iter().zip(up_to);
         let keep = |(entries, up_to): (&Vec<Arc<Entry>>, &i64)| {
             let closed = entries.iter().filter(|entry| entry.offset < *up_to);
             let newest: BTreeMap<&str, i64> = closed.map(|entry| (entry.key.as_str(), entry.offset)).collect();
             let is_removal = |entry: &Entry| matches!(entry.record.kind, odds::RecordKind::Removal(_));
-            // Whatever stands at the very end of a partition is never compacted away.
+            // The last record of a partition is never compacted away.
             let last = entries.last().map_or(0, |entry| entry.offset);
             let kept = entries.iter().filter(|entry| {
                 entry.offset >= *up_to
@@ -108,22 +108,22 @@ impl Log {
 /// The board at each step.
 pub type Boards = BTreeMap<StepId, Arc<Shown>>;
 
-/// A reader that notes the board at every step it reaches.
+/// A reader that records the board at every step it reaches.
 #[derive(Clone, Debug)]
 pub struct Observer {
     pub reader: Reader,
     pub seen: Boards,
-    /// It loaded a compacted log: its board may not fit, and then it loads again.
+    /// It loads a compacted log, and loads again if the board does not match its digest.
     loads: bool,
 }
 
 impl Observer {
-    /// Reads from the beginning of a log that is still empty: judged at every step.
+    /// Reads a log that is still empty from its beginning: the board is verified at every step.
     pub fn from_the_start(partitions: usize) -> Self {
         Self { reader: Reader::new(&vec![0; partitions]), seen: BTreeMap::new(), loads: false }
     }
 
-    /// Loads a log as it now is.
+    /// Loads a log up to its current ends.
     pub fn loading(log: &Log) -> Self {
         Self { reader: Reader::new(&log.ends()), seen: BTreeMap::new(), loads: true }
     }
@@ -141,34 +141,34 @@ impl Observer {
                 }
             }
             Progress::Mismatched(_) if self.loads => self.reader = Reader::new(&log.ends()),
-            Progress::Mismatched(step) => panic!("the board does not fit at {step}"),
+            Progress::Mismatched(step) => panic!("the board does not match at {step}"),
             Progress::Waiting | Progress::Fenced | Progress::Implausible(_) => {}
         }
         true
     }
 
-    /// Reads all there is, one partition after the other, in this order.
+    /// Reads everything, one partition after the other, in this order.
     pub fn read_in_order(&mut self, log: &Log, order: impl IntoIterator<Item = usize>) {
         for partition in order {
             while self.read_one(log, partition) {}
         }
     }
 
-    /// Reads all there is, partitions in turn.
+    /// Reads everything, one record of each partition in turn.
     pub fn read_in_turn(&mut self, log: &Log) {
         while (0..log.partitions.len()).filter(|partition| self.read_one(log, *partition)).count() > 0 {}
     }
 }
 
-/// A producer as far as the log is concerned.
+/// A leading producer, as far as the log is concerned.
 #[derive(Clone, Debug)]
 pub struct Leader {
     pub observer: Observer,
     writer: Option<Writer>,
     pending: Pending,
-    /// Handed to the Kafka client, not yet in the log.
+    /// Records handed to the Kafka client but not in the log yet.
     pub queue: VecDeque<Outgoing>,
-    /// After its newest marker or fence, in each partition.
+    /// The offset after its newest marker or fence, by partition.
     own: Vec<i64>,
 }
 
@@ -187,7 +187,7 @@ impl Leader {
         self.writer.is_some()
     }
 
-    /// Wins the election: reads everything and fences.
+    /// Wins the election: reads everything and queues its fence.
     pub fn begin(&mut self, log: &Log, now: i64, tie: u32) {
         self.observer.read_in_turn(log);
         let (writer, fence) = Writer::begin(&self.observer.reader, Timestamp::from_millis(now), tie, false);
@@ -209,7 +209,7 @@ impl Leader {
         }
     }
 
-    /// Reads as little as it must to see its own last step.
+    /// Reads only as far as its own last step.
     pub fn read_own(&mut self, log: &Log) {
         for partition in 0..self.own.len() {
             while self.observer.reader.position(partition as u32) < self.own[partition] {
@@ -222,14 +222,14 @@ impl Leader {
         self.writer.as_ref().expect("it has begun").standing(&self.observer.reader)
     }
 
-    /// Makes the next step towards a target. Tells whether it may.
+    /// Queues the next step towards a target. Returns whether the leader may.
     pub fn plan(&mut self, target: &Target) -> bool {
         if !self.queue.is_empty() || self.standing() != LeaderState::Ready {
             return false;
         }
         self.observer.reader.apply_staged();
         let answer = || target.iter().map(|(event, price)| (event_id(*event), image(*price)));
-        // An answer that empties the sport is believed the second time.
+        // An answer that empties the sport is accepted only the second time.
         for _ in 0..2 {
             self.pending.poll(self.observer.reader.board(), &sport(), answer());
         }
@@ -258,12 +258,12 @@ pub fn wanted(target: &Target) -> Shown {
     target.iter().map(|(event, price)| (event_id(*event), image(*price))).collect()
 }
 
-/// Checks a log that ends with a step of the last leader towards `target`, and what others saw of it.
+/// Checks a log that ends with a step of the last leader towards `target`, and the boards that others saw.
 pub fn check(log: &Log, target: &Target, others: &[&Observer]) {
     agree(&mut boards(log, target), others);
 }
 
-/// Nobody saw another board at a step than anybody else.
+/// Asserts that all observers saw the same board at each step.
 pub fn agree(boards: &mut Boards, observers: &[&Observer]) {
     for (step, shown) in observers.iter().flat_map(|observer| &observer.seen) {
         let first = boards.entry(*step).or_insert_with(|| shown.clone());
@@ -271,8 +271,8 @@ pub fn agree(boards: &mut Boards, observers: &[&Observer]) {
     }
 }
 
-/// The boards of a log that ends with a step of the last leader towards `target`: readers in any order go through
-/// the same ones and end at the target, and so does one that loads what compaction left.
+/// The boards of a log that ends with a step of the last leader towards `target`. Asserts that readers in any order see
+/// the same boards and end at the target, and that readers that load the compacted log end there, too.
 pub fn boards(log: &Log, target: &Target) -> Boards {
     let partitions = log.partitions.len();
     let mut boards = Boards::new();
@@ -296,7 +296,7 @@ pub fn boards(log: &Log, target: &Target) -> Boards {
             let compacted = log.compacted(up_to, drop_removals);
             let mut loader = Observer::loading(&compacted);
             loader.read_in_order(&compacted, 0..partitions);
-            assert_eq!(loader.reader.phase(), Phase::Live, "a compacted log proves itself");
+            assert_eq!(loader.reader.phase(), Phase::Live, "a compacted log is verified");
             assert_eq!(shown(&loader.reader), wanted(target), "loaded from a compacted log");
         }
     }

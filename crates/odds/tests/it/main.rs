@@ -1,6 +1,6 @@
-//! The domain as its users see it: histories of leaders and readers.
+//! Histories of leaders and readers, through the crate's public interface.
 
-#![expect(clippy::unwrap_used, reason = "a test that meets the unexpected fails")]
+#![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod exhaustive;
 mod forged;

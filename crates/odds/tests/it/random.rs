@@ -1,5 +1,5 @@
-//! Histories at random, in the large: more partitions, events, leaders and steps, readers that read
-//! some parts twice, compaction at any point.
+//! Random histories of a larger system: more partitions, events, leaders and steps, readers that read parts twice, and
+//! compaction at any point.
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
@@ -35,7 +35,7 @@ fn play(seed: u64) {
         }
         let target = draw_target(&mut random, events);
         match random.random_range(0..100) {
-            // Somebody who was stopped wakes up and sends, or even plans, knowing no better.
+            // A stopped leader wakes up and sends a queued record, or even plans a step.
             0..25 => {
                 let zombie = random.random_range(0..leaders.len());
                 let zombie = &mut leaders[zombie];
@@ -46,15 +46,15 @@ fn play(seed: u64) {
                     zombie.plan(&target);
                 }
             }
-            // The election goes to another.
+            // A leader is elected.
             25..29 => {
                 active = random.random_range(0..leaders.len());
                 clock += random.random_range(0..2);
-                // Ties are drawn from 2^32 numbers: never the same twice in one millisecond.
+                // Real ties are random 32-bit numbers: never the same twice in one millisecond.
                 tie += 1;
                 leaders[active].begin(&log, clock, tie ^ random.random_range(0..2) << 16);
             }
-            // What was handed over is lost with its process, which starts again.
+            // A process crashes, its queued records are lost, and it starts again.
             29..31 => {
                 let crashed = random.random_range(0..leaders.len());
                 leaders[crashed] = Leader::new(partitions);
@@ -63,7 +63,7 @@ fn play(seed: u64) {
                     leaders[active].begin(&log, clock, tie);
                 }
             }
-            // Somebody loads the log, compacted in part, and follows from there.
+            // A reader loads the partly compacted log, and follows from there.
             31..34 => {
                 let up_to: Vec<i64> = log.ends().iter().map(|end| random.random_range(0..=*end)).collect();
                 let compacted = log.compacted(&up_to, random.random_bool(0.5));
@@ -71,13 +71,13 @@ fn play(seed: u64) {
                 loader.read_in_turn(&compacted);
                 loaders.push(loader);
             }
-            // A partition moves between consumers: its records come again.
+            // A partition moves between consumers: its records are read again.
             34..36 => {
                 let partition = random.random_range(0..partitions);
                 let again = random.random_range(0..=bystander.reader.position(partition as u32)) as usize;
                 for entry in log.partitions[partition].iter().take(again) {
                     let progress = bystander.reader.read(partition as u32, entry.offset, entry.record.clone());
-                    assert_eq!(progress, Progress::Waiting, "seed {seed}: what was read before changes nothing");
+                    assert_eq!(progress, Progress::Waiting, "seed {seed}: records read before change nothing");
                 }
             }
             _ => {
@@ -93,7 +93,7 @@ fn play(seed: u64) {
             }
         }
     }
-    // In the end one leads in peace, and everybody's loose ends are written over.
+    // In the end, one leader is undisturbed and overwrites all loose ends.
     clock += 1_000;
     leaders[active].begin(&log, clock, 0);
     let target = draw_target(&mut random, events);
@@ -107,7 +107,7 @@ fn play(seed: u64) {
     bystander.read_in_turn(&log);
     for loader in &mut loaders {
         loader.read_in_turn(&log);
-        assert_eq!(loader.reader.phase(), Phase::Live, "seed {seed}: whoever loads comes to a board that fits");
+        assert_eq!(loader.reader.phase(), Phase::Live, "seed {seed}: every loaded board is verified");
         assert_eq!(shown(&loader.reader), wanted(&target), "seed {seed}");
     }
     let mut others: Vec<&Observer> = leaders.iter().map(|leader| &leader.observer).collect();

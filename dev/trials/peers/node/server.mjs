@@ -1,7 +1,7 @@
-// Records of one topic to everybody in the region's room: each as it comes; with --batch, the newest of each
-// event every so many milliseconds; with --changes too, only the quotes that have changed, in the shape that
-// Toteboard sends. Who joins is sent what is known. With --workers, in so many processes that share the port,
-// each of which reads the topic for its own clients.
+// The Socket.IO server that the race compares the gateway with. Sends one topic's records to all clients in the
+// region's room: each record as it arrives; with --batch, the newest state of each event every so many milliseconds;
+// with --changes as well, only the changed quotes, in Toteboard's format. A client that joins gets a snapshot. With
+// --workers, that many processes share the port, and each reads the topic for its own clients.
 //
 //     node server.mjs --brokers 127.0.0.1:9092 --region uk --port 3000 [--batch 100 [--changes]] [--workers 2]
 
@@ -29,7 +29,7 @@ const workers = Number(values.workers ?? 1);
 if (workers > 1 && cluster.isPrimary) lead();
 else await serve();
 
-/** Lets the workers listen once all of them know the board. */
+/** Starts the workers, and lets them listen once all of them are in their consumer group. */
 function lead() {
   let ready = 0;
   for (let n = 0; n < workers; n++) {
@@ -46,7 +46,7 @@ async function serve() {
 
   const http = createServer((_, response) => response.end("here"));
   const io = new Server(http, { serveClient: false });
-  // The request that a connection began with is not needed any more.
+  // Saves memory: the initial request of a connection is not needed any more.
   io.engine.on("connection", (connection) => (connection.request = null));
   io.on("connection", (socket) => {
     const { regions = [] } = socket.handshake.auth;
@@ -86,14 +86,14 @@ async function serve() {
   process.send("ready");
 }
 
-/** Events as the records have them. */
+/** A board of whole events, as in the records. */
 function imagesOfEvents() {
   const newest = new Map();
   const changed = new Map();
   return {
     read({ key, value }) {
       const id = key?.toString();
-      // Markers are not for people.
+      // Markers are not sent to clients.
       if (id === undefined || id.startsWith("~")) return undefined;
       const event = value === null ? { id, removed: true } : { id, ...JSON.parse(value) };
       if (event.removed) newest.delete(id);
@@ -111,7 +111,7 @@ function imagesOfEvents() {
   };
 }
 
-/** Events as lists of quotes; what has changed is the quotes that are not as they were. */
+/** A board of single quotes, which tracks the quotes that have changed. */
 function quotesOfEvents() {
   const newest = new Map();
   const changed = new Map();
@@ -140,7 +140,8 @@ function quotesOfEvents() {
       }
       const { bookmakers, id: _, ...details } = JSON.parse(value).event;
       const before = newest.get(id);
-      // An event's records are in both partitions, which are read in turns. All are of one leader's term.
+      // An event's records are in both partitions, which are read in turns, so an older one may arrive later. All
+      // belong to one leader's term.
       const step = Number(headers.step);
       if (step < before?.step) return;
       const quotes = new Map();
@@ -158,10 +159,10 @@ function quotesOfEvents() {
       }
       newest.set(id, { details, quotes, step });
     },
-    // What has changed since the last frame is in it, and comes again with the next.
+    // The snapshot includes changes since the last frame, which the next frame sends again.
     snapshot: () => ({ region, cursor: sent, events: [...newest].map(whole) }),
     changes() {
-      // A frame leads to a newer cursor than the one before.
+      // Each frame must have a newer cursor than the previous one.
       if (changed.size === 0 || cursor === sent) return undefined;
       const events = [...changed].map(([id, event]) => plain(id, event));
       changed.clear();

@@ -1,9 +1,10 @@
-//! A gateway beside itself with other allocators, or with settings of its allocator: what connections, frames and
-//! sign-ins take of memory and of the processor. Each stage starts anew, and all take turns.
+//! Compares the gateway's memory and CPU time with different allocators or allocator settings, for connections, frames
+//! and sign-ins. Each stage starts a new gateway.
 
 use std::{
     collections::BTreeMap,
     path::PathBuf,
+    process::ExitCode,
     str::FromStr,
     sync::{
         Arc,
@@ -25,32 +26,33 @@ const TICK: u32 = 100;
 const FETCH_WAIT: u32 = 100;
 const CONNECTIONS: Size = Size { clients: 10_000, watching: 0, mirroring: 0 };
 const READERS: Size = Size { clients: 1_000, watching: 50, mirroring: 5 };
-/// In a step, of which there are twenty a second.
+/// Changes per step; there are twenty steps a second.
 const CHANGES: usize = 10;
 const SETTLE: Duration = Duration::from_secs(3);
 const SIGN_IN_FOR: Duration = Duration::from_secs(20);
-/// Who sign in, all as one user who may try ten times at once, and who load files of the page; each again and again.
+/// The number of clients that sign in repeatedly, and of those that download a file repeatedly. All sign in as one
+/// user, who may make ten attempts at once.
 const VISITORS: usize = 8;
-/// The bytes of the page's largest file, about.
+/// About the size of the page's largest file.
 const FILE_BYTES: usize = 600_000;
 
-/// Compares gateways that differ in how they get memory, and prints a table.
+/// Compares gateways with different allocators, and prints a table.
 #[derive(Debug, Parser)]
 #[command(name = "allocators", version)]
 struct Settings {
-    /// The folder with the programs.
+    /// Folder with the programs.
     #[arg(long, value_name = "DIR")]
     binaries: PathBuf,
 
-    /// Where logs and accounts go.
+    /// Folder for logs and accounts.
     #[arg(long, value_name = "DIR")]
     folder: PathBuf,
 
-    /// How long frames are counted.
+    /// Seconds to count frames.
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     seconds: u64,
 
-    /// A name, the program if it is another, and what its environment has: NAME[,FILE][,VARIABLE=VALUE]…
+    /// Variants to compare: a name, another program, environment variables: NAME[,FILE][,VARIABLE=VALUE]…
     #[arg(value_name = "GATEWAY", required = true)]
     gateways: Vec<Variant>,
 }
@@ -79,11 +81,11 @@ impl FromStr for Variant {
     }
 }
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let settings: Settings = service::load();
-    // Whoever set one before set the same.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+fn main() -> ExitCode {
+    service::main(run)
+}
+
+async fn run(settings: Settings) -> anyhow::Result<()> {
     let page = settings.folder.join("page");
     std::fs::create_dir_all(page.join("assets"))?;
     std::fs::write(page.join("index.html"), "<!doctype html><title>A page</title>")?;
@@ -133,7 +135,7 @@ async fn connections(ground: &Ground) -> anyhow::Result<String> {
 }
 
 async fn frames(ground: &Ground, author: &mut Option<Author>, window: Duration) -> anyhow::Result<String> {
-    let mut writer = author.take().context("the author is there between stages")?;
+    let mut writer = author.take().context("a failed stage has lost the author")?;
     writer.publish_all().await?;
     let server = Server::start(Kind::Gateway(TICK), ground).await?;
     let mut crowd = Crowd::start(&ground.binaries, &server.target(true), READERS)?;

@@ -1,5 +1,5 @@
-//! Many clients of one server in one process, on one thread. Most just read; some tell when they saw
-//! which step, and some of those mirror the board. Is told what to do, and tells, by lines of JSON.
+//! Many clients of one server in one process, on one thread. Most only read; some record when they saw each step, and
+//! some of those mirror the board. Commands and results are lines of JSON on stdin and stdout.
 
 use std::{
     cell::{Cell, RefCell},
@@ -26,40 +26,41 @@ use tokio_tungstenite::tungstenite::protocol::frame::{
 use trials::race::{FrameReader, Joined, Order, Report, micros, newest_step};
 
 const READ_BUFFER: usize = 256 * 1024;
-/// Of the payload of those who just read: enough to know what it is.
+/// Bytes of each payload that most clients keep: enough to know its kind.
 const BEGINNING: usize = 160;
 const JOIN_WITHIN: Duration = Duration::from_secs(120);
-/// So many may be on their way in: no more than kernels let wait by default.
-const AT_THE_DOOR: usize = 4_000;
+/// How many clients may be joining at the same time: less than Linux's default limit of a listen queue.
+const MAX_JOINING: usize = 4_000;
 
-/// Connects many clients, and tells what comes to them.
+/// Connects many clients, and reports what they receive.
 #[derive(Debug, Parser)]
 #[command(name = "crowd", version)]
 struct Settings {
-    /// The server, as host:port.
+    /// Server address, as host:port.
     #[arg(long)]
     address: String,
 
-    /// The websocket's path.
+    /// Path of the websocket.
     #[arg(long)]
     path: String,
 
-    /// What Socket.IO is told, as JSON; without, nothing but the websocket is spoken.
+    /// Socket.IO's `auth` data, as JSON; without it, a plain websocket is used.
     #[arg(long)]
     auth: Option<String>,
 
-    /// Nobody is there who has no board.
+    /// A client counts as joined only when it has its board.
     #[arg(long)]
     board: bool,
 
+    /// Number of clients.
     #[arg(long)]
     clients: usize,
 
-    /// How many tell when they saw which step.
+    /// How many of them record when they saw each step.
     #[arg(long)]
     watching: usize,
 
-    /// How many of those mirror the board.
+    /// How many of the watching clients mirror the board.
     #[arg(long)]
     mirroring: usize,
 }
@@ -68,13 +69,13 @@ thread_local! {
     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BUFFER]);
 }
 
-/// What all clients write down.
+/// What all clients record.
 #[derive(Default)]
 struct Notes {
     frames: Cell<u64>,
     bytes: Cell<u64>,
     lost: Cell<usize>,
-    /// Of every so many clients, one watches.
+    /// One of every `spread` clients watches.
     spread: usize,
     watching: Vec<RefCell<Vec<(u64, u64)>>>,
     mirrors: Vec<RefCell<BoardMirrors>>,
@@ -93,18 +94,18 @@ async fn run(settings: Rc<Settings>) -> anyhow::Result<()> {
         mirrors: (0..settings.mirroring).map(|_| RefCell::new(mirror())).collect(),
         ..Notes::default()
     });
-    let door = Rc::new(Semaphore::new(AT_THE_DOOR));
+    let permits = Rc::new(Semaphore::new(MAX_JOINING));
     let began = micros();
     let mut joining = JoinSet::new();
     for n in 0..settings.clients {
-        let (settings, notes, door) = (settings.clone(), notes.clone(), door.clone());
+        let (settings, notes, permits) = (settings.clone(), notes.clone(), permits.clone());
         joining.spawn_local(async move {
-            let _place = door.acquire().await;
+            let _permit = permits.acquire().await;
             let mut client = timeout(JOIN_WITHIN, Client::connect(&settings, notes.clone(), n)).await??;
             timeout(JOIN_WITHIN, client.is_there(&settings)).await??;
             let took = micros() - began;
             tokio::task::spawn_local(async move {
-                // However it ends, it ends.
+                // Every end counts as lost, with or without an error.
                 let _ = client.read_on().await;
                 notes.lost.set(notes.lost.get() + 1);
             });
@@ -117,44 +118,45 @@ async fn run(settings: Rc<Settings>) -> anyhow::Result<()> {
             Ok(took) => joined.took.push(took),
             Err(error) => {
                 if joined.failed == 0 {
-                    eprintln!("a client was not let in: {error:#}");
+                    eprintln!("a client could not join: {error:#}");
                 }
                 joined.failed += 1;
             }
         }
     }
-    tell(&joined)?;
+    answer(&joined)?;
     let mut orders = BufReader::new(tokio::io::stdin()).lines();
     while let Some(order) = orders.next_line().await? {
         match serde_json::from_str(&order)? {
             Order::Begin => drop(notes.take()),
-            Order::End => tell(&notes.take())?,
-            Order::Digests => tell(&notes.digests(&settings)?)?,
+            Order::End => answer(&notes.take())?,
+            Order::Digests => answer(&notes.digests(&settings)?)?,
         }
     }
     Ok(())
 }
 
-/// One that follows all regions: not every server says which of them it sends.
+/// Returns a mirror that follows all regions, because not every server announces the regions that it sends.
 fn mirror() -> BoardMirrors {
     let mut mirrors = BoardMirrors::default();
     mirrors.regions = Region::ALL.to_vec();
     mirrors
 }
 
-fn tell(what: &impl serde::Serialize) -> anyhow::Result<()> {
+fn answer(what: &impl serde::Serialize) -> anyhow::Result<()> {
     println!("{}", serde_json::to_string(what)?);
     Ok(())
 }
 
 impl Notes {
-    /// Those that watch are spread among the others: whoever comes first is often served first.
+    /// Returns the index of a client among those that watch, if it does. They are spread evenly: the clients that
+    /// connected first are often served first.
     fn watcher(&self, number: usize) -> Option<usize> {
         let at = number / self.spread.max(1);
         (number.is_multiple_of(self.spread.max(1)) && at < self.watching.len()).then_some(at)
     }
 
-    /// What is noted, and from here on anew.
+    /// Returns the report so far, and resets the counts.
     fn take(&self) -> Report {
         Report {
             frames: self.frames.take(),
@@ -184,12 +186,12 @@ struct Client {
     reader: FrameReader,
     protocol: Option<Protocol>,
     notes: Rc<Notes>,
-    /// Which of those that watch.
+    /// Index among the clients that watch.
     watcher: Option<usize>,
     welcome: bool,
     has_board: bool,
     refused: Option<String>,
-    /// What is to be sent.
+    /// Bytes to send.
     out: Vec<u8>,
     auth: Rc<str>,
 }
@@ -228,12 +230,12 @@ impl Client {
             out: Vec::new(),
             auth: settings.auth.as_deref().unwrap_or_default().into(),
         };
-        this.hear(&answer[end..]);
+        this.receive(&answer[end..]);
         Ok(this)
     }
 
     async fn is_there(&mut self, settings: &Settings) -> anyhow::Result<()> {
-        self.say().await?;
+        self.flush().await?;
         while !self.welcome || (settings.board && !self.has_board) {
             self.read().await?;
             if let Some(reason) = &self.refused {
@@ -259,20 +261,20 @@ impl Client {
             if read == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            self.hear(&buffer[..read]);
+            self.receive(&buffer[..read]);
             Ok(())
         });
         read?;
-        self.say().await
+        self.flush().await
     }
 
-    fn hear(&mut self, bytes: &[u8]) {
+    fn receive(&mut self, bytes: &[u8]) {
         let mut reader = std::mem::replace(&mut self.reader, FrameReader::keeping(0));
         reader.take(bytes, |kept, length| self.frame(kept, length));
         self.reader = reader;
     }
 
-    async fn say(&mut self) -> io::Result<()> {
+    async fn flush(&mut self) -> io::Result<()> {
         if self.out.is_empty() {
             return Ok(());
         }
@@ -317,7 +319,7 @@ impl Client {
     }
 }
 
-/// A snapshot in one part says nothing of parts.
+/// Returns whether this is the last part of a snapshot. A snapshot in one part has neither field.
 fn is_last_part(beginning: &[u8]) -> bool {
     let text = String::from_utf8_lossy(beginning);
     let number = |name: &str| {
@@ -327,11 +329,11 @@ fn is_last_part(beginning: &[u8]) -> bool {
     number(r#""part":"#) == number(r#""parts":"#)
 }
 
-/// A text frame as clients send it. The mask is to be there, not to hide anything.
+/// Returns a masked text frame. The protocol requires a mask from clients, and zero is a valid one.
 fn masked(text: String) -> Vec<u8> {
     let mut frame = Frame::message(text, OpCode::Data(Data::Text), true);
     frame.header_mut().mask = Some([0; 4]);
     let mut bytes = Vec::with_capacity(frame.len());
-    frame.format(&mut bytes).expect("memory takes all");
+    frame.format(&mut bytes).expect("writing to a Vec never fails");
     bytes
 }

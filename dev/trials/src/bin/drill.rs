@@ -1,11 +1,11 @@
-//! A drill on real engines: three brokers, a MongoDB, producers, two gateways and clients, over TLS and
-//! SASL. Each of them is killed in turn and comes back, and at the end everybody has the truth.
+//! A drill on real engines: three brokers, a MongoDB, producers, two gateways and clients, over TLS and SASL. Each
+//! server is killed in turn and restarted, and at the end every client must show the truth.
 
 use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
-    process::Command,
+    process::{Command, ExitCode},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -25,31 +25,31 @@ use rdkafka::{
     client::DefaultClientContext,
 };
 use serde_json::json;
-use service::{Lifecycle, LogSettings};
+use service::{Lifecycle, ProgramSettings};
 use tokio::{net::TcpListener, sync::watch};
 use trials::{
     Engine, Engines, Fleet, Forger, Gateway, Parts, RECOVERS_WITHIN, SPEED, Watcher, forgeries, simulated, token,
 };
 
 const CLIENTS: usize = 6;
-/// For a region whose topic has a record that nobody honest wrote.
+/// Time limit for a region to be live again after a forged record.
 const LIVE_WITHIN: Duration = Duration::from_secs(20);
-/// How long something stays dead.
+/// How long a killed process stays down.
 const DEAD_FOR: Duration = Duration::from_secs(8);
 
-/// Kills what it started, one after the other, and checks that nothing is lost.
+/// Starts a whole system, kills its servers one after the other, and checks that nothing is lost.
 #[derive(Debug, Parser)]
 #[command(name = "drill", version)]
 struct Settings {
-    /// A JSON file that says how the engines are started.
+    /// JSON file with the commands that start the engines.
     #[arg(long, value_name = "FILE")]
     engines: PathBuf,
 
-    /// The folder with the programs.
+    /// Folder with the programs.
     #[arg(long, value_name = "DIR")]
     binaries: PathBuf,
 
-    /// Where logs go.
+    /// Folder for logs.
     #[arg(long, value_name = "DIR")]
     logs: PathBuf,
 
@@ -57,17 +57,16 @@ struct Settings {
     simulator: SimulatorSettings,
 
     #[command(flatten)]
-    log: LogSettings,
+    program: ProgramSettings,
 }
 
-#[tokio::main]
-async fn main() {
-    service::exit(run(service::load()).await)
+fn main() -> ExitCode {
+    service::main(run)
 }
 
 async fn run(settings: Settings) -> anyhow::Result<()> {
-    let _logs = settings.log.start("drill")?;
-    trials::run("the drill", async move |lifecycle| drill(settings, &lifecycle).await).await
+    let program = settings.program.start("drill")?;
+    trials::run(program, async move |lifecycle| drill(settings, &lifecycle).await).await
 }
 
 async fn drill(settings: Settings, lifecycle: &Lifecycle) -> anyhow::Result<()> {
@@ -105,7 +104,7 @@ async fn drill(settings: Settings, lifecycle: &Lifecycle) -> anyhow::Result<()> 
         broker.kill()?;
         tokio::time::sleep(DEAD_FOR).await;
         let began = Instant::now();
-        // A region with one replica stands still until its broker is back.
+        // A region with one replica gets no updates until its broker is back.
         let replicated = Region::ALL.into_iter().filter(|region| replicas(*region) > 1).collect::<Vec<_>>();
         goes_on(&replicated, &mut watchers, &clients)
             .await
@@ -114,13 +113,14 @@ async fn drill(settings: Settings, lifecycle: &Lifecycle) -> anyhow::Result<()> 
         broker.revive().await?;
         parts.in_sync().await.with_context(|| format!("after broker {} came back", n + 1))?;
         goes_on(&Region::ALL, &mut watchers, &clients).await?;
-        println!("broker {}: killed, went on within {} s more, back and in sync", n + 1, without.as_secs());
+        let without = without.as_secs();
+        println!("broker {}: killed; updates continued after another {without} s; back and in sync", n + 1);
     }
 
     fleet.kill_leader(Region::Uk).await?;
     goes_on(&Region::ALL, &mut watchers, &clients).await.context("after a producer died")?;
     fleet.revive()?;
-    println!("a leading producer: killed, its stand-by leads");
+    println!("a leading producer: killed; its standby leads");
 
     let before = resumes(&clients);
     gateways[0].part.kill()?;
@@ -129,8 +129,8 @@ async fn drill(settings: Settings, lifecycle: &Lifecycle) -> anyhow::Result<()> 
     gateways[0].part.revive()?;
     gateways[0].is_ready().await?;
     let resumed = resumes(&clients) - before;
-    ensure!(resumed > 0, "nobody had to resume");
-    println!("a gateway: killed, {resumed} boards resumed at the other, back");
+    ensure!(resumed > 0, "no client resumed at the other gateway");
+    println!("a gateway: killed; {resumed} boards resumed at the other gateway; back");
 
     fence(&parts, &mongodb_url, &mut gateways).await?;
     goes_on(&Region::ALL, &mut watchers, &clients).await.context("after an instance was fenced")?;
@@ -139,14 +139,14 @@ async fn drill(settings: Settings, lifecycle: &Lifecycle) -> anyhow::Result<()> 
     tokio::time::sleep(DEAD_FOR).await;
     goes_on(&Region::ALL, &mut watchers, &clients).await.context("while the store is dead")?;
     let status = me(&addresses[1], &token).await?;
-    ensure!(status == 503, "without a store, who asks for an account is told {status}");
+    ensure!(status == 503, "without a store, a request for an account returns {status}, not 503");
     mongodb.revive().await?;
     let end = Instant::now() + RECOVERS_WITHIN;
     while me(&addresses[1], &token).await? != 200 {
-        ensure!(Instant::now() < end, "accounts stay away after the store is back");
+        ensure!(Instant::now() < end, "accounts are not available after the store is back");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    println!("the store: killed, odds went on, 503 for accounts, back");
+    println!("the store: killed; odds continued, requests for accounts returned 503; back");
 
     for watcher in &watchers {
         watcher.tolerate();
@@ -163,7 +163,7 @@ async fn drill(settings: Settings, lifecycle: &Lifecycle) -> anyhow::Result<()> 
     gateways[0].is_ready().await?;
     live_again(growing, RECOVERS_WITHIN, &mut watchers, &clients, &gateways).await.context("at a new gateway")?;
     println!(
-        "{growing} has {partitions} partitions: live after {} s, and at a gateway that starts",
+        "{growing}: grown to {partitions} partitions; live after {} s, and at a restarted gateway",
         live_after.as_secs()
     );
 
@@ -172,7 +172,7 @@ async fn drill(settings: Settings, lifecycle: &Lifecycle) -> anyhow::Result<()> 
         gateway.part.lives()?;
     }
     let frozen = simulator.freeze();
-    println!("the world stands still at {frozen}");
+    println!("the simulated world is frozen at {frozen}");
     for watcher in &mut watchers {
         watcher.wait_for(&simulator).await?;
     }
@@ -182,34 +182,34 @@ async fn drill(settings: Settings, lifecycle: &Lifecycle) -> anyhow::Result<()> 
     for watcher in &watchers {
         let seen = watcher.seen.borrow();
         let region = watcher.region;
-        println!("{region}: {} steps in {} terms, {} quotes: the truth", seen.steps, seen.terms, seen.quotes);
+        println!("{region}: {} steps in {} terms, {} quotes, all true", seen.steps, seen.terms, seen.quotes);
     }
     let frames: u64 = clients.iter().map(|client| client.counts.frames.load(Ordering::Relaxed)).sum();
-    println!("{frames} frames; every client shows the truth; {} boards were resumed", resumes(&clients));
+    println!("{frames} frames; every client shows the truth; {} boards resumed", resumes(&clients));
     lag(&tools, &tools_bootstrap).await?;
     fleet.end();
     Ok(())
 }
 
-/// Starts a second gateway with the name of one. Kafka lets the newer in, and the older says why it ends.
+/// Starts a second gateway with the instance name of the first. Kafka fences the first, which must log why and exit.
 async fn fence(parts: &Parts, store: &str, gateways: &mut [Gateway]) -> anyhow::Result<()> {
     let older = &mut gateways[0];
     let mut newer = parts.namesake("one", store)?;
     let began = Instant::now();
-    let (code, said) = older.part.ends(RECOVERS_WITHIN).await?;
+    let (code, log) = older.part.ends(RECOVERS_WITHIN).await?;
     let after = began.elapsed().as_secs();
-    ensure!(code == Some(1), "an instance that is fenced exits with {code:?}");
-    ensure!(said.contains("another process is instance \"one\" of group"), "why it ended is not said: {said}");
+    ensure!(code == Some(1), "a fenced instance exits with {code:?}, not 1");
+    ensure!(log.contains("another process is instance \"one\" of group"), "a fenced instance logs no reason: {log}");
     newer.is_ready().await?;
-    // The operator ends the wrong one, and starts the right one again.
+    // What an operator would do: stop the wrong gateway and restart the right one.
     newer.part.kill()?;
     older.part.revive()?;
     older.is_ready().await?;
-    println!("two gateways of one name: after {after} s the older said so and exited with 1, the newer was ready");
+    println!("two gateways with one name: after {after} s the older logged the reason and exited; the newer was ready");
     Ok(())
 }
 
-/// Writes a record of every kind that no leader writes. Nobody ends, and the region is live again each time.
+/// Writes all forged records, one by one. Fails if a process ends, or if the region is not live again each time.
 async fn forge(
     kafka: &KafkaSettings,
     region: Region,
@@ -219,8 +219,8 @@ async fn forge(
     gateways: &mut [Gateway],
 ) -> anyhow::Result<()> {
     let forger = Forger::new(kafka, region)?;
-    let partitions = plan_of(region).context("it is planned")?.partitions;
-    let at = watchers.iter().position(|watcher| watcher.region == region).context("it is watched")?;
+    let partitions = plan_of(region).context("the region has no planned topic")?.partitions;
+    let at = watchers.iter().position(|watcher| watcher.region == region).context("the region has no watcher")?;
     let (count, mut longest) = (forgeries(StepId::default()).len(), Duration::ZERO);
     for n in 0..count {
         let newest = watchers[at].seen.borrow().newest;
@@ -236,11 +236,11 @@ async fn forge(
     }
     let anew = watchers[at].seen.borrow().anew;
     let longest = longest.as_secs_f64();
-    println!("{count} forged records: nobody ended, {region} was read anew {anew} times, live within {longest:.1} s");
+    println!("{count} forged records: no process ended; {region} reread {anew} times, live within {longest:.1} s");
     Ok(())
 }
 
-/// Until a step comes that was not there before, every client has it, and every gateway says that the region is live.
+/// Waits until there is a new step, every client has received it, and every gateway reports the region as live.
 async fn live_again(
     region: Region,
     within: Duration,
@@ -257,13 +257,13 @@ async fn live_again(
         }
         anyhow::Ok(())
     };
-    tokio::time::timeout(within, waiting).await.context("it is not live")?
+    tokio::time::timeout(within, waiting).await.context("the region is not live again in time")?
 }
 
-/// Two more partitions for a region's topic; how many it has then.
+/// Adds two partitions to a region's topic, and returns the new number.
 async fn grow(kafka: &KafkaSettings, region: Region) -> anyhow::Result<usize> {
     let admin: AdminClient<DefaultClientContext> = kafka.client(None, &[]).create()?;
-    let partitions = plan_of(region).context("it is planned")?.partitions as usize + 2;
+    let partitions = plan_of(region).context("the region has no planned topic")?.partitions as usize + 2;
     let topic = NewPartitions::new(kafka::topic_of(region), partitions);
     for done in admin.create_partitions(&[topic], &AdminOptions::new()).await? {
         done.map_err(|(topic, code)| anyhow::anyhow!("{topic}: {code}"))?;
@@ -279,7 +279,7 @@ fn replicas(region: Region) -> i32 {
     plan_of(region).map_or(0, |topic| topic.replication)
 }
 
-/// Until each of these regions has a step, and every client a frame of it, that was not there before.
+/// Waits until each of these regions has a new step, and every client has a new frame of each region.
 async fn goes_on(regions: &[Region], watchers: &mut [Watcher], clients: &[Mirroring]) -> anyhow::Result<()> {
     let waiting = async {
         for watcher in watchers.iter_mut().filter(|watcher| regions.contains(&watcher.region)) {
@@ -300,20 +300,20 @@ async fn goes_on(regions: &[Region], watchers: &mut [Watcher], clients: &[Mirror
         }
         anyhow::Ok(())
     };
-    tokio::time::timeout(RECOVERS_WITHIN, waiting).await.context("the odds stand still")?
+    tokio::time::timeout(RECOVERS_WITHIN, waiting).await.context("no new odds in time")?
 }
 
 fn resumes(clients: &[Mirroring]) -> u64 {
     clients.iter().map(|client| client.counts.resumed.load(Ordering::Relaxed)).sum()
 }
 
-/// An account of its own, and a token of that.
+/// Requests the token's account, and returns the HTTP status.
 async fn me(address: &str, token: &str) -> anyhow::Result<u16> {
     let asked = reqwest::Client::new().get(format!("http://{address}/api/me")).bearer_auth(token).send().await?;
     Ok(asked.status().as_u16())
 }
 
-/// A client that mirrors all regions, and goes on at another gateway when its own is gone.
+/// A client that mirrors all regions, and resumes at the next gateway when a connection ends.
 struct Mirroring {
     n: usize,
     counts: Arc<Counts>,
@@ -328,7 +328,7 @@ struct Counts {
 
 #[derive(Debug, Default)]
 struct Showing {
-    /// Frames of each region.
+    /// Number of frames of each region.
     frames: BTreeMap<Region, u64>,
     boards: BTreeMap<Region, Shown>,
     wrong: Option<String>,
@@ -345,7 +345,7 @@ impl Mirroring {
                 let ended = follow(&addresses[turn % addresses.len()], &token, &mut mirrors, &counting, &send).await;
                 if let Err(error @ (ClientError::Refused(_) | ClientError::Unexpected(_))) = ended {
                     let text = error.to_string();
-                    // A gateway that stops or has no store says so, and is asked again.
+                    // A gateway that is stopping or has no store refuses with these codes; the client tries again.
                     if !["stopping", "store_unavailable"].iter().any(|code| text.contains(code)) {
                         send.send_modify(|showing| showing.wrong = Some(format!("client {n}: {text}")));
                         return;
@@ -411,16 +411,16 @@ async fn follow(
     }
 }
 
-/// As Kafka's own tool sees it: every group has members and committed offsets, and none is behind.
+/// Checks, with Kafka's own tool, that every consumer group has committed offsets and is not behind.
 async fn lag(tools: &[String], bootstrap: &str) -> anyhow::Result<()> {
     let (program, arguments) = tools.split_first().context("Kafka's tools")?;
     let describe = || -> anyhow::Result<String> {
         let mut tool = Command::new(program);
         tool.args(arguments).arg("org.apache.kafka.tools.consumer.group.ConsumerGroupCommand");
         let output = tool.args(["--bootstrap-server", bootstrap, "--describe", "--all-groups"]).output()?;
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        ensure!(output.status.success(), "Kafka's tool: {} {said}", String::from_utf8_lossy(&output.stderr));
-        Ok(said)
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        ensure!(output.status.success(), "Kafka's tool failed: {} {text}", String::from_utf8_lossy(&output.stderr));
+        Ok(text)
     };
     let end = Instant::now() + RECOVERS_WITHIN;
     loop {
@@ -431,16 +431,16 @@ async fn lag(tools: &[String], bootstrap: &str) -> anyhow::Result<()> {
             // GROUP TOPIC PARTITION CURRENT-OFFSET LOG-END-OFFSET LAG …
             let [group, topic, _, _, _, lag, ..] = words[..] else { continue };
             if group.starts_with("gateway-") && topic.starts_with("odds.") {
-                // A dash: nothing is committed.
+                // A dash means that no offset is committed.
                 *groups.entry(group.to_owned()).or_default() += lag.parse::<i64>().unwrap_or(i64::from(u16::MAX));
             }
         }
-        // Two gateways, each with a group for each region. Markers go on, so a moment is enough.
+        // Two gateways, each with a group for each region. Markers are still being written, so the lag is rarely 0.
         if groups.len() == 2 * Region::ALL.len() && groups.values().all(|lag| *lag < 50) {
-            println!("Kafka's own tool sees these groups, and how many records each is behind: {groups:?}");
+            println!("consumer groups and their lag in records, by Kafka's own tool: {groups:?}");
             return Ok(());
         }
-        ensure!(Instant::now() < end, "Kafka's tool sees groups behind, or without offsets:\n{text}");
+        ensure!(Instant::now() < end, "Kafka's tool shows groups with a large lag or without offsets:\n{text}");
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }

@@ -1,7 +1,7 @@
-//! The least that it takes: a websocket server that writes the frames that it is handed to everybody,
-//! each with one call of the kernel, on several threads. It knows no Kafka, no rooms and no accounts.
+//! The minimum cost, as a baseline: a websocket server that writes every frame that it receives to every client, with
+//! one system call each, on several threads. It has no Kafka, no rooms and no accounts.
 //!
-//! Frames come over a connection of their own, each as four bytes of length and the text.
+//! Frames arrive over a separate TCP connection, each as a length in four bytes and the text.
 
 use std::{
     cell::{Cell, RefCell},
@@ -31,33 +31,33 @@ use tokio_tungstenite::tungstenite::{
 };
 
 const BACKLOG: u32 = 16_384;
-/// Who is further behind is cut off.
+/// A client with more unsent bytes is disconnected.
 const MOST_BEHIND: usize = 4 * 1024 * 1024;
 
-/// Writes the frames that it is handed to everybody who is connected.
+/// Writes every frame that it receives to every connected client.
 #[derive(Debug, Parser)]
 #[command(name = "floor", version)]
 struct Settings {
-    /// Where clients connect.
+    /// Address for clients.
     #[arg(long)]
     listen: SocketAddr,
 
-    /// Where the frames come from.
+    /// Address that receives the frames.
     #[arg(long)]
     frames: SocketAddr,
 
-    /// How many threads serve clients.
+    /// Number of threads that serve clients.
     #[arg(long, default_value_t = 2)]
     threads: usize,
 }
 
-/// A frame as it is written.
+/// An encoded frame.
 type Framed = Arc<Vec<u8>>;
 
 #[derive(Debug)]
 struct Client {
     stream: TcpStream,
-    /// What the kernel has not taken.
+    /// Bytes that the kernel has not accepted yet.
     behind: RefCell<VecDeque<u8>>,
     writing: Cell<bool>,
     gone: Cell<bool>,
@@ -71,7 +71,7 @@ async fn main() -> anyhow::Result<()> {
     let frames = TcpListener::bind(settings.frames).await?;
     let mut servers = Vec::new();
     for _ in 0..settings.threads {
-        // The kernel shares out who connects among those that listen.
+        // With SO_REUSEPORT, the kernel distributes new connections among the listeners.
         let socket = TcpSocket::new_v4()?;
         socket.set_reuseaddr(true)?;
         socket.set_reuseport(true)?;
@@ -83,7 +83,7 @@ async fn main() -> anyhow::Result<()> {
     }
     loop {
         let (mut from, _) = frames.accept().await?;
-        // Who hands over frames may go and come back.
+        // The sender of frames may disconnect and connect again.
         while let Ok(length) = from.read_u32().await {
             let mut payload = vec![0; length as usize];
             from.read_exact(&mut payload).await?;
@@ -95,18 +95,18 @@ async fn main() -> anyhow::Result<()> {
     }
 }
 
-/// One thread, with the clients that come to it.
+/// Serves the clients of one thread.
 fn serve(listener: std::net::TcpListener, mut frames: mpsc::UnboundedReceiver<Framed>) -> anyhow::Result<()> {
     let clients = Clients::default();
     let serving = async {
         let listener = TcpListener::from_std(listener)?;
-        let cast = async {
+        let broadcast = async {
             while let Some(frame) = frames.recv().await {
-                clients.borrow_mut().retain(|client| client.say(&frame));
+                clients.borrow_mut().retain(|client| client.send(&frame));
             }
             Ok(())
         };
-        tokio::try_join!(accept(&listener, &clients), cast)?;
+        tokio::try_join!(accept(&listener, &clients), broadcast)?;
         anyhow::Ok(())
     };
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
@@ -118,7 +118,7 @@ async fn accept(listener: &TcpListener, clients: &Clients) -> anyhow::Result<()>
         let (stream, _) = listener.accept().await?;
         let clients = clients.clone();
         tokio::task::spawn_local(async move {
-            if let Ok(client) = greet(stream).await {
+            if let Ok(client) = handshake(stream).await {
                 let client = Rc::new(client);
                 clients.borrow_mut().push(client.clone());
                 read_on(&client).await;
@@ -128,18 +128,18 @@ async fn accept(listener: &TcpListener, clients: &Clients) -> anyhow::Result<()>
     }
 }
 
-async fn greet(mut stream: TcpStream) -> anyhow::Result<Client> {
+async fn handshake(mut stream: TcpStream) -> anyhow::Result<Client> {
     stream.set_nodelay(true)?;
     let mut request = Vec::with_capacity(512);
     while !request.ends_with(b"\r\n\r\n") {
-        anyhow::ensure!(stream.read_buf(&mut request).await? > 0, "hung up");
+        anyhow::ensure!(stream.read_buf(&mut request).await? > 0, "the client disconnected");
     }
     let request = String::from_utf8(request)?;
     let key = |line: &str| {
         let (name, value) = line.split_once(':')?;
         name.eq_ignore_ascii_case("sec-websocket-key").then(|| value.trim().to_owned())
     };
-    let accept = derive_accept_key(request.lines().find_map(key).context("no key")?.as_bytes());
+    let accept = derive_accept_key(request.lines().find_map(key).context("no websocket key")?.as_bytes());
     let answer = format!(
         "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Accept: {accept}\r\n\r\n"
@@ -148,7 +148,7 @@ async fn greet(mut stream: TcpStream) -> anyhow::Result<Client> {
     Ok(Client { stream, behind: RefCell::default(), writing: Cell::new(false), gone: Cell::new(false) })
 }
 
-/// Clients have nothing to say; but when they are gone shows here.
+/// Reads until the client disconnects, and ignores what it sends.
 async fn read_on(client: &Client) {
     let mut buffer = [0; 64];
     while client.stream.readable().await.is_ok() {
@@ -168,8 +168,8 @@ fn framed(payload: Vec<u8>) -> anyhow::Result<Vec<u8>> {
 }
 
 impl Client {
-    /// Whether it is still there.
-    fn say(self: &Rc<Self>, frame: &[u8]) -> bool {
+    /// Writes or queues a frame. Returns false if the client is gone or too far behind.
+    fn send(self: &Rc<Self>, frame: &[u8]) -> bool {
         let mut behind = self.behind.borrow_mut();
         if self.gone.get() || behind.len() > MOST_BEHIND {
             return false;

@@ -1,6 +1,8 @@
-//! What hostile peers cost the good clients of a gateway: ten thousand from one address and ten thousand
-//! from as many, beside a thousand who want all. Each kind is compared with as many harmless connections
-//! from the same addresses, in the same run. A goal that is missed makes it fail.
+//! How hostile peers affect the good clients of a gateway: ten thousand peers from one address and ten thousand from
+//! different ones, and a thousand good clients that follow a region. Each kind is compared with the same number of
+//! harmless connections from the same addresses, in the same run. Fails if a goal is missed.
+
+use std::process::ExitCode;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -14,48 +16,48 @@ use trials::{
 };
 
 const REGION: Region = Region::Uk;
-/// As many as there are good clients and harmless ones, who are of one user.
+/// Connections per user: enough for the good clients and the harmless peers, which are all one user.
 const MANY: usize = 100_000;
 const FETCH_WAIT: u32 = 100;
 const MOST_GROWTH: f64 = 200.0;
 const MOST_SLOWER: f64 = 1.5;
-/// How many seconds past its limit the last one may end: this machine runs the peers, too.
+/// How many seconds past its limit the last peer may end. Not 0, because the peers run on the same machine.
 const MOST_OVERDUE: f64 = 3.0;
-/// What the gateway may still have open, of the store and of Kafka.
+/// How many more open files the gateway may have at the end, for its store and for Kafka.
 const MOST_LEFT: usize = 50;
-/// Of a process: the harmless ones and the good clients are all connected at once.
+/// Open files that a process needs: harmless peers and good clients are all connected at once.
 const FILES: usize = 16_000;
 
-/// Troubles a gateway with each kind of hostile peers in turn, and prints what that does.
+/// Attacks a gateway with each kind of hostile peers in turn, and prints the effects.
 #[derive(Debug, Parser)]
 #[command(name = "hostile", version)]
 struct Settings {
-    /// The folder with the programs.
+    /// Folder with the programs.
     #[arg(long, value_name = "DIR")]
     binaries: PathBuf,
 
-    /// Where logs, accounts and the table go.
+    /// Folder for logs, accounts and the table.
     #[arg(long, value_name = "DIR")]
     folder: PathBuf,
 
-    /// Only these kinds, beside the harmless ones.
+    /// Run only these kinds, and the harmless one [default: all].
     #[arg(value_name = "KIND")]
     kinds: Vec<Kind>,
 }
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let settings: Settings = service::load();
-    // Whoever set one before set the same.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+fn main() -> ExitCode {
+    service::main(run)
+}
+
+async fn run(settings: Settings) -> anyhow::Result<()> {
     let files = most_files()?;
-    ensure!(files >= FILES, "a process may open {files} files only; {FILES} are needed: raise `ulimit -n`");
+    ensure!(files >= FILES, "a process may open only {files} files, {FILES} are needed: raise `ulimit -n`");
     std::fs::create_dir_all(&settings.folder)?;
     let cluster = Embedded::start(&all_topics())?;
     let ground = Ground {
         binaries: settings.binaries.clone(),
         gateway: settings.binaries.join("gateway"),
-        // None are started.
+        // Unused: only gateways are started.
         peers: PathBuf::new(),
         folder: settings.folder.clone(),
         kafka: cluster.settings(),
@@ -67,7 +69,7 @@ async fn main() -> anyhow::Result<()> {
     };
     let mut author = Author::start(&cluster, REGION).await?;
     let kinds = if settings.kinds.is_empty() { Kind::value_variants() } else { &settings.kinds };
-    // At both ends of the run, since a shared machine changes meanwhile.
+    // The harmless kind runs first and last, because the speed of a shared machine changes over time.
     let hostile = kinds.iter().copied().filter(|kind| *kind != Kind::Harmless);
     let legs = [Kind::Harmless].into_iter().chain(hostile).chain([Kind::Harmless]);
     let (mut harmless, mut outcomes) = (Run::default(), Vec::new());
@@ -86,7 +88,7 @@ async fn main() -> anyhow::Result<()> {
     }
     std::fs::write(settings.folder.join("hostile.md"), table)?;
     let beside = harmless.latency(0.99);
-    println!("p99 of the good clients beside harmless connections, both times together: {beside:.0} ms");
+    println!("p99 of the good clients with harmless peers, over both legs: {beside:.0} ms");
     let missed: Vec<String> = outcomes.iter().flat_map(|outcome| missed(outcome, beside)).collect();
     missed.iter().for_each(|missed| println!("MISSED: {missed}"));
     ensure!(missed.is_empty(), "{} goals missed", missed.len());
@@ -119,7 +121,7 @@ fn row(outcome: &Outcome) -> String {
     )
 }
 
-/// The goals that one kind missed, `harmless` being the other p99.
+/// Returns the goals that one leg missed. `harmless` is the p99 with harmless peers.
 fn missed(outcome: &Outcome, harmless: f64) -> Vec<String> {
     let Outcome { kind, tally, run, left, .. } = outcome;
     let mut missed = Vec::new();
@@ -129,30 +131,30 @@ fn missed(outcome: &Outcome, harmless: f64) -> Vec<String> {
         }
     };
     goal(run.lost == 0, format!("{} good clients lost their connection", run.lost));
-    goal(!run.latencies.is_empty(), "the good clients got nothing".into());
+    goal(!run.latencies.is_empty(), "the good clients received nothing".into());
     let came = 2 * kind.count() - tally.never_came;
-    goal(came * 10 >= 2 * kind.count() * 9, format!("only {came} peers could connect, too few to tell"));
+    goal(came * 10 >= 2 * kind.count() * 9, format!("only {came} peers could connect, too few for a result"));
     if *kind == Kind::Harmless {
-        // Of ten thousand from one address a tenth is let in; of the others nobody may be missing.
-        goal(tally.stay >= kind.count(), format!("only {} were let in and stayed", tally.stay));
+        // The limit per address admits only a tenth of the peers from one address. All others must stay.
+        goal(tally.stay >= kind.count(), format!("only {} were accepted and stayed", tally.stay));
         return missed;
     }
     goal(tally.stay == 0, format!("{} were neither refused nor cut", tally.stay));
     goal(*left <= MOST_LEFT, format!("{left} connections are still open at the gateway"));
-    // Who reads nothing looks for its end only after the limit: whether it has one is all that it sees.
+    // Peers that read nothing notice their end only after the limit, so their lifetime says nothing.
     let overdue = outcome.overdue();
     goal(kind.looks_late() || overdue <= MOST_OVERDUE, format!("one lived {overdue:.1} s past its limit"));
     let growth = outcome.growth();
-    goal(growth < MOST_GROWTH, format!("memory grew by {growth:.0} MB; less than {MOST_GROWTH:.0} is the goal"));
+    goal(growth < MOST_GROWTH, format!("memory grew by {growth:.0} MB; the goal is less than {MOST_GROWTH:.0}"));
     let slower = run.latency(0.99) / harmless;
-    goal(slower <= MOST_SLOWER, format!("p99 is {slower:.2} x; at most {MOST_SLOWER} is the goal"));
+    goal(slower <= MOST_SLOWER, format!("p99 is {slower:.2} x the harmless one; the goal is at most {MOST_SLOWER}"));
     missed
 }
 
-/// How many files this process and those it starts may open.
+/// Returns how many files this process, and each process that it starts, may open.
 fn most_files() -> anyhow::Result<usize> {
     let limits = std::fs::read_to_string("/proc/self/limits")?;
-    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).context("no limit of files")?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).context("no limit of open files")?;
     let soft = line.split_whitespace().next().context("no soft limit")?;
     Ok(soft.parse().unwrap_or(usize::MAX))
 }

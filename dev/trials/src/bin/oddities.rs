@@ -1,13 +1,14 @@
-//! Odd upstream answers against producers on real brokers: a fake upstream misbehaves in one way after the other,
-//! and four times a second all that a client of the gateway has is compared with the truth.
+//! Unusual upstream responses, with producers on real brokers: a fake upstream misbehaves in one way after the other,
+//! and four times a second everything that a client of the gateway has is compared with the truth.
 //!
-//! No price may be shown as live that is wrong, or older than the feed says. Nothing but the smallest unreadable item
-//! may be lost. Credits must be exact.
+//! A price that is wrong, or older than the feed states, must not be live. Only the smallest unreadable item may be
+//! lost. Credits must be exact.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
+    process::ExitCode,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -20,7 +21,7 @@ use kafka::{KafkaSettings, Role, topic_of};
 use odds::{BookmakerKey, Decimal, Feed, FeedState, Region, Timestamp};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use serde_json::json;
-use service::{Lifecycle, LogSettings};
+use service::{Lifecycle, ProgramSettings};
 use tokio::{net::TcpListener, time::Instant};
 use trials::{
     Engine, Engines, Fleet, Gateway, Parts, RECOVERS_WITHIN, Watcher, token,
@@ -28,52 +29,51 @@ use trials::{
 };
 
 const REGION: Region = Region::Uk;
-/// How much more often than in reality is polled, and how much sooner prices are old.
+/// Frequency of polls, and of prices becoming stale, relative to reality.
 const POLL_SPEED: f64 = 60.0;
 const LOOKS: Duration = Duration::from_millis(250);
-/// How old a live price of a game in play may be: two polls and half a minute in reality.
+/// Maximum age of a live price of a game in play, in milliseconds: two poll intervals and half a minute in reality.
 const MAX_LIVE_AGE: i64 = (110_000.0 / POLL_SPEED) as i64;
-/// When what an upstream does has to show: by then it was polled several times.
+/// After this time a fault must have taken effect: the upstream has been polled several times.
 const SETTLED_AFTER: Duration = Duration::from_millis(2_500);
-/// What is not lost may be old for a moment, on a busy machine.
+/// How long a readable price may be stale, in milliseconds. Not 0, because the machine may be busy.
 const LIVE_WITHIN: i64 = 8_000;
-/// How many faults are printed.
+/// Maximum number of failures to print.
 const PRINTED: usize = 30;
-/// Within this time what an upstream does has to show: a leader that dies is followed by another by then.
+/// Time limit for a fault to show, long enough for a new leader to replace a killed one.
 const SHOWS_WITHIN: Duration = Duration::from_secs(60);
 
-/// Lets a fake upstream misbehave, and compares what a client has with the truth.
+/// Runs a fake upstream that misbehaves, and compares what a client has with the truth.
 #[derive(Debug, Parser)]
 #[command(name = "oddities", version)]
 struct Settings {
-    /// For how many seconds the upstream misbehaves in all, each way in turn.
+    /// Seconds of misbehaviour in all, divided among the ways.
     #[arg(long, default_value_t = 100, value_name = "SECONDS")]
     seconds: u64,
 
-    /// A JSON file that says how the engines are started.
+    /// JSON file with the commands that start the engines.
     #[arg(long, value_name = "FILE")]
     engines: PathBuf,
 
-    /// The folder with the programs.
+    /// Folder with the programs.
     #[arg(long, value_name = "DIR")]
     binaries: PathBuf,
 
-    /// Where logs go.
+    /// Folder for logs.
     #[arg(long, value_name = "DIR")]
     logs: PathBuf,
 
     #[command(flatten)]
-    log: LogSettings,
+    program: ProgramSettings,
 }
 
-#[tokio::main]
-async fn main() {
-    service::exit(run(service::load()).await)
+fn main() -> ExitCode {
+    service::main(run)
 }
 
 async fn run(settings: Settings) -> anyhow::Result<()> {
-    let _logs = settings.log.start("oddities")?;
-    trials::run("the trial", async move |lifecycle| trial(settings, &lifecycle).await).await
+    let program = settings.program.start("oddities")?;
+    trials::run(program, async move |lifecycle| trial(settings, &lifecycle).await).await
 }
 
 async fn trial(settings: Settings, lifecycle: &Lifecycle) -> anyhow::Result<()> {
@@ -103,7 +103,7 @@ async fn trial(settings: Settings, lifecycle: &Lifecycle) -> anyhow::Result<()> 
     let watcher = Watcher::start(&kafka, REGION);
     let mut trial = Trial { upstream, fleet, gateway, kafka, watcher, mirrors, judge: Judge::default(), unknown: 0.0 };
     trial.all_is_well().await?;
-    println!("a client mirrors what two producers publish of a fake upstream, over TLS and SASL/SCRAM");
+    println!("a client mirrors what two producers publish from a fake upstream, over TLS and SASL/SCRAM");
 
     let ways = Way::value_variants();
     let each = Duration::from_secs(settings.seconds) / ways.len() as u32;
@@ -119,12 +119,12 @@ async fn trial(settings: Settings, lifecycle: &Lifecycle) -> anyhow::Result<()> 
     trial.watcher.check()?;
     let Judge { looks, prices, faults, .. } = trial.judge;
     println!(
-        "{looks} looks at {prices} prices that were live, {} ways to misbehave, {} credits, {} faults",
+        "{looks} checks of {prices} live prices, {} ways to misbehave, {} credits, {} failures",
         ways.len(),
         trial.upstream.charged_in_all(),
         faults.len()
     );
-    ensure!(faults.is_empty(), "{} faults", faults.len());
+    ensure!(faults.is_empty(), "{} failures", faults.len());
     Ok(())
 }
 
@@ -136,14 +136,16 @@ struct Trial {
     watcher: Watcher,
     mirrors: Arc<Mutex<BoardMirrors>>,
     judge: Judge,
-    /// Credits of polls whose leader was killed: upstream may or may not have been asked.
+    /// Credits of polls whose leader was killed: the request may or may not have reached the upstream.
     unknown: f64,
 }
 
 impl Trial {
     async fn misbehaves(&mut self, way: Way, duration: Duration) -> anyhow::Result<()> {
-        let level = way.level().map(|level| format!("toteboard_producer_unreadable_total{{level=\"{level}\"}}"));
-        let too_large = "toteboard_producer_events_too_large_total";
+        let level = way
+            .level()
+            .map(|level| format!("toteboard_producer_unreadable_total{{region=\"{REGION}\",level=\"{level}\"}}"));
+        let too_large = &format!("toteboard_producer_events_too_large_total{{region=\"{REGION}\"}}");
         let before = match &level {
             Some(level) => self.fleet.metric(level).await?,
             None => 0.0,
@@ -151,7 +153,7 @@ impl Trial {
         let (polls_before, large_before) = (self.judge.looks, self.fleet.metric(too_large).await?);
         self.upstream.misbehave(Some(way));
         if way.is_of_lists() {
-            // A new leader asks for them at once.
+            // A new leader requests lists immediately.
             self.kill_leader().await?;
         }
         let began = Instant::now();
@@ -159,13 +161,13 @@ impl Trial {
         let duration = duration.max(SETTLED_AFTER + Duration::from_secs(1));
         let shows = |reasons: &BTreeSet<String>, upstream: &Upstream| match way {
             Way::UnreadableLists => upstream.lists() > 0,
-            // The first list lacks it, and the next has it.
+            // The first list lacks the sport; the next one has it.
             Way::SportMissingFromList => upstream.lists() > 1,
             way => !way.is_reported() || !reasons.is_empty(),
         };
         while began.elapsed() < duration || (!shows(&reasons, &self.upstream) && began.elapsed() < SHOWS_WITHIN) {
             tokio::time::sleep(LOOKS).await;
-            // A new leader needs longer than prices are good.
+            // A change of leaders takes longer than prices stay fresh.
             let settled = began.elapsed() > SETTLED_AFTER && !way.is_of_lists();
             self.look(Some(way).filter(|_| settled));
             if settled {
@@ -173,12 +175,12 @@ impl Trial {
             }
         }
         if !shows(&reasons, &self.upstream) {
-            self.judge.fault(format!("{way:?}: no reason is given, or no list was asked for"));
+            self.judge.fault(format!("{way:?}: the feed gives no reason, or no list was requested"));
         }
         if let Some(level) = level
             && self.fleet.metric(&level).await? <= before
         {
-            self.judge.fault(format!("{way:?}: {level} does not rise"));
+            self.judge.fault(format!("{way:?}: {level} does not increase"));
         }
         let too_large = self.fleet.metric(too_large).await? - large_before;
         if (way == Way::EventTooLarge) != (too_large > 0.0) || too_large > 1.0 {
@@ -190,11 +192,11 @@ impl Trial {
         self.all_is_well().await?;
         let back = back.elapsed().as_secs_f32();
         let reasons = reasons.into_iter().collect::<Vec<_>>().join("; ");
-        println!("{way:?}: {asked} polls, {looks} looks, all well again after {back:.1} s. {reasons}");
+        println!("{way:?}: {asked} polls, {looks} checks, recovered after {back:.1} s. {reasons}");
         Ok(())
     }
 
-    /// Until every price is live, and the feed has nothing to complain of.
+    /// Waits until every price is live and the feed reports no problem.
     async fn all_is_well(&mut self) -> anyhow::Result<()> {
         let end = Instant::now() + RECOVERS_WITHIN;
         loop {
@@ -207,17 +209,17 @@ impl Trial {
             if is_calm && looked == Item::all().count() {
                 return Ok(());
             }
-            ensure!(Instant::now() < end, "{looked} of {} prices are live again: {feed:?}", Item::all().count());
+            ensure!(Instant::now() < end, "only {looked} of {} prices are live again: {feed:?}", Item::all().count());
         }
     }
 
     fn feed(&self) -> Option<Feed> {
-        self.mirrors.lock().expect("nobody panics while holding it").feeds.get(&REGION).cloned()
+        self.mirrors.lock().expect("no panic while the lock is held").feeds.get(&REGION).cloned()
     }
 
-    /// Returns how many prices are live.
+    /// Checks everything that the client has, and returns how many prices are live.
     fn look(&mut self, way: Option<Way>) -> usize {
-        let mirrors = self.mirrors.lock().expect("nobody panics while holding it");
+        let mirrors = self.mirrors.lock().expect("no panic while the lock is held");
         self.judge.look(&mirrors, way, service::now())
     }
 
@@ -233,11 +235,12 @@ impl Trial {
             self.kill_leader().await?;
             self.all_is_well().await?;
         }
-        println!("two leaders in a row: killed, all well again");
+        println!("two leaders in a row: killed; recovered");
         Ok(())
     }
 
-    /// Nothing is charged for a while, and then what the topic says is what was charged.
+    /// Makes the upstream refuse all requests for a while, and checks that the topic's marker then has the credits that
+    /// were charged.
     async fn credits_are_exact(&mut self) -> anyhow::Result<()> {
         self.upstream.set_quiet(true);
         let end = Instant::now() + Duration::from_secs(30);
@@ -246,15 +249,15 @@ impl Trial {
             tokio::time::sleep(Duration::from_secs(1)).await;
             self.look(None);
             let marker = self.watcher.seen.borrow().marker.clone();
-            let spent = marker.and_then(|marker| marker.spent_today).context("no marker says what is spent")?;
-            let said = spent.credits.get("the-odds-api").copied().unwrap_or_default();
+            let spent = marker.and_then(|marker| marker.spent_today).context("the marker has no spent credits")?;
+            let published = spent.credits.get("the-odds-api").copied().unwrap_or_default();
             let charged = self.upstream.charged(spent.day_ends);
-            let is_exact = said >= charged && said <= charged + self.unknown;
-            // A poll that was on its way when it became quiet is over by the second look.
-            if is_exact && seen == Some((said, charged)) {
+            let is_exact = published >= charged && published <= charged + self.unknown;
+            // A poll that was in flight when the upstream became quiet has ended by the second check.
+            if is_exact && seen == Some((published, charged)) {
                 break true;
             }
-            seen = Some((said, charged));
+            seen = Some((published, charged));
             if Instant::now() > end {
                 break false;
             }
@@ -262,14 +265,14 @@ impl Trial {
         self.upstream.set_quiet(false);
         let unknown = self.unknown;
         if !exact {
-            self.judge.fault(format!("said and charged credits: {seen:?}, of which {unknown} may be unknown"));
+            self.judge.fault(format!("published and charged credits: {seen:?}; {unknown} may be unknown"));
         }
         self.all_is_well().await?;
-        println!("credits said to be spent today, and charged: {seen:?}; {unknown} may be unknown");
+        println!("credits spent today, as published and as charged: {seen:?}; {unknown} may be unknown");
         Ok(())
     }
 
-    /// One that can't be read counts once, whoever reads it again.
+    /// Checks that an unreadable record is counted once, and not again by a gateway that restarts.
     async fn a_record_is_read_again(&mut self) -> anyhow::Result<()> {
         let unreadable = "toteboard_gateway_unreadable_records_total";
         let stranger: FutureProducer = self.kafka.client(Role::Producer, &[]).create()?;
@@ -277,7 +280,7 @@ impl Trial {
         stranger.send(record, Duration::from_secs(30)).await.map_err(|(error, _)| error)?;
         let end = Instant::now() + Duration::from_secs(30);
         while self.gateway.metric(unreadable).await? < 1.0 {
-            ensure!(Instant::now() < end, "what can't be read is not counted");
+            ensure!(Instant::now() < end, "an unreadable record is not counted");
             tokio::time::sleep(LOOKS).await;
         }
         self.gateway.part.kill()?;
@@ -286,20 +289,22 @@ impl Trial {
         self.all_is_well().await.context("after a gateway died")?;
         let again = self.gateway.metric(unreadable).await?;
         if again > 0.0 {
-            self.judge.fault(format!("a gateway that starts counts {again} records again"));
+            self.judge.fault(format!("a restarted gateway counts {again} records again"));
         }
-        println!("a record that can't be read: counted once, and not again by a gateway that starts");
+        println!("an unreadable record: counted once, and not again by a restarted gateway");
         Ok(())
     }
 }
 
+/// Compares what a client has with the truth, and collects the failures.
 #[derive(Debug, Default)]
 struct Judge {
     looks: u64,
-    /// How many live prices were compared.
+    /// Number of live prices that were compared.
     prices: u64,
-    /// When each was last on the board, and last live.
+    /// When each item was last on the board.
     shown: BTreeMap<Item, Timestamp>,
+    /// When each item was last live.
     live: BTreeMap<Item, Timestamp>,
     way: Option<Way>,
     began: Timestamp,
@@ -314,14 +319,15 @@ impl Judge {
         self.faults.push(fault);
     }
 
-    /// Compares all that a client has. `way`: what is lost by it has to be lost by now.
+    /// Compares everything that a client has, and returns how many prices are live. `way` is the fault, once it must
+    /// have taken effect.
     fn look(&mut self, mirrors: &BoardMirrors, way: Option<Way>, now: Timestamp) -> usize {
         if self.looks == 0 {
             self.began = now;
         }
         self.looks += 1;
         if self.way != way {
-            // From now on what is not lost has to stay.
+            // From now on, items that the fault doesn't affect must stay.
             self.way = way;
             self.shown = Item::all().map(|item| (item, now)).collect();
             self.live.clone_from(&self.shown);
@@ -331,9 +337,9 @@ impl Judge {
             self.fault(format!("markup in a reason: {:?}", feed.reason));
         }
         for (key, name) in BOOKMAKERS {
-            let said = feed.bookmaker_names.get(&key.parse::<BookmakerKey>().expect("a key"));
-            if said.is_some_and(|said| said != name) {
-                self.fault(format!("{key} is called {said:?}"));
+            let shown = feed.bookmaker_names.get(&key.parse::<BookmakerKey>().expect("a key"));
+            if shown.is_some_and(|shown| shown != name) {
+                self.fault(format!("{key} is called {shown:?}"));
             }
         }
         let Some(board) = mirrors.boards.get(&REGION) else { return 0 };
@@ -343,7 +349,7 @@ impl Judge {
                 for outcome in quote.outcomes.to_vec() {
                     match Item::named(event.as_str(), bookmaker.as_str(), market.as_str(), &outcome.name) {
                         Some(item) => all_live += usize::from(self.price(item, outcome.price, feed, now)),
-                        None => self.fault(format!("{event} {bookmaker} {market} {}: there is none", outcome.name)),
+                        None => self.fault(format!("{event} {bookmaker} {market} {}: unknown outcome", outcome.name)),
                     }
                 }
             }
@@ -352,11 +358,11 @@ impl Judge {
         all_live
     }
 
-    /// Whether it is live.
+    /// Checks one price and returns whether it is live.
     fn price(&mut self, item: Item, price: Decimal, feed: &Feed, now: Timestamp) -> bool {
         self.shown.insert(item, now);
         let Some(polled_at) = live_since(item, feed, now) else {
-            // From before the first look, too.
+            // A stale price may be from before the first check.
             if !item.was(price, self.began.plus_millis(-600_000), now) {
                 self.fault(format!("{item}: {price} was never its price"));
             }
@@ -367,19 +373,19 @@ impl Judge {
         let age = now.millis_since(polled_at);
         if !item.was(price, polled_at, now) {
             let old = item.was(price, self.began.plus_millis(-600_000), now);
-            let what = if old { "older than the feed says" } else { "wrong" };
+            let what = if old { "older than the feed states" } else { "wrong" };
             self.fault(format!("{item}: {price} is live and {what}: polled {age} ms ago, way {:?}", self.way));
         }
         if item.sport() == IN_PLAY && age > MAX_LIVE_AGE {
             self.fault(format!("{item}: {price} is live {age} ms after its poll, way {:?}", self.way));
         }
         if self.way.is_some_and(|way| way.loses(item)) {
-            self.fault(format!("{item}: {price} is live and can't be known, way {:?}", self.way));
+            self.fault(format!("{item}: {price} is live but the upstream did not send it, way {:?}", self.way));
         }
         true
     }
 
-    /// What is lost and could be read.
+    /// Checks that items which the fault doesn't affect are still there and live.
     fn missing(&mut self, now: Timestamp) {
         let Some(way) = self.way else { return };
         for item in Item::all().filter(|item| !way.loses(*item)) {
@@ -396,7 +402,7 @@ impl Judge {
     }
 }
 
-/// As the page judges it: when a price that is live was polled.
+/// Returns when a live price was polled, or `None` if it is stale, by the same rules as the page.
 fn live_since(item: Item, feed: &Feed, now: Timestamp) -> Option<Timestamp> {
     let sport = feed.sports.iter().find(|(key, _)| key.as_str() == item.sport())?.1;
     let seen = feed.bookmakers.iter().find(|(key, _)| key.as_str() == item.bookmaker()).map(|(_, seen)| *seen);
@@ -405,15 +411,15 @@ fn live_since(item: Item, feed: &Feed, now: Timestamp) -> Option<Timestamp> {
     (feed.state == FeedState::Live && sport.stale_after >= now && !is_left_behind).then_some(sport.polled_at)
 }
 
-/// A client that mirrors the region all the time.
+/// Starts a client that mirrors the region and reconnects when a connection ends.
 fn follow(address: String, token: String) -> Arc<Mutex<BoardMirrors>> {
     let mirrors = Arc::new(Mutex::new(BoardMirrors::default()));
     let shared = mirrors.clone();
     tokio::spawn(async move {
         loop {
             let Err(ended) = connection(&address, &token, &shared).await;
-            tracing::info!(%ended, "connecting again");
-            shared.lock().expect("nobody panics while holding it").disconnected();
+            tracing::info!(%ended, "connection lost, reconnecting");
+            shared.lock().expect("no panic while the lock is held").disconnected();
             tokio::time::sleep(Duration::from_millis(300)).await;
         }
     });
@@ -425,12 +431,12 @@ async fn connection(
     token: &str,
     mirrors: &Mutex<BoardMirrors>,
 ) -> Result<std::convert::Infallible, ClientError> {
-    let cursors = mirrors.lock().expect("nobody panics while holding it").cursors();
+    let cursors = mirrors.lock().expect("no panic while the lock is held").cursors();
     let auth = json!({ "v": 1, "token": token, "regions": [REGION], "resume": cursors });
     let mut client = Client::connect(address, &auth).await?;
     loop {
         let Said::Event { name, payload } = client.next().await? else { continue };
-        let update = mirrors.lock().expect("nobody panics while holding it").take(&name, &payload);
+        let update = mirrors.lock().expect("no panic while the lock is held").take(&name, &payload);
         if let MirrorUpdate::Resync(region, cursor) = update {
             client.ask("resync", &json!({ "region": region, "cursor": cursor })).await?;
         }

@@ -1,6 +1,7 @@
-//! The gateway beside others who do the same work: what a frame, a connection, a crowd cost, and how
-//! long news takes. Every figure is taken beside its peers in the same run, since machines differ and
-//! are shared.
+//! Compares the gateway with other servers that do the same work: the cost of frames, connections and crowds, and the
+//! latency. All figures that are compared come from the same run, because machines differ and are shared.
+
+use std::process::ExitCode;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
@@ -15,79 +16,79 @@ use trials::race::{
 
 const REGION: Region = Region::Uk;
 const TICK: u32 = 100;
-/// How many milliseconds consumers let the cluster wait for news: what the gateway asks for. This cluster's
-/// poll doesn't wake for news as a broker's does, so where latency is compared, all ask more often.
+/// Maximum milliseconds that the cluster holds a fetch request open, the gateway's default. Unlike a real broker, the
+/// embedded cluster doesn't respond as soon as there are records, so comparisons of latency use shorter times.
 const FETCH_WAIT: u32 = 100;
 const SHORTER_FETCH_WAIT: u32 = 10;
 const SHORTEST_FETCH_WAIT: u32 = 5;
-/// Of 1,000 clients.
 const SIZE: Size = Size { clients: 1_000, watching: 50, mirroring: 5 };
-/// In a step, of which there are twenty a second: two hundred updates a second.
+/// Changes per step; with twenty steps a second, two hundred updates a second.
 const CHANGES: usize = 10;
-/// With so many, frames have about one and eight kilobytes.
+/// Changes per step for frames of about one and eight kilobytes.
 const SMALL: (usize, &str) = (2, "1 KB");
 const LARGE: (usize, &str) = (16, "8 KB");
 const CROWD: usize = 5_000;
-/// Where nobody publishes, and those are who get nothing.
+/// The region of idle clients: it has no author.
 const QUIET_REGION: Region = Region::Au;
 const IDLE: usize = 7_500;
-/// In kilobytes.
+/// Maximum kilobytes of memory for an idle connection.
 const MOST_IDLE: f64 = 20.0;
 
-/// Runs the gateway and its peers in turn, and prints what each costs.
+/// Runs the gateway and the other servers in turn, and prints what each costs.
 #[derive(Debug, Parser)]
 #[command(name = "race", version)]
 struct Settings {
-    /// The folder with the programs.
+    /// Folder with the programs.
     #[arg(long, value_name = "DIR")]
     binaries: PathBuf,
 
-    /// The folder with the peers.
+    /// Folder with the other servers.
     #[arg(long, value_name = "DIR")]
     peers: PathBuf,
 
-    /// Where logs, accounts and results go.
+    /// Folder for logs, accounts and results.
     #[arg(long, value_name = "DIR")]
     folder: PathBuf,
 
-    /// For how many seconds each is measured, each time.
+    /// Seconds to measure each server in each round.
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     seconds: u64,
 
-    /// How often everything is measured.
+    /// Number of rounds.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
 
-    /// Only these legs.
+    /// Run only these legs [default: all].
     #[arg(value_name = "LEG")]
     legs: Vec<Leg>,
 
-    /// Without this peer, where it can't be had.
+    /// Leave nchan out, where it is not installed.
     #[arg(long)]
     no_nchan: bool,
 }
 
+/// One comparison of the race.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Leg {
     /// A thousand clients, two hundred updates a second.
     Updates,
-    /// The same frames through all who can send them.
+    /// The same frames through all servers that can send them.
     Frames,
-    /// A connection that gets nothing.
+    /// Memory of idle connections.
     Idle,
     /// From a hundred clients to ten thousand.
     Growth,
-    /// Five thousand who come at once.
+    /// Five thousand clients that connect at once.
     Crowd,
-    /// From Kafka to the client, without a tick.
+    /// Latency from Kafka to the client, without a tick.
     Direct,
 }
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let settings: Settings = service::load();
-    // Whoever set one before set the same.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+fn main() -> ExitCode {
+    service::main(run)
+}
+
+async fn run(settings: Settings) -> anyhow::Result<()> {
     std::fs::create_dir_all(&settings.folder)?;
     let cluster = Embedded::start(&all_topics())?;
     let ground = Ground {
@@ -117,7 +118,7 @@ async fn main() -> anyhow::Result<()> {
     let legs = if settings.legs.is_empty() { &all[..] } else { &settings.legs };
     for round in 1..=settings.rounds {
         println!("\nround {round} of {}", settings.rounds);
-        // Machines change their speed.
+        // The machine's speed may have changed since the previous round.
         race.alone = None;
         for leg in legs {
             match leg {
@@ -129,7 +130,7 @@ async fn main() -> anyhow::Result<()> {
                 Leg::Direct => race.direct().await?,
             }
         }
-        race.tell_lost();
+        race.report_lost();
     }
     let how = format!(
         "Medians of {} rounds; the ratios of all rounds lie between those in brackets. In each round, each server is \
@@ -145,20 +146,20 @@ async fn main() -> anyhow::Result<()> {
 
 struct Race {
     ground: Ground,
-    /// Away while it writes.
+    /// `None` while it writes in the background.
     author: Option<Author>,
     window: Duration,
     nchan: bool,
     table: Table,
-    /// What the gateway takes of a core for nobody, once it is known.
+    /// The gateway's share of a core without clients, once it has been measured.
     alone: Option<f64>,
-    /// Connections that ended, or never began, in this round.
+    /// Connections of this round that ended or could not join.
     lost: BTreeMap<Kind, usize>,
 }
 
 impl Race {
     async fn updates(&mut self) -> anyhow::Result<()> {
-        self.ask_every(FETCH_WAIT);
+        self.set_fetch_wait(FETCH_WAIT);
         println!("\n{} clients, 200 updates a second, a tick of {TICK} ms", SIZE.clients);
         let kinds = [Kind::Gateway(TICK), Kind::Node, Kind::NodeBatched(TICK), Kind::NodeChanges(TICK)];
         let mut runs: BTreeMap<Kind, Run> = BTreeMap::new();
@@ -196,7 +197,7 @@ impl Race {
     }
 
     async fn frames(&mut self) -> anyhow::Result<()> {
-        self.ask_every(FETCH_WAIT);
+        self.set_fetch_wait(FETCH_WAIT);
         for (changes, name) in [SMALL, LARGE] {
             println!("\n{} clients, ten frames of about {name} a second", SIZE.clients);
             let mut kinds = vec![Kind::Gateway(TICK), Kind::Floor];
@@ -242,9 +243,9 @@ impl Race {
         Ok(())
     }
 
-    /// Connections in the room of a region where nothing happens.
+    /// Measures connections that follow a region without updates.
     async fn idle(&mut self) -> anyhow::Result<()> {
-        println!("\nconnections that get nothing");
+        println!("\nidle connections");
         let mut kinds = vec![Kind::Gateway(TICK), Kind::Node, Kind::Floor];
         kinds.extend(self.nchan.then_some(Kind::Nchan));
         let quiet = Ground { region: QUIET_REGION, ..self.ground.clone() };
@@ -257,7 +258,7 @@ impl Race {
             crowd.joined().await?;
             tokio::time::sleep(Duration::from_secs(5)).await;
             let each = (server.memory()? - empty) / IDLE as f64 / 1024.0;
-            self.lose(kind, crowd.take().await?.lost);
+            self.count_lost(kind, crowd.take().await?.lost);
             println!("{:>14}: {each:.1} KB a connection", kind.to_string());
             bars.push((kind.to_string(), each));
             crowd.leave().await?;
@@ -289,9 +290,9 @@ impl Race {
 
     async fn growth(&mut self) -> anyhow::Result<()> {
         println!("\nfrom few clients to many, 200 updates a second");
-        self.ask_every(SHORTER_FETCH_WAIT);
+        self.set_fetch_wait(SHORTER_FETCH_WAIT);
         let alone = self.alone().await?;
-        println!("  nobody: {:.1} % of a core to read Kafka and keep the board", alone * 100.0);
+        println!("  no clients: {:.1} % of a core to read Kafka and keep the board", alone * 100.0);
         let mut recorded = Frames::default();
         let sizes = [SIZE.clients, 100, CROWD, 2 * CROWD];
         let kinds = [Kind::Gateway(TICK), Kind::Floor];
@@ -303,7 +304,7 @@ impl Race {
                 runs.insert((clients, kind), run);
             }
         }
-        // By what more of them take, so that what a server has without clients is left out.
+        // The difference between two sizes, so that the server's memory without clients doesn't count.
         let memory_each = |kind| {
             let [few, many] = [SIZE.clients, 2 * CROWD].map(|clients| (clients as f64, runs[&(clients, kind)].memory));
             (many.1 - few.1) / (many.0 - few.0) / 1024.0
@@ -319,7 +320,7 @@ impl Race {
             goal: Goal::None,
         });
         let flat = runs[&(SIZE.clients, kinds[0])].per_million_frames_beyond(alone);
-        // A hundred are lost in what reading Kafka takes now and then.
+        // The cost of a hundred clients is less than the variation in the cost of reading Kafka.
         for clients in [CROWD, 2 * CROWD] {
             let [ours, floor] = kinds.map(|kind| &runs[&(clients, kind)]);
             let sending = ours.per_million_frames_beyond(alone);
@@ -343,11 +344,11 @@ impl Race {
             });
         }
         let ours = &runs[&(2 * CROWD, kinds[0])];
-        self.tell_latest_tick(&format!("with {} clients", 2 * CROWD), ours.latest_tick, f64::from(TICK))
+        self.report_latest_tick(&format!("with {} clients", 2 * CROWD), ours.latest_tick, f64::from(TICK))
     }
 
-    fn tell_latest_tick(&mut self, when: &str, late: Option<f64>, limit: f64) -> anyhow::Result<()> {
-        let ours = late.context("no ticks are told of")?;
+    fn report_latest_tick(&mut self, when: &str, late: Option<f64>, limit: f64) -> anyhow::Result<()> {
+        let ours = late.context("the server reports no ticks")?;
         self.table.add(Finding {
             what: format!("how late the latest tick is, {when}"),
             unit: " ms",
@@ -360,14 +361,14 @@ impl Race {
         Ok(())
     }
 
-    fn ask_every(&mut self, fetch_wait: u32) {
+    fn set_fetch_wait(&mut self, fetch_wait: u32) {
         if self.ground.fetch_wait != fetch_wait {
             self.ground.fetch_wait = fetch_wait;
             self.alone = None;
         }
     }
 
-    /// What the gateway takes of a core without a client: to read Kafka and to keep the board.
+    /// Returns the gateway's share of a core without clients: to read Kafka and to keep the board. Measures it once.
     async fn alone(&mut self) -> anyhow::Result<f64> {
         if let Some(alone) = self.alone {
             return Ok(alone);
@@ -378,8 +379,8 @@ impl Race {
     }
 
     async fn crowd(&mut self) -> anyhow::Result<()> {
-        self.ask_every(SHORTER_FETCH_WAIT);
-        println!("\n{CROWD} who come at once, while the board goes on changing");
+        self.set_fetch_wait(SHORTER_FETCH_WAIT);
+        println!("\n{CROWD} clients that connect at once, while the board keeps changing");
         let mut came = Vec::new();
         for kind in [Kind::Gateway(TICK), Kind::NodeBatched(TICK), Kind::NodeChanges(TICK)] {
             self.author()?.publish_all().await?;
@@ -394,7 +395,7 @@ impl Race {
             let joined = crowd.arrived().await?;
             let last = (micros() - begun) as f64 / 1e6;
             let lost = joined.failed + crowd.take().await?.lost;
-            self.lose(kind, lost);
+            self.count_lost(kind, lost);
             let late = server.ticks().await?.map(|ticks| ticks.latest_since(&before));
             let mut took = joined.took;
             took.sort_unstable();
@@ -408,7 +409,7 @@ impl Race {
             came.push((kind, last));
             if let Some(late) = late {
                 let when = format!("while {CROWD} come at once");
-                self.tell_latest_tick(&when, Some(late), f64::from(2 * TICK))?;
+                self.report_latest_tick(&when, Some(late), f64::from(2 * TICK))?;
             }
             crowd.leave().await?;
             self.author = Some(writing.stop().await?);
@@ -432,8 +433,8 @@ impl Race {
     }
 
     async fn direct(&mut self) -> anyhow::Result<()> {
-        println!("\nfrom Kafka to 100 clients without a tick, beside a bare consumer of the topic");
-        self.ask_every(SHORTEST_FETCH_WAIT);
+        println!("\nfrom Kafka to 100 clients without a tick, compared with a bare consumer of the topic");
+        self.set_fetch_wait(SHORTEST_FETCH_WAIT);
         self.author()?.publish_all().await?;
         let times = self.author()?.times.clone();
         let bare = Bare::start(&self.ground)?;
@@ -460,12 +461,12 @@ impl Race {
         Ok(())
     }
 
-    fn lose(&mut self, kind: Kind, count: usize) {
+    fn count_lost(&mut self, kind: Kind, count: usize) {
         *self.lost.entry(kind).or_default() += count;
     }
 
-    /// Of this round. Toteboard may lose none.
-    fn tell_lost(&mut self) {
+    /// Adds this round's lost connections to the table. The goal for Toteboard is none.
+    fn report_lost(&mut self) {
         let is_ours = |(kind, _): &(&Kind, &usize)| matches!(kind, Kind::Gateway(_));
         let sum = |is: bool| -> usize { self.lost.iter().filter(|it| is_ours(it) == is).map(|it| it.1).sum() };
         let (ours, theirs) = (sum(true) as f64, sum(false) as f64);
@@ -477,11 +478,11 @@ impl Race {
     }
 
     fn author(&mut self) -> anyhow::Result<&mut Author> {
-        self.author.as_mut().context("the author is away")
+        self.author.as_mut().context("the author is writing in the background")
     }
 
-    /// One server with its clients, for the length of the window. What the gateway sends is recorded, if
-    /// nothing is yet; it is what those are handed who make no frames.
+    /// Measures one server with its clients. The gateway's frames are recorded if `recorded` is empty; servers that
+    /// don't read Kafka get the recorded frames.
     async fn run(&mut self, kind: Kind, size: Size, changes: usize, recorded: &mut Frames) -> anyhow::Result<Run> {
         self.author()?.publish_all().await?;
         let server = Server::start(kind, &self.ground).await?;
@@ -506,17 +507,17 @@ impl Race {
             }
             let mut run = watched.run(&times, changes);
             if kind == Kind::Node {
-                // Each frame is one update. What the newest step is says little where two partitions are read in
-                // turns, and nothing once the log is lost from under a reader.
+                // Each frame is one update. The newest step isn't reliable here: this server reads two partitions in
+                // turns, and the cluster may delete records before it has read them.
                 run.updates = run.frames;
             }
-            self.lose(kind, run.lost);
+            self.count_lost(kind, run.lost);
             return Ok(run);
         };
         let replaying = Replaying::start(publisher, recorded.clone());
         let watched = watch(&server, &mut crowd, self.window).await?;
         let run = watched.run(&replaying.stop().await?, changes);
-        self.lose(kind, run.lost);
+        self.count_lost(kind, run.lost);
         Ok(run)
     }
 }

@@ -1,11 +1,11 @@
-//! A soak of producers: processes of all regions on one embedded cluster, an odds API that fails
-//! now and then, and every minute something happens to whoever leads. At the end the boards are
-//! the truth, or this fails.
+//! A soak test of producers: processes of all regions on one embedded cluster, with an odds API that sometimes fails.
+//! Every minute, a leader is killed or suspended or the cluster fails. At the end, the boards must equal the truth.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
+    process::ExitCode,
     time::{Duration, Instant},
 };
 
@@ -20,29 +20,29 @@ use rdkafka::{
     consumer::{BaseConsumer, Consumer},
     message::Message,
 };
-use service::{Lifecycle, LogSettings};
+use service::ProgramSettings;
 use tokio::net::TcpListener;
 use tracing::{info, warn};
 use trials::{Fleet, SPEED, Watcher, simulated};
 
 const FAULT_RATE: f64 = 0.05;
-/// Longer than a producer's session in its group.
+/// How long a leader is suspended: longer than its session in the consumer group.
 const STOPPED_FOR: Duration = Duration::from_secs(15);
 const OUTAGE: Duration = Duration::from_secs(12);
 
-/// Kills, stops and cuts off producers for a while, and compares the boards with the truth.
+/// Kills, suspends and disconnects producers for a while, and compares the boards with the truth.
 #[derive(Debug, Parser)]
 #[command(name = "soak", version)]
 struct Settings {
-    /// For how many minutes something happens every minute.
+    /// Minutes to run, with one disruption per minute.
     #[arg(long, default_value_t = 10, value_name = "MINUTES")]
     minutes: u64,
 
-    /// The folder with the program `producer`.
+    /// Folder with the program `producer`.
     #[arg(long, value_name = "DIR")]
     binaries: PathBuf,
 
-    /// Where the producers' logs go.
+    /// Folder for the producers' logs.
     #[arg(long, value_name = "DIR")]
     logs: PathBuf,
 
@@ -50,20 +50,17 @@ struct Settings {
     simulator: SimulatorSettings,
 
     #[command(flatten)]
-    log: LogSettings,
+    program: ProgramSettings,
 }
 
-#[tokio::main]
-async fn main() {
-    service::exit(run(service::load()).await)
+fn main() -> ExitCode {
+    service::main(run)
 }
 
 async fn run(settings: Settings) -> anyhow::Result<()> {
-    let _logs = settings.log.start("soak")?;
-    // Whoever set one before set the same.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    let program = settings.program.start("soak")?;
     std::fs::create_dir_all(&settings.logs)?;
-    let lifecycle = Lifecycle::new();
+    let lifecycle = &program.lifecycle;
     let cluster = Embedded::start(&all_topics())?;
     let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
     let source = format!("http://{}", listener.local_addr()?);
@@ -77,37 +74,37 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         Fleet::start(&settings.binaries, &settings.logs, &cluster.settings(), &Region::ALL, &simulated(&source))?;
 
     let begun = Instant::now();
-    let mut blows: BTreeMap<&'static str, u32> = BTreeMap::new();
+    let mut disruptions: BTreeMap<&'static str, u32> = BTreeMap::new();
     for minute in 0..settings.minutes {
         let minute_ends = begun + Duration::from_secs(60 * (minute + 1));
         fleet.revive()?;
         move_leaders(&cluster)?;
         let region = Region::ALL[minute as usize % Region::ALL.len()];
-        let blow = ["kill", "stop", "outage"][minute as usize % 3];
-        let did = match blow {
+        let disruption = ["kill", "stop", "outage"][minute as usize % 3];
+        let done = match disruption {
             "kill" => fleet.kill_leader(region).await,
             "stop" => fleet.stop_leader(region, STOPPED_FOR).await,
             _ => outage(&cluster).await,
         };
-        match did {
-            Ok(()) => *blows.entry(blow).or_default() += 1,
-            Err(error) => warn!(%region, %error, "nobody to {blow}"),
+        match done {
+            Ok(()) => *disruptions.entry(disruption).or_default() += 1,
+            Err(error) => warn!(%region, %error, disruption, "disruption failed"),
         }
         for watcher in &mut watchers {
             watcher.check()?;
         }
-        info!(minute = minute + 1, blow, %region, steps = ?steps(&watchers), "still right");
+        info!(minute = minute + 1, disruption, %region, steps = ?steps(&watchers), "all digests correct so far");
         tokio::time::sleep(minute_ends.saturating_duration_since(Instant::now())).await;
     }
 
     fleet.revive()?;
     simulator.set_faults(Faults::none());
     let frozen = simulator.freeze();
-    info!(%frozen, "the world stands still: waiting for the boards to show it");
+    info!(%frozen, "simulated world frozen, waiting for the boards to converge");
     for watcher in &mut watchers {
         watcher.wait_for(&simulator).await?;
     }
-    // Nobody writes any more, so what is read does not lose its beginning meanwhile.
+    // Without writers, the cluster deletes no records while the topics are read below.
     fleet.end();
     let mut alternating = 0;
     for region in [Region::Us, Region::Uk] {
@@ -117,21 +114,21 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         watcher.check()?;
         let seen = watcher.seen.borrow();
         println!(
-            "{}: {} steps in {} terms, {} events, {} quotes: the truth",
+            "{}: {} steps in {} terms, {} events, {} quotes, all true",
             watcher.region, seen.steps, seen.terms, seen.events, seen.quotes
         );
     }
-    println!("images alternate strictly over the partitions of odds.us and odds.uk: {alternating} images");
-    println!("no digest failed to fit; {} minutes with {blows:?}", settings.minutes);
+    println!("images alternate strictly between the partitions of odds.us and odds.uk: {alternating} images");
+    println!("all digests correct; {} minutes with {disruptions:?}", settings.minutes);
     lifecycle.stop();
-    lifecycle.wait().await
+    program.wait().await
 }
 
 fn steps(watchers: &[Watcher]) -> Vec<u64> {
     watchers.iter().map(|watcher| watcher.seen.borrow().steps).collect()
 }
 
-/// What Kafka does by itself when a broker is lost: other leaders, other coordinators.
+/// Moves partition leaders and group coordinators to random brokers, as Kafka does when a broker fails.
 fn move_leaders(cluster: &Embedded) -> anyhow::Result<()> {
     let mut random = rand::rng();
     for topic in all_topics() {
@@ -145,7 +142,7 @@ fn move_leaders(cluster: &Embedded) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Cuts everybody off from the cluster.
+/// Disconnects all clients from the cluster for a while.
 async fn outage(cluster: &Embedded) -> anyhow::Result<()> {
     for broker in 1..=3 {
         cluster.broker_down(broker)?;
@@ -157,15 +154,15 @@ async fn outage(cluster: &Embedded) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Reads a whole topic and checks that the images of every term's complete steps went to the
-/// partitions in turn. Gives how many images there were.
+/// Reads a whole topic and returns the number of images. Fails if the images of a term's complete steps don't alternate
+/// between the partitions.
 fn check_alternation(kafka: &KafkaSettings, region: Region) -> anyhow::Result<u64> {
     let topic = topic_of(region);
     let consumer: BaseConsumer =
         kafka.client(Role::Consumer, &[("group.id", "toteboard-none"), ("auto.offset.reset", "earliest")]).create()?;
     let mut list = TopicPartitionList::new();
     let mut ends = Vec::new();
-    // The embedded cluster keeps a few megabytes of a partition.
+    // The embedded cluster keeps only a few megabytes of each partition.
     let mut lost_beginning = false;
     for partition in 0..2 {
         list.add_partition_offset(topic, partition, rdkafka::Offset::Beginning)?;
@@ -179,7 +176,7 @@ fn check_alternation(kafka: &KafkaSettings, region: Region) -> anyhow::Result<u6
     let mut markers: BTreeMap<StepId, BTreeSet<i32>> = BTreeMap::new();
     let mut positions = [0, 0];
     while positions.iter().zip(&ends).any(|(position, end)| position < end) {
-        let message = consumer.poll(Duration::from_secs(10)).context("the topic can't be read to its end")??;
+        let message = consumer.poll(Duration::from_secs(10)).context("cannot read the topic to its end")??;
         let partition = message.partition();
         positions[partition as usize] = message.offset() + 1;
         let record = from_message(&message)?;

@@ -1,5 +1,5 @@
-//! Peers of one kind in one process, on one thread. Prints what became of them as a line of JSON, and stays
-//! until its input ends.
+//! Peers of one kind in one process, on one thread. Prints how they ended as one line of JSON, and then waits until its
+//! input ends.
 
 use std::{net::SocketAddr, rc::Rc, time::Duration};
 
@@ -11,22 +11,24 @@ use tokio::{
 };
 use trials::hostile::{Kind, Origin, Peer, Tally, live};
 
-/// They come at an even pace over this time.
+/// The peers connect evenly over this time.
 const ARRIVE_OVER: Duration = Duration::from_secs(8);
 
-/// Connects hostile peers, and tells what became of them.
+/// Connects hostile peers, and prints how they ended.
 #[derive(Debug, Parser)]
 #[command(name = "strangers", version)]
 struct Settings {
+    /// What the peers do.
     kind: Kind,
 
+    /// Where they connect from.
     origin: Origin,
 
-    /// The gateway, as address:port; on loopback.
+    /// Gateway address, as address:port, on loopback.
     #[arg(long)]
     address: SocketAddr,
 
-    /// What those who may sign in say, as JSON.
+    /// Socket.IO's `auth` data for peers that sign in, as JSON.
     #[arg(long)]
     auth: String,
 }
@@ -34,7 +36,7 @@ struct Settings {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let settings: Settings = service::load();
-    anyhow::ensure!(settings.address.ip().is_loopback(), "only a gateway on this machine is troubled");
+    anyhow::ensure!(settings.address.ip().is_loopback(), "only a gateway on loopback may be attacked");
     LocalSet::new().run_until(run(settings)).await
 }
 

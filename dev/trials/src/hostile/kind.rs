@@ -1,65 +1,66 @@
-//! The kinds of peers: how many there are, and how long the gateway may bear one.
+//! The kinds of peers: how many connect, and how long the gateway may let one live.
 
 use std::time::Duration;
 
 use clap::ValueEnum;
 
+/// What a peer does to the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Kind {
-    /// Signed in, follows no region, answers pings: what the others are compared with.
+    /// Signs in, follows no region and answers pings: the baseline.
     Harmless,
     /// Connects and sends nothing.
     Silent,
-    /// Sends the head of a request, a byte a second.
+    /// Sends the head of a request at one byte per second.
     SlowHead,
-    /// Sends as much of a head as is taken, and no end.
+    /// Sends a request head of almost the maximum size, without its end.
     LargeHead,
-    /// Posts to a session, and the body never comes.
+    /// Posts to a session without sending the whole body.
     NoBody,
-    /// Begins sessions by polling and signs in to none.
+    /// Opens sessions by long polling without signing in.
     Handshakes,
-    /// Opens a websocket and doesn't sign in.
+    /// Opens a websocket without signing in.
     NoSignIn,
-    /// Sends parts of a message that has no end.
+    /// Sends fragments of a websocket message without a last one.
     Fragments,
-    /// Asks for a document again and again, and reads no answer.
+    /// Requests a document many times without reading the responses.
     Unread,
-    /// Signs in with wrong passwords.
+    /// Signs in with a wrong password.
     Passwords,
-    /// Opens a websocket and gives a wrong token.
+    /// Opens a websocket and signs in with a wrong token.
     Tokens,
-    /// Is signed in, follows a region, asks for its board again and again, and reads nothing.
+    /// Signs in, follows a region, requests its board many times and reads nothing.
     Askers,
 }
 
 impl Kind {
-    /// From one address; and as many more, each from an address of its own.
+    /// Returns how many peers connect from one address. As many more connect from different addresses.
     pub fn count(self) -> usize {
         match self {
-            // Each costs a password's hash, so few are enough.
+            // Each costs the gateway a password hash, so a few are enough.
             Self::Passwords => 200,
             _ => 10_000,
         }
     }
 
-    /// How long one may live, from when it is connected. Nothing ends who is harmless.
+    /// Returns how long one may stay connected; `None` for harmless peers.
     pub fn limit(self) -> Option<Duration> {
         let seconds = match self {
             Self::Harmless => return None,
             Self::Silent | Self::SlowHead | Self::LargeHead | Self::NoSignIn | Self::Fragments | Self::Tokens => 10,
-            // Its session's ten seconds, and those of the body or poll that begin after it.
+            // The session's ten seconds. The time of the body or poll, which starts later, is as long.
             Self::NoBody | Self::Handshakes => 10,
-            // A response is given up after 20 seconds, which is looked at every five.
+            // A response is abandoned after 20 seconds; this is checked every five.
             Self::Unread => 25,
-            // As long as any answer may take.
+            // The time limit of a response.
             Self::Passwords => 30,
-            // A ping's interval and timeout.
+            // The ping interval and timeout.
             Self::Askers => 45,
         };
         Some(Duration::from_secs(seconds))
     }
 
-    /// Reads nothing, and so sees only after the limit whether it was cut before.
+    /// Returns whether the peer reads nothing, and so notices only after the limit that the connection was closed.
     pub fn looks_late(self) -> bool {
         matches!(self, Self::Unread | Self::Askers)
     }

@@ -1,4 +1,4 @@
-//! One kind of peers at a gateway of its own, with good clients beside them.
+//! One leg of the trial: a new gateway, with good clients and one kind of peers.
 
 use std::time::Duration;
 
@@ -17,54 +17,59 @@ use crate::{
 
 const TICK: u32 = 100;
 const SETTLE: Duration = Duration::from_secs(4);
-/// Of good clients, and in a step, of which there are twenty a second.
+/// The good clients.
 const SIZE: Size = Size { clients: 1_000, watching: 50, mirroring: 5 };
+/// Changes per step; there are twenty steps a second.
 const CHANGES: usize = 10;
-/// Good clients, those of them that watch and mirror included, and some to spare.
+/// Connections per user: all good clients and some spare.
 const MOST_OF_ASKER: usize = 1_100;
-/// Good clients are looked at for so long from when the peers begin to come.
+/// Good clients are measured at least this long, from when the peers start to connect.
 const LOOK_FOR: Duration = Duration::from_secs(20);
 
-/// What one leg came to.
+/// The results of one leg.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     pub kind: Kind,
     pub tally: Tally,
-    /// Of the good clients, and of the gateway meanwhile.
+    /// Measurements of the good clients and the gateway while the peers were there.
     pub run: Run,
-    /// Of the gateway's memory (Pss), in bytes.
+    /// The gateway's memory (PSS) in bytes, before the peers came.
     pub before: f64,
+    /// The maximum of the gateway's memory (PSS) in bytes.
     pub peak: f64,
-    /// Seconds of CPU from the peers' coming until the last was gone.
+    /// CPU seconds of the gateway, from the peers' arrival until the last had gone.
     pub gateway_cpu: f64,
+    /// CPU seconds of the peers in the same time.
     pub peers_cpu: f64,
-    /// Open files of the gateway that were not open before, when all peers ought to be gone.
+    /// Additional open files of the gateway after all peers should have gone.
     pub left: usize,
 }
 
 impl Outcome {
+    /// Returns the growth of the gateway's memory, in MiB.
     pub fn growth(&self) -> f64 {
         (self.peak - self.before) / 1024.0 / 1024.0
     }
 
-    /// In seconds; nothing if all ended within their limit.
+    /// Returns by how many seconds the longest-lived peer exceeded its limit; 0 if none did.
     pub fn overdue(&self) -> f64 {
         let limit = self.kind.limit().unwrap_or_default().as_secs_f64();
         (self.tally.longest as f64 / 1e6 - limit).max(0.0)
     }
 }
 
+/// One leg of the trial.
 pub struct Leg<'a> {
     pub ground: &'a Ground,
     pub kind: Kind,
 }
 
 impl Leg<'_> {
-    /// Takes the author and brings it back.
+    /// Runs the leg. Takes the topic's author and returns it, so that the next leg can use it.
     pub async fn run(&self, mut author: Author) -> anyhow::Result<(Author, Outcome)> {
         let Self { ground, kind } = *self;
         author.publish_all().await?;
-        // Askers are one user, and so are good clients: they get no more than good clients need.
+        // Askers are one user, and all good clients are another. The limit per user is just enough for good clients.
         let limits = if kind == Kind::Askers { Limits::OfUsers(MOST_OF_ASKER) } else { ground.limits };
         let ground = &Ground { limits, ..ground.clone() };
         let server = Server::start(ServerKind::Gateway(TICK), ground).await?;
@@ -74,7 +79,7 @@ impl Leg<'_> {
         let writing = Writing::start(author, CHANGES);
         tokio::time::sleep(SETTLE).await;
         let (before, files, cpu) = (server.memory()?, server.open_files()?, server.cpu_seconds()?);
-        // Askers follow the region; nobody else who signs in follows any.
+        // Askers follow the region; other peers that sign in follow none.
         let auth = match kind {
             Kind::Askers => {
                 let token = token(server.address(), "asker").await?;

@@ -1,4 +1,4 @@
-//! What hostile peers cost a gateway's good clients, beside as many harmless connections.
+//! How hostile peers affect a gateway's good clients, compared with the same number of harmless connections.
 
 mod kind;
 mod leg;

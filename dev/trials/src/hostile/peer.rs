@@ -1,4 +1,4 @@
-//! One peer from its connection to its end.
+//! One peer, from its connection to its end.
 
 use std::{
     io,
@@ -17,76 +17,80 @@ use super::{
     wire::{POLLING, get, part, post, read_until, text, until_end, upgrade},
 };
 
-/// Who has lived for so long past its limit is taken for one that nobody cuts.
+/// A peer that lives this long past its limit counts as not cut.
 pub(super) const GRACE: Duration = Duration::from_secs(5);
-/// How long harmless ones stay.
+/// How long harmless peers stay.
 pub(super) const STAY: Duration = Duration::from_secs(25);
 const CONNECT_WITHIN: Duration = Duration::from_secs(15);
-/// What is still under way to who reads nothing is read within this, if it has an end.
+/// After its limit, a peer that reads nothing has this long to read the data in flight up to the connection's end.
 const DRAIN_WITHIN: Duration = Duration::from_secs(15);
-/// With a window as wide as this, or all that is under way would come in small parts.
+/// Receive buffer for that. With a smaller one, the data in flight would arrive too slowly.
 const DRAIN_BUFFER: usize = 1 << 20;
-/// Of who reads nothing, the smallest that the kernel allows.
+/// Receive buffer of a peer that reads nothing; the kernel raises it to its minimum.
 const SMALL_BUFFER: u32 = 4_096;
-/// Just below what is refused at once.
+/// Just below the size that is refused immediately.
 const LARGE_HEAD: usize = 8_000;
-/// What comes before its time begins takes at most this.
+/// Maximum duration of what happens before the peer's time begins.
 const BEGIN_WITHIN: Duration = Duration::from_secs(15);
 const SESSIONS_EACH: usize = 5;
 const REQUESTS_EACH: usize = 100;
-/// Together just below what a stranger may send, and then slowly beyond it.
+/// Together just below the limit for a client that has not signed in. The small parts then exceed it slowly.
 const LARGE_PARTS: [usize; 3] = [1_300; 3];
 const SMALL_PART: usize = 50;
 const SMALL_PARTS_EVERY: Duration = Duration::from_secs(3);
 
-/// How one ended, and how many microseconds after its time began: when it was connected, or what it holds was begun.
+/// How a peer ended, with its lifetime in microseconds. The lifetime starts when the peer has connected, or when it has
+/// opened the session or websocket that it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// Couldn't connect.
+    /// It could not connect.
     NeverCame,
-    /// Was told no, or hung up on before half its time was over.
+    /// It was refused, or disconnected within half of its limit.
     Refused(u64),
+    /// It was disconnected later.
     Cut(u64),
-    /// Lives on, though it ought not to; or may, being harmless.
+    /// It is still connected, which only a harmless peer may be.
     Stays,
 }
 
+/// A peer to run.
 #[derive(Clone, Debug)]
 pub struct Peer {
     pub kind: Kind,
     pub from: Ipv4Addr,
     pub to: SocketAddr,
-    /// What Socket.IO is told by those who may sign in.
+    /// The `auth` data of Socket.IO, for peers that sign in.
     pub auth: std::rc::Rc<str>,
     pub number: usize,
 }
 
-/// How its doings came out.
-enum Came {
+/// How a peer's actions ended.
+enum ActResult {
     Refused,
     Ended,
-    /// Still connected when all time was over.
+    /// Still connected when the time was up.
     Nothing,
 }
 
+/// Runs a peer to its end.
 pub async fn live(peer: Peer) -> End {
     let Ok(Ok(mut stream)) = timeout(CONNECT_WITHIN, connect(&peer)).await else { return End::NeverCame };
     let mut began = Instant::now();
     let limit = peer.kind.limit();
     let longest = limit.map_or(STAY, |limit| BEGIN_WITHIN + limit + GRACE + DRAIN_WITHIN + GRACE);
-    // An error is the connection's end.
-    let came = match timeout(longest, act(&peer, &mut stream, &mut began)).await {
-        Ok(came) => came.unwrap_or(Came::Ended),
-        Err(_) => Came::Nothing,
+    // An error also means that the connection has ended.
+    let result = match timeout(longest, act(&peer, &mut stream, &mut began)).await {
+        Ok(result) => result.unwrap_or(ActResult::Ended),
+        Err(_) => ActResult::Nothing,
     };
     let lived = began.elapsed();
     let micros = u64::try_from(lived.as_micros()).unwrap_or(u64::MAX);
-    match came {
-        Came::Nothing => End::Stays,
-        Came::Refused => End::Refused(micros),
-        Came::Ended if limit.is_none_or(|limit| lived < limit / 2) => End::Refused(micros),
-        // Who reads nothing sees its end only when it looks, after the limit.
-        Came::Ended => End::Cut(micros),
+    match result {
+        ActResult::Nothing => End::Stays,
+        ActResult::Refused => End::Refused(micros),
+        ActResult::Ended if limit.is_none_or(|limit| lived < limit / 2) => End::Refused(micros),
+        // A peer that reads nothing notices its end only after the limit.
+        ActResult::Ended => End::Cut(micros),
     }
 }
 
@@ -99,10 +103,10 @@ async fn connect(peer: &Peer) -> io::Result<TcpStream> {
     socket.connect(peer.to).await
 }
 
-async fn act(peer: &Peer, stream: &mut TcpStream, began: &mut Instant) -> io::Result<Came> {
+async fn act(peer: &Peer, stream: &mut TcpStream, began: &mut Instant) -> io::Result<ActResult> {
     match peer.kind {
         Kind::Harmless => return harmless(peer, stream).await,
-        Kind::NoSignIn | Kind::Fragments | Kind::Tokens if !upgrade(stream).await? => return Ok(Came::Refused),
+        Kind::NoSignIn | Kind::Fragments | Kind::Tokens if !upgrade(stream).await? => return Ok(ActResult::Refused),
         Kind::NoSignIn | Kind::Fragments | Kind::Tokens => *began = Instant::now(),
         _ => {}
     }
@@ -113,7 +117,7 @@ async fn act(peer: &Peer, stream: &mut TcpStream, began: &mut Instant) -> io::Re
             stream.write_all(get(&"x".repeat(LARGE_HEAD)).trim_end().as_bytes()).await?;
         }
         Kind::NoBody => {
-            let Some(path) = begin(stream).await? else { return Ok(Came::Refused) };
+            let Some(path) = begin(stream).await? else { return Ok(ActResult::Refused) };
             *began = Instant::now();
             stream.write_all(post(&path, "text/plain", 1_000, "40").as_bytes()).await?;
         }
@@ -124,7 +128,7 @@ async fn act(peer: &Peer, stream: &mut TcpStream, began: &mut Instant) -> io::Re
             stream.write_all(&text(&format!(r#"40{{"token":"{token}"}}"#))).await?;
         }
         Kind::Unread => {
-            // It may be cut before all is written.
+            // The connection may end before everything is written.
             let _ = timeout(GRACE, stream.write_all(get("/api/openapi.json").repeat(REQUESTS_EACH).as_bytes())).await;
             return Ok(look_late(peer.kind, stream).await);
         }
@@ -132,11 +136,11 @@ async fn act(peer: &Peer, stream: &mut TcpStream, began: &mut Instant) -> io::Re
             let body = format!(r#"{{"name":"nobody-{}","password":"not the right one"}}"#, peer.number);
             stream.write_all(post("/api/login", "application/json", body.len(), &body).as_bytes()).await?;
             let answer = read_until(stream, "\r\n\r\n").await?;
-            return Ok(if answer.starts_with("HTTP/1.1 200") { Came::Nothing } else { Came::Refused });
+            return Ok(if answer.starts_with("HTTP/1.1 200") { ActResult::Nothing } else { ActResult::Refused });
         }
         Kind::Askers => {
             if !sign_in(peer, stream).await? {
-                return Ok(Came::Refused);
+                return Ok(ActResult::Refused);
             }
             let asks: Vec<u8> =
                 (0..REQUESTS_EACH).flat_map(|n| text(&format!(r#"42{n}["resync",{{"region":"uk"}}]"#))).collect();
@@ -145,10 +149,10 @@ async fn act(peer: &Peer, stream: &mut TcpStream, began: &mut Instant) -> io::Re
         }
     }
     until_end(stream).await;
-    Ok(Came::Ended)
+    Ok(ActResult::Ended)
 }
 
-/// Opens a websocket and signs in. Whether it was let in.
+/// Opens a websocket, signs in, and returns whether that was accepted.
 async fn sign_in(peer: &Peer, stream: &mut TcpStream) -> io::Result<bool> {
     if !upgrade(stream).await? {
         return Ok(false);
@@ -157,19 +161,19 @@ async fn sign_in(peer: &Peer, stream: &mut TcpStream) -> io::Result<bool> {
     Ok(read_until(stream, "40{").await.is_ok())
 }
 
-async fn harmless(peer: &Peer, stream: &mut TcpStream) -> io::Result<Came> {
+async fn harmless(peer: &Peer, stream: &mut TcpStream) -> io::Result<ActResult> {
     if !sign_in(peer, stream).await? {
-        return Ok(Came::Refused);
+        return Ok(ActResult::Refused);
     }
     let mut buffer = [0; 2_048];
     while stream.read(&mut buffer).await? > 0 {
-        // Whatever came may have been a ping, and a pong too many does no harm.
+        // Any packet may be a ping, and an extra pong does no harm.
         stream.write_all(&text("3")).await?;
     }
-    Ok(Came::Ended)
+    Ok(ActResult::Ended)
 }
 
-/// Begins a session by polling: its path, if there is one.
+/// Opens a session by long polling and returns its path, or `None` if it was refused.
 async fn begin(stream: &mut TcpStream) -> io::Result<Option<String>> {
     stream.write_all(get(POLLING).as_bytes()).await?;
     let answer = read_until(stream, "}").await?;
@@ -177,23 +181,23 @@ async fn begin(stream: &mut TcpStream) -> io::Result<Option<String>> {
     Ok(sid.map(|sid| format!("{POLLING}&sid={sid}")))
 }
 
-/// Waits with a poll for the last of its sessions to end.
-async fn handshakes(stream: &mut TcpStream, began: &mut Instant) -> io::Result<Came> {
+/// Opens several sessions and waits, with a poll, until the last of them ends.
+async fn handshakes(stream: &mut TcpStream, began: &mut Instant) -> io::Result<ActResult> {
     let mut last = None;
     for _ in 0..SESSIONS_EACH {
         let Some(path) = begin(stream).await? else { break };
         *began = Instant::now();
         last = Some(path);
     }
-    let Some(path) = last else { return Ok(Came::Refused) };
+    let Some(path) = last else { return Ok(ActResult::Refused) };
     stream.write_all(get(&path).as_bytes()).await?;
-    // Before the first ping nothing but the end is an answer.
+    // The first ping comes later than the limit, so any response is the session's end.
     read_until(stream, "\r\n\r\n").await?;
-    Ok(Came::Ended)
+    Ok(ActResult::Ended)
 }
 
-/// Sends until the connection ends, and reads meanwhile, to see the end.
-async fn meanwhile<W>(stream: &mut TcpStream, send: W) -> Came
+/// Sends until the connection ends. Also reads, to notice the end.
+async fn meanwhile<W>(stream: &mut TcpStream, send: W) -> ActResult
 where
     W: AsyncFnOnce(&mut tokio::net::tcp::WriteHalf<'_>) -> io::Result<()>,
 {
@@ -203,7 +207,7 @@ where
         _ = tokio::io::copy(&mut read, &mut nowhere) => {}
         _ = send(&mut write) => {}
     }
-    Came::Ended
+    ActResult::Ended
 }
 
 async fn slow_head(stream: &mut tokio::net::tcp::WriteHalf<'_>) -> io::Result<()> {
@@ -224,15 +228,15 @@ async fn fragments(stream: &mut tokio::net::tcp::WriteHalf<'_>) -> io::Result<()
     }
 }
 
-/// Reads nothing until the limit is over, and then what is under way. A connection that was cut has an end.
-async fn look_late(kind: Kind, stream: &mut TcpStream) -> Came {
+/// Reads nothing until the limit has passed, then reads the data in flight to learn whether the connection was closed.
+async fn look_late(kind: Kind, stream: &mut TcpStream) -> ActResult {
     sleep(kind.limit().unwrap_or(STAY) + GRACE).await;
-    // If it can't be wider, it takes longer.
+    // Only an optimisation: with the old buffer, reading takes longer.
     let _ = socket2::SockRef::from(&*stream).set_recv_buffer_size(DRAIN_BUFFER);
     match timeout(DRAIN_WITHIN, until_end(stream)).await {
-        // Who was told nothing at all was not let in.
-        Ok(0) => Came::Refused,
-        Ok(_) => Came::Ended,
-        Err(_) => Came::Nothing,
+        // A peer that received nothing at all was refused.
+        Ok(0) => ActResult::Refused,
+        Ok(_) => ActResult::Ended,
+        Err(_) => ActResult::Nothing,
     }
 }

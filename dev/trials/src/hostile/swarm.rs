@@ -1,4 +1,4 @@
-//! Ten thousand peers in a process of their own, so that what they cost is not booked on the gateway.
+//! Ten thousand peers in a separate process, so that their CPU time and memory are not counted for the gateway.
 
 use std::{net::Ipv4Addr, path::Path, process::Stdio};
 
@@ -13,18 +13,18 @@ use tokio::{
 use super::{kind::Kind, peer::End};
 use crate::race::cpu_seconds;
 
-/// Where they come from.
+/// The peers' source addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Origin {
-    /// All from one address.
+    /// All connect from one address.
     One,
-    /// Each from its own.
+    /// Each connects from a different address.
     Spread,
 }
 
 impl Origin {
-    /// In the network 127.0.0.0/8, and never 127.0.0.1. Each kind has another one: the ports of those before it
-    /// are not free yet, and the kernel would search long.
+    /// Returns a peer's address in 127.0.0.0/8, but never 127.0.0.1. `One` has a different address for each kind: the
+    /// previous kind's ports are not free yet, and the kernel would search long for a free one.
     pub fn address(self, kind: Kind, number: usize) -> Ipv4Addr {
         match self {
             Self::One => Ipv4Addr::new(127, 1, kind as u8, 1),
@@ -36,14 +36,14 @@ impl Origin {
     }
 }
 
-/// What became of them.
+/// How many peers ended in which way.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     pub never_came: usize,
     pub refused: usize,
     pub cut: usize,
     pub stay: usize,
-    /// In microseconds.
+    /// The longest lifetime of a peer that was refused or cut, in microseconds.
     pub longest: u64,
 }
 
@@ -72,7 +72,7 @@ impl Tally {
     }
 }
 
-/// The process. It stays until its input ends, so that what it took can be asked.
+/// A running process of peers. It stays until its input ends, so that its CPU time can be read at the end.
 pub(super) struct Swarm {
     child: Child,
     _input: ChildStdin,
@@ -93,18 +93,18 @@ impl Swarm {
         command.arg(name(origin.to_possible_value()).context("an origin without a name")?);
         command.arg(format!("--address={address}")).arg(format!("--auth={auth}"));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
-        let mut child = command.spawn().context("the peers can't be started")?;
+        let mut child = command.spawn().context("cannot start the peers")?;
         let input = child.stdin.take().context("no stdin")?;
         let output = BufReader::new(child.stdout.take().context("no stdout")?);
         Ok(Self { child, _input: input, output })
     }
 
-    /// What became of all, once that is clear, and the seconds of CPU that they took.
+    /// Waits until all peers have ended, and returns the tally and their CPU seconds.
     pub(super) async fn tally(mut self) -> anyhow::Result<(Tally, f64)> {
         let mut line = String::new();
         self.output.read_line(&mut line).await?;
-        let tally = serde_json::from_str(&line).context("the peers ended")?;
-        let cpu = cpu_seconds(self.child.id().context("the peers are gone")?)?;
+        let tally = serde_json::from_str(&line).context("the peers' process ended early")?;
+        let cpu = cpu_seconds(self.child.id().context("the peers' process has ended")?)?;
         self.child.kill().await?;
         Ok((tally, cpu))
     }

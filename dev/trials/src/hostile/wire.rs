@@ -1,4 +1,4 @@
-//! The little of HTTP and websockets that hostile peers speak.
+//! The parts of HTTP and the websocket protocol that hostile peers use.
 
 use std::io;
 
@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::{
 };
 
 pub(super) const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
-/// Of an answer's beginning that is kept.
+/// Maximum bytes of a response to search.
 const KEPT: usize = 4_096;
 
 pub(super) fn get(path: &str) -> String {
@@ -23,7 +23,7 @@ pub(super) fn post(path: &str, kind: &str, length: usize, body: &str) -> String 
     format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\r\n{body}")
 }
 
-/// Asks for a websocket. Whether there is one.
+/// Requests a websocket and returns whether the server accepted.
 pub(super) async fn upgrade(stream: &mut TcpStream) -> io::Result<bool> {
     let request = "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\n\
                    upgrade: websocket\r\nsec-websocket-version: 13\r\n\
@@ -32,7 +32,7 @@ pub(super) async fn upgrade(stream: &mut TcpStream) -> io::Result<bool> {
     Ok(read_until(stream, "\r\n\r\n").await?.starts_with("HTTP/1.1 101"))
 }
 
-/// What comes until this came, or the connection ends.
+/// Reads until `end` has arrived, and returns what was read. Fails if the connection ends or too much arrives first.
 pub(super) async fn read_until(stream: &mut TcpStream, end: &str) -> io::Result<String> {
     let mut read = Vec::new();
     loop {
@@ -47,7 +47,7 @@ pub(super) async fn read_until(stream: &mut TcpStream, end: &str) -> io::Result<
     }
 }
 
-/// Reads and throws away until the connection ends, however.
+/// Reads until the connection ends, with or without an error, and returns the number of bytes.
 pub(super) async fn until_end(stream: &mut TcpStream) -> u64 {
     let mut buffer = [0; 2_048];
     let mut bytes = 0;
@@ -61,16 +61,16 @@ pub(super) fn text(text: &str) -> Vec<u8> {
     formatted(Frame::message(text.to_owned(), OpCode::Data(Data::Text), true))
 }
 
-/// A part of a text that doesn't end in it.
+/// Returns a fragment of a text message that isn't the last one.
 pub(super) fn part(bytes: usize, is_first: bool) -> Vec<u8> {
     let code = if is_first { Data::Text } else { Data::Continue };
     formatted(Frame::message(vec![b'4'; bytes], OpCode::Data(code), false))
 }
 
-/// As clients send it. The mask is to be there, not to hide anything.
+/// Returns a masked frame. The protocol requires a mask from clients, and zero is a valid one.
 fn formatted(mut frame: Frame) -> Vec<u8> {
     frame.header_mut().mask = Some([0; 4]);
     let mut bytes = Vec::with_capacity(frame.len());
-    frame.format(&mut bytes).expect("memory takes all");
+    frame.format(&mut bytes).expect("writing to a Vec never fails");
     bytes
 }

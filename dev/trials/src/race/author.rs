@@ -1,7 +1,7 @@
-//! Writes a region's topic at a steady pace, and remembers when each step was handed to Kafka.
+//! An author that writes a region's topic at a steady rate, and records when each step was handed to Kafka.
 //!
-//! A quote's `last_update` is the number of the step in which it changed, as milliseconds after a
-//! fixed moment: so whoever sees a quote knows its step, whatever server brought it.
+//! A quote's `last_update` encodes the number of the step that changed it, as milliseconds after a fixed time. So a
+//! client of any server can tell a quote's step.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -24,31 +24,32 @@ use super::micros;
 const SPORTS: usize = 12;
 const EVENTS_OF_A_SPORT: usize = 20;
 const BOOKMAKERS: usize = 5;
-/// Where step numbers begin, as `last_update` says them.
+/// The `last_update` of step 0, in milliseconds.
 const FIRST: i64 = 1_800_000_000_000;
 const STEPS_A_SECOND: u32 = 20;
 
-/// When which step was handed to Kafka, in microseconds.
+/// When each step was handed to Kafka, in microseconds.
 #[derive(Clone, Debug, Default)]
 pub struct Times(Arc<Mutex<HashMap<u64, u64>>>);
 
 impl Times {
     pub fn note(&self, step: u64) {
-        self.0.lock().expect("nobody panics while holding it").insert(step, micros());
+        self.0.lock().expect("no panic while the lock is held").insert(step, micros());
     }
 
     pub fn of(&self, step: u64) -> Option<u64> {
-        self.0.lock().expect("nobody panics while holding it").get(&step).copied()
+        self.0.lock().expect("no panic while the lock is held").get(&step).copied()
     }
 }
 
-/// The newest step that a text with quotes tells of.
+/// Returns the newest step of the quotes in a text, if there are any.
 pub fn newest_step(text: &str) -> Option<u64> {
     let times = text.split(r#""last_update":""#).skip(1).filter_map(|rest| rest.get(..24)?.split('"').next());
     let newest: Timestamp = times.filter_map(|time| time.parse().ok()).max()?;
     u64::try_from(newest.as_millis() - FIRST).ok()
 }
 
+/// Writes a region's topic, like a producer that leads the region.
 pub struct Author {
     follower: RegionFollower,
     publisher: Publisher,
@@ -61,10 +62,10 @@ pub struct Author {
 }
 
 impl Author {
-    /// With a board of a quarter of a megabyte.
+    /// Becomes the region's leader and publishes a board of a quarter of a megabyte.
     pub async fn start(cluster: &Embedded, region: Region) -> anyhow::Result<Self> {
         let mut kafka = cluster.settings();
-        // Not every client of Kafka reads every compression as it comes.
+        // The race's Kafka client for Node.js supports only gzip without extra packages.
         kafka.properties.push("producer.compression.type=none".parse()?);
         let mut follower = RegionFollower::new(kafka.clone(), region, ConsumerMode::Alone, Steps::Newest);
         while !follower.is_loaded() {
@@ -89,7 +90,7 @@ impl Author {
         self.follower.board().digest()
     }
 
-    /// So that who begins to read now finds everything, however little the cluster keeps.
+    /// Publishes the whole board again. The embedded cluster keeps little, and a new reader needs all events.
     pub async fn publish_all(&mut self) -> anyhow::Result<()> {
         self.writer.republish_all();
         let mut pending = Pending::default();
@@ -99,7 +100,7 @@ impl Author {
         self.publish(&pending).await
     }
 
-    /// What a poll of one sport brings: so many of its events have another price.
+    /// Publishes a step in which this many events of one sport have a new price, like a poll of that sport.
     pub async fn step(&mut self, changes: usize) -> anyhow::Result<()> {
         self.step += 1;
         let at = Timestamp::from_millis(FIRST + self.step as i64);
@@ -148,14 +149,14 @@ impl Author {
     }
 }
 
-/// An author at work, until it is stopped.
+/// An author that publishes steps in the background until it is stopped.
 pub struct Writing {
     task: JoinHandle<anyhow::Result<Author>>,
     stop: CancellationToken,
 }
 
 impl Writing {
-    /// With so many changes in each step, twenty steps a second.
+    /// Starts publishing twenty steps a second, each with this many changes.
     pub fn start(author: Author, changes: usize) -> Self {
         Self::start_at(author, changes, STEPS_A_SECOND)
     }
@@ -181,7 +182,7 @@ impl Writing {
 }
 
 fn key<K: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> K {
-    text.parse().expect("a key that we made")
+    text.parse().expect("generated keys are valid")
 }
 
 fn events(random: &mut StdRng, sport: usize) -> BTreeMap<EventId, Image> {

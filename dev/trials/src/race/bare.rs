@@ -1,4 +1,4 @@
-//! A consumer that does nothing but read the region's topic, as fast as Kafka lets it.
+//! A bare consumer, the baseline for latency: it only reads the region's topic, as fast as Kafka allows.
 
 use std::collections::HashMap;
 
@@ -16,13 +16,14 @@ use super::{
     server::Ground,
 };
 
+/// A bare consumer in the background.
 #[derive(Debug)]
 pub struct Bare {
     task: JoinHandle<anyhow::Result<HashMap<u64, Whole>>>,
     stop: CancellationToken,
 }
 
-/// When all of a step's records were there, and when its first marker was.
+/// When a step's last record and its first marker arrived.
 #[derive(Clone, Copy, Debug, Default)]
 struct Whole {
     records: u64,
@@ -31,7 +32,7 @@ struct Whole {
 
 impl Bare {
     pub fn start(ground: &Ground) -> anyhow::Result<Self> {
-        // As the gateway's own consumers.
+        // The same settings as the gateway's consumers.
         let defaults = [("group.id", "race-bare"), ("enable.auto.commit", "false")];
         let consumer: StreamConsumer = ground.kafka.client(Role::Consumer, &defaults).create()?;
         let topic = topic_of(ground.region);
@@ -65,7 +66,7 @@ impl Bare {
         Ok(Self { task, stop })
     }
 
-    /// How long steps took, in microseconds, sorted: their records, and their first marker.
+    /// Stops and returns the latencies of the steps' records and of their first markers, sorted, in microseconds.
     pub async fn stop(self, times: &Times) -> anyhow::Result<(Vec<u64>, Vec<u64>)> {
         self.stop.cancel();
         let (mut records, mut markers) = (Vec::new(), Vec::new());

@@ -1,10 +1,10 @@
-//! What a server takes: the processor and memory of its process and of all that it started.
+//! CPU time and memory of a process and all its descendants.
 
 use std::{collections::BTreeMap, fs};
 
 use anyhow::Context;
 
-/// Of Linux, whatever the machine.
+/// The unit of CPU times in /proc, the same on all Linux systems in use.
 const TICKS_A_SECOND: f64 = 100.0;
 
 #[derive(Clone, Copy, Debug)]
@@ -13,20 +13,20 @@ struct Process {
     ticks: u64,
 }
 
-/// Seconds of CPU so far, in the kernel and outside.
+/// Returns the CPU seconds used so far, in user and kernel mode.
 pub(crate) fn cpu_seconds(root: u32) -> anyhow::Result<f64> {
     let all = processes()?;
     let ticks: u64 = family(root, &all).iter().map(|pid| all[pid].ticks).sum();
     Ok(ticks as f64 / TICKS_A_SECOND)
 }
 
-/// Bytes of memory; what several share counts once.
+/// Returns the bytes of memory in use (PSS: shared pages are divided among the processes that share them).
 pub(crate) fn memory(root: u32) -> anyhow::Result<f64> {
     let all = processes()?;
     let mut bytes = 0.0;
     for pid in family(root, &all) {
-        let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).context("a process is gone")?;
-        let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).context("no Pss")?;
+        let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).context("a process has ended")?;
+        let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).context("smaps_rollup has no Pss line")?;
         let kilobytes: f64 = line.trim().trim_end_matches(" kB").parse()?;
         bytes += kilobytes * 1024.0;
     }
@@ -37,7 +37,7 @@ fn processes() -> anyhow::Result<BTreeMap<u32, Process>> {
     let mut all = BTreeMap::new();
     for entry in fs::read_dir("/proc")? {
         let Ok(pid) = entry?.file_name().to_string_lossy().parse::<u32>() else { continue };
-        // Who ended meanwhile is of no interest.
+        // A process that has just ended is ignored.
         let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
         if let Some(process) = read(&stat) {
             all.insert(pid, process);
@@ -46,7 +46,7 @@ fn processes() -> anyhow::Result<BTreeMap<u32, Process>> {
     Ok(all)
 }
 
-/// After the name, which may hold anything: state, parent, and later user's and system's time.
+/// Parses a line of /proc/PID/stat. The fields start after the name, which may contain any character.
 fn read(stat: &str) -> Option<Process> {
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let number = |at: usize| fields.get(at)?.parse::<u64>().ok();

@@ -1,4 +1,4 @@
-//! Many clients in a process of their own, so that what they cost is not booked on anybody else.
+//! Many clients in a separate process, so that their CPU time and memory are not counted for the server.
 
 use std::{
     path::Path,
@@ -16,19 +16,18 @@ use tokio::{
 
 const EXACT_WITHIN: Duration = Duration::from_secs(20);
 
-/// Where the clients go, and what they say there.
+/// Where the clients connect, and how they sign in.
 #[derive(Clone, Debug)]
 pub struct Target {
     pub address: String,
     pub path: String,
-    /// What Socket.IO is told; nothing where there is just a websocket.
+    /// The `auth` data of Socket.IO; `None` for a plain websocket.
     pub auth: Option<String>,
-    /// There is a board to wait for.
+    /// Whether a client counts as joined only when it has its board.
     pub board: bool,
 }
 
-/// How many there are; how many of them tell when they saw which step; and how many of those mirror
-/// the board.
+/// The number of clients, how many of them record when they saw each step, and how many of those mirror the board.
 #[derive(Clone, Copy, Debug)]
 pub struct Size {
     pub clients: usize,
@@ -36,36 +35,38 @@ pub struct Size {
     pub mirroring: usize,
 }
 
-/// What a crowd is told, a line each.
+/// A command to a crowd, sent as one line of JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Order {
-    /// Count from here.
+    /// Start counting.
     Begin,
-    /// Tell what came since.
+    /// Return the report since the start.
     End,
-    /// Tell the digests of the mirrored boards.
+    /// Return the digests of the mirrored boards.
     Digests,
 }
 
-/// How long each client took to be where it wants to be, in microseconds.
+/// How long the clients took to join.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Joined {
+    /// Microseconds of each client that joined.
     pub took: Vec<u64>,
-    /// Those that were not let in.
+    /// Clients that could not join.
     pub failed: usize,
 }
 
+/// What a crowd received in a period.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Report {
     pub frames: u64,
     pub bytes: u64,
-    /// Of each client that watches: the newest step of each frame, and when it came.
+    /// For each watching client: the newest step of each frame, and its arrival time in microseconds.
     pub seen: Vec<Vec<(u64, u64)>>,
     /// Connections that ended.
     pub lost: usize,
 }
 
-/// The process.
+/// A running crowd process. It is killed when dropped.
 #[derive(Debug)]
 pub struct Crowd {
     child: Child,
@@ -75,7 +76,7 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    /// All of them set out at once.
+    /// Starts the process. All clients connect at once.
     pub fn start(binaries: &Path, target: &Target, size: Size) -> anyhow::Result<Self> {
         let mut command = Command::new(binaries.join("crowd"));
         command.arg(format!("--address={}", target.address)).arg(format!("--path={}", target.path));
@@ -84,21 +85,21 @@ impl Crowd {
         command.arg(format!("--clients={}", size.clients)).arg(format!("--watching={}", size.watching));
         command.arg(format!("--mirroring={}", size.mirroring));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
-        let mut child = command.spawn().context("the crowd can't be started")?;
+        let mut child = command.spawn().context("cannot start the crowd")?;
         let orders = child.stdin.take().context("no stdin")?;
         let answers = BufReader::new(child.stdout.take().context("no stdout")?).lines();
         Ok(Self { child, orders, answers, size })
     }
 
-    /// Until everybody is there, or was not let in.
+    /// Waits until every client has joined or failed to.
     pub async fn arrived(&mut self) -> anyhow::Result<Joined> {
         self.answer().await
     }
 
-    /// Until everybody is there.
+    /// Waits until every client has joined. Fails if any could not.
     pub async fn joined(&mut self) -> anyhow::Result<Joined> {
         let joined = self.arrived().await?;
-        ensure!(joined.failed == 0, "{} of {} clients were not let in", joined.failed, self.size.clients);
+        ensure!(joined.failed == 0, "{} of {} clients could not join", joined.failed, self.size.clients);
         Ok(joined)
     }
 
@@ -106,13 +107,13 @@ impl Crowd {
         self.order(Order::Begin).await
     }
 
-    /// What came since it began.
+    /// Returns the report since `begin`.
     pub async fn take(&mut self) -> anyhow::Result<Report> {
         self.order(Order::End).await?;
         self.answer().await
     }
 
-    /// Until everybody who mirrors the board shows exactly this one.
+    /// Waits until every mirroring client has exactly this board.
     pub async fn shows(&mut self, board: Digest) -> anyhow::Result<()> {
         let end = Instant::now() + EXACT_WITHIN;
         loop {
@@ -121,16 +122,16 @@ impl Crowd {
             if shown.iter().all(|digest| *digest == board) {
                 return Ok(());
             }
-            ensure!(Instant::now() < end, "some clients show another board than there is");
+            ensure!(Instant::now() < end, "some clients have a wrong board");
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
 
     pub fn pid(&self) -> anyhow::Result<u32> {
-        self.child.id().context("the crowd is gone")
+        self.child.id().context("the crowd has ended")
     }
 
-    /// Ends all its connections.
+    /// Kills the process, which ends all its connections.
     pub async fn leave(mut self) -> anyhow::Result<()> {
         Ok(self.child.kill().await?)
     }

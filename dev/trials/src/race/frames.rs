@@ -1,5 +1,5 @@
-//! What a server says over a websocket, read with as little work as can be: thousands of these share
-//! the machine with what is measured.
+//! A websocket reader that does as little work as possible, because thousands of them share the machine with the server
+//! that is measured.
 
 use std::io::Cursor;
 
@@ -8,8 +8,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::{
     coding::{Data, OpCode},
 };
 
-/// Cuts a stream of bytes into text frames. Frames of servers are not masked; those in parts are not
-/// expected.
+/// Splits a stream of bytes into text frames. Servers don't mask frames; fragmented messages are not supported.
 #[derive(Debug)]
 pub struct FrameReader {
     header: [u8; 10],
@@ -17,20 +16,20 @@ pub struct FrameReader {
     is_text: bool,
     left: u64,
     length: usize,
-    /// The beginning of the payload.
+    /// The first bytes of the payload.
     kept: Vec<u8>,
     keep: usize,
 }
 
 impl FrameReader {
-    /// Keeps so much of each payload.
+    /// Creates a reader that keeps at most this many bytes of each payload.
     pub fn keeping(keep: usize) -> Self {
         Self { header: [0; 10], have: 0, is_text: false, left: 0, length: 0, kept: Vec::new(), keep }
     }
 
-    /// Takes the next bytes. Tells of each text frame that ends in them: its payload's beginning, and
-    /// the payload's length.
-    pub fn take(&mut self, mut bytes: &[u8], mut told: impl FnMut(&[u8], usize)) {
+    /// Takes the next bytes. Calls `on_frame` for each text frame that ends in them, with the kept bytes and the length
+    /// of its payload.
+    pub fn take(&mut self, mut bytes: &[u8], mut on_frame: impl FnMut(&[u8], usize)) {
         while let Some(&first) = bytes.first() {
             if self.left == 0 {
                 self.header[self.have] = first;
@@ -54,7 +53,7 @@ impl FrameReader {
             }
             if self.left == 0 {
                 if self.is_text {
-                    told(&self.kept, self.length);
+                    on_frame(&self.kept, self.length);
                 }
                 self.have = 0;
             }
@@ -73,13 +72,13 @@ mod tests {
         bytes.extend([0x81, 127, 0, 0, 0, 0, 0, 1, 0x11, 0x70]);
         bytes.extend([b'y'; 70_000]);
         for size in [1, 2, 3, 100, bytes.len()] {
-            let mut told = Vec::new();
+            let mut frames = Vec::new();
             let mut reader = FrameReader::keeping(4);
             for part in bytes.chunks(size) {
-                reader.take(part, |kept, length| told.push((kept.to_vec(), length)));
+                reader.take(part, |kept, length| frames.push((kept.to_vec(), length)));
             }
             let expected: [(&[u8], usize); 4] = [(b"hi", 2), (b"", 0), (b"xxxx", 256), (b"yyyy", 70_000)];
-            assert!(told.iter().map(|(kept, length)| (&kept[..], *length)).eq(expected), "in pieces of {size}");
+            assert!(frames.iter().map(|(kept, length)| (&kept[..], *length)).eq(expected), "in pieces of {size}");
         }
     }
 }

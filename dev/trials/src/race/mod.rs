@@ -1,4 +1,4 @@
-//! The gateway beside others who do the same work, in the same run and on the same machine.
+//! The race: the gateway compared with other servers that do the same work, in the same run on the same machine.
 
 mod author;
 mod bare;
@@ -20,8 +20,8 @@ pub use report::{Finding, Goal, Table};
 pub use run::{Run, count, quantile, watch};
 pub use server::{Ground, Kind, Limits, Server, Ticks};
 
-/// The time, the same for all processes of a machine.
-#[expect(clippy::disallowed_methods, reason = "milliseconds are too coarse to tell who is faster")]
+/// Returns the wall-clock time in microseconds, which all processes of a machine share.
+#[expect(clippy::disallowed_methods, reason = "the service clock's milliseconds are too coarse for latencies")]
 pub fn micros() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)

@@ -1,4 +1,4 @@
-//! What the gateway sends, recorded, and handed to those who make no frames of their own.
+//! Records the gateway's frames, and replays them to servers that don't read Kafka.
 
 use std::{
     sync::{Arc, Mutex},
@@ -14,10 +14,10 @@ use super::{
     server::{Publisher, Server},
 };
 
-/// Packets as they are sent, each with when it came, counted from the first.
+/// Recorded packets, each with its time after the first one.
 pub type Frames = Arc<Vec<(Duration, String)>>;
 
-/// A client of the gateway that writes down what it gets.
+/// A client of the gateway that records the frames that it receives.
 #[derive(Debug)]
 pub struct Recorder {
     frames: Arc<Mutex<Vec<(Duration, String)>>>,
@@ -31,13 +31,13 @@ impl Recorder {
         let noted = frames.clone();
         let task = AbortOnDropHandle::new(tokio::spawn(async move {
             let mut first = None;
-            while let Ok(said) = client.next().await {
-                if let Said::Event { name, payload } = said
+            while let Ok(message) = client.next().await {
+                if let Said::Event { name, payload } = message
                     && name == "odds"
                 {
                     let packet = format!(r#"42["odds",{payload}]"#);
                     let since = first.get_or_insert_with(Instant::now).elapsed();
-                    noted.lock().expect("nobody panics while holding it").push((since, packet));
+                    noted.lock().expect("no panic while the lock is held").push((since, packet));
                 }
             }
         }));
@@ -45,11 +45,11 @@ impl Recorder {
     }
 
     pub fn stop(self) -> Frames {
-        Arc::new(std::mem::take(&mut *self.frames.lock().expect("nobody panics while holding it")))
+        Arc::new(std::mem::take(&mut *self.frames.lock().expect("no panic while the lock is held")))
     }
 }
 
-/// Hands over frame by frame, at the pace at which they came.
+/// A replay in the background, which sends each frame at its recorded time.
 #[derive(Debug)]
 pub struct Replaying {
     task: JoinHandle<anyhow::Result<Times>>,
@@ -78,7 +78,7 @@ impl Replaying {
         Self { task, stop }
     }
 
-    /// When each step was handed over.
+    /// Stops and returns when each step was sent to the server.
     pub async fn stop(self) -> anyhow::Result<Times> {
         self.stop.cancel();
         self.task.await?

@@ -1,31 +1,32 @@
-//! What a race came to: a table of ratios with their spread and their goals, and a picture.
+//! The results of a race: a table of ratios with their spread and goals, and a chart.
 
 use std::{fmt::Write, path::Path};
 
 use anyhow::Context;
 
-/// One figure beside another, or beside its limit, as one round has it.
+/// One round's comparison of a figure with that of another server, or with a limit.
 #[derive(Clone, Debug)]
 pub struct Finding {
     pub what: String,
     pub unit: &'static str,
     pub ours: f64,
-    /// Whose the other figure is.
+    /// The name of the other server, or of the limit.
     pub beside: String,
     pub theirs: f64,
     pub ratio: f64,
     pub goal: Goal,
 }
 
+/// The goal for a ratio.
 #[derive(Clone, Copy, Debug)]
 pub enum Goal {
     AtLeast(f64),
     AtMost(f64),
-    /// Just to know.
+    /// For information only.
     None,
 }
 
-/// The same finding of every round.
+/// One row of the table: the same finding from all rounds.
 #[derive(Clone, Debug)]
 struct Row {
     what: String,
@@ -37,14 +38,15 @@ struct Row {
     ratios: Vec<f64>,
 }
 
-/// Who took how much, for the picture.
+/// One bar chart of the picture.
 #[derive(Clone, Debug)]
 struct Panel {
     title: &'static str,
-    /// Of every round.
+    /// Each bar's name and its value in every round.
     bars: Vec<(String, Vec<f64>)>,
 }
 
+/// The results of all rounds.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
     rows: Vec<Row>,
@@ -52,7 +54,7 @@ pub struct Table {
 }
 
 impl Row {
-    /// By the median.
+    /// Returns whether the median of the ratios meets the goal. A ratio that could not be measured does not.
     fn is_met(&self) -> bool {
         let ratio = median(&self.ratios);
         match self.goal {
@@ -89,7 +91,7 @@ impl Table {
         self.panels.push(Panel { title, bars });
     }
 
-    /// What was not as good as it is to be.
+    /// Returns a description of each missed goal.
     pub fn missed(&self) -> Vec<String> {
         let missed = self.rows.iter().filter(|row| !row.is_met());
         missed.map(|row| format!("{}, beside {}: {:.2}", row.what, row.beside, median(&row.ratios))).collect()
@@ -116,7 +118,7 @@ impl Table {
         text
     }
 
-    /// Bars, those of each panel to its own scale.
+    /// Draws the bar charts, each with its own scale.
     pub fn svg(&self) -> String {
         const WIDTH: f64 = 720.0;
         const NAME: f64 = 130.0;
@@ -149,14 +151,14 @@ impl Table {
         )
     }
 
-    /// The table says how it was measured.
+    /// Writes table.md, which starts with the method (`how`), and chart.svg.
     pub fn write(&self, folder: &Path, how: &str) -> anyhow::Result<()> {
         std::fs::write(folder.join("table.md"), format!("{how}\n\n{}", self.markdown())).context("table.md")?;
         std::fs::write(folder.join("chart.svg"), self.svg()).context("chart.svg")
     }
 }
 
-/// The middle one; of an even number, the lower of the two in the middle.
+/// Returns the median; for an even number of values, the lower of the two middle ones.
 fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);

@@ -1,4 +1,4 @@
-//! One server with a crowd of clients, watched for a while, and what that comes to.
+//! Measures one server with a crowd of clients over a period.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use super::{
     server::Server,
 };
 
-/// Before anything is counted.
+/// The time before counting starts.
 const WARM_UP: Duration = Duration::from_secs(4);
 
-/// What was counted, before it is known when each step was handed to Kafka.
+/// Raw measurements of a period, before the times at which the steps were handed to Kafka are known.
 #[derive(Debug)]
 pub struct Watched {
     clients: usize,
@@ -24,12 +24,13 @@ pub struct Watched {
     report: Report,
 }
 
+/// Measures a server over a period, after a warm-up.
 pub async fn watch(server: &Server, crowd: &mut Crowd, window: Duration) -> anyhow::Result<Watched> {
     tokio::time::sleep(WARM_UP).await;
     count(server, crowd, window).await
 }
 
-/// The same at once.
+/// Measures a server over a period, without a warm-up.
 pub async fn count(server: &Server, crowd: &mut Crowd, window: Duration) -> anyhow::Result<Watched> {
     crowd.begin().await?;
     let crowd_pid = crowd.pid()?;
@@ -54,14 +55,14 @@ pub async fn count(server: &Server, crowd: &mut Crowd, window: Duration) -> anyh
 }
 
 impl Watched {
-    /// Each step having so many changes.
+    /// Computes the results, given when each step was handed to Kafka and how many changes each step has.
     pub fn run(self, times: &Times, changes: usize) -> Run {
         let mut latencies = Vec::new();
         let mut steps = 0;
         for seen in &self.report.seen {
             for pair in seen.windows(2) {
                 let ((before, _), (step, at)) = (pair[0], pair[1]);
-                // A frame is the news of every step since the last.
+                // A frame carries the changes of every step since the previous frame.
                 let news = (before + 1..=step).filter_map(|step| times.of(step));
                 latencies.extend(news.map(|handed| at.saturating_sub(handed)));
             }
@@ -86,7 +87,7 @@ impl Watched {
     }
 }
 
-/// What was seen of one server while it was measured, once or several times.
+/// The results for one server, from one or several periods.
 #[derive(Clone, Debug, Default)]
 pub struct Run {
     pub seconds: f64,
@@ -94,13 +95,13 @@ pub struct Run {
     pub crowd_cpu: f64,
     pub frames: f64,
     pub bytes: f64,
-    /// Odds that moved, times the clients who know of it.
+    /// Changed odds, multiplied by the number of clients that received them.
     pub updates: f64,
-    /// From Kafka to clients that watch, in microseconds, sorted.
+    /// From Kafka to the watching clients, in microseconds, sorted.
     pub latencies: Vec<u64>,
-    /// At the end, all of it.
+    /// Bytes of memory in total, at the end of the period.
     pub memory: f64,
-    /// How late a tick was at most, in milliseconds, where there are ticks that are counted.
+    /// The latest tick's delay in milliseconds, for a server that counts its ticks.
     pub latest_tick: Option<f64>,
     pub lost: usize,
 }
@@ -120,17 +121,18 @@ impl Run {
         self.lost += other.lost;
     }
 
-    /// Updates delivered for each second of the server's processor.
+    /// Returns the updates delivered per CPU second of the server.
     pub fn per_cpu_second(&self) -> f64 {
         self.updates / self.cpu
     }
 
-    /// Seconds of the server's processor.
+    /// Returns the server's CPU seconds for a million frames.
     pub fn per_million_frames(&self) -> f64 {
         self.cpu / self.frames * 1e6
     }
 
-    /// The same without what it takes of a core in any case.
+    /// Returns the server's CPU seconds for a million frames, without the share of a core (`alone`) that it uses even
+    /// without clients.
     pub fn per_million_frames_beyond(&self, alone: f64) -> f64 {
         (self.cpu - alone * self.seconds) / self.frames * 1e6
     }
@@ -139,7 +141,7 @@ impl Run {
         self.memory / 1024.0 / 1024.0
     }
 
-    /// In milliseconds.
+    /// Returns a quantile of the latencies, in milliseconds.
     pub fn latency(&self, part: f64) -> f64 {
         quantile(&self.latencies, part)
     }
@@ -164,7 +166,7 @@ impl Run {
     }
 }
 
-/// Of sorted microseconds, in milliseconds.
+/// Returns a quantile of sorted microseconds, in milliseconds; NaN if there are none.
 pub fn quantile(sorted: &[u64], part: f64) -> f64 {
     let at = (sorted.len().saturating_sub(1)) as f64 * part;
     sorted.get(at as usize).map_or(f64::NAN, |micros| *micros as f64 / 1e3)

@@ -1,4 +1,4 @@
-//! The servers that are compared, each as a process of its own on ports of its own.
+//! The servers that are compared, each a separate process.
 
 use std::{
     collections::BTreeMap,
@@ -21,22 +21,23 @@ use crate::{Part, free_address, token};
 
 const UP_WITHIN: Duration = Duration::from_secs(60);
 const DOWN_WITHIN: Duration = Duration::from_secs(3);
-/// For clients of one user at one address.
+/// A limit that is never reached, because all clients are one user at one address.
 const MANY: usize = 100_000;
 
+/// The server that is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// With a tick of so many milliseconds.
+    /// The gateway, with a tick of this many milliseconds.
     Gateway(u32),
-    /// Socket.IO in Node.js: each record as it comes.
+    /// Socket.IO in Node.js, which sends each record as it arrives.
     Node,
-    /// The same with the newest of each event every so many milliseconds.
+    /// Socket.IO in Node.js, which sends the newest state of each changed event every so many milliseconds.
     NodeBatched(u32),
-    /// The same with what has changed of each event, as the gateway has it, in two processes.
+    /// Socket.IO in Node.js in two processes, which sends only the changed quotes, like the gateway.
     NodeChanges(u32),
-    /// Is handed the gateway's frames by HTTP.
+    /// nchan, which receives the gateway's frames by HTTP.
     Nchan,
-    /// Is handed the gateway's frames.
+    /// The program `floor`, which receives the gateway's frames over TCP.
     Floor,
 }
 
@@ -53,49 +54,50 @@ impl fmt::Display for Kind {
     }
 }
 
-/// What all servers need to know.
+/// What all servers of a trial have in common.
 #[derive(Clone, Debug)]
 pub struct Ground {
     pub binaries: PathBuf,
     pub gateway: PathBuf,
-    /// The peers' programs and configurations.
+    /// Folder with the other servers' programs and configurations.
     pub peers: PathBuf,
-    /// Logs, accounts and the like.
+    /// For logs, accounts and similar files.
     pub folder: PathBuf,
     pub kafka: KafkaSettings,
-    /// How many milliseconds Kafka may let them wait for records.
+    /// Maximum milliseconds that Kafka holds a fetch request open until there are records.
     pub fetch_wait: u32,
     pub region: Region,
     pub limits: Limits,
-    /// For a gateway, beside those that it needs.
+    /// Additional arguments for a gateway.
     pub settings: Vec<String>,
-    /// Of its process.
+    /// Additional environment variables for the server.
     pub environment: BTreeMap<String, String>,
 }
 
-/// Of all clients of the race one user has them, at one address: which of a gateway's limits are lifted for them.
+/// Which of a gateway's limits are raised. All clients are one user at one address and would exceed the defaults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limits {
-    /// Of a user, of an address and of strangers.
+    /// The limits per user, per address and for connections that have not signed in.
     Lifted,
-    /// Of a user only, who may have so many connections: the others are as they come.
+    /// Only the limit of connections per user, to this many; the others keep their defaults.
     OfUsers(usize),
 }
 
+/// A running server. It is stopped when dropped.
 #[derive(Debug)]
 pub struct Server {
     pub kind: Kind,
     part: Part,
     region: Region,
     address: String,
-    /// The gateway's port for operators; where others are handed frames.
+    /// The gateway's admin address, or the address at which `floor` receives frames.
     second: String,
     token: Option<String>,
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // nginx ends its workers only if it is asked.
+        // nginx stops its workers only when it gets SIGTERM.
         if self.part.signal("-TERM").is_ok() {
             let end = Instant::now() + DOWN_WITHIN;
             while Instant::now() < end && !self.part.is_gone().unwrap_or(true) {
@@ -105,7 +107,7 @@ impl Drop for Server {
     }
 }
 
-/// Hands frames to a server that makes none.
+/// Sends frames to a server that doesn't read Kafka.
 #[derive(Debug)]
 pub enum Publisher {
     Http(reqwest::Client, String),
@@ -212,7 +214,7 @@ impl Server {
             if ready {
                 return Ok(());
             }
-            ensure!(Instant::now() < end, "{} does not come up", self.kind);
+            ensure!(Instant::now() < end, "{} did not start in time", self.kind);
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
@@ -229,7 +231,7 @@ impl Server {
         json!({ "v": 1, "token": self.token, "regions": regions })
     }
 
-    /// Where a crowd goes: to the region's board, or just to be connected.
+    /// Returns the target for a crowd that follows the region's board, or that only connects.
     pub fn target(&self, follows: bool) -> Target {
         let regions = if follows { &[self.region][..] } else { &[] };
         let socket_io = !matches!(self.kind, Kind::Nchan | Kind::Floor);
@@ -245,7 +247,7 @@ impl Server {
         }
     }
 
-    /// Where frames are handed over, if it doesn't make its own.
+    /// Returns the way to send frames to the server, or `None` if it creates its own.
     pub async fn publisher(&self) -> anyhow::Result<Option<Publisher>> {
         Ok(match self.kind {
             Kind::Nchan => Some(Publisher::Http(reqwest::Client::new(), format!("http://{}/publish", self.address))),
@@ -266,12 +268,12 @@ impl Server {
         memory(self.part.pid())
     }
 
-    /// How many files and connections its process has.
+    /// Returns the number of open files of the process, which includes connections.
     pub fn open_files(&self) -> anyhow::Result<usize> {
         Ok(std::fs::read_dir(format!("/proc/{}/fd", self.part.pid()))?.count())
     }
 
-    /// How late ticks of the region began so far. Others than the gateway tell nothing.
+    /// Returns how late the region's ticks have been so far, or `None` if the server is not the gateway.
     pub async fn ticks(&self) -> anyhow::Result<Option<Ticks>> {
         if !matches!(self.kind, Kind::Gateway(_)) {
             return Ok(None);
@@ -281,7 +283,7 @@ impl Server {
     }
 }
 
-/// A histogram: how many ticks were no later than so many seconds.
+/// A cumulative histogram of tick delays: pairs of an upper bound in seconds and the number of ticks within it.
 #[derive(Clone, Debug, Default)]
 pub struct Ticks(Vec<(f64, u64)>);
 
@@ -296,7 +298,7 @@ impl Ticks {
         Self(buckets.collect())
     }
 
-    /// The upper bound, in milliseconds, of the bucket that holds the latest tick since then.
+    /// Returns the upper bound, in milliseconds, of the bucket that contains the latest tick since `before`.
     pub fn latest_since(&self, before: &Self) -> f64 {
         let earlier = |bound: f64| before.0.iter().find(|it| it.0 == bound).map_or(0, |it| it.1);
         let since = || self.0.iter().map(|(bound, count)| (*bound, count - earlier(*bound)));

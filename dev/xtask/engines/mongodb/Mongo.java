@@ -3,7 +3,7 @@ import de.bwaldvogel.mongo.MongoVersion;
 import de.bwaldvogel.mongo.backend.h2.H2Backend;
 import java.util.List;
 
-/** Serves a file on a port of loopback, as MongoDB 5 would: what the driver asks for at least. */
+/** Serves a database file on a loopback port, as MongoDB 5, the oldest version that the driver supports. */
 public class Mongo {
     public static void main(String[] arguments) {
         var five = new MongoVersion() {

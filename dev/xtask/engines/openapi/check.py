@@ -1,9 +1,9 @@
-"""Compares what /api/openapi.json says with what a running server does, by made-up requests.
+"""Tests a running server against its /api/openapi.json, with generated requests.
 
     python check.py http://127.0.0.1:8080 demo PASSWORD FOLDER
 
-Once as a program with a token, once as a person with a session. Before that, generated clients read its boards: what
-they are made of goes into the folder.
+Runs once as a program with a token, and once as a person with a session. Before that, generated clients read the
+server's boards; their code is written to the folder.
 """
 
 import http.cookiejar
@@ -32,8 +32,8 @@ def check(who, scheme, secret, *options):
     with tempfile.TemporaryDirectory() as folder:
         settings = pathlib.Path(folder, "schemathesis.toml")
         settings.write_text(f"[auth.openapi.{scheme}]\n{secret}\n")
-        # A good password can't be described by a pattern, and where two ways to sign in are open, the one
-        # that is left out is no fault.
+        # A valid password can't be described by a pattern. Where two ways to sign in are allowed, a request without one
+        # of them is valid.
         left_out = "ignored_auth,positive_data_acceptance"
         command = [sys.executable, "-m", "schemathesis.cli", "--config-file", settings, "run"]
         command += [f"{url}/api/openapi.json", "--checks", "all", "--exclude-checks", left_out, "--no-color"]
@@ -53,16 +53,16 @@ def is_there(region):
 post("/api/login", {"name": name, "password": password})
 token = post("/api/tokens", {"name": "check", "password": password})["token"]
 session = next(it.value for it in jar)
-# Until the boards are read, they are refused, and rightly.
+# Until it has read a board, the server correctly refuses to serve it.
 until = time.monotonic() + 60
 while not all(is_there(region) for region in ("us", "uk", "eu", "au")):
     if time.monotonic() > until:
-        sys.exit("the boards are not read within a minute")
+        sys.exit("the server has not read all boards within a minute")
     time.sleep(0.2)
 clients = pathlib.Path(__file__).with_name("clients.py")
 subprocess.run([sys.executable, clients, url, token, folder], check=True, timeout=600)
 wrong = check("a program", "token", f'bearer = "{token}"')
-# Signing in and out would end the session that the rest is asked with.
+# Signing in and out would end the session that the other requests use.
 without = [option for path in ("/api/login", "/api/logout", "/api/register", "/api/sessions/{id}") for option in ("--exclude-path", path)]
 wrong += check("a person", "session", f'api_key = "{session}"', "--header", f"Origin: {url}", *without)
 sys.exit(1 if wrong else 0)

@@ -1,8 +1,8 @@
-"""Generates clients of /api/openapi.json in Python and TypeScript, and reads the boards of a running server with them.
+"""Generates Python and TypeScript clients from /api/openapi.json, and reads a running server's boards with them.
 
     python clients.py http://127.0.0.1:8080 TOKEN FOLDER
 
-What is generated goes into the folder; the TypeScript one is compiled beside this file, where its packages are.
+The code is written to the folder. The TypeScript client is compiled beside this file, where its packages are.
 """
 
 import importlib

@@ -1,5 +1,5 @@
-//! A Caddy that can read the configuration of the `web` container: the one on the PATH if it is new enough, or one
-//! that Go builds into the target folder.
+//! Finds or builds a Caddy that supports the configuration of the `web` container: the one on the PATH if it is new
+//! enough, or else one built with Go in the target folder.
 
 use std::{
     path::{Path, PathBuf},
@@ -12,20 +12,20 @@ use crate::{
     target,
 };
 
-/// The version that is built.
+/// The version to build.
 const VERSION: &str = "v2.11.9";
-/// What it takes to build it. A Go since 1.21 that may fetch toolchains fetches the one that is asked for.
+/// The Go version that builds it. Go 1.21 or later downloads that toolchain itself, unless this is disabled.
 const GO: (u32, u32) = (1, 26);
 
-/// There is one, or what it takes to build one.
+/// Ensures that a Caddy exists or can be built.
 pub(super) fn ensure(no_install: bool) -> anyhow::Result<()> {
     let (major, minor) = GO;
-    let missing = format!("missing: a Caddy that knows `client_ip_hash`, or Go {major}.{minor} to build one");
+    let missing = format!("missing: a Caddy that supports `client_ip_hash`, or Go {major}.{minor} to build one");
     anyhow::ensure!(there().is_some() || !no_install && go_is_new(), missing);
     Ok(())
 }
 
-/// The program. Builds it if need be.
+/// Returns the program; builds it if needed.
 pub(super) fn caddy(no_install: bool) -> anyhow::Result<PathBuf> {
     if let Some(there) = there() {
         return Ok(there);
@@ -35,7 +35,7 @@ pub(super) fn caddy(no_install: bool) -> anyhow::Result<PathBuf> {
     let mut go = Command::new("go");
     go.args(["install", &format!("github.com/caddyserver/caddy/v2/cmd/caddy@{VERSION}")]);
     compile("building Caddy", go.env("GOBIN", built.with_file_name("")).current_dir(target()))?;
-    anyhow::ensure!(is_new(&built), "{} does not understand deploy/web/Caddyfile", built.display());
+    anyhow::ensure!(is_new(&built), "{} does not accept deploy/web/Caddyfile", built.display());
     Ok(built)
 }
 
@@ -47,7 +47,7 @@ fn there() -> Option<PathBuf> {
     [PathBuf::from("caddy"), built()].into_iter().find(|program| is_new(program))
 }
 
-/// Whether it understands the configuration: what Debian has is too old.
+/// Returns whether this Caddy accepts the configuration. Debian's is too old.
 fn is_new(program: &Path) -> bool {
     let config = root().join("deploy/web/Caddyfile").display().to_string();
     program.to_str().is_some_and(|program| works(program, &["validate", "--adapter", "caddyfile", "--config", &config]))

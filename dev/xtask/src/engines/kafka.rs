@@ -1,5 +1,5 @@
-//! Three Kafka brokers in KRaft mode on loopback: one listener among themselves, one for clients with
-//! TLS and SASL/SCRAM.
+//! Prepares three Kafka brokers in KRaft mode on loopback, with a plain listener between brokers and one with TLS and
+//! SASL/SCRAM for clients.
 
 use std::{
     fmt::Write,
@@ -19,7 +19,7 @@ const USER: &str = "toteboard";
 const PASSWORD: &str = "drill-secret";
 const STORE_PASSWORD: &str = "keystore-secret";
 
-/// Prepares brokers with empty disks. Gives what the drill is to know of them.
+/// Prepares brokers with empty disks. Returns the description that a trial reads.
 pub(super) fn prepare(folder: &Path) -> anyhow::Result<Value> {
     let libraries = libraries("kafka", folder)?;
     let folder = folder.join("kafka");
@@ -106,7 +106,7 @@ pub(super) fn prepare(folder: &Path) -> anyhow::Result<Value> {
     }))
 }
 
-/// A key for the brokers, and its certificate for those who are to believe them.
+/// Creates the brokers' key, and returns the path of its certificate for clients to trust.
 fn certificate(folder: &Path) -> anyhow::Result<PathBuf> {
     let store = folder.join("keystore.p12");
     let certificate = folder.join("certificate.pem");

@@ -1,5 +1,5 @@
-//! The alerts, tried in Prometheus' own evaluation: promtool from the PATH, or of Debian's package, which is
-//! unpacked into the target folder and not installed, because it would start a server.
+//! Tests the alerts with promtool: the one on the PATH, or the one from Debian's package. That package is unpacked in
+//! the target folder, not installed, because its installation would start a server.
 
 use std::{path::PathBuf, process::Command};
 
@@ -11,7 +11,7 @@ use crate::{
     target,
 };
 
-/// There is one, or what it takes to get one.
+/// Ensures that promtool exists or can be downloaded.
 pub(super) fn ensure(no_install: bool) -> anyhow::Result<()> {
     let debian = works("apt-get", &["--version"]) && works("dpkg-deb", &["--version"]);
     anyhow::ensure!(there().is_some() || !no_install && debian, "missing: promtool, which comes with Prometheus");
@@ -24,7 +24,7 @@ pub(super) fn test_alerts(no_install: bool) -> anyhow::Result<()> {
         None => {
             ensure(no_install)?;
             unpack()?;
-            there().context("Debian's package of Prometheus has no promtool that works")?
+            there().context("the promtool in Debian's prometheus package cannot be run")?
         }
     };
     let mut promtool = Command::new(promtool);
@@ -43,7 +43,7 @@ fn unpack() -> anyhow::Result<()> {
     )?;
     let package = std::fs::read_dir(&folder)?.next().context("apt-get downloaded nothing")??.path();
     let mut unpack = Command::new("dpkg-deb");
-    step("unpacking it", MINUTE, unpack.arg("-x").arg(package).arg(&folder))
+    step("unpacking the package", MINUTE, unpack.arg("-x").arg(package).arg(&folder))
 }
 
 fn there() -> Option<PathBuf> {

@@ -1,4 +1,4 @@
-//! deploy/prometheus/alerts.yml: what is said there has to be true elsewhere.
+//! Checks deploy/prometheus/alerts.yml against the documentation, the alert tests and the registered metrics.
 
 use serde::Deserialize;
 
@@ -34,11 +34,11 @@ fn every_alert_is_explained() {
     let rules = rules();
     assert!(rules.len() > 10);
     for Rule { alert, .. } in rules {
-        assert!(OPERATING.contains(&format!("`{alert}`")), "docs/operating.md does not say what to do about {alert}");
+        assert!(OPERATING.contains(&format!("`{alert}`")), "docs/operating.md does not explain {alert}");
     }
 }
 
-/// Prometheus itself runs them, beside the engines.
+/// Only checks that both tests exist; `cargo xtask engines` runs them in Prometheus.
 #[test]
 fn every_alert_is_tried_when_it_fires_and_when_it_does_not() {
     for Rule { alert, .. } in rules() {
@@ -59,7 +59,7 @@ fn every_metric_of_an_alert_is_registered() {
         for metric in words.filter(|word| word.starts_with("toteboard_")) {
             let name = ["toteboard_gateway_", "toteboard_producer_"].iter().find_map(|it| metric.strip_prefix(it));
             let name = name.unwrap_or_else(|| panic!("{alert}: {metric}"));
-            // What the format adds to counters and histograms.
+            // Suffixes that the text format adds to counters and histograms.
             let name = ["_total", "_seconds_bucket"].iter().find_map(|it| name.strip_suffix(it)).unwrap_or(name);
             assert!(METRICS.iter().any(|code| code.contains(&format!("\"{name}\""))), "{alert}: {metric}");
         }

@@ -1,4 +1,4 @@
-//! docker-compose.yml: which service is on which network, and what asks for a password.
+//! Checks docker-compose.yml: which service is on which network, and what requires a password.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -63,10 +63,10 @@ fn only_what_must_reach_the_outside_is_on_an_outer_network() {
     for (name, service) in &services {
         let own = match (service.network_mode.as_deref(), &service.networks) {
             (None, Some(networks)) => networks.clone(),
-            // Compose's own network, which reaches the outside.
+            // Compose's default network has access to the outside.
             (None, None) => vec!["default".to_owned()],
             (Some("none"), None) => continue,
-            // Another service's network, which is checked there.
+            // Another service's network, which is checked for that service.
             (Some(mode), None) if mode.strip_prefix("service:").is_some_and(|it| services.contains_key(it)) => continue,
             (Some(mode), _) => vec![mode.to_owned()],
         };
@@ -79,7 +79,7 @@ fn only_what_must_reach_the_outside_is_on_an_outer_network() {
     assert_eq!(outer, table(expected));
 }
 
-/// Docker would pick ranges that overlap with those that must be known.
+/// Docker could pick a range for another network that overlaps with the proxy's range, which must be known.
 #[test]
 fn every_network_has_a_range_of_its_own() {
     let networks = compose().networks;

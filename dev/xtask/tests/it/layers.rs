@@ -1,4 +1,4 @@
-//! Which crate may depend on what.
+//! Checks which crate depends on what.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,18 +24,18 @@ struct Package {
 #[derive(Deserialize)]
 struct Dependency {
     name: String,
-    /// Nothing for what the program itself needs.
+    /// `None` for a normal dependency.
     kind: Option<String>,
-    /// Of those that are in the workspace.
+    /// Only for dependencies in the workspace.
     path: Option<PathBuf>,
 }
 
-/// The checkout: tests run in the folder of their package.
+/// Returns the checkout's folder. Tests run in their package's folder.
 fn root() -> PathBuf {
     fs::canonicalize("../..").unwrap()
 }
 
-/// The workspace's packages: the folder of each, and what it needs besides its tests.
+/// Returns the folder and the normal dependencies of each package in the workspace.
 fn packages() -> BTreeMap<String, (String, BTreeSet<String>)> {
     let mut cargo = Command::new("cargo");
     cargo.args(["metadata", "--no-deps", "--format-version=1", "--offline"]).current_dir(root());
@@ -74,7 +74,7 @@ fn libraries_know_no_program_and_nothing_needs_what_only_developers_run() {
 
 #[test]
 fn few_know_each_outside_system() {
-    // The topic creator is a tool for Kafka.
+    // The topic creator manages Kafka directly.
     assert_eq!(folders_that_need("rdkafka"), ["crates/kafka", "topic-creator"]);
     assert_eq!(folders_that_need("mongodb"), ["crates/accounts"]);
     assert_eq!(folders_that_need("rusqlite"), ["crates/accounts"]);

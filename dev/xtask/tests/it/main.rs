@@ -1,6 +1,6 @@
-//! What the files beside the program promise, and which crate may need what.
+//! Checks of the deployment files, and of the dependencies between crates.
 
-#![expect(clippy::unwrap_used, reason = "a test that meets the unexpected fails")]
+#![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod alerts;
 mod compose;

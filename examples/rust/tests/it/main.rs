@@ -1,4 +1,4 @@
-//! The `mirror` program against a gateway that only says what a test tells it to.
+//! The `mirror` program against a fake gateway that sends only the test's packets.
 
 #![expect(clippy::unwrap_used, reason = "a test that meets the unexpected fails")]
 

@@ -1,9 +1,8 @@
-//! How much of what was sent to a session the network has accepted.
+//! Tracks which of a session's events the network has accepted.
 //!
-//! Socket.IO's own queue says nothing before it is full, and a full one kills the socket at the next ping. So
-//! every event that is handed to a session is counted, and every event that leaves is counted at the very end,
-//! where the kernel accepts it. Whoever sends compares the two: a client with something still unwritten is not
-//! sent more, and the region is notified when the client can take the next frame.
+//! Socket.IO's queue doesn't report its length, and a full queue ends the socket at the next ping. So a session's
+//! events are counted twice: when they are sent, and when the kernel accepts them. While the counts differ, the client
+//! gets no further frames. The region is notified when the kernel accepts an event.
 
 use std::{
     fmt,
@@ -21,10 +20,10 @@ use tokio::sync::{Notify, mpsc};
 
 use super::Connection;
 
-/// What a session may bring before somebody has signed in: each byte may have to be held.
+/// How many bytes a client may send before it signs in: the gateway may have to hold each of them.
 pub(crate) const STRANGER_BYTES: usize = 4_096;
 
-/// Where region tasks hear of sockets that can take more. At most one entry a socket and region.
+/// For each region, the queue of sockets that can take more. A region is notified once for each time that it asks.
 #[derive(Clone, Debug)]
 pub(crate) struct WritableQueues([mpsc::UnboundedSender<Sid>; Region::ALL.len()]);
 
@@ -34,25 +33,24 @@ impl WritableQueues {
     }
 }
 
-/// The count of one session, whatever transports carry it.
+/// Counts the events of one session, over both transports.
 pub(crate) struct DeliveryTracker {
     sent_count: AtomicU64,
     accepted_count: AtomicU64,
-    /// A bit for each region that is to be notified.
+    /// A bit for each region that waits for a notification.
     waiting: AtomicU8,
     writable_queues: WritableQueues,
     sid: OnceLock<Sid>,
-    /// Its client is being sent away, and is sent nothing after the reason why.
+    /// The client is being disconnected: nothing is sent after its `bye`.
     ending: AtomicBool,
     cut: AtomicBool,
     was_cut: Notify,
-    /// The websocket that carries all events from now on. A session that began by long polling has none
-    /// until the first event leaves by its websocket: while a websocket is only being probed, events still
-    /// leave by polling.
+    /// The websocket that carries all events from now on. It is set with the first event that a websocket carries:
+    /// while a websocket is being probed, events are still delivered by polling.
     carrier: OnceLock<Weak<Connection>>,
-    /// What its websockets may still bring before somebody signs in.
+    /// How many more bytes the client may send by websocket before it signs in.
     allowance: AtomicUsize,
-    /// Every websocket that was opened for this session: usually one.
+    /// All websockets that were opened for this session, usually one.
     websockets: Mutex<Vec<Weak<Connection>>>,
 }
 
@@ -73,19 +71,19 @@ impl DeliveryTracker {
         }
     }
 
-    /// The session that this is the count of.
+    /// Sets the session's id.
     pub(crate) fn is_of(&self, sid: Sid) {
-        // A session keeps its id.
+        // It may be set before; a session's id never changes.
         let _ = self.sid.set(sid);
     }
 
-    /// Counts an event that is about to be handed to the socket. Returns its number.
+    /// Counts an event that is about to be sent. Returns its number.
     pub(crate) fn count_event(&self) -> u64 {
         self.sent_count.fetch_add(1, Ordering::AcqRel) + 1
     }
 
-    /// Hands a whole websocket frame with one event straight to the network, if that has accepted all that
-    /// was sent before. Returns its number.
+    /// Writes a websocket frame with one event directly to the network. Returns the event's number, or `None` if the
+    /// network has not accepted all previous events or there is no websocket.
     pub(crate) fn pass(&self, frame: &Bytes) -> Option<u64> {
         let carrier = self.carrier.get()?;
         if !self.has_taken_all() || self.is_ending() {
@@ -96,14 +94,14 @@ impl DeliveryTracker {
         number
     }
 
-    /// Loads the memory that [`Self::pass`] works with into the cache. Whoever passes a frame to many does
-    /// this for a batch first, and waits for all of them once.
+    /// Loads the memory that [`Self::pass`] needs into the cache. Prefetching for a whole batch overlaps the cache
+    /// misses.
     pub(crate) fn prefetch(&self) {
         let connections = self.carrier.get().map_or(0, Weak::strong_count);
         black_box((self.accepted_count.load(Ordering::Relaxed), connections));
     }
 
-    /// Whether the network has accepted the event of this number.
+    /// Whether the network has accepted the event with this number.
     pub(crate) fn has_taken(&self, number: u64) -> bool {
         self.accepted_count.load(Ordering::Acquire) >= number
     }
@@ -112,12 +110,12 @@ impl DeliveryTracker {
         self.has_taken(self.sent_count.load(Ordering::Acquire))
     }
 
-    /// Has the region notified as soon as the network accepts something.
+    /// Notifies the region once, when the network accepts the next event.
     pub(crate) fn notify_when_writable(&self, region: Region) {
         self.waiting.fetch_or(bit(region), Ordering::AcqRel);
     }
 
-    /// The network accepted so many more events.
+    /// Counts events that the network accepted, and notifies the regions that wait for this.
     pub(crate) fn took(&self, events: u64) {
         self.accepted_count.fetch_add(events, Ordering::AcqRel);
         let waiting = self.waiting.swap(0, Ordering::AcqRel);
@@ -131,7 +129,7 @@ impl DeliveryTracker {
         }
     }
 
-    /// A websocket was opened for this session. It may be a probe that never carries an event.
+    /// Notes that a websocket was opened for this session. It may be a probe that never carries an event.
     pub(crate) fn opened(self: &Arc<Self>, websocket: &Weak<Connection>) {
         let Some(connection) = websocket.upgrade() else { return };
         if !connection.carries(self) {
@@ -147,7 +145,7 @@ impl DeliveryTracker {
         }
     }
 
-    /// Somebody has signed in: from now on only the size of a message is limited.
+    /// Notes that the client has signed in: from now on, only the size of each message is limited.
     pub(crate) fn is_known(&self) {
         self.allowance.store(usize::MAX, Ordering::Relaxed);
     }
@@ -156,26 +154,26 @@ impl DeliveryTracker {
         self.allowance.load(Ordering::Relaxed) != usize::MAX
     }
 
-    /// Whether a websocket may bring so many bytes more.
+    /// Whether the client may send this many more bytes by websocket, which are then deducted from its allowance.
     pub(crate) fn may_bring(&self, bytes: usize) -> bool {
         let less = |left: usize| if left == usize::MAX { Some(left) } else { left.checked_sub(bytes) };
         self.allowance.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
     }
 
-    /// Whether a websocket is open for it.
+    /// Whether a websocket is open for this session.
     pub(crate) fn has_websocket(&self) -> bool {
         let websockets = self.websockets.lock().expect("nobody panics while holding it");
         websockets.iter().any(|it| it.strong_count() > 0)
     }
 
-    /// An event leaves by this websocket, so Engine.IO has made it the session's transport.
+    /// Notes that a websocket carried an event, so Engine.IO has made it the session's transport.
     pub(crate) fn is_carried_by(&self, websocket: &Arc<Connection>) {
         if self.carrier.get().is_none() {
             let _ = self.carrier.set(Arc::downgrade(websocket));
         }
     }
 
-    /// From now on, nothing but a farewell is sent.
+    /// From now on, nothing but `bye` is sent.
     pub(crate) fn begin_ending(&self) {
         self.ending.store(true, Ordering::Release);
     }
@@ -184,7 +182,7 @@ impl DeliveryTracker {
         self.ending.load(Ordering::Acquire)
     }
 
-    /// Ends the session, even one whose client accepts nothing any more.
+    /// Ends the session and its connections, even if the client reads nothing any more.
     pub(crate) fn cut(&self) {
         self.cut.store(true, Ordering::Release);
         self.was_cut.notify_waiters();
@@ -202,7 +200,7 @@ impl DeliveryTracker {
     /// Waits until the session is cut.
     pub(crate) async fn until_cut(&self) {
         let mut was_cut = std::pin::pin!(self.was_cut.notified());
-        // Registers before the flag is read, so that a cut in between is not missed.
+        // Register before reading the flag, so that a cut in between is not missed.
         was_cut.as_mut().enable();
         if !self.is_cut() {
             was_cut.await;

@@ -1,4 +1,4 @@
-//! Counts the events in the bytes of a websocket.
+//! Counts the events in a websocket's bytes.
 
 use std::io;
 
@@ -7,8 +7,8 @@ use tungstenite::protocol::frame::{
     coding::{Control, Data, OpCode},
 };
 
-/// Counts the events in what is written to a websocket: text frames that begin with `42`, Engine.IO's
-/// message and Socket.IO's event. Frames of servers are neither masked nor, here, fragmented.
+/// Counts the events in the bytes that are written to a websocket. Events are text frames that begin with `42`:
+/// Engine.IO message, Socket.IO event. A server's frames are not masked, and this gateway doesn't fragment them.
 #[derive(Debug)]
 pub(super) struct FrameCounter {
     state: State,
@@ -16,13 +16,13 @@ pub(super) struct FrameCounter {
 
 #[derive(Debug)]
 enum State {
-    /// In the answer that upgrades the connection; so many bytes of its end are matched.
+    /// In the HTTP response that upgrades the connection; this many bytes of its end are matched.
     Answer { matched: usize },
     /// In a frame's header.
     Header { bytes: [u8; 10], have: usize },
     /// In a frame's payload.
     Payload { left: u64, begin: [u8; 2], have: usize, is_text: bool },
-    /// In or after the frame that closes it: no other may follow.
+    /// In or after the close frame, which no other frame may follow.
     Over,
 }
 
@@ -43,7 +43,7 @@ impl FrameCounter {
         matches!(self.state, State::Header { have: 0, .. })
     }
 
-    /// Takes the next bytes; gives how many events ended in them.
+    /// Reads the next bytes and returns how many events ended in them.
     pub(super) fn count(&mut self, mut bytes: &[u8]) -> u64 {
         let mut events = 0;
         while let Some(&first) = bytes.first() {

@@ -1,9 +1,9 @@
-//! A TCP connection below everything, and its two writers: the websocket, by [`Wire`], and whoever has
-//! a whole frame for it and finds nothing in the way. What the kernel takes is counted, and the
-//! connection can be cut from outside.
+//! A TCP connection with two writers: hyper or the websocket, through [`Wire`]; and the regions, which pass whole
+//! frames directly to the kernel while nothing else is being written. Events are counted when the kernel accepts them,
+//! and a connection can be cut from outside.
 //!
-//! A frame that takes the long way is copied twice, queued once and wakes a task for each socket. One
-//! that is passed straight to the kernel is made once for all of them.
+//! Sending through the socket's queue copies a frame twice, queues it once and wakes a task for each socket. A frame
+//! that is passed directly is encoded once for all sockets.
 
 mod delivery_tracker;
 mod frame_counter;
@@ -36,12 +36,12 @@ use super::connection_slots::ConnectionSlot;
 pub(crate) use delivery_tracker::{DeliveryTracker, STRANGER_BYTES, WritableQueues};
 use frame_counter::FrameCounter;
 
-/// How long the client of a connection that was cut may take to read what it was sent last,
+/// How long a connection that was cut stays open for the client to read what was sent last.
 const LINGER_FOR: Duration = Duration::from_secs(2);
-/// and how much of what it still sends is read and discarded meanwhile.
+/// How many bytes from the client are discarded during this time.
 const LINGER_BYTES: usize = 1 << 20;
 
-/// What others may know of, and do to, a TCP connection.
+/// A TCP connection, shared by both writers.
 pub(crate) struct Connection {
     stream: TcpStream,
     tracker: OnceLock<Arc<DeliveryTracker>>,
@@ -49,16 +49,17 @@ pub(crate) struct Connection {
     reader: AtomicWaker,
     writer: AtomicWaker,
     out: Mutex<Out>,
-    /// Its place among the connections that the gateway may have.
+    /// Its slot in the limits on connections.
     _slot: ConnectionSlot,
 }
 
+/// The state of what is written.
 #[derive(Debug, Default)]
 struct Out {
     counter: FrameCounter,
-    /// A frame that was passed, and how much of it the kernel has.
+    /// A frame that was passed, and how many of its bytes the kernel has accepted.
     passed: Option<(Bytes, usize)>,
-    /// Since when the kernel accepts nothing more.
+    /// Since when the kernel has accepted nothing more.
     stuck_since: Option<Instant>,
 }
 
@@ -75,7 +76,8 @@ impl Connection {
         }
     }
 
-    /// From here on it is a websocket, and this the account to book on. Whether it was none before.
+    /// Notes that the connection is a websocket now, whose events this tracker counts. Returns false if it was one
+    /// before.
     pub(crate) fn carries(&self, tracker: &Arc<DeliveryTracker>) -> bool {
         self.tracker.set(tracker.clone()).is_ok()
     }
@@ -85,32 +87,32 @@ impl Connection {
         self.reader.wake();
     }
 
-    /// Takes a whole websocket frame with one event, if nothing is half written and it is not being closed.
-    /// Calls before it writes.
+    /// Writes a whole websocket frame with one event, and calls `before` just before that. Returns false if another
+    /// frame is partly written or the websocket is being closed.
     pub(crate) fn pass(&self, frame: &Bytes, before: impl FnOnce()) -> bool {
         let mut out = self.out();
         if out.passed.is_some() || !out.counter.is_between_frames() {
             return false;
         }
         before();
-        // Not by the runtime, whose own account of what is ready is far away in memory: who waits asks it.
+        // Not through the runtime, to avoid a cache miss on its readiness state.
         let written = match SockRef::from(&self.stream).send(frame) {
             Ok(written) => written,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-            // Whoever reads finds out.
+            // The reader will find out that the connection is broken.
             Err(_) => frame.len(),
         };
         if written == frame.len() {
             self.took(1);
         } else {
             out.passed = Some((frame.clone(), written));
-            // Who waits for the client to say something waits for the kernel, too.
+            // The reading task is woken to write the rest, too.
             self.reader.wake();
         }
         true
     }
 
-    /// Whether the kernel has accepted nothing of a response for so long.
+    /// Whether the kernel has accepted nothing of a response for longer than this.
     pub(crate) fn is_stuck_for(&self, time: Duration) -> bool {
         self.out().stuck_since.is_some_and(|since| since.elapsed() > time)
     }
@@ -125,7 +127,8 @@ impl Connection {
         }
     }
 
-    /// The client sent so many bytes: more than a stranger may end the session.
+    /// Notes that the client sent this many bytes. Cuts the session if it sent too many before sign-in. Fails if the
+    /// connection was cut.
     fn received(&self, bytes: usize) -> io::Result<()> {
         if let Some(tracker) = self.tracker.get().filter(|tracker| !tracker.may_bring(bytes)) {
             tracker.cut();
@@ -140,7 +143,7 @@ impl Connection {
         }
     }
 
-    /// Writes the rest of what was passed.
+    /// Writes the rest of a passed frame.
     fn poll_passed(&self, out: &mut Out, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some((frame, written)) = &mut out.passed {
             *written += ready!(self.poll_some(&[IoSlice::new(&frame[*written..])], cx))?;
@@ -165,11 +168,11 @@ impl Connection {
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("link", &self.tracker.get()).finish_non_exhaustive()
+        f.debug_struct("Connection").field("tracker", &self.tracker.get()).finish_non_exhaustive()
     }
 }
 
-/// The connection as what is above it reads and writes it.
+/// The connection as hyper and the websocket read and write it.
 pub(crate) struct Wire(Arc<Connection>);
 
 impl Wire {
@@ -180,7 +183,7 @@ impl Wire {
 
 impl Drop for Wire {
     fn drop(&mut self) {
-        // The runtime may be ending, too.
+        // There may be no runtime any more while the process ends.
         if self.0.cut.load(Ordering::Acquire)
             && let Ok(runtime) = Handle::try_current()
         {
@@ -189,9 +192,9 @@ impl Drop for Wire {
     }
 }
 
-/// Gives the client of a connection that was cut the time to read what the kernel has for it. Closing a
-/// connection while something from the client is unread makes the kernel reset it, and a reset throws away
-/// what the client has not read yet, such as the reason why it was sent away.
+/// Keeps a connection that was cut open for a moment, so that the client can read what the kernel still has for it. If
+/// a connection is closed while data from the client is unread, the kernel resets it. A reset discards what the client
+/// has not read yet, such as its `bye`.
 async fn linger(connection: Arc<Connection>) {
     let lingering = async {
         poll_fn(|cx| connection.poll_passed(&mut connection.out(), cx)).await?;
@@ -208,7 +211,7 @@ async fn linger(connection: Arc<Connection>) {
         }
         io::Result::Ok(())
     };
-    // A client that is gone, or sends on and on, is closed all the same.
+    // The connection is closed in any case.
     let _ = tokio::time::timeout(LINGER_FOR, lingering).await;
 }
 
@@ -237,7 +240,7 @@ impl AsyncWrite for Wire {
         self.poll_write_vectored(cx, &[IoSlice::new(buf)])
     }
 
-    /// In parts, so that a response's body, which may be the same for many, is not copied for each.
+    /// Vectored, so that hyper doesn't copy a response's body, which many clients may share.
     fn is_write_vectored(&self) -> bool {
         true
     }
@@ -250,7 +253,7 @@ impl AsyncWrite for Wire {
         let connection = &*self.0;
         connection.fail_if_cut()?;
         let mut out = connection.out();
-        // Of a connection that waits to write, one is woken: if that is who reads, it wakes this one.
+        // Tokio wakes only one task per stream that waits to write. If that is the reader, it wakes this one.
         connection.writer.register(cx.waker());
         ready!(connection.poll_passed(&mut out, cx))?;
         let Poll::Ready(written) = connection.poll_some(parts, cx)? else {
@@ -262,9 +265,9 @@ impl AsyncWrite for Wire {
             let mut left = written;
             let mut events = 0;
             for part in parts {
-                let accepted_count = &part[..left.min(part.len())];
-                events += out.counter.count(accepted_count);
-                left -= accepted_count.len();
+                let accepted = &part[..left.min(part.len())];
+                events += out.counter.count(accepted);
+                left -= accepted.len();
             }
             if events > 0 {
                 tracker.is_carried_by(&self.0);
@@ -275,7 +278,7 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // The kernel has what was written.
+        // Nothing is buffered here.
         Poll::Ready(Ok(()))
     }
 

@@ -1,4 +1,4 @@
-//! Engine.IO: how a session is opened, what its two transports carry, and what ends it.
+//! Engine.IO: opening a session, its two transports, and closing it.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -16,9 +16,9 @@ use super::{
     wire::{Answer, Http, POLLING, PROMPTLY, Session, WEBSOCKET, Websocket, ask, refuses_websocket},
 };
 
-/// The gateway's own default.
+/// The gateway's default.
 const MAX_PAYLOAD: usize = 16_384;
-/// What may be sent before signing in.
+/// How many bytes a client may send before it signs in.
 const STRANGER_BYTES: usize = 4_096;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -152,7 +152,7 @@ async fn a_session_is_spoken_to_by_get_and_post_only(scene: Arc<Scene>) {
     assert!(session.refuses_a_namespace().await, "it goes on");
 }
 
-/// RFC 6455: what lacks a part of the handshake, or comes in another version, is refused.
+/// RFC 6455: an incomplete handshake, or one of another version, is refused.
 async fn an_incomplete_websocket_handshake_is_refused(scene: Arc<Scene>) {
     let whole = [
         ("connection", "upgrade"),
@@ -184,7 +184,8 @@ async fn an_incomplete_websocket_handshake_is_refused(scene: Arc<Scene>) {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// It is not the path of the text, which Node's server doesn't know; what opens a session has to carry one.
+/// The specification's path ends with a slash, and Node's server knows no other. If a path opens a session, that
+/// session has to work.
 async fn without_its_last_slash_the_path_is_the_same_or_none(scene: Arc<Scene>) {
     let answer = get(&scene, "/socket.io?EIO=4&transport=polling").await;
     if [400, 404].contains(&answer.status) {
@@ -232,7 +233,7 @@ async fn what_is_sent_to_one_session_is_not_received_by_another(scene: Arc<Scene
     for (session, name) in sessions.iter_mut().zip(["/a", "/b"]) {
         let packet = session.next().await.unwrap();
         assert!(packet.starts_with(&format!("44{name},")), "{packet}");
-        // And nothing else.
+        // Nothing else follows.
         session.pending_poll().await;
     }
 }
@@ -272,7 +273,7 @@ async fn a_poll_waits_until_there_is_something(scene: Arc<Scene>) {
     assert!(packet.starts_with("44/x,"), "{packet}");
 }
 
-/// A packet may be cut anywhere, within a character too.
+/// A packet may be split anywhere, even within a character.
 async fn a_body_may_come_in_pieces(scene: Arc<Scene>) {
     let mut session = Session::by_polling(&scene.address).await;
     let mut http = Http::connect(&scene.address).await;
@@ -292,9 +293,9 @@ async fn a_body_may_come_in_pieces(scene: Arc<Scene>) {
     }
 }
 
-/// Plain text is what a receiver has to assume without a type. Version 4 sends binary as base64 in text,
-/// so there is no body that another type could be right for. Node's server refuses
-/// `application/octet-stream` and closes the session; the text doesn't ask for that.
+/// Without a type, a receiver has to assume plain text. Version 4 sends binary as base64 in text, so no body needs
+/// another type. Node's server refuses `application/octet-stream` and closes the session, which the specification
+/// doesn't require.
 async fn the_content_type_of_a_body_is_ignored(scene: Arc<Scene>) {
     let mut session = Session::by_polling(&scene.address).await;
     let none = ask(&scene.address, "POST", &session.polling(), &[], b"40/none,").await;
@@ -369,11 +370,11 @@ async fn a_frame_that_is_no_packet_closes_the_session(scene: Arc<Scene>) {
     assert!(wrong.is_empty(), "not closed by {}", wrong.join("\n"));
 }
 
-/// Those of servers, and those that belong to an upgrade.
+/// Packets that only servers send, and packets of an upgrade.
 const OUT_OF_PLACE: [&str; 4] = ["5", "6", "2probe", "3probe"];
 
-/// The text leaves open what becomes of the session. Node's server takes most of them without a word;
-/// here they are refused, and the session goes on.
+/// The specification leaves open what happens to the session. Node's server ignores most of them; this gateway refuses
+/// them, and the session goes on.
 async fn by_polling_packets_out_of_place_are_refused(scene: Arc<Scene>) {
     let mut session = Session::by_polling(&scene.address).await;
     for packet in OUT_OF_PLACE {
@@ -382,7 +383,7 @@ async fn by_polling_packets_out_of_place_are_refused(scene: Arc<Scene>) {
     }
 }
 
-/// The text leaves it open. Node's server ignores them.
+/// The specification leaves this open. Node's server ignores them.
 async fn by_websocket_packets_out_of_place_close_the_session(scene: Arc<Scene>) {
     for packet in OUT_OF_PLACE {
         let mut session = Session::by_websocket(&scene.address).await;
@@ -391,8 +392,8 @@ async fn by_websocket_packets_out_of_place_close_the_session(scene: Arc<Scene>) 
     }
 }
 
-/// In version 4 a client doesn't ping. The text leaves open what happens if it does; Node's server closes
-/// the session.
+/// In version 4 a client doesn't ping. The specification leaves open what happens if it does. Node's server closes the
+/// session.
 async fn a_ping_of_the_client_is_ignored(scene: Arc<Scene>) {
     for mut session in Session::by_both(&scene.address).await {
         session.send("2").await;
@@ -400,7 +401,7 @@ async fn a_ping_of_the_client_is_ignored(scene: Arc<Scene>) {
     }
 }
 
-/// A packet of so many bytes that is valid.
+/// Returns a valid packet of this size.
 fn large(bytes: usize) -> String {
     format!("40/{}", "x".repeat(bytes - 3))
 }
@@ -412,12 +413,12 @@ async fn by_polling_what_is_larger_than_max_payload_is_refused(scene: Arc<Scene>
     for bytes in [MAX_PAYLOAD + 1, 10 * MAX_PAYLOAD] {
         let [session, _] = Session::connected_by_both(&scene.address).await;
         let status = session.post(large(bytes)).await.status;
-        // Whoever still writes when the gateway has answered may find the connection closed.
+        // The connection may be closed while the rest of the body is being sent.
         assert!(status == 413 || (status == 0 && bytes > MAX_PAYLOAD + 1), "{bytes} bytes: {status}");
     }
 }
 
-/// The handshake by websocket names `maxPayload`, too, and PROTOCOL.md promises the limit for every message.
+/// The websocket handshake also has `maxPayload`, and PROTOCOL.md applies the limit to every message.
 async fn by_websocket_what_is_larger_than_max_payload_closes_the_session(scene: Arc<Scene>) {
     let [_, mut session] = Session::connected_by_both(&scene.address).await;
     session.send(large(MAX_PAYLOAD)).await;
@@ -432,7 +433,7 @@ async fn a_stranger_may_send_less(scene: Arc<Scene>) {
     assert_eq!(session.post(large(STRANGER_BYTES)).await.status, 200);
     session.until("44/xxx").await;
     assert_eq!(session.post(large(STRANGER_BYTES + 1)).await.status, 413);
-    // By websocket all messages together.
+    // By websocket, the limit is for all messages together.
     let mut session = Session::by_websocket(&scene.address).await;
     for _ in 0..2 {
         session.send(large(STRANGER_BYTES / 2 - 50)).await;
@@ -457,7 +458,7 @@ async fn two_posts_at_once_close_the_session(scene: Arc<Scene>) {
     let mut http = Http::connect(&scene.address).await;
     let head = format!("POST {} HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n40/f", session.polling());
     http.write(head).await;
-    // Until the gateway has the half of the first, the second is the first.
+    // The gateway must receive the first half before the second POST.
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(session.post("40/second,").await.status, 400, "the second");
     http.write("irst,,").await;

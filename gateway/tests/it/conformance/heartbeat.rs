@@ -1,4 +1,4 @@
-//! Ping and pong. Times have a lower bound only: a busy machine makes everything late.
+//! Ping and pong. Only lower bounds of times are checked, since a busy machine delays everything.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,7 +11,7 @@ use super::{
 
 const INTERVAL: Duration = Duration::from_secs(1);
 const TIMEOUT: Duration = Duration::from_secs(1);
-/// The second of two pings may have been less late than the first.
+/// Tolerance: the second of two pings may be delayed less than the first.
 const SOME_LATE: Duration = Duration::from_millis(500);
 const ROUNDS: u32 = 3;
 
@@ -39,7 +39,7 @@ async fn the_handshake_has_interval_and_timeout(scene: Arc<Scene>) {
     }
 }
 
-/// The next packet, ping or not.
+/// Returns the next packet, including pings.
 async fn packet(session: &mut Session) -> Option<String> {
     let packet = async {
         match &mut session.socket {
@@ -50,8 +50,8 @@ async fn packet(session: &mut Session) -> Option<String> {
     timeout(PROMPTLY, packet).await.expect("something comes")
 }
 
-/// Knowingly not as the text wants it, which is after the interval: engineioxide pings right after the handshake.
-/// PROTOCOL.md says so.
+/// A known deviation: the specification wants the first ping after the interval, but engineioxide pings right after the
+/// handshake. PROTOCOL.md documents it.
 async fn the_first_ping_comes_at_once(scene: Arc<Scene>) {
     let [polling, websocket] = Session::by_both(&scene.address).await.map(|mut session| async move {
         assert_eq!(packet(&mut session).await.as_deref(), Some("2"));
@@ -83,7 +83,7 @@ async fn by_websocket_pings_and_pongs_keep_a_session(scene: Arc<Scene>) {
     pings_and_pongs_keep(&mut Session::by_websocket(&scene.address).await).await;
 }
 
-/// Its time runs from the first ping.
+/// Checks that the session is closed, but not before the timeout since the first ping.
 async fn missing_pong_closes(began: Instant, mut session: Session) {
     let over = async {
         loop {
@@ -128,7 +128,7 @@ async fn after_an_upgrade_a_missing_pong_closes_the_session(scene: Arc<Scene>) {
     assert!(session.socket.as_mut().unwrap().is_closed().await, "no pong, and it is not closed");
 }
 
-/// The text leaves it open. It must neither close a session nor keep one that is silent afterwards.
+/// The specification leaves this open. Such a pong must neither close a session nor keep a silent one open.
 async fn a_pong_without_a_ping_changes_nothing(scene: Arc<Scene>) {
     let [polling, websocket] = Session::by_both(&scene.address).await.map(|mut session| async move {
         session.send("3").await;

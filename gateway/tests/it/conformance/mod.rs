@@ -1,23 +1,22 @@
-//! Engine.IO 4 and Socket.IO 5, case by case, from outside: raw requests and raw websockets against a
-//! real gateway. The cases are written from the text of the two protocols, for a gateway with one
-//! namespace and without binary.
+//! Conformance tests of Engine.IO 4 and Socket.IO 5: raw requests and raw websockets against a real gateway. The cases
+//! follow the specifications of the two protocols, for a gateway with one namespace and without binary.
 //!
 //! | file | covers |
 //! |---|---|
-//! | `engine.rs` | handshake, sessions, long polling, websocket frames, what is invalid, closing |
+//! | `engine.rs` | handshake, sessions, long polling, websocket frames, invalid input, closing |
 //! | `heartbeat.rs` | ping and pong over both transports and after an upgrade |
 //! | `upgrade.rs` | every order of CONNECT, polls, posts, probe and upgrade |
 //! | `socket.rs` | namespaces, CONNECT and refusals, events, acknowledgements, DISCONNECT, binary |
 //!
-//! Each file is one test: its cases share a gateway, run at the same time, and all that fail are named
-//! at the end. Where the text leaves something open, a case fixes what this gateway does, and its comment
-//! tells what Node's server does if that is something else.
+//! Each file is one test. Its cases share a gateway and run at the same time; the test lists all that failed. Where the
+//! specification leaves something open, a case fixes this gateway's behaviour, and its comment describes that of Node's
+//! server if it differs.
 //!
-//! Knowingly not as the text wants it, because it is decided inside socketioxide and engineioxide; a case fails when
-//! one of these is gone:
-//! - an event's name with JSON escapes closes the connection; what stands behind a payload is not noticed; what
-//!   is for a namespace that is not connected is ignored; a connection has the id of its session (`socket.rs`);
-//! - the first ping comes right after the handshake, not after the interval (`heartbeat.rs`);
+//! Known deviations from the specification come from socketioxide and engineioxide. A case fails when one of them is
+//! fixed there:
+//! - an event's name with JSON escapes closes the connection; bytes after a payload are ignored; packets for a
+//!   namespace that is not connected are ignored; a connection has the id of its session (`socket.rs`);
+//! - the first ping comes right after the handshake instead of after the interval (`heartbeat.rs`);
 //! - a websocket that fails before the upgrade packet ends the session, which should go on polling (`upgrade.rs`).
 
 mod engine;
@@ -51,14 +50,14 @@ use crate::{
 use wire::Session;
 
 const REGIONS: [Region; 2] = [Region::Uk, Region::Eu];
-/// About 1.5 KB each.
+/// Events of about 1.5 KB each.
 const EVENTS: u32 = 120;
-/// A board is at least so large, so that its snapshot comes in many parts.
+/// The least size of a board, so that its snapshot has many parts.
 const BOARD_BYTES: usize = 100_000;
 const STEP_EVERY: Duration = Duration::from_millis(100);
-/// So many frames after the snapshot show that a connection goes on.
+/// A connection with this many frames after the snapshot works.
 const FRAMES: u32 = 10;
-/// A connection without a frame for so long, though there is something new, has stalled.
+/// A connection has stalled if it gets no frame for this long although the board has changed.
 const STALLED: Duration = Duration::from_secs(5);
 const FOLLOWED_WITHIN: Duration = Duration::from_secs(40);
 const CASE_WITHIN: Duration = DEADLINE;
@@ -69,7 +68,7 @@ struct Scene {
     histories: BTreeMap<Region, History>,
     _gateway: Running,
     _stage: Stage,
-    /// End with it.
+    /// Their tasks end with the scene.
     _authors: JoinSet<()>,
 }
 
@@ -127,13 +126,13 @@ async fn check(cases: Vec<Case>) {
     assert!(failed.is_empty(), "{} of {count} cases failed\n\n{}\n", failed.len(), list.join("\n\n"));
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "a panic gives what it has")]
+#[expect(clippy::needless_pass_by_value, reason = "a panic's payload is owned")]
 fn message_of(panic: Box<dyn Any + Send>) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     text.unwrap_or("it panicked").replace('\n', "\n    ")
 }
 
-/// The cases by their names, on one scene.
+/// Runs these cases with one scene.
 macro_rules! cases {
     ($scene:ident: $($name:ident),+ $(,)?) => {
         $crate::conformance::check(vec![
@@ -143,16 +142,16 @@ macro_rules! cases {
 }
 use cases;
 
-/// What lets a client in that follows both boards.
+/// The `auth` of a client that follows both boards.
 fn following() -> Value {
     json!({ "token": TOKEN, "regions": REGIONS })
 }
 
-/// What a connected client has been sent.
+/// What a connected client has received.
 #[derive(Default)]
 struct Follower {
     mirrors: BoardMirrors,
-    /// Of each snapshot so far: its bytes, and which of its parts came last.
+    /// The bytes of each snapshot so far, and its last part.
     snapshots: BTreeMap<Region, (usize, u64)>,
     frames: BTreeMap<Region, u32>,
 }
@@ -193,12 +192,12 @@ impl Follower {
         })
     }
 
-    /// What is there so far, for who has to find out why it isn't more.
+    /// Describes what was received so far, for failure messages.
     fn progress(&self) -> String {
         format!("snapshots (bytes, last part): {:?}, then frames: {:?}", self.snapshots, self.frames)
     }
 
-    /// Whole snapshots of both boards, in parts, and after them frame upon frame, each board exact.
+    /// Checks that both snapshots come in parts, that frames follow them, and that each board is exact.
     async fn follow(&mut self, session: &mut Session, scene: &Scene) {
         let end = Instant::now() + FOLLOWED_WITHIN;
         while !self.has_all() {

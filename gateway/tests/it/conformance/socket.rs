@@ -1,5 +1,5 @@
-//! Socket.IO on its one namespace, over both transports: CONNECT and how it is refused, events and their
-//! acknowledgements, DISCONNECT, and what a gateway without binary does with binary.
+//! Socket.IO with one namespace, over both transports: CONNECT and refusals, events and acknowledgements, DISCONNECT,
+//! and the reaction of a gateway without binary to binary packets.
 
 use std::{sync::Arc, time::Duration};
 
@@ -94,7 +94,7 @@ async fn connect_without_a_payload_is_refused_and_may_be_tried_again(scene: Arc<
     }
 }
 
-/// Sends a CONNECT with this payload; gives the message of the refusal, or nothing if it is closed.
+/// Sends a CONNECT with this payload. Returns the refusal's message, or `None` if the session is closed.
 async fn refusal(mut session: Session, payload: &str) -> Option<String> {
     session.send(format!("40{payload}")).await;
     let packet = timeout(PROMPTLY, session.next()).await.expect("it is answered or closed")?;
@@ -113,7 +113,7 @@ async fn a_refusal_has_a_message(scene: Arc<Scene>) {
         ("{\"v\":2}", "bad_auth: v: "),
     ] {
         for session in Session::by_both(&scene.address).await {
-            let message = refusal(session, payload).await.expect("a refusal is said");
+            let message = refusal(session, payload).await.expect("a refusal comes");
             assert!(message.starts_with(code), "{payload}: {message}");
         }
     }
@@ -137,14 +137,14 @@ async fn a_payload_that_is_no_auth_is_refused_by_name(scene: Arc<Scene>) {
         (with("max_rate", json!("fast")), "max_rate"),
     ] {
         for session in Session::by_both(&scene.address).await {
-            let message = refusal(session, &payload).await.expect("a refusal is said");
+            let message = refusal(session, &payload).await.expect("a refusal comes");
             assert!(message.starts_with(&format!("bad_auth: {field}: ")), "{payload}: {message}");
         }
     }
 }
 
-/// Node's server closes the session; the text leaves it open. It must not be taken for an empty payload,
-/// which a session's cookie may make good.
+/// Node's server closes the session; the specification leaves this open. It must not count as an empty payload, with
+/// which a session's cookie would be enough.
 async fn a_payload_that_is_no_json_is_refused(scene: Arc<Scene>) {
     let mut wrong = Vec::new();
     for payload in ["{", "{\"token\"}", "{}}", "nonsense", "\u{1}"] {
@@ -163,10 +163,10 @@ const OTHERS: [(&str, &str); 5] =
 
 async fn another_namespace_is_refused_and_the_main_one_is_not(scene: Arc<Scene>) {
     for mut session in Session::by_both(&scene.address).await {
-        for (namespace, said) in OTHERS {
+        for (namespace, answered) in OTHERS {
             session.send(format!("40{namespace}")).await;
             let packet = session.until("44").await;
-            assert_eq!(packet, format!("44{said}{{\"message\":\"Invalid namespace\"}}"));
+            assert_eq!(packet, format!("44{answered}{{\"message\":\"Invalid namespace\"}}"));
         }
         session.connect(&quiet()).await;
         assert!(session.answers().await);
@@ -176,15 +176,15 @@ async fn another_namespace_is_refused_and_the_main_one_is_not(scene: Arc<Scene>)
 async fn another_namespace_is_refused_beside_the_main_one(scene: Arc<Scene>) {
     for mut session in Session::by_both(&scene.address).await {
         session.connect(&following()).await;
-        for (namespace, said) in OTHERS {
+        for (namespace, answered) in OTHERS {
             session.send(format!("40{namespace}")).await;
-            session.until(&format!("44{said}")).await;
+            session.until(&format!("44{answered}")).await;
         }
         assert!(session.answers().await);
     }
 }
 
-/// How many answers to a CONNECT there are before the one to a request.
+/// Sends a request, and returns how many answers to a CONNECT come before its own answer.
 async fn connect_answers(session: &mut Session) -> usize {
     session.send("4277[\"resync\",{}]").await;
     let mut connect_answers = 0;
@@ -198,7 +198,7 @@ async fn connect_answers(session: &mut Session) -> usize {
     }
 }
 
-/// Node's server closes the session; the text leaves it open.
+/// Node's server closes the session; the specification leaves this open.
 async fn a_second_connect_is_ignored(scene: Arc<Scene>) {
     for mut session in Session::connected_by_both(&scene.address).await {
         for payload in [quiet().to_string(), following().to_string(), String::new(), "{\"token\":\"x\"}".to_owned()] {
@@ -224,7 +224,7 @@ async fn is_closed_after_the_limit(began: Instant, mut session: Session) {
     assert!(began.elapsed() >= CONNECT_WITHIN, "after {:?} already", began.elapsed());
 }
 
-/// All at the same time.
+/// Checks a session by each transport at the same time.
 async fn closed_after_the_limit(scene: &Scene, first: Option<&'static str>) {
     let began = Instant::now();
     let [polling, websocket] = Session::by_both(&scene.address).await.map(|mut session| async move {
@@ -253,7 +253,7 @@ async fn a_session_that_was_refused_is_closed_in_time(scene: Arc<Scene>) {
     tokio::join!(closed_after_the_limit(&scene, Some("40")), closed_after_the_limit(&scene, Some("40/x,")));
 }
 
-/// Each of these, first in a session or after a CONNECT. Names those after which it is not closed.
+/// Checks that each of these packets closes the session, as the first packet or after a CONNECT.
 async fn all_close(scene: &Scene, connected: bool, packets: &[&str]) {
     let closes = packets.iter().map(|packet| async move {
         let sessions = match connected {
@@ -281,7 +281,7 @@ async fn a_connect_error_of_the_client_closes_the_session(scene: Arc<Scene>) {
     all_close(&scene, true, &["44", "44{\"message\":\"x\"}", "44/x,{\"message\":\"x\"}"]).await;
 }
 
-/// Until nothing but pings has come for a while.
+/// Waits until only pings have come for a while. Returns false if that takes too long.
 async fn becomes_silent(session: &mut Session) -> bool {
     let end = Instant::now() + PROMPTLY;
     while Instant::now() < end {
@@ -304,12 +304,12 @@ async fn disconnect_ends_the_events_and_not_the_session(scene: Arc<Scene>) {
 }
 
 async fn after_a_disconnect_a_connect_starts_anew(scene: Arc<Scene>) {
-    // Soon after the handshake: the engine gives up a session that has no connection ten seconds after it.
+    // Right after the handshake, since a session that has no connection ten seconds later is closed.
     for _ in 0..3 {
         for mut session in Session::by_both(&scene.address).await {
             session.connect(&following()).await;
             session.send("41").await;
-            // Of what was on its way, nothing is taken for the next connection's.
+            // Events of this connection must not count for the next one.
             assert!(becomes_silent(&mut session).await, "there are still events");
             session.connect(&following()).await;
             Follower::default().follow(&mut session, &scene).await;
@@ -336,7 +336,7 @@ async fn after_a_disconnect_an_event_closes_the_session(scene: Arc<Scene>) {
     }
 }
 
-/// Node's server closes the session; the text leaves it open.
+/// Node's server closes the session; the specification leaves this open.
 async fn a_disconnect_from_another_namespace_is_ignored(scene: Arc<Scene>) {
     for mut session in Session::connected_by_both(&scene.address).await {
         session.send("41/x,").await;
@@ -345,7 +345,7 @@ async fn a_disconnect_from_another_namespace_is_ignored(scene: Arc<Scene>) {
     }
 }
 
-/// Node's server closes the session; the text leaves it open once there was a CONNECT.
+/// Node's server closes the session; after a CONNECT, the specification leaves this open.
 async fn an_event_for_another_namespace_is_ignored(scene: Arc<Scene>) {
     for mut session in Session::connected_by_both(&scene.address).await {
         session.send("42/x,[\"resync\",{}]").await;
@@ -422,8 +422,8 @@ async fn an_unknown_event_is_ignored(scene: Arc<Scene>) {
     }
 }
 
-/// "The receiver MUST respond with an ACK packet with the same event ID." Node's server doesn't, where
-/// nobody listens.
+/// "The receiver MUST respond with an ACK packet with the same event ID." Node's server doesn't if the event has no
+/// listener.
 async fn an_unknown_event_with_an_id_is_acknowledged(scene: Arc<Scene>) {
     for mut session in Session::connected_by_both(&scene.address).await {
         session.send("425[\"nope\",1]").await;
@@ -432,7 +432,7 @@ async fn an_unknown_event_with_an_id_is_acknowledged(scene: Arc<Scene>) {
     }
 }
 
-/// Node's server closes the session on the last two, whose payload is no array.
+/// Node's server closes the session after the last two, whose payload is no array.
 async fn an_acknowledgement_that_nobody_waits_for_is_ignored(scene: Arc<Scene>) {
     for mut session in Session::connected_by_both(&scene.address).await {
         for packet in ["431[]", "430[1,{}]", "439007199254740991[null]", "431{}", "431[oops"] {
@@ -442,7 +442,7 @@ async fn an_acknowledgement_that_nobody_waits_for_is_ignored(scene: Arc<Scene>) 
     }
 }
 
-/// Node's server ignores it if it is well formed; the text leaves it open.
+/// Node's server ignores it if it is well formed; the specification leaves this open.
 async fn an_acknowledgement_without_an_id_closes_the_session(scene: Arc<Scene>) {
     all_close(&scene, true, &["43", "43[]", "43{}", "43x[]"]).await;
 }
@@ -454,7 +454,7 @@ async fn an_unknown_packet_type_closes_the_session(scene: Arc<Scene>) {
 }
 
 /// "The payload is mandatory and MUST be a non-empty array. If that's not the case, then the receiver MUST
-/// close the connection." An event's name is a text; that of Node's server may be a number, too.
+/// close the connection." An event's name is a string; Node's server also accepts a number.
 async fn a_payload_that_is_no_array_with_a_name_closes_the_session(scene: Arc<Scene>) {
     let payloads = [
         "",
@@ -493,8 +493,8 @@ async fn attach(session: &mut Session, bytes: &[u8]) {
     }
 }
 
-/// Nothing here takes binary. Either the packet is ignored as a whole, or the session is closed; but
-/// what follows is never taken for a part of it.
+/// No event has binary arguments. Either the whole packet is ignored, or the session is closed. Later packets must not
+/// be read as part of it.
 async fn a_packet_with_attachments_does_no_harm(scene: Arc<Scene>) {
     for packet in [
         format!("451-[\"nope\",{PLACEHOLDER}]"),
@@ -513,7 +513,7 @@ async fn a_packet_with_attachments_does_no_harm(scene: Arc<Scene>) {
             if !packet.starts_with("450") {
                 attach(&mut session, &[1, 2, 3, 4]).await;
             }
-            // By either of the two it is known that the session is not stuck.
+            // Either result shows that the session is not stuck.
             let goes_on = session.answers().await;
             assert!(goes_on || session.is_closed().await, "{packet}");
         }
@@ -555,7 +555,7 @@ async fn a_wrong_number_of_attachments_closes_the_session(scene: Arc<Scene>) {
         "46-1[]",
     ];
     all_close(&scene, true, &packets).await;
-    // What comes instead of the attachment.
+    // Another packet instead of the attachment.
     for mut session in Session::connected_by_both(&scene.address).await {
         session.send(format!("451-[\"nope\",{PLACEHOLDER}]")).await;
         session.send("42[\"nope\"]").await;
@@ -575,16 +575,16 @@ enum Becomes {
     Answered(&'static str),
 }
 
-/// Where the gateway knowingly doesn't do what the text wants. Each is how socketioxide's parser reads
-/// packets, and its parser can't be exchanged for another. A difference that is gone fails the case.
+/// Known deviations from the specification. They come from socketioxide's parser, which can't be replaced. The case
+/// fails when one of them is fixed.
 const DIFFERENCES: [(&str, &str, Becomes); 2] = [
     (
-        "An event's name is JSON, so it may have escapes. The parser borrows names and takes these for invalid.",
+        "An event's name is JSON, so it may have escapes. The parser borrows names and rejects these.",
         r#"42["n\u006fpe"]"#,
         Becomes::Closed,
     ),
     (
-        "A payload with something behind it is no array, so it should close. The parser stops reading at its end.",
+        "Bytes after a payload should close the session. The parser stops reading at the payload's end.",
         r#"425["resync",{}]x"#,
         Becomes::Answered("435["),
     ),
@@ -603,8 +603,8 @@ async fn differences_from_the_text_are_as_listed(scene: Arc<Scene>) {
             }
         }
     }
-    // What is for a namespace that is not connected should close the session. socketioxide ignores it, and the
-    // session ends when no CONNECT comes in time.
+    // A packet for a namespace that is not connected should close the session. socketioxide ignores it, and closes the
+    // session only if no CONNECT comes in time.
     for packet in ["42/x,[\"a\"]", "41/x,", "43/x,1[]"] {
         for mut session in Session::by_both(&scene.address).await {
             session.send(packet).await;
@@ -612,7 +612,7 @@ async fn differences_from_the_text_are_as_listed(scene: Arc<Scene>) {
             assert!(session.answers().await, "{packet}");
         }
     }
-    // The id of a Socket.IO connection should be another than the session's. socketioxide has one for both.
+    // A Socket.IO connection should have its own id. socketioxide uses the session's.
     for mut session in Session::by_both(&scene.address).await {
         session.send(format!("40{}", quiet())).await;
         assert_eq!(session.until("40{").await, format!("40{{\"sid\":\"{}\"}}", session.sid));

@@ -1,6 +1,5 @@
-//! From long polling to websocket, in every order in which CONNECT, polls, posts, probe and upgrade can
-//! come. Whatever the order, a connected client gets whole snapshots of both boards, and then frame upon
-//! frame without a gap.
+//! Upgrades from long polling to websocket, with CONNECT, polls, posts, probe and upgrade in every order. In each case,
+//! a connected client gets whole snapshots of both boards, and then frames without a gap.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +11,7 @@ use super::{
     wire::{Http, POLLING, PROMPTLY, Session, Websocket, quiet, refuses_websocket},
 };
 
-/// The default of engineioxide.
+/// engineioxide's default.
 const UPGRADE_WITHIN: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -62,9 +61,9 @@ async fn without_an_upgrade_by_polling(scene: Arc<Scene>) {
     follows(&mut session, &scene).await;
 }
 
-/// As the official client does it: it polls as soon as the session is open.
+/// The official client polls as soon as the session is open.
 async fn without_an_upgrade_by_polling_with_a_poll_that_waited_before_the_connect(scene: Arc<Scene>) {
-    // Whether the poll carries more than the answer depends on who is faster.
+    // It is a race whether the poll carries more than the answer, so this runs several times.
     for _ in 0..5 {
         let mut session = Session::by_polling(&scene.address).await;
         let poll = session.pending_poll().await;
@@ -118,7 +117,7 @@ async fn connect_by_polling_and_part_of_the_snapshot_before_the_upgrade(scene: A
     follower.follow(&mut session, &scene).await;
 }
 
-/// More than `maxPayload` waits for a poll, which takes what fits.
+/// More than `maxPayload` is queued; the poll gets what fits.
 async fn what_did_not_fit_into_the_last_poll_comes_after_the_upgrade(scene: Arc<Scene>) {
     let [mut session, _] = Session::connected_by_both(&scene.address).await;
     let name = "x".repeat(7_000);
@@ -159,13 +158,13 @@ async fn connect_by_websocket_together_with_the_upgrade(scene: Arc<Scene>) {
 }
 
 async fn connect_by_polling_at_the_same_time_as_the_upgrade(scene: Arc<Scene>) {
-    // Either of the two may be first.
+    // It is a race which of the two is first, so this runs several times.
     for _ in 0..5 {
         let mut session = Session::by_polling(&scene.address).await;
         let post = tokio::spawn(session.post(connect()));
         session.upgrade().await;
         if post.await.unwrap().status == 400 {
-            // The upgrade was so much faster that the post came too late.
+            // The POST came after the upgrade.
             session.send(connect()).await;
         }
         session.until("40{").await;
@@ -191,7 +190,7 @@ async fn disconnect_by_polling_then_upgrade_and_connect_again(scene: Arc<Scene>)
     follows(&mut session, &scene).await;
 }
 
-/// A proxy may use one connection for all.
+/// A proxy may use one connection for all requests.
 async fn on_the_connection_that_polled_before(scene: Arc<Scene>) {
     let mut http = Http::connect(&scene.address).await;
     http.request("GET", POLLING, &[], b"").await;
@@ -282,7 +281,7 @@ async fn after_the_upgrade_a_second_websocket_is_refused(scene: Arc<Scene>) {
     session.connect(&following()).await;
     session.upgrade().await;
     let mut follower = Follower::default();
-    // What comes by the first shows that it has taken over.
+    // A packet on the first websocket shows that it has taken over.
     follower.receive(&timeout(PROMPTLY, session.next()).await.expect("something comes").expect("it goes on"));
     assert!(refuses_websocket(&scene.address, &session.websocket()).await);
     follower.follow(&mut session, &scene).await;
@@ -307,9 +306,9 @@ async fn while_probing_a_second_websocket_is_refused(scene: Arc<Scene>) {
 enum FailedProbe {
     Closes,
     BreaksOff,
-    /// It sends these packets, the last of which is out of place.
+    /// It sends these packets, the last of which is not allowed.
     Sends(&'static [&'static str]),
-    /// It sends nothing more after these until the upgrade times out.
+    /// It sends these packets, and then nothing until the upgrade times out.
     Waits(&'static [&'static str]),
 }
 
@@ -339,8 +338,8 @@ impl FailedProbe {
     }
 }
 
-/// Knowingly not as the text wants it, which ends polling only with the upgrade packet: engineioxide ends the
-/// session, and the client connects again and resumes.
+/// A known deviation: by the specification, polling ends only with the upgrade packet. engineioxide ends the session,
+/// and the client connects again and resumes.
 async fn a_probe_that_fails_ends_the_session(scene: Arc<Scene>) {
     let sent: [&[&str]; 5] = [&["42[\"resync\"]"], &["5"], &["nonsense"], &["2probe", "2probe"], &["2probe", "4x"]];
     let waits = [FailedProbe::Waits(&[]), FailedProbe::Waits(&["2probe"])];

@@ -18,15 +18,15 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::guest::TOKEN;
 
-/// What a gateway has to do at once may take this long on a busy machine. Less than the limit of ten
-/// seconds after which a session without a CONNECT is closed anyway.
+/// How long a prompt reaction of the gateway may take on a busy machine. It is less than the ten seconds after which a
+/// session without a CONNECT is closed.
 pub const PROMPTLY: Duration = Duration::from_secs(6);
-/// A poll that is not answered within this is waiting.
+/// A poll that is not answered within this time is pending.
 const PENDING_AFTER: Duration = Duration::from_millis(400);
 pub const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
 pub const WEBSOCKET: &str = "/socket.io/?EIO=4&transport=websocket";
 const SEPARATOR: char = '\u{1e}';
-/// A request that the gateway acknowledges in every state of a connection: with an error.
+/// A request that the gateway acknowledges in every state of a connection, with an error.
 const QUESTION: &str = r#"42977["resync",{}]"#;
 const ITS_ANSWER: &str = "43977[";
 
@@ -51,7 +51,7 @@ impl Http {
         Self(BufReader::new(TcpStream::connect(address).await.unwrap()))
     }
 
-    /// Errors show in the answer that is missing.
+    /// Ignores errors, since no answer will follow.
     pub async fn write(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = self.0.write_all(bytes.as_ref()).await;
     }
@@ -67,7 +67,7 @@ impl Http {
         self.write([head.as_bytes(), b"\r\n", body].concat()).await;
     }
 
-    /// Nothing if the connection ends without one.
+    /// Reads the next response, or returns `None` if the connection ends without one.
     pub async fn answer(&mut self, method: &str) -> Option<Answer> {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
@@ -91,7 +91,7 @@ impl Http {
     }
 }
 
-/// One request on a connection of its own. A connection that ends without an answer has status 0.
+/// Sends one request on its own connection. The status is 0 if the connection ends without a response.
 pub async fn ask(address: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
     let mut http = Http::connect(address).await;
     let headers = [headers, &[("connection", "close")]].concat();
@@ -102,7 +102,7 @@ pub async fn ask(address: &str, method: &str, path: &str, headers: &[(&str, &str
 pub struct Websocket(WebSocketStream<TcpStream>);
 
 impl Websocket {
-    /// The status of a refusal, if it is refused by HTTP.
+    /// Opens a websocket. Fails with the status if the gateway refuses by HTTP.
     pub async fn open(address: &str, path: &str) -> Result<Self, u16> {
         Self::open_over(TcpStream::connect(address).await.unwrap(), path).await
     }
@@ -120,7 +120,7 @@ impl Websocket {
         }
     }
 
-    /// Errors show when the next packet is waited for.
+    /// Ignores errors, which show with the next packet.
     pub async fn send(&mut self, packet: impl Into<String>) {
         self.send_message(Message::text(packet.into())).await;
     }
@@ -129,12 +129,12 @@ impl Websocket {
         let _ = self.0.send(message).await;
     }
 
-    /// The next message; nothing once the connection is closed.
+    /// Returns the next message, or `None` once the connection is closed.
     pub async fn message(&mut self) -> Option<Message> {
         self.0.next().await?.ok().filter(|message| !message.is_close())
     }
 
-    /// The next packet, pings too; nothing once the connection is closed.
+    /// Returns the next packet, including pings, or `None` once the connection is closed.
     pub async fn packet(&mut self) -> Option<String> {
         loop {
             match self.message().await? {
@@ -145,21 +145,21 @@ impl Websocket {
         }
     }
 
-    /// Whether it is closed at once, whatever comes before.
+    /// Whether it is closed promptly, whatever comes before that.
     pub async fn is_closed(&mut self) -> bool {
         timeout(PROMPTLY, async { while self.message().await.is_some() {} }).await.is_ok()
     }
 
-    /// Whether it is closed at once, and nothing comes before.
+    /// Whether it is closed promptly, without any message before that.
     pub async fn is_refused(&mut self) -> bool {
         matches!(timeout(PROMPTLY, self.message()).await, Ok(None))
     }
 
-    /// Ends the connection without another word.
+    /// Drops the connection without a close frame.
     pub fn break_off(self) {}
 }
 
-/// Whether a websocket gets no session there.
+/// Whether the gateway refuses a websocket with this path.
 pub async fn refuses_websocket(address: &str, path: &str) -> bool {
     match Websocket::open(address, path).await {
         Ok(mut socket) => socket.is_refused().await,
@@ -167,16 +167,16 @@ pub async fn refuses_websocket(address: &str, path: &str) -> bool {
     }
 }
 
-/// An Engine.IO session, by long polling until it is upgraded.
+/// An Engine.IO session: long polling, unless it has a websocket.
 pub struct Session {
     pub address: String,
     pub sid: String,
-    /// The payload of the packet that opened it.
+    /// The payload of the open packet.
     pub opened: Value,
     pub socket: Option<Websocket>,
     received: VecDeque<String>,
-    /// The poll that `next` waits for. Who stops waiting for `next` loses nothing and leaves no poll that the gateway
-    /// has yet to find gone when another comes.
+    /// The poll that `next` waits for. It is kept if `next` is cancelled: its packets would be lost, and the next poll
+    /// would be a second one at the same time.
     waiting: Option<AbortOnDropHandle<Answer>>,
 }
 
@@ -193,12 +193,12 @@ impl Session {
         Self::new(address, &packet, Some(socket))
     }
 
-    /// One by each transport.
+    /// Opens one session by each transport.
     pub async fn by_both(address: &str) -> [Self; 2] {
         [Self::by_polling(address).await, Self::by_websocket(address).await]
     }
 
-    /// One by each transport, both connected and following no region.
+    /// Opens one session by each transport; both are connected and follow no region.
     pub async fn connected_by_both(address: &str) -> [Self; 2] {
         let mut sessions = Self::by_both(address).await;
         for session in &mut sessions {
@@ -213,12 +213,12 @@ impl Session {
         Self { address: address.to_owned(), sid, opened, socket, received: VecDeque::new(), waiting: None }
     }
 
-    /// Its address for long polling.
+    /// Its path for long polling.
     pub fn polling(&self) -> String {
         format!("{POLLING}&sid={}", self.sid)
     }
 
-    /// Its address for the upgrade.
+    /// Its path for the upgrade.
     pub fn websocket(&self) -> String {
         format!("{WEBSOCKET}&sid={}", self.sid)
     }
@@ -237,7 +237,7 @@ impl Session {
         async move { ask(&address, "POST", &path, &[("content-type", content_type)], &body).await }.boxed()
     }
 
-    /// A poll that waits, as there is nothing for it.
+    /// Polls until a poll is pending, and returns that.
     pub async fn pending_poll(&mut self) -> JoinHandle<Answer> {
         loop {
             let mut poll = tokio::spawn(self.poll());
@@ -248,7 +248,7 @@ impl Session {
         }
     }
 
-    /// Notes the packets of an answer and answers pings. Nothing if the session is over.
+    /// Queues the packets of a response and answers pings. Returns `None` if the session is over.
     async fn receive(&mut self, answer: Answer) -> Option<()> {
         if answer.status != 200 {
             return None;
@@ -262,13 +262,13 @@ impl Session {
         Some(())
     }
 
-    /// Notes the packets of a poll that was started elsewhere.
+    /// Queues the packets of a poll that was started elsewhere.
     pub async fn receive_poll(&mut self, poll: JoinHandle<Answer>) {
         let answer = timeout(PROMPTLY, poll).await.expect("the poll is answered").unwrap();
         self.receive(answer).await.expect("the session goes on");
     }
 
-    /// Sends a packet. Whether it was taken shows by what comes.
+    /// Sends a packet. Whether it was accepted shows in later packets.
     pub async fn send(&mut self, packet: impl Into<String>) {
         match &mut self.socket {
             Some(socket) => socket.send(packet).await,
@@ -276,7 +276,7 @@ impl Session {
         }
     }
 
-    /// Sends packets one right after the other: by polling, in one body.
+    /// Sends packets without a pause; by polling, in one body.
     pub async fn send_together(&mut self, packets: &[String]) {
         let Some(socket) = &mut self.socket else {
             assert_eq!(self.post(packets.join(&SEPARATOR.to_string())).await.status, 200);
@@ -287,7 +287,7 @@ impl Session {
         }
     }
 
-    /// The next packet that is no ping; pings are answered. Nothing once the session is over.
+    /// Returns the next packet that is no ping, or `None` once the session is over. Answers pings.
     pub async fn next(&mut self) -> Option<String> {
         loop {
             if let Some(packet) = self.received.pop_front() {
@@ -309,7 +309,7 @@ impl Session {
         }
     }
 
-    /// The next packet that begins with this; others are ignored.
+    /// Returns the next packet with this prefix and ignores others. Panics if there is none.
     pub async fn until(&mut self, begin: &str) -> String {
         let found = async {
             loop {
@@ -332,12 +332,12 @@ impl Session {
         self.until("40").await;
     }
 
-    /// Whether it is closed at once.
+    /// Whether it is closed promptly.
     pub async fn is_closed(&mut self) -> bool {
         timeout(PROMPTLY, async { while self.next().await.is_some() {} }).await.is_ok()
     }
 
-    /// Whether a connected session still does what it is asked for.
+    /// Whether a connected session still answers requests.
     pub async fn answers(&mut self) -> bool {
         self.send(QUESTION).await;
         let answered = async {
@@ -351,7 +351,7 @@ impl Session {
         timeout(PROMPTLY, answered).await.unwrap_or(false)
     }
 
-    /// Whether one that is not connected still does: another namespace is refused.
+    /// Whether the session still answers, even if it is not connected: it refuses another namespace.
     pub async fn refuses_a_namespace(&mut self) -> bool {
         self.send("40/alive,").await;
         let answered = async {
@@ -365,7 +365,7 @@ impl Session {
         timeout(PROMPTLY, answered).await.unwrap_or(false)
     }
 
-    /// A websocket that asks to take over.
+    /// Opens a websocket and probes it.
     pub async fn probe(&self) -> Websocket {
         let mut socket = Websocket::open(&self.address, &self.websocket()).await.unwrap();
         socket.send("2probe").await;
@@ -374,7 +374,7 @@ impl Session {
         socket
     }
 
-    /// The upgrade in the order of the text.
+    /// Upgrades in the order of the specification.
     pub async fn upgrade(&mut self) {
         let mut socket = self.probe().await;
         socket.send("5").await;
@@ -382,7 +382,7 @@ impl Session {
     }
 }
 
-/// What lets a client in that follows no region.
+/// The `auth` of a client that follows no region.
 pub fn quiet() -> Value {
     json!({ "token": TOKEN, "regions": [] })
 }

@@ -1,4 +1,4 @@
-// A client of the generated types: it has to compile, and to find the boards of a running server.
+// A client that uses the generated types. The test is that it compiles and reads the boards of a running server.
 //
 //     node client.js http://127.0.0.1:8080 TOKEN
 
@@ -9,7 +9,7 @@ const [url, token] = process.argv.slice(2);
 if (!url || !token) throw new Error("client.js URL TOKEN");
 const client = createClient<paths>({ baseUrl: url, headers: { authorization: `Bearer ${token}` } });
 
-/** The best price of each outcome of an event. */
+/** Returns the best price of each outcome of an event. */
 function best(event: components["schemas"]["Event"]): Map<string, number> {
   const found = new Map<string, number>();
   for (const { market, outcomes } of event.quotes) {

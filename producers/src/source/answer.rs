@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::value::RawValue;
 use tracing::warn;
 
-use crate::source::{Answer, IncompleteEvent, Level, OddsQuery, SourceError};
+use super::{Answer, IncompleteEvent, Level, OddsQuery, SourceError};
 
 /// The longest name of a team, an outcome or the like, in bytes.
 const MAX_TEXT: usize = 300;

@@ -1,139 +1,67 @@
-//! One producer of a region: stands by until the election is won, then fences, polls and publishes
-//! until it is lost.
+//! The task of a producer.
 //!
-//! Leading or not, it reads the odds topic all the time: the topic is its memory. One task does
-//! everything that decides; polls and sends run beside it and report back, so that neither a slow
-//! upstream nor a slow broker keeps it from reading, or from hearing that it was deposed.
+//! Leading or not, it always reads the odds topic: the topic is its memory. This task makes all decisions. Polls and
+//! sends run beside it and report back, so neither a slow upstream nor a slow broker keeps it from reading, or from
+//! noticing that it was deposed.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
-use futures::future::BoxFuture;
 use kafka::{
-    ConsumerMode, Delivered, Election, ElectionEvent, FollowerEvent, KafkaError, KafkaSettings, LostBoard,
-    MAX_RECORD_BYTES, Publisher, ReadError, RegionFollower, Steps,
+    Election, ElectionEvent, FollowerEvent, KafkaError, LostBoard, MAX_RECORD_BYTES, Publisher, ReadError,
+    RegionFollower,
 };
-use odds::{
-    Board, EventId, FeedState, Image, LeaderState, Outgoing, Pending, Region, SportKey, StepRecords, Timestamp, Writer,
-};
+use odds::{Board, EventId, FeedState, Image, LeaderState, Pending, StepRecords, Timestamp, Writer};
 use rand::RngExt;
 use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, debug, error, error_span, info, warn};
+use tracing::{Instrument, debug, error, info, warn};
 
+use super::{
+    Producer,
+    delivery::{Delivery, Sent, send},
+    fence_pause::FencePause,
+    spending_file::SpendingFile,
+};
 use crate::{
     Answer, Metrics, Source,
     polling::{PollOutcome, PollRequest, Polling},
-    settings::PollSettings,
-    spending_file::SpendingFile,
 };
 
 /// A marker goes out at least this often.
 const HEARTBEAT: Duration = Duration::from_secs(8);
-/// Whoever sees no marker for this long knows that the producer is gone.
+/// A reader that sees no marker for this long knows that the producer is gone.
 const NEXT_BY: i64 = 25_000;
-/// A fence or a step that isn't read in every partition by then will not be.
+/// A fence or step that isn't read back from every partition by then is lost.
 const READ_BACK_WITHIN: Duration = Duration::from_secs(10);
-/// By then librdkafka has said what became of every record, or never will.
+/// By then librdkafka has reported on every record, or never will.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(60);
-/// Everything is published anew on request at most this often.
+/// Everything is published again on request at most this often.
 const REPUBLISH_INTERVAL: Duration = Duration::from_secs(60);
-/// Between two terms of one producer if none of its steps gets through.
-const FIRST_FENCE_PAUSE: Duration = Duration::from_millis(250);
-const LONGEST_FENCE_PAUSE: Duration = Duration::from_secs(15);
-/// How long a stop waits for what is being sent.
+/// How long a stop waits for the records that are being sent.
 const FLUSH_WITHIN: Duration = Duration::from_secs(5);
 
-pub struct Producer<S> {
-    region: Region,
-    polling: PollSettings,
-    kafka: KafkaSettings,
-    source: Arc<S>,
+/// A producer that reads its topic and takes part in the election.
+pub(super) struct ProducerTask {
+    source: Arc<dyn Source>,
     clock: fn() -> Timestamp,
     metrics: Metrics,
-    spending_file: Option<SpendingFile>,
-}
-
-impl<S: Source> Producer<S> {
-    pub fn new(
-        region: Region,
-        polling: PollSettings,
-        kafka: KafkaSettings,
-        source: S,
-        clock: fn() -> Timestamp,
-        metrics: Metrics,
-    ) -> Self {
-        Self { region, polling, kafka, source: Arc::new(source), clock, metrics, spending_file: None }
-    }
-
-    /// Keeps what is spent of credits a day in a file, too, where the topics don't outlive the process.
-    #[must_use]
-    pub fn with_spending_file(self, path: PathBuf) -> Self {
-        Self { spending_file: Some(SpendingFile::new(path)), ..self }
-    }
-
-    /// Runs until told to stop. Fails only where going on makes no sense: a key that is refused,
-    /// settings that librdkafka refuses.
-    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        // Each line of the log names the region.
-        let span = error_span!("producer", region = %self.region);
-        self.take_part(stop).instrument(span).await
-    }
-
-    async fn take_part(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let mut follower = RegionFollower::new(self.kafka.clone(), self.region, ConsumerMode::Alone, Steps::Newest);
-        // A producer that can't read the topic must not win the election.
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return Ok(()),
-                event = follower.next() => if let FollowerEvent::Loading = event.context("the topic")? { break },
-            }
-        }
-        let election = Election::join(&self.kafka, self.region)?;
-        let now = (self.clock)();
-        let mut polling = Polling::new(self.region, self.polling, self.source.name().to_owned(), now);
-        if let Some(published) = self.spending_file.as_ref().map(SpendingFile::read).transpose()?.flatten() {
-            polling.spending_mut().take_over(&published, now);
-        }
-        let running = Running {
-            region: self.region,
-            source: self.source,
-            clock: self.clock,
-            metrics: self.metrics,
-            follower,
-            election,
-            polling,
-            leading: None,
-            must_republish: false,
-            fence: FencePause::default(),
-            republished_at: None,
-            kafka: self.kafka,
-            spending_file: self.spending_file,
-        };
-        running.run(stop).await
-    }
-}
-
-struct Running<S> {
-    region: Region,
-    source: Arc<S>,
-    clock: fn() -> Timestamp,
-    metrics: Metrics,
-    kafka: KafkaSettings,
-    spending_file: Option<SpendingFile>,
     follower: RegionFollower,
     election: Election,
     polling: Polling,
+    spending_file: Option<SpendingFile>,
+    /// Makes a publisher for each term.
+    new_publisher: Box<dyn Fn() -> Result<Publisher, KafkaError> + Send>,
     leading: Option<Leading>,
-    /// The topic had to be read anew since the last term of this process began.
+    /// The topic was reloaded since the last term of this process began.
     must_republish: bool,
     fence: FencePause,
     republished_at: Option<Instant>,
 }
 
-/// What there is only while leading.
+/// The state of a term.
 struct Leading {
-    /// Of this term alone: what a former term left unsent or unanswered is none of its business.
+    /// Of this term only: what a former term left unsent or unacknowledged must not get in its way.
     publisher: Publisher,
     writer: Writer,
     pending: Pending,
@@ -142,49 +70,17 @@ struct Leading {
     sent_at: Instant,
     next_marker: Instant,
     poll: Option<JoinHandle<PollOutcome>>,
-    /// Waits until what it costs is on the topic.
+    /// Waits until its cost is on the topic.
     poll_request: Option<PollRequest>,
-    /// What the last leader said is known: everything before the fence is read.
+    /// Everything before the fence is read, including the last leader's status.
     taken_over: bool,
-    /// What is on its way makes the step: published when it is read.
+    /// There is something to publish once the last step is read back.
     dirty: bool,
     /// The feed's state and its reason as last published.
     published: Option<(FeedState, Option<String>)>,
 }
 
-/// A fence or a step on its way to Kafka.
-type Delivery = BoxFuture<'static, Result<Sent, KafkaError>>;
-
-struct Sent {
-    images: usize,
-    removals: usize,
-    delivered: Delivered,
-}
-
-/// When the next term may begin. Two writers who fence each other off would otherwise do nothing else.
-#[derive(Debug, Default)]
-struct FencePause {
-    not_before: Option<Instant>,
-    pause: Duration,
-}
-
-impl FencePause {
-    fn may_be(&self, now: Instant) -> bool {
-        self.not_before.is_none_or(|at| at <= now)
-    }
-
-    fn begins(&mut self, now: Instant) {
-        self.not_before = (!self.pause.is_zero()).then(|| now + self.pause);
-        self.pause = (self.pause * 2).clamp(FIRST_FENCE_PAUSE, LONGEST_FENCE_PAUSE);
-    }
-
-    /// A step got through.
-    fn has_led(&mut self) {
-        *self = Self::default();
-    }
-}
-
-/// What the loop woke up for.
+/// Why the loop woke up.
 enum WakeUp {
     Stop,
     Read(Result<FollowerEvent, ReadError>),
@@ -195,8 +91,26 @@ enum WakeUp {
     Timer,
 }
 
-impl<S: Source> Running<S> {
-    async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
+impl ProducerTask {
+    pub(super) fn new(producer: Producer, follower: RegionFollower, election: Election, polling: Polling) -> Self {
+        let Producer { region, kafka, source, clock, metrics, spending_file, .. } = producer;
+        Self {
+            source,
+            clock,
+            metrics,
+            follower,
+            election,
+            polling,
+            spending_file,
+            new_publisher: Box::new(move || Publisher::new(&kafka, region)),
+            leading: None,
+            must_republish: false,
+            fence: FencePause::default(),
+            republished_at: None,
+        }
+    }
+
+    pub(super) async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
         loop {
             self.act().await?;
             match self.wait(&stop).await {
@@ -204,7 +118,7 @@ impl<S: Source> Running<S> {
                 WakeUp::Read(event) => self.read(event.context("the topic")?),
                 WakeUp::Election(ElectionEvent::Won) => info!("won the election"),
                 WakeUp::Election(ElectionEvent::Lost) => self.stop_leading("lost the election"),
-                WakeUp::Election(ElectionEvent::ReloadRequested) => self.handle_reload_request(),
+                WakeUp::Election(ElectionEvent::RepublishRequested) => self.handle_republish_request(),
                 WakeUp::Sent(sent) => self.sent(sent),
                 WakeUp::Polled(outcome) => self.polled(outcome)?,
                 WakeUp::PollDue(poll_request) => self.poll(poll_request),
@@ -238,7 +152,7 @@ impl<S: Source> Running<S> {
         }
     }
 
-    /// One poll at a time, and none before the fence stands: only the leader spends credits.
+    /// One poll at a time, and none before the fence is read back: only the leader spends credits.
     fn may_poll(&self, leading: &Leading) -> bool {
         let fenced =
             !leading.writer.last().is_fence() || leading.writer.standing(self.follower.reader()) == LeaderState::Ready;
@@ -253,9 +167,8 @@ impl<S: Source> Running<S> {
         }
     }
 
-    /// Does whatever the state of things calls for.
+    /// Takes the next step of the election, the term or the publishing.
     async fn act(&mut self) -> anyhow::Result<()> {
-        // A stand-by's board that no step verifies is wrong in the end. A leader's own next step verifies it.
         self.follower.set_writer(self.leading.is_some() || self.election.is_won());
         if self.leading.is_none() {
             if self.election.is_won() && self.follower.is_loaded() && self.fence.may_be(Instant::now()) {
@@ -306,8 +219,8 @@ impl<S: Source> Running<S> {
         Ok(())
     }
 
-    /// A leader that met a greater term goes on above it, if the group says that it still leads: at once the
-    /// first time, and after longer and longer pauses while none of its steps gets through.
+    /// A leader that met a greater term starts one above it, if the group confirms that it still leads: at once the first
+    /// time, and after longer and longer pauses while none of its steps gets through.
     async fn fence_again(&mut self) -> anyhow::Result<()> {
         if !self.election.confirm().await {
             tokio::time::sleep(Duration::from_millis(200)).await;
@@ -323,7 +236,7 @@ impl<S: Source> Running<S> {
         let (writer, fence) = Writer::begin(self.follower.reader(), now, rand::rng().random(), anew);
         self.fence.begins(Instant::now());
         info!(term = %writer.term(), "leading: fencing off former leaders");
-        let publisher = Publisher::new(&self.kafka, self.region)?;
+        let publisher = (self.new_publisher)()?;
         let sending =
             send(publisher.clone(), StepRecords { records: Vec::new(), markers: fence, ..StepRecords::default() });
         self.metrics.leading.set(1);
@@ -343,7 +256,7 @@ impl<S: Source> Running<S> {
         Ok(())
     }
 
-    /// Sends nothing more, whatever is waiting. What upstream said is asked for again by whoever leads.
+    /// Sends nothing more. The next leader polls what this one could not publish.
     fn stop_leading(&mut self, reason: &str) {
         let Some(leading) = self.leading.take() else { return };
         if let Some(poll) = &leading.poll {
@@ -352,7 +265,7 @@ impl<S: Source> Running<S> {
         self.polling.spending_mut().abandon((self.clock)());
         drop(leading.sending);
         leading.publisher.purge();
-        // Its end may wait for threads.
+        // Dropping it may block.
         tokio::task::spawn_blocking(move || drop(leading.publisher));
         self.metrics.leading.set(0);
         self.metrics.pending.set(0);
@@ -403,7 +316,7 @@ impl<S: Source> Running<S> {
                 }
             }
             Err(error) => {
-                error!(%error, "Kafka did not take a step: the term ends");
+                error!(%error, "a step could not be delivered: the term ends");
                 self.stop_leading("a delivery failed for good");
             }
         }
@@ -411,12 +324,12 @@ impl<S: Source> Running<S> {
 
     fn poll(&mut self, poll_request: PollRequest) {
         let Some(leading) = &mut self.leading else { return };
-        let price = self.polling.price(&poll_request);
-        if price > 0.0 && !self.polling.spending_mut().reserve(price, (self.clock)()) {
+        let cost = self.polling.cost(&poll_request);
+        if cost > 0.0 && !self.polling.spending_mut().reserve(cost, (self.clock)()) {
             return;
         }
         let on_topic = self.follower.reader().marker().and_then(|marker| marker.spent_today.as_ref());
-        if price > 0.0 && self.polling.spending().is_to_be_noted(on_topic) {
+        if cost > 0.0 && self.polling.spending().is_to_be_noted(on_topic) {
             leading.poll_request = Some(poll_request);
             leading.dirty = true;
         } else {
@@ -424,21 +337,21 @@ impl<S: Source> Running<S> {
         }
     }
 
-    /// What it costs is on the topic, if it has to be.
+    /// Starts a request whose cost is on the topic, if it has to be.
     fn start(&mut self, poll_request: PollRequest) {
         let Some(leading) = &mut self.leading else { return };
         let source = self.source.clone();
-        let wanted: Vec<SportKey> = self.polling.wanted().to_vec();
-        let costs = self.polling.price(&poll_request) > 0.0;
+        let settings = self.polling.settings().clone();
+        let costs = self.polling.cost(&poll_request) > 0.0;
         let note = self.spending_file.clone().zip(self.polling.spending().recorded((self.clock)())).filter(|_| costs);
         let poll = async move {
             if let Some((file, spending)) = note {
                 let written = tokio::task::spawn_blocking(move || file.write(&spending)).await;
                 if let Err(error) = written.map_err(std::io::Error::from).flatten() {
-                    return poll_request.fails(&format!("what is spent of credits can't be stored: {error}"));
+                    return poll_request.fails(&format!("the credits that are spent can't be stored: {error}"));
                 }
             }
-            poll_request.run(&*source, &wanted).await
+            poll_request.run(&*source, &settings).await
         };
         leading.poll = Some(tokio::spawn(poll.in_current_span()));
     }
@@ -460,8 +373,8 @@ impl<S: Source> Running<S> {
             _ => true,
         };
         self.polling.poll_finished(&outcome, believed, now)?;
-        self.metrics.say_credits(self.polling.credits());
-        self.metrics.say_freshness(self.polling.freshness().iter());
+        self.metrics.set_credits(self.polling.credits());
+        self.metrics.set_freshness(self.polling.freshness().iter());
         match outcome {
             PollOutcome::Odds { sport, answer: Ok(answer), .. } => {
                 let (events, unreadable) = (answer.events.len(), answer.unreadable.total());
@@ -504,17 +417,17 @@ impl<S: Source> Running<S> {
         }
     }
 
-    fn handle_reload_request(&mut self) {
+    fn handle_republish_request(&mut self) {
         let Some(leading) = &mut self.leading else { return };
         if self.republished_at.is_none_or(|at| at.elapsed() > REPUBLISH_INTERVAL) {
-            info!("a reader's board does not fit: everything is published anew");
+            info!("a reader's board does not match: everything is published again");
             self.republished_at = Some(Instant::now());
             leading.writer.republish_all();
             leading.dirty = true;
         }
     }
 
-    /// Ends well: what is on its way arrives, and the group knows at once.
+    /// Lets the records that are on their way arrive, and leaves the group so that the next leader takes over at once.
     async fn finish(self) {
         let Some(mut leading) = self.leading else { return self.election.leave() };
         if let Some(sending) = leading.sending.take()
@@ -530,7 +443,7 @@ impl<S: Source> Running<S> {
     }
 }
 
-/// The events of an answer; of those that are incomplete, what is known already completes them.
+/// The events of an answer. Incomplete ones are completed from what is already known.
 fn offered(pending: &Pending, board: &Board, answer: &Answer) -> Vec<(EventId, Image)> {
     let incomplete = answer.incomplete.iter().filter_map(|event| {
         let details = pending.details(board, &event.id).or(event.details.as_ref())?.clone();
@@ -539,21 +452,7 @@ fn offered(pending: &Pending, board: &Board, answer: &Answer) -> Vec<(EventId, I
     answer.events.iter().cloned().chain(incomplete).collect()
 }
 
-/// Markers go out when every record is acknowledged.
-fn send(publisher: Publisher, step: StepRecords) -> Delivery {
-    Box::pin(async move {
-        let images = step.records.iter().filter(|record| Outgoing::is_image(record)).count();
-        let removals = step.records.len() - images;
-        let mut delivered = publisher.send(&step.records).await?;
-        let markers = publisher.send(&step.markers).await?;
-        delivered.records += markers.records;
-        delivered.bytes += markers.bytes;
-        delivered.latencies.extend(markers.latencies);
-        Ok(Sent { images, removals, delivered })
-    })
-}
-
-/// A future that may not be there: then it never ends.
+/// Waits for the future, or forever if there is none.
 async fn maybe<F: Future + Unpin>(future: Option<F>) -> F::Output {
     match future {
         Some(future) => future.await,
@@ -565,26 +464,5 @@ async fn sleep_for(duration: Option<Duration>) {
     match duration {
         Some(duration) => tokio::time::sleep(duration).await,
         None => std::future::pending().await,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn terms_that_lead_to_nothing_begin_less_and_less_often() {
-        let (start, mut fence) = (Instant::now(), FencePause::default());
-        let mut begun = Vec::new();
-        for millis in 0..60_000 {
-            let now = start + Duration::from_millis(millis);
-            if fence.may_be(now) {
-                fence.begins(now);
-                begun.push(millis);
-            }
-        }
-        assert_eq!(begun, [0, 1, 251, 751, 1_751, 3_751, 7_751, 15_751, 30_751, 45_751]);
-        fence.has_led();
-        assert!(fence.may_be(start + Duration::from_secs(60)));
     }
 }

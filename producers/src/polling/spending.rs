@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use odds::{DaySpending, Marker, Timestamp};
 use tracing::warn;
 
-use crate::midnight_after;
+use super::midnight_after;
 
 const DAY: i64 = 24 * 60 * 60 * 1000;
 

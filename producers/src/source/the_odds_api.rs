@@ -1,8 +1,9 @@
-//! The Odds API, version 4, and whatever speaks like it: the only place that knows its paths, its
-//! JSON and its errors.
+//! The Odds API, version 4, and the simulator, which imitates it: the only place that knows its paths, its JSON and
+//! its errors.
 
 use std::{fmt, time::Duration};
 
+use async_trait::async_trait;
 use odds::{Credits, MarketKey, SportKey, Timestamp};
 use reqwest::{
     Client, StatusCode, Url,
@@ -13,9 +14,9 @@ use serde_json::value::RawValue;
 use time::{OffsetDateTime, format_description::well_known::Rfc2822};
 use tracing::warn;
 
-use crate::{
+use super::{
+    Answer, Level, OddsQuery, RetryAfter, Source, SourceError, Sport, SportList, StartList, Unreadable,
     answer::{AnswerReader, Field},
-    source::{Answer, Level, OddsQuery, RetryAfter, Source, SourceError, Sport, SportList, StartList, Unreadable},
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -58,8 +59,6 @@ impl TheOddsApi {
     pub const BASE: &str = "https://api.the-odds-api.com";
 
     pub fn new(name: &'static str, base: Url, key: ApiKey) -> anyhow::Result<Self> {
-        // The process may have chosen a provider already: then that one serves.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder().connect_timeout(CONNECT_TIMEOUT).timeout(TIMEOUT).gzip(true).build()?;
         Ok(Self { name, base, key, client })
     }
@@ -75,24 +74,24 @@ impl TheOddsApi {
         let mut url = self.base.clone();
         url.path_segments_mut().map_err(|()| outage("the address can't have a path".into(), 0.0))?.extend(path);
         let answer = self.client.get(url).query(&[("apiKey", &self.key.0)]).query(query).send().await;
-        // Whether upstream took a request that it never answered, nobody knows.
+        // Upstream may have processed a request that it never answered.
         let answer = answer.map_err(|error| {
             let cost = if error.is_connect() { 0.0 } else { price };
             outage(causes(error), cost)
         })?;
         let status = answer.status();
         let credits = credits(answer.headers());
-        let said_cost = number(answer.headers(), "x-requests-last").map(|cost| cost.clamp(0.0, price));
+        let reported_cost = number(answer.headers(), "x-requests-last").map(|cost| cost.clamp(0.0, price));
         let retry_after = retry_after(answer.headers());
         let media_type = media_type(answer.headers());
-        let body = read(answer).await.map_err(|reason| outage(reason, said_cost.unwrap_or(price)))?;
+        let body = read(answer).await.map_err(|reason| outage(reason, reported_cost.unwrap_or(price)))?;
         if status.is_success() {
             return match serde_json::from_slice(&body) {
-                Ok(value) => Ok(Got { value, credits, cost: said_cost }),
+                Ok(value) => Ok(Got { value, credits, cost: reported_cost }),
                 Err(error) => {
                     warn!(%status, %error, body = self.excerpt(&body), "an answer is not the JSON that was expected");
                     let reason = format!("an answer is not the JSON that was expected{media_type}");
-                    Err(outage(reason, said_cost.unwrap_or(price)))
+                    Err(outage(reason, reported_cost.unwrap_or(price)))
                 }
             };
         }
@@ -117,7 +116,7 @@ impl TheOddsApi {
             _ => {
                 warn!(%status, body = self.excerpt(&body), "the odds API fails");
                 let reason = format!("status {}{media_type}", status.as_u16());
-                SourceError::Outage { reason, retry_after, cost: said_cost.unwrap_or(0.0) }
+                SourceError::Outage { reason, retry_after, cost: reported_cost.unwrap_or(0.0) }
             }
         })
     }
@@ -205,6 +204,7 @@ fn is_code(text: &str) -> bool {
     text.len() <= MAX_CODE && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
+#[async_trait]
 impl Source for TheOddsApi {
     fn name(&self) -> &str {
         self.name

@@ -1,31 +1,42 @@
-//! Where odds come from. Another API is another implementation of [`Source`].
+//! Where odds come from. Another API is another implementation of [`Source`], and another [`SourceChoice`].
 
-use std::{collections::BTreeMap, future::Future, time::Duration};
+mod answer;
+mod choice;
+mod error;
+mod the_odds_api;
 
+use std::{collections::BTreeMap, fmt::Debug};
+
+use async_trait::async_trait;
 use odds::{BookmakerKey, Credits, Details, EventId, Image, MarketKey, Quotes, Region, SportKey, Timestamp};
 
+pub use choice::{SourceChoice, SourceSettings};
+pub use error::{RetryAfter, SourceError};
+pub use the_odds_api::{ApiKey, TheOddsApi};
+
 /// An odds API, asked on behalf of one region.
-pub trait Source: Send + Sync + 'static {
-    /// As it is called on every marker and on the page.
+#[async_trait]
+pub trait Source: Debug + Send + Sync {
+    /// Its name on every marker and on the page.
     fn name(&self) -> &str;
 
     /// The sports that are in season. Free of charge.
-    fn sports(&self) -> impl Future<Output = Result<SportList, SourceError>> + Send;
+    async fn sports(&self) -> Result<SportList, SourceError>;
 
     /// When a sport's coming and running events start. Free of charge.
-    fn starts(&self, sport: &SportKey) -> impl Future<Output = Result<StartList, SourceError>> + Send;
+    async fn starts(&self, sport: &SportKey) -> Result<StartList, SourceError>;
 
-    /// Everything a region's bookmakers offer on a sport.
-    fn odds(&self, query: OddsQuery) -> impl Future<Output = Result<Answer, SourceError>> + Send;
+    /// Everything that a region's bookmakers offer on a sport.
+    async fn odds(&self, query: OddsQuery) -> Result<Answer, SourceError>;
 
-    /// What one call of `odds` costs at most.
+    /// The most credits that one call of `odds` for these markets costs.
     fn cost(&self, markets: &[MarketKey]) -> f64;
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sport {
     pub key: SportKey,
-    /// Only winners of a whole tournament are offered, by the market `outrights`.
+    /// It only has odds on the winner of a whole tournament, under the market `outrights`.
     pub outrights: bool,
 }
 
@@ -53,16 +64,16 @@ pub struct OddsQuery {
 #[derive(Clone, Debug, Default)]
 pub struct Answer {
     pub events: Vec<(EventId, Image)>,
-    /// Events of which the prices could be read, and not everything else.
+    /// Events whose prices could be read, but not all of their details.
     pub incomplete: Vec<IncompleteEvent>,
     /// When upstream last looked at each bookmaker.
     pub bookmakers: BTreeMap<BookmakerKey, Timestamp>,
-    /// What upstream calls them.
+    /// The bookmakers' names at upstream.
     pub bookmaker_names: BTreeMap<BookmakerKey, String>,
     pub credits: Credits,
     /// What the call cost.
     pub cost: f64,
-    /// What was left out, each at the smallest level.
+    /// What could not be read and was left out, each at the smallest level.
     pub unreadable: Unreadable,
 }
 
@@ -76,7 +87,7 @@ pub struct IncompleteEvent {
     pub details: Option<Details>,
 }
 
-/// What of an answer can't be read.
+/// The part of an answer that can't be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     Sport,
@@ -127,51 +138,5 @@ impl Unreadable {
 
     pub fn total(&self) -> u64 {
         self.0.values().sum()
-    }
-}
-
-/// When upstream wants to be asked again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RetryAfter {
-    In(Duration),
-    At(Timestamp),
-}
-
-/// Why there is no answer; each kind is met in its own way.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum SourceError {
-    /// Nothing will work until somebody does something.
-    #[error("the odds API refuses the key ({code}): {message}")]
-    BadKey { code: String, message: String },
-    /// Nothing that costs will work until credits are renewed.
-    #[error("the credits are used up")]
-    OutOfCredits(Credits),
-    /// This sport, or what was asked of it, is not to be had.
-    #[error("the odds API refuses the request ({code}): {message}")]
-    Refused { code: String, message: String },
-    #[error("too many requests")]
-    TooFast { retry_after: Option<RetryAfter> },
-    /// It may work the next time. `cost`: what the call may have cost all the same.
-    #[error("the odds API fails: {reason}")]
-    Outage { reason: String, retry_after: Option<RetryAfter>, cost: f64 },
-    /// There is an answer, and nothing in it is what was asked for.
-    #[error("the odds API's answer has another format: {reason}")]
-    WrongFormat { reason: String, credits: Credits, cost: f64 },
-}
-
-impl SourceError {
-    /// What the call may have cost.
-    pub fn cost(&self) -> f64 {
-        match self {
-            Self::Outage { cost, .. } | Self::WrongFormat { cost, .. } => *cost,
-            Self::BadKey { .. } | Self::OutOfCredits(_) | Self::Refused { .. } | Self::TooFast { .. } => 0.0,
-        }
-    }
-
-    pub(crate) fn retry_after(&self) -> Option<RetryAfter> {
-        match self {
-            Self::TooFast { retry_after } | Self::Outage { retry_after, .. } => *retry_after,
-            Self::BadKey { .. } | Self::OutOfCredits(_) | Self::Refused { .. } | Self::WrongFormat { .. } => None,
-        }
     }
 }

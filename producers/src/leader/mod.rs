@@ -1,0 +1,73 @@
+//! One producer of a region: stands by until it wins the election, then fences, polls and publishes until it loses it.
+
+mod delivery;
+mod fence_pause;
+mod spending_file;
+mod task;
+
+use std::{path::PathBuf, sync::Arc};
+
+use anyhow::Context;
+use kafka::{ConsumerMode, Election, FollowerEvent, KafkaSettings, RegionFollower, Steps};
+use odds::{Region, Timestamp};
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, error_span};
+
+use self::{spending_file::SpendingFile, task::ProducerTask};
+use crate::{Metrics, Source, polling::Polling, settings::PollSettings};
+
+/// A producer of one region.
+#[derive(Debug)]
+pub struct Producer {
+    region: Region,
+    polling: PollSettings,
+    kafka: KafkaSettings,
+    source: Arc<dyn Source>,
+    clock: fn() -> Timestamp,
+    metrics: Metrics,
+    spending_file: Option<SpendingFile>,
+}
+
+impl Producer {
+    pub fn new(
+        region: Region,
+        polling: PollSettings,
+        kafka: KafkaSettings,
+        source: Arc<dyn Source>,
+        clock: fn() -> Timestamp,
+        metrics: Metrics,
+    ) -> Self {
+        Self { region, polling, kafka, source, clock, metrics, spending_file: None }
+    }
+
+    /// Keeps the credits that are spent each day in a file, too, for processes whose topics are lost with them.
+    #[must_use]
+    pub fn with_spending_file(self, path: PathBuf) -> Self {
+        Self { spending_file: Some(SpendingFile::new(path)), ..self }
+    }
+
+    /// Runs until `stop` is cancelled. Fails only if the API refuses the key, or librdkafka the settings.
+    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        // Each line of the log names the region.
+        let span = error_span!("producer", region = %self.region);
+        self.take_part(stop).instrument(span).await
+    }
+
+    async fn take_part(self, stop: CancellationToken) -> anyhow::Result<()> {
+        let mut follower = RegionFollower::new(self.kafka.clone(), self.region, ConsumerMode::Alone, Steps::Newest);
+        // A producer that can't read the topic must not win the election.
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                event = follower.next() => if let FollowerEvent::Loading = event.context("the topic")? { break },
+            }
+        }
+        let election = Election::join(&self.kafka, "producer", self.region)?;
+        let now = (self.clock)();
+        let mut polling = Polling::new(self.region, self.polling.clone(), self.source.name().to_owned(), now);
+        if let Some(published) = self.spending_file.as_ref().map(SpendingFile::read).transpose()?.flatten() {
+            polling.spending_mut().take_over(&published, now);
+        }
+        ProducerTask::new(self, follower, election, polling).run(stop).await
+    }
+}

@@ -1,0 +1,78 @@
+//! The credits that are left, as far as the source's reports can be believed.
+
+use odds::{Credits, Timestamp};
+use tracing::warn;
+
+use super::pace::Pace;
+
+/// Without credits, their renewal is checked after the first of these, and then less and less often.
+const FIRST_CHECK: i64 = 60 * 1000;
+pub(super) const LONGEST_CHECK: i64 = 10 * 60 * 1000;
+
+#[derive(Debug)]
+pub(super) struct CreditReports {
+    credits: Credits,
+    /// A report that is believed if the next one confirms it.
+    doubted: Option<f64>,
+    reported_at: Timestamp,
+    /// Checks in a row that found too few credits.
+    checks: u32,
+}
+
+impl CreditReports {
+    pub(super) fn new(now: Timestamp) -> Self {
+        Self { credits: Credits::default(), doubted: None, reported_at: now, checks: 0 }
+    }
+
+    pub(super) fn credits(&self) -> Credits {
+        self.credits
+    }
+
+    pub(super) fn take_over(&mut self, credits: Credits) {
+        self.credits = credits;
+    }
+
+    /// Takes a report that came with a call of this cost. That more than half of the credits are gone at once is
+    /// believed only the second time.
+    pub(super) fn report(&mut self, reported: Credits, cost: f64, now: Timestamp) {
+        self.credits.used = reported.used.or(self.credits.used);
+        let expected = self.credits.remaining.map(|left| left - cost);
+        let Some(left) = reported.remaining else {
+            self.credits.remaining = expected;
+            return;
+        };
+        let is_collapse = |left: f64| expected.is_some_and(|expected| left < expected / 2.0);
+        if is_collapse(left) && !self.doubted.is_some_and(is_collapse) {
+            warn!(left, ?expected, "the odds API reports far fewer credits: believed if the next report confirms it");
+            self.doubted = Some(left);
+            self.credits.remaining = expected;
+            return;
+        }
+        self.doubted = None;
+        self.credits.remaining = Some(left);
+        self.reported_at = now;
+    }
+
+    /// Takes a free check of the credits.
+    pub(super) fn checked(&mut self, reported: Credits, now: Timestamp) {
+        self.report(reported, 0.0, now);
+        self.reported_at = now;
+    }
+
+    /// The source refused a call because the credits are used up.
+    pub(super) fn used_up(&mut self, reported: Credits, now: Timestamp) {
+        self.credits.used = reported.used.or(self.credits.used);
+        self.credits.remaining = Some(reported.remaining.map_or(0.0, |left| left.min(0.0)));
+        self.reported_at = now;
+    }
+
+    /// Counts checks that found too few credits, until one finds enough.
+    pub(super) fn count_check(&mut self, too_few: bool) {
+        self.checks = if too_few { self.checks + 1 } else { 0 };
+    }
+
+    pub(super) fn next_check(&self, pace: Pace) -> Timestamp {
+        let wait = FIRST_CHECK.saturating_mul(1 << self.checks.min(10));
+        self.reported_at.plus_millis(pace.wait(wait.min(LONGEST_CHECK)))
+    }
+}

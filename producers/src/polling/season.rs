@@ -1,0 +1,145 @@
+//! The sports in season and the starts of their events, from lists and answers that may lack something for a moment.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use odds::{SportKey, Timestamp};
+use tracing::warn;
+
+use super::{
+    Nearness, SportState,
+    pace::Pace,
+    request::{Listed, ListedSport},
+};
+use crate::{settings::PollSettings, source::Answer};
+
+/// How often the sports, and the starts of sports without known events, are listed.
+const LIST_INTERVAL: i64 = 60 * 60 * 1000;
+/// What a list lacks is believed to be gone when the next list lacks it too, which is requested after this.
+const LIST_RETRY: i64 = 60 * 1000;
+/// For so long, an event that an answer lacks still decides when its sport is in play: bookmakers take their prices
+/// down for a while.
+const VANISHED_FOR: i64 = 15 * 60 * 1000;
+
+#[derive(Debug, Default)]
+pub(super) struct Season {
+    sports: Vec<SportState>,
+    /// When each known start of a sport's events was last listed or answered.
+    starts: BTreeMap<SportKey, BTreeMap<Timestamp, Timestamp>>,
+    listed_at: Option<Timestamp>,
+    /// The last list lacked something that may be missing only for a moment.
+    list_again: bool,
+    /// Sports that the last list lacked.
+    missing: BTreeSet<SportKey>,
+}
+
+impl Season {
+    pub(super) fn sports(&self) -> &[SportState] {
+        &self.sports
+    }
+
+    /// All sports, including those that may be missing from the last list only. None before the first list.
+    pub(super) fn known(&self) -> Option<BTreeSet<SportKey>> {
+        let known = || self.sports.iter().map(|sport| &sport.key).chain(&self.missing).cloned().collect();
+        self.listed_at.map(|_| known())
+    }
+
+    pub(super) fn next_list(&self, pace: Pace, now: Timestamp) -> Timestamp {
+        let interval = pace.wait(if self.list_again { LIST_RETRY } else { LIST_INTERVAL });
+        self.listed_at.map_or(now, |at| at.plus_millis(interval))
+    }
+
+    pub(super) fn cost_of(&self, sport: &SportKey) -> f64 {
+        self.sports.iter().find(|known| known.key == *sport).map_or(0.0, |known| known.cost)
+    }
+
+    pub(super) fn is_in_play(&self, sport: &SportKey, now: Timestamp) -> bool {
+        self.sports.iter().any(|it| it.key == *sport && it.nearness(now) == Nearness::InPlay)
+    }
+
+    /// When a former leader polled, by sport.
+    pub(super) fn take_over(&mut self, polled_at: impl Fn(&SportKey) -> Option<Timestamp>) {
+        for sport in &mut self.sports {
+            sport.last_polled = sport.last_polled.max(polled_at(&sport.key));
+        }
+    }
+
+    /// Takes a list. `polled_at`: when each sport was polled, also by a former leader.
+    pub(super) fn listed(
+        &mut self,
+        listed: &Listed,
+        settings: &PollSettings,
+        polled_at: &BTreeMap<SportKey, Timestamp>,
+        now: Timestamp,
+    ) {
+        self.listed_at = Some(now);
+        self.list_again = listed.sports.iter().any(|listed| listed.starts.is_none());
+        let before = std::mem::take(&mut self.sports);
+        let missing_before = std::mem::take(&mut self.missing);
+        for ListedSport { sport, starts, cost } in &listed.sports {
+            let last_polled = before
+                .iter()
+                .find(|known| known.key == sport.key)
+                .and_then(|known| known.last_polled)
+                .or_else(|| polled_at.get(&sport.key).copied());
+            let known = self.starts.entry(sport.key.clone()).or_default();
+            match starts.as_deref() {
+                // Events that were there a moment ago may be missing from this list only.
+                None | Some([]) => known.retain(|_, seen| now.millis_since(*seen) <= VANISHED_FOR),
+                Some(starts) => *known = starts.iter().map(|start| (*start, now)).collect(),
+            }
+            self.sports.push(SportState {
+                key: sport.key.clone(),
+                outrights: sport.outrights,
+                starts: known.keys().copied().collect(),
+                last_polled,
+                cost: *cost,
+            });
+        }
+        for sport in before {
+            if self.sports.iter().all(|known| known.key != sport.key) && !missing_before.contains(&sport.key) {
+                warn!(sport = %sport.key, "the odds API's list lacks a sport: it is kept until the next list");
+                self.missing.insert(sport.key.clone());
+                self.list_again = true;
+                self.sports.push(sport);
+            }
+        }
+        // Sports of a former leader, too.
+        let is_gone = |sport: &&SportKey| {
+            let is_listed = self.sports.iter().any(|known| known.key == **sport);
+            !is_listed && settings.wants(sport) && !missing_before.contains(*sport)
+        };
+        let of_former: Vec<SportKey> = polled_at.keys().filter(is_gone).cloned().collect();
+        for sport in of_former {
+            warn!(%sport, "the odds API's first list lacks a sport: its odds are kept until the next list");
+            self.missing.insert(sport);
+            self.list_again = true;
+        }
+        for wanted in &settings.sports {
+            if self.sports.iter().all(|known| known.key != *wanted) {
+                warn!(sport = %wanted, "the odds API has no such sport in season");
+            }
+        }
+        // An empty list is no reason to forget everything.
+        if self.sports.is_empty() {
+            self.list_again = true;
+        } else if let Some(known) = self.known() {
+            self.starts.retain(|sport, _| known.contains(sport));
+        }
+    }
+
+    /// Takes an answer with a sport's odds. Returns the sport's place among the sports, if it is known.
+    pub(super) fn answered(&mut self, sport: &SportKey, answer: &Answer, now: Timestamp) -> Option<usize> {
+        let at = self.sports.iter().position(|known| known.key == *sport)?;
+        self.sports[at].last_polled = Some(now);
+        let mut answered: Vec<Timestamp> = answer.events.iter().map(|(_, image)| image.details.commence_time).collect();
+        answered.extend(answer.incomplete.iter().filter_map(|it| Some(it.details.as_ref()?.commence_time)));
+        // An empty answer does not show when events start: bookmakers may have taken all prices down.
+        if !answered.is_empty() {
+            let starts = self.starts.entry(sport.clone()).or_default();
+            starts.retain(|_, seen| now.millis_since(*seen) <= VANISHED_FOR);
+            starts.extend(answered.into_iter().map(|start| (start, now)));
+            self.sports[at].starts = starts.keys().copied().collect();
+        }
+        Some(at)
+    }
+}

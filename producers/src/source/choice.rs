@@ -1,0 +1,58 @@
+//! Which source a producer asks, by its settings.
+
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+
+use super::{ApiKey, Source, TheOddsApi};
+use crate::simulator;
+
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Odds API")]
+pub struct SourceSettings {
+    /// Where odds come from. It is said wherever the odds are shown.
+    #[arg(long, value_enum, value_name = "SOURCE")]
+    pub source: Option<SourceChoice>,
+
+    /// Where the simulator is.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:4100")]
+    pub simulator_url: String,
+
+    /// Where The Odds API is, if not at its own address.
+    #[arg(long, value_name = "URL")]
+    pub api_url: Option<String>,
+
+    /// The key for The Odds API.
+    #[arg(long, value_name = "KEY", hide_env_values = true)]
+    pub api_key: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SourceChoice {
+    /// Made-up odds, from the simulator.
+    Simulator,
+    /// Real odds. Needs a key.
+    TheOddsApi,
+}
+
+impl SourceSettings {
+    /// A mistyped setting must not serve fiction for fact, nor the other way round.
+    pub fn open(&self) -> anyhow::Result<Arc<dyn Source>> {
+        let key = self.api_key.as_deref().map(str::trim).filter(|key| !key.is_empty());
+        let (name, flag, url, key) = match (self.source, key) {
+            (None, _) => anyhow::bail!("say where odds come from: --source simulator or --source the-odds-api"),
+            (Some(SourceChoice::TheOddsApi), None) => anyhow::bail!("--source the-odds-api needs --api-key"),
+            (Some(SourceChoice::TheOddsApi), Some(key)) => {
+                (TheOddsApi::SOURCE, "--api-url", self.api_url.as_deref().unwrap_or(TheOddsApi::BASE), key)
+            }
+            (Some(SourceChoice::Simulator), Some(_)) => {
+                anyhow::bail!("--source simulator goes without --api-key: with a key, say --source the-odds-api")
+            }
+            (Some(SourceChoice::Simulator), None) => {
+                (simulator::SOURCE, "--simulator-url", &*self.simulator_url, "simulator")
+            }
+        };
+        let url = url.parse().map_err(|error| anyhow::anyhow!("{flag} {url}: {error}"))?;
+        Ok(Arc::new(TheOddsApi::new(name, url, ApiKey::new(key.to_owned()))?))
+    }
+}

@@ -1,0 +1,95 @@
+//! Copies changed boards into the signals of their events.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use client::ChangedEvents;
+use leptos::prelude::*;
+use odds::{EventId, Timestamp};
+
+use super::Stream;
+use crate::{page::browser, view::gathered};
+
+impl Stream {
+    pub(super) fn tick(self) {
+        self.look_at_the_clock();
+        // No frame announces that an event starts.
+        if self.now.get_untracked().millis_since(Timestamp::from_millis(0)) / 1_000 % 10 == 0 {
+            self.arrange();
+        }
+    }
+
+    /// Shows which prices have become old: no frame announces that.
+    pub(super) fn look_at_the_clock(self) {
+        let inner = self.inner();
+        let changed = {
+            let mut inner = inner.borrow_mut();
+            let clock = browser::now();
+            self.now.set(inner.boards.server_time(clock));
+            inner.boards.look_at(clock)
+        };
+        if changed {
+            self.draw(ChangedEvents::All);
+        }
+    }
+
+    /// Draws all frames that arrive until the next animation frame at once.
+    pub(super) fn flush_soon(self) {
+        if !std::mem::replace(&mut self.inner().borrow_mut().flush_is_due, true) {
+            request_animation_frame(move || {
+                if self.is_over() {
+                    return;
+                }
+                let touched = {
+                    let inner = self.inner();
+                    let mut inner = inner.borrow_mut();
+                    inner.flush_is_due = false;
+                    inner.boards.touched()
+                };
+                self.draw(touched);
+            });
+        }
+    }
+
+    fn draw(self, touched: ChangedEvents) {
+        let inner = self.inner();
+        let mut changed = Vec::new();
+        let mut rearrange = matches!(touched, ChangedEvents::All);
+        {
+            let mut inner = inner.borrow_mut();
+            let ids: BTreeSet<EventId> = match touched {
+                ChangedEvents::Some(ids) => ids,
+                ChangedEvents::All => gathered(inner.events.keys().cloned().chain(inner.boards.event_ids())),
+            };
+            let market = self.query.with_untracked(|query| query.market.clone());
+            for id in ids {
+                match inner.boards.event(&id) {
+                    None => rearrange |= inner.events.remove(&id).is_some(),
+                    Some(view) => match inner.events.get(&id) {
+                        Some(signal) => {
+                            rearrange |= signal.with_untracked(|before| {
+                                before.details != view.details || before.has(&market) != view.has(&market)
+                            });
+                            if signal.with_untracked(|before| **before != view) {
+                                changed.push((signal.clone(), Arc::new(view)));
+                            }
+                        }
+                        None => {
+                            inner.events.insert(id, ArcRwSignal::new(Arc::new(view)));
+                            rearrange = true;
+                        }
+                    },
+                }
+            }
+            let loaded = inner.boards.is_loaded();
+            if self.loaded.get_untracked() != loaded {
+                self.loaded.set(loaded);
+            }
+        }
+        for (signal, view) in changed {
+            signal.set(view);
+        }
+        if rearrange {
+            self.arrange();
+        }
+    }
+}
