@@ -39,6 +39,8 @@ pub(crate) struct Client {
     pub(crate) revision: AtomicU64,
     /// The least time between two frames of a region.
     pub(crate) gap: Option<Duration>,
+    /// Locked while something is put into the socket's queue, so that nothing gets behind `bye`.
+    pub(crate) sending: std::sync::Mutex<()>,
     /// Pending requests, in the order in which they came.
     pub(crate) requests: std::sync::Mutex<ClientRequests>,
     /// Locked while its requests are processed.
@@ -103,10 +105,22 @@ impl Client {
 
     /// Sends one event through the socket's queue. Returns its number, or 0 if it was not sent.
     pub(crate) fn send_in_order<T: Serialize + ?Sized>(&self, event: &str, data: &T) -> u64 {
-        if self.tracker.is_ending() {
-            return 0;
+        self.before_bye(|| self.emit(event, data)).flatten().unwrap_or_default()
+    }
+
+    /// Answers a request. Returns false if the client can't take the answer.
+    pub(crate) fn acknowledge(&self, ack: AckSender, answer: &Value) -> bool {
+        let sent = self.before_bye(|| ack.send(answer)).transpose();
+        if let Err(error) = &sent {
+            debug!(socket = %self.socket.id, %error, "can't send an answer to a client: it is disconnected");
         }
-        self.emit(event, data).unwrap_or_default()
+        sent.is_ok()
+    }
+
+    /// Puts something into the socket's queue, unless `bye` is there.
+    fn before_bye<T>(&self, send: impl FnOnce() -> T) -> Option<T> {
+        let _sending = self.sending.lock().expect("nobody panics while holding it");
+        (!self.tracker.is_ending()).then(send)
     }
 
     fn emit<T: Serialize + ?Sized>(&self, event: &str, data: &T) -> Option<u64> {
@@ -122,6 +136,7 @@ impl Client {
 
     /// Sends `bye`, after which nothing more is sent. Returns false if the socket's queue is full.
     pub(crate) fn send_bye(&self, bye: &Bye) -> bool {
+        let _sending = self.sending.lock().expect("nobody panics while holding it");
         self.tracker.begin_ending();
         self.emit("bye", bye).is_some()
     }

@@ -137,6 +137,7 @@ fn connected(socket: SocketRef, State(app): State<Arc<AppState>>) -> Ready<()> {
         identity,
         revision: AtomicU64::new(0),
         gap: hello.gap,
+        sending: Mutex::default(),
         requests: Mutex::default(),
         subscription: tokio::sync::Mutex::new(Subscription {
             over: false,

@@ -111,8 +111,7 @@ impl AppState {
     /// answers.
     pub(super) fn answer(&self, client: &Arc<Client>, ack: AckSender, done: Result<Value, Failure>) {
         let answer = done.unwrap_or_else(|failure| json!({ "error": failure }));
-        if let Err(error) = ack.send(&answer) {
-            debug!(socket = %client.sid(), %error, "can't send an answer to a client: it is disconnected");
+        if !client.acknowledge(ack, &answer) {
             self.sends_away(client);
         }
     }

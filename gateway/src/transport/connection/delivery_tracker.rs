@@ -86,11 +86,15 @@ impl DeliveryTracker {
     /// network has not accepted all previous events or there is no websocket.
     pub(crate) fn pass(&self, frame: &Bytes) -> Option<u64> {
         let carrier = self.carrier.get()?;
-        if !self.has_taken_all() || self.is_ending() {
+        if !self.has_taken_all() {
             return None;
         }
         let mut number = None;
-        carrier.upgrade()?.pass(frame, || number = Some(self.count_event()));
+        carrier.upgrade()?.pass(frame, || {
+            // A `bye` that is queued from now on can't be written before this frame is.
+            number = (!self.is_ending()).then(|| self.count_event());
+            number.is_some()
+        });
         number
     }
 

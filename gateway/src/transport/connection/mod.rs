@@ -87,14 +87,16 @@ impl Connection {
         self.reader.wake();
     }
 
-    /// Writes a whole websocket frame with one event, and calls `before` just before that. Returns false if another
-    /// frame is partly written or the websocket is being closed.
-    pub(crate) fn pass(&self, frame: &Bytes, before: impl FnOnce()) -> bool {
+    /// Writes a whole websocket frame with one event. Returns false if another frame is partly written, the websocket is
+    /// being closed, or `before`, which is called just before the frame is written, returns false.
+    pub(crate) fn pass(&self, frame: &Bytes, before: impl FnOnce() -> bool) -> bool {
         let mut out = self.out();
         if out.passed.is_some() || !out.counter.is_between_frames() {
             return false;
         }
-        before();
+        if !before() {
+            return false;
+        }
         // Not through the runtime, to avoid a cache miss on its readiness state.
         let written = match SockRef::from(&self.stream).send(frame) {
             Ok(written) => written,
