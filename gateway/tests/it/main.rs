@@ -19,5 +19,6 @@ mod proxy;
 mod sockets;
 mod stage;
 mod trouble;
+mod upgrade;
 
 use testkit::{author, guest};
