@@ -18,7 +18,8 @@ use crate::{
     session::{SessionData, SessionKey, StoredSession},
     store::{CreateTokenError, CreateUserError, Known, Place, Store, StoreError},
     token::{NewToken, Token, TokenId, TokenName, TokenText},
-    user::{NewUser, User, UserId, UserName},
+    user::{Changed, NewUser, User, UserId},
+    user_name::UserName,
 };
 
 /// How many tokens one user may have.
@@ -114,20 +115,6 @@ impl Identity {
         match self {
             Self::Session { user, .. } | Self::Token { user, .. } => user,
         }
-    }
-}
-
-/// A changed account: its connections have to be checked again.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Changed {
-    pub user: UserId,
-    pub revision: u64,
-}
-
-impl Changed {
-    /// The account was deleted.
-    fn gone(user: &UserId) -> Self {
-        Self { user: user.clone(), revision: u64::MAX }
     }
 }
 
@@ -565,12 +552,6 @@ impl Accounts {
         let changed = self.store.revoke_token(user, token).await?.ok_or(AccountsError::UnknownToken)?;
         audit::done("token_revoked", user, by, &token.as_str());
         Ok(changed)
-    }
-}
-
-impl From<&User> for Changed {
-    fn from(user: &User) -> Self {
-        Self { user: user.id.clone(), revision: user.revision }
     }
 }
 

@@ -8,19 +8,23 @@ mod mongo;
 mod password;
 mod secret;
 mod session;
+mod sessions;
 mod sqlite;
 mod store;
+mod store_url;
 mod token;
 mod user;
+mod user_name;
 
-pub use accounts::{AccountSettings, Accounts, AccountsError, Changed, Identity, network};
+pub use accounts::{AccountSettings, Accounts, AccountsError, Identity, network};
 pub use allowance::Allowance;
 pub use audit::Requester;
 pub use password::{Busy, Password, PasswordHash, WeakPassword};
 pub use secret::SecretHash;
-pub use session::{SESSION_DATA, SessionData, SessionKey, Sessions, StoredSession};
-pub use store::{
-    CreateTokenError, CreateUserError, FAMILIAR_FOR, InvalidStore, Known, Place, Store, StoreError, StoreUrl,
-};
+pub use session::{SessionData, SessionKey, StoredSession};
+pub use sessions::{SESSION_DATA, Sessions};
+pub use store::{CreateTokenError, CreateUserError, FAMILIAR_FOR, Known, Place, Store, StoreError};
+pub use store_url::{InvalidStore, StoreUrl};
 pub use token::{InvalidTokenName, NewToken, Token, TokenId, TokenName, TokenText};
-pub use user::{InvalidUserName, NewUser, User, UserId, UserName};
+pub use user::{Changed, NewUser, User, UserId};
+pub use user_name::{InvalidUserName, UserName};

@@ -23,13 +23,13 @@ use tokio::{
 use tracing::warn;
 
 use crate::{
-    accounts::Changed,
     password::PasswordHash,
     secret::SecretHash,
     session::{SessionData, SessionKey, StoredSession},
     store::{CreateTokenError, CreateUserError, FAMILIAR_FOR, Known, Place, Store, StoreError},
     token::{NewToken, Token, TokenId, TokenName},
-    user::{NewUser, User, UserId, UserName},
+    user::{Changed, NewUser, User, UserId},
+    user_name::UserName,
 };
 
 const DATABASE: &str = "toteboard";

@@ -17,7 +17,7 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::{sync::Semaphore, time::timeout};
 use zxcvbn::{Score, zxcvbn};
 
-use crate::{secret, user::UserName};
+use crate::{secret, user_name::UserName};
 
 const SHORTEST: usize = 12;
 const LONGEST: usize = 128;

@@ -13,13 +13,13 @@ use rusqlite::{
 use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
-    accounts::Changed,
     password::PasswordHash,
     secret::SecretHash,
     session::{SessionData, SessionKey, StoredSession},
     store::{CreateTokenError, CreateUserError, FAMILIAR_FOR, Known, Place, Store, StoreError},
     token::{NewToken, Token, TokenId, TokenName},
-    user::{NewUser, User, UserId, UserName},
+    user::{Changed, NewUser, User, UserId},
+    user_name::UserName,
 };
 
 const SCHEMA_VERSION: i64 = 3;

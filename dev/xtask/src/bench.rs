@@ -6,8 +6,8 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 
 use crate::{
-    commands::{self, page_tests},
-    page, prerequisites, root, starts,
+    commands::page_tests,
+    page, prerequisites, programs, root, starts,
     steps::{MINUTE, compile, remove_folder, step},
     target,
 };
@@ -77,7 +77,7 @@ impl Bench {
                     bench("page", cargo().env("PAGE", page).env("CHROMIUM", chromium))?;
                 }
                 What::Starts => {
-                    commands::build(&["--package", "toteboard-standalone", "--release"])?;
+                    programs::build(&["--package", "toteboard-standalone", "--release"])?;
                     let data = target().join("starts");
                     remove_folder(&data)?;
                     starts::starts(&target().join("release/standalone"), &data)?;

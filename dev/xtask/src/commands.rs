@@ -13,7 +13,9 @@ use clap::Args;
 use crate::{
     coverage, deny,
     engines::{self, Engines},
-    guard, page, prerequisites, reference, root,
+    guard, page, prerequisites,
+    programs::{binary, build, compile_all, jars, python},
+    reference, root,
     steps::{MINUTE, compile, remove_folder, step, works},
     target,
 };
@@ -75,15 +77,6 @@ impl Run {
     }
 }
 
-pub(crate) fn build(what: &[&str]) -> anyhow::Result<()> {
-    let mut cargo = Command::new("cargo");
-    compile("compiling the binaries", cargo.arg("build").args(what))
-}
-
-pub(crate) fn binary(name: &str) -> PathBuf {
-    target().join("debug").join(name)
-}
-
 #[derive(Debug, Default, Args)]
 pub(crate) struct Test {
     /// Skip the page's tests in Chromium and the tests of the example clients.
@@ -118,14 +111,6 @@ fn with_browser(no_install: bool) -> anyhow::Result<()> {
     page::ensure(no_install)
 }
 
-/// Cargo arguments that select all programs and tests. They are built together because tests enable more features of
-/// some dependencies: separate builds would compile our crates twice.
-pub(crate) const PROGRAMS_AND_TESTS: [&str; 3] = ["--workspace", "--bins", "--tests"];
-
-pub(crate) fn compile_all() -> anyhow::Result<()> {
-    compile("compiling programs and tests", Command::new("cargo").arg("build").args(PROGRAMS_AND_TESTS))
-}
-
 /// Runs the example clients against a real gateway: for `seconds` over an unreliable network, and for `connects`
 /// connections with each transport.
 fn examples(seconds: u32, connects: u32) -> anyhow::Result<()> {
@@ -141,29 +126,6 @@ fn examples(seconds: u32, connects: u32) -> anyhow::Result<()> {
     cargo.env("CLIENTS_SECONDS", seconds.to_string()).env("CLIENTS_CONNECTS", connects.to_string());
     let limit = Duration::from_secs((seconds + 60 * connects).into());
     step("tests of the example clients", 20 * MINUTE + limit, &mut cargo)
-}
-
-/// Copies the dependencies of a pom.xml into an empty folder.
-pub(crate) fn jars(pom: &Path, folder: &Path, name: &str) -> anyhow::Result<()> {
-    remove_folder(folder)?;
-    let mut maven = Command::new("mvn");
-    maven.args(["-q", "-B", "dependency:copy-dependencies", "-DincludeScope=runtime"]);
-    maven.arg(format!("-DoutputDirectory={}", folder.display())).arg("-f").arg(pom);
-    step(&format!("libraries of {name}"), 10 * MINUTE, &mut maven)
-}
-
-/// Returns the Python of a virtual environment with these packages; creates it if needed.
-pub(crate) fn python(requirements: &Path, name: &str) -> anyhow::Result<PathBuf> {
-    let venv = target().join("python").join(name);
-    let python = venv.join("bin/python");
-    if !python.is_file() {
-        let mut make = Command::new("python3");
-        step("a Python environment", 5 * MINUTE, make.args(["-m", "venv"]).arg(&venv))?;
-    }
-    let mut pip = Command::new(&python);
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]).arg(requirements);
-    step(&format!("Python packages: {name}"), 10 * MINUTE, &mut pip)?;
-    Ok(python)
 }
 
 /// Installs what the page's tests need, and returns the name of the browser's program.

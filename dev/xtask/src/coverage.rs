@@ -15,9 +15,10 @@ use anyhow::{Context, ensure};
 use serde_json::Value;
 
 use crate::{
-    commands::PROGRAMS_AND_TESTS,
     engines::Engines,
-    prerequisites, root,
+    prerequisites,
+    programs::PROGRAMS_AND_TESTS,
+    root,
     steps::{MINUTE, compile, empty_folder, output, step, without_us, works},
     target,
 };

@@ -19,8 +19,9 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::{
-    commands::{binary, compile_all, jars, python},
-    prerequisites, root,
+    prerequisites,
+    programs::{binary, compile_all, jars, python},
+    root,
     steps::{MINUTE, empty_folder, step},
     target,
 };

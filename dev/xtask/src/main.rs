@@ -9,6 +9,7 @@ mod guard;
 mod mutants;
 mod page;
 mod prerequisites;
+mod programs;
 mod reference;
 mod starts;
 mod steps;
@@ -102,7 +103,7 @@ fn execute() -> anyhow::Result<()> {
         }
         Command::Settings => {
             prerequisites::ensure(prerequisites::BUILD, no_install)?;
-            commands::compile_all()?;
+            programs::compile_all()?;
             reference::write()
         }
         Command::Ci(engines) => commands::ci(&engines, no_install),

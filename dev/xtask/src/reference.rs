@@ -4,7 +4,7 @@ use std::{fmt::Write, fs, path::PathBuf, process::Command};
 
 use anyhow::{Context, ensure};
 
-use crate::{commands::binary, coverage, root};
+use crate::{coverage, programs::binary, root};
 
 const HEAD: &str = "\
 # Settings

@@ -3,28 +3,16 @@
 use leptos::{prelude::*, task::spawn_local};
 
 use super::{
-    api::{self, Failure, Me, Site},
+    api::{self, Me, Site},
     board::BoardPage,
+    brand::Brand,
     choices::Regions,
     settings::Settings,
     shared::{either, when},
     sign_in::SignIn,
     stream::{Connection, Stream},
+    who::Who,
 };
-
-/// Who is signed in, as far as is known.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Who {
-    /// The request is pending.
-    Unknown,
-    /// The request failed.
-    Unclear(Failure),
-    Nobody {
-        /// Why the visitor was signed out, if they were.
-        notice: Option<&'static str>,
-    },
-    Somebody(Me),
-}
 
 const SETTINGS: &str = "#settings";
 
@@ -53,19 +41,6 @@ pub(crate) fn App() -> impl IntoView {
         .into_any(),
         Who::Nobody { notice } => view! { <SignIn who notice/> }.into_any(),
         Who::Somebody(me) => view! { <SignedIn who me/> }.into_any(),
-    }
-}
-
-#[component]
-pub(crate) fn Brand() -> impl IntoView {
-    view! {
-        <span class="brand">
-            <svg viewBox="0 0 32 32" aria-hidden="true" focusable="false">
-                <rect x="2" y="4" width="28" height="24" rx="4"/>
-                <path d="M8 12h9M8 20h9M21 9l3 3 3-3M21 23l3-3 3 3"/>
-            </svg>
-            "Toteboard"
-        </span>
     }
 }
 

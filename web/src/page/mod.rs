@@ -3,6 +3,7 @@
 mod api;
 mod app;
 mod board;
+mod brand;
 mod browser;
 mod choices;
 mod event_card;
@@ -12,5 +13,6 @@ mod shared;
 mod sign_in;
 mod socket;
 mod stream;
+mod who;
 
 pub(crate) use app::App;

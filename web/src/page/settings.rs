@@ -4,10 +4,10 @@ use leptos::{ev::MouseEvent, prelude::*, task::spawn_local};
 
 use super::{
     api::{self, Token},
-    app::Who,
     browser,
     form::{Form, Input},
     shared::list,
+    who::Who,
 };
 use crate::view::Key;
 

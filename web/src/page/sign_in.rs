@@ -4,8 +4,9 @@ use leptos::{prelude::*, task::spawn_local};
 
 use super::{
     api,
-    app::{Brand, Who},
+    brand::Brand,
     form::{Form, Input},
+    who::Who,
 };
 
 #[component]
