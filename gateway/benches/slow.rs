@@ -18,7 +18,7 @@ use std::{
 };
 
 use beside::{Gateway, free_address};
-use client::{BoardMirrors, Client, Said};
+use client::{BoardMirrors, Client, ServerMessage};
 use kafka::{Embedded, all_topics};
 use odds::{Filter, Region, Timestamp};
 use rand::{SeedableRng, rngs::StdRng};
@@ -280,7 +280,7 @@ async fn follow<S: AsyncRead + AsyncWrite + Unpin>(
             }
             Ok(Ok(received)) => received,
         };
-        let Said::Event { name, payload } = received else { continue };
+        let ServerMessage::Event { name, payload } = received else { continue };
         if measured && name == "odds" && load.measure.load(Ordering::Relaxed) {
             measure(load, &payload);
         }
@@ -344,8 +344,8 @@ async fn stopping(load: Arc<Load>) -> bool {
         let until = Instant::now() + READS_FOR;
         while let Ok(received) = tokio::time::timeout_at(until, client.next()).await {
             match received {
-                Ok(Said::Event { name, payload }) => drop(mirrors.take(&name, &payload)),
-                Ok(Said::Answer { .. }) => {}
+                Ok(ServerMessage::Event { name, payload }) => drop(mirrors.take(&name, &payload)),
+                Ok(ServerMessage::Answer { .. }) => {}
                 Err(_) => {
                     load.dropped.fetch_add(1, Ordering::Relaxed);
                     return false;

@@ -1,5 +1,4 @@
-//! The gateway: reads the four topics into boards, and pushes what changes to the Socket.IO rooms
-//! of whoever wants it.
+//! The gateway: reads the four topics into boards, and sends changes to the Socket.IO clients that subscribe to them.
 
 mod client;
 mod files;

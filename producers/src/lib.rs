@@ -1,7 +1,7 @@
-//! Polls an odds API and publishes what changed to a region's topic. With a simulator of such an API.
+//! Polls an odds API and publishes the changes to a region's topic. Includes a simulator of such an API.
 //!
-//! [`Source`] is the API, `polling` decides what to ask it when, and `leader` takes part in the election and writes
-//! the topic.
+//! [`Source`] is the API, `polling` decides what to request and when, and `leader` takes part in the election and
+//! writes the topic.
 
 mod leader;
 mod metrics;

@@ -22,7 +22,7 @@ use crate::Unreadable;
 
 type PolledAt = Arc<Mutex<Vec<(SportKey, Timestamp)>>>;
 
-/// Cheap to clone: all clones count together.
+/// A producer's metrics. Clones share the same values.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     pub(crate) leading: Gauge,
@@ -47,7 +47,7 @@ impl Metrics {
         scope.collector(PollAges { polled_at: polled_at.clone(), clock });
         Self {
             leading: scope.gauge("leading", "1 while this producer leads its region, 0 while it stands by"),
-            pending: scope.gauge("pending_events", "Events that wait to be published"),
+            pending: scope.gauge("pending_events", "Events waiting to be published"),
             polls: scope.counters("polls", "Polls of the odds API, by outcome", "outcome"),
             records: scope.counters("records", "Records that Kafka acknowledged, by kind", "kind"),
             steps: scope.counter("steps", "Steps published"),
@@ -58,7 +58,7 @@ impl Metrics {
                 "Parts of the odds API's answers that could not be read and were left out, by level",
                 "level",
             ),
-            delivery: scope.seconds("delivery", "From sending to acknowledgement", 0.001, 15),
+            delivery: scope.seconds("delivery", "Time from sending a record to its acknowledgement", 0.001, 15),
             credits_remaining: scope
                 .float_gauge("credits_remaining", "Credits that the key has left, as last reported"),
             credits_used: scope.float_gauge("credits_used", "Credits that the key has used, as last reported"),
@@ -91,11 +91,11 @@ impl Metrics {
 
     pub(crate) fn set_freshness<'a>(&self, sports: impl Iterator<Item = (&'a SportKey, &'a SportFreshness)>) {
         let polled_at = sports.map(|(sport, freshness)| (sport.clone(), freshness.polled_at)).collect();
-        *self.polled_at.lock().expect("nobody panics while holding it") = polled_at;
+        *self.polled_at.lock().expect("no code panics while holding the lock") = polled_at;
     }
 }
 
-/// The age of each sport's last good poll, computed when it is read.
+/// A collector of the age of each sport's last good poll, computed when metrics are read.
 struct PollAges {
     polled_at: PolledAt,
     clock: fn() -> Timestamp,
@@ -110,8 +110,8 @@ impl Debug for PollAges {
 impl Collector for PollAges {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let now = (self.clock)();
-        let ages = self.polled_at.lock().expect("nobody panics while holding it").clone();
-        let help = "Since the last good poll of each sport";
+        let ages = self.polled_at.lock().expect("no code panics while holding the lock").clone();
+        let help = "Time since the last good poll of each sport";
         let gauge = ConstGauge::new(0.0);
         let mut encoder = encoder.encode_descriptor("poll_age", help, Some(&Unit::Seconds), gauge.metric_type())?;
         for (sport, polled_at) in ages {

@@ -11,7 +11,7 @@ const OUTRIGHTS: &str = "outrights";
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Producer")]
 pub struct ProducerSettings {
-    /// The region whose bookmakers are asked, and whose topic is written.
+    /// The region whose odds are polled and whose topic is written.
     #[arg(long, value_name = "us|uk|eu|au")]
     pub region: Region,
 
@@ -25,36 +25,36 @@ pub struct ProducerSettings {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Polling")]
 pub struct PollSettings {
-    /// Sports to poll, by key; repeat for more, or separate by commas. Without: all that are in season.
+    /// Keys of the sports to poll, separated by commas or repeated. Without any: all sports in season.
     #[arg(long = "sports", id = "sports", value_name = "KEY", value_delimiter = ',')]
     pub sports: Vec<SportKey>,
 
-    /// Markets to ask for. A sport that only has outrights is asked for those.
+    /// Markets to request. For a sport that only has outrights, those are requested instead.
     #[arg(long = "markets", id = "markets", value_name = "KEY", value_delimiter = ',', default_values = ["h2h", "spreads", "totals"])]
     pub markets: Vec<MarketKey>,
 
-    /// This producer's share of what the API key has left: a quarter where four share a key.
+    /// This producer's share of the API key's remaining credits: a quarter if four producers share a key.
     #[arg(long, default_value_t = 0.25, value_name = "SHARE", value_parser = share)]
     pub credit_share: f64,
 
-    /// Credits that may be used a day (UTC): by each producer, or in `standalone` by all four together.
+    /// Credits that may be spent per day (UTC): by each producer, or in `standalone` by all four together.
     #[arg(long, value_name = "CREDITS", value_parser = credits)]
     pub max_credits_per_day: Option<f64>,
 
-    /// Divides every interval between polls, and for how long a poll counts as fresh: for a simulator that runs faster than reality.
+    /// Divides the intervals between polls and the time that a poll counts as fresh, for a fast simulator.
     #[arg(long, default_value_t = 1.0, value_name = "FACTOR", hide = true, value_parser = speed)]
     pub poll_speed: f64,
 }
 
 impl PollSettings {
-    /// Whether this sport is to be polled.
+    /// Whether this sport should be polled.
     pub(crate) fn wants(&self, sport: &SportKey) -> bool {
         self.sports.is_empty() || self.sports.contains(sport)
     }
 
-    /// The markets to ask for.
+    /// Returns the markets to request for a sport.
     pub(crate) fn markets_of(&self, outrights: bool) -> Vec<MarketKey> {
-        if outrights { vec![OUTRIGHTS.parse().expect("a plain key")] } else { self.markets.clone() }
+        if outrights { vec![OUTRIGHTS.parse().expect("a valid key")] } else { self.markets.clone() }
     }
 }
 

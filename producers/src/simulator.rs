@@ -1,5 +1,5 @@
-//! An odds API to try things on: The Odds API's paths, parameters, headers and errors, over a world
-//! that is made up from a seed. It can be told to fail, and says what the truth is.
+//! A simulated odds API for development and tests. It has The Odds API's paths, parameters, headers and errors, and
+//! odds that are generated from a seed. It can inject faults, and can return the true odds to compare with.
 
 mod catalogue;
 mod faults;
@@ -35,25 +35,25 @@ pub use world::World;
 
 use self::{catalogue::Sport, query::OddsQuery, world::Event};
 
-/// How the simulator's source is called wherever its odds go.
+/// The name of the simulator's source.
 pub const SOURCE: &str = "simulator";
 
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Simulator")]
 pub struct SimulatorSettings {
-    /// The world's seed: the same seed and the same time give the same odds.
+    /// Seed of the simulated world: the same seed and the same time give the same odds.
     #[arg(long, default_value_t = 1, value_name = "NUMBER")]
     pub seed: u64,
 
-    /// How much faster than in reality the world's events come, run and end.
+    /// How many times faster than in reality events are offered, run and end.
     #[arg(long, default_value_t = 1.0, value_name = "FACTOR", value_parser = speed)]
     pub speed: f64,
 
-    /// Credits that each API key begins with.
+    /// Credits that each API key starts with.
     #[arg(long, default_value_t = 5_000_000.0, value_name = "CREDITS", value_parser = credits)]
     pub credits: f64,
 
-    /// The share of answers that fail, each time in another way.
+    /// Share of answers that fail, each with a random fault.
     #[arg(long, default_value_t = 0.0, value_name = "SHARE", value_parser = share)]
     pub fault_rate: f64,
 }
@@ -82,10 +82,10 @@ struct Inner {
 }
 
 struct Changing {
-    /// The moment at which the world stands still.
+    /// The time at which the world is frozen.
     frozen: Option<Timestamp>,
     used: HashMap<String, f64>,
-    /// Keys that are refused.
+    /// API keys that are refused.
     bad_keys: Vec<String>,
     faults: Faults,
     requests: u64,
@@ -104,7 +104,7 @@ impl Simulator {
         Self(Arc::new(Inner { world, credits: settings.credits, clock, state: Mutex::new(state) }))
     }
 
-    /// Serves until told to stop.
+    /// Serves until it is stopped.
     pub async fn serve(
         self,
         listener: TcpListener,
@@ -133,15 +133,15 @@ impl Simulator {
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, Changing> {
-        self.0.state.lock().expect("nobody panics while holding it")
+        self.0.state.lock().expect("no code panics while holding the lock")
     }
 
-    /// The world's time: the clock's, unless it stands still.
+    /// The world's time: the clock's, unless the world is frozen.
     fn now(&self) -> Timestamp {
         self.state().frozen.unwrap_or_else(self.0.clock)
     }
 
-    /// Makes the world stand still, and says since when.
+    /// Freezes the world, and returns the time at which it is frozen.
     pub fn freeze(&self) -> Timestamp {
         let now = (self.0.clock)();
         *self.state().frozen.get_or_insert(now)
@@ -151,7 +151,7 @@ impl Simulator {
         self.state().faults = faults;
     }
 
-    /// What a region offers, whole: what a perfect reader would have on its board.
+    /// All odds of a region: the board that a correct reader would have.
     pub fn truth(&self, region: Region) -> Value {
         let now = self.now();
         let all = |sport| self.0.world.events(sport, region, now);
@@ -164,7 +164,7 @@ impl Simulator {
         self.0.world.sports().iter().find(|sport| sport.key == key).ok_or_else(unknown)
     }
 
-    /// Checks the key, and lets the request fail if it is its turn.
+    /// Checks the key, and applies the next fault if one is due.
     async fn admit(&self, query: &HashMap<String, String>) -> Result<Admitted, Response> {
         let key = query.get("apiKey").filter(|key| !key.is_empty()).cloned();
         let refuse = |code, text: &str| Refusal(StatusCode::UNAUTHORIZED, code, text.to_owned()).into_response();
@@ -185,7 +185,7 @@ impl Simulator {
                 "Requests are too frequent. Please try again later".into(),
             )
             .into_response()),
-            Some(Fault::ServerError) => Err((StatusCode::BAD_GATEWAY, "upstream is away\n").into_response()),
+            Some(Fault::ServerError) => Err((StatusCode::BAD_GATEWAY, "upstream is down\n").into_response()),
             Some(Fault::Garbage) => {
                 Err(([(CONTENT_TYPE, "text/html")], "<html><body>We'll be right back</body></html>").into_response())
             }
@@ -197,7 +197,7 @@ impl Simulator {
         }
     }
 
-    /// Takes credits of a key, or refuses if there are none left. Gives what to say in headers.
+    /// Charges credits to a key, and returns the credit headers. Fails if no credits are left.
     fn charge(&self, key: &str, cost: f64) -> Result<HeaderMap, Refusal> {
         let mut state = self.state();
         let limit = self.0.credits;
@@ -208,9 +208,9 @@ impl Simulator {
         }
         let mut headers = HeaderMap::new();
         for (name, value) in [("remaining", limit - *used), ("used", *used), ("last", if out { 0.0 } else { cost })] {
-            let name: axum::http::HeaderName = format!("x-requests-{name}").parse().expect("a plain name");
-            // Upstream writes whole numbers with a fraction now and then.
-            headers.insert(name, format!("{value:.1}").parse().expect("a plain number"));
+            let name: axum::http::HeaderName = format!("x-requests-{name}").parse().expect("a valid header name");
+            // Upstream sometimes writes whole numbers with a fraction.
+            headers.insert(name, format!("{value:.1}").parse().expect("a valid header value"));
         }
         if out {
             let text = "Usage quota has been reached. See usage plans".to_owned();
@@ -225,7 +225,7 @@ struct Admitted {
     fault: Option<Fault>,
 }
 
-/// An error as upstream words it.
+/// An error response in upstream's format.
 struct Refusal(StatusCode, &'static str, String);
 
 impl IntoResponse for Refusal {
@@ -242,7 +242,7 @@ impl Admitted {
         match self.fault {
             Some(Fault::Empty) => (headers, Json(json!([]))).into_response(),
             Some(Fault::CutOff) => {
-                // Says how long it is and stops half way.
+                // Declares the full length but sends only half.
                 let text = body.to_string();
                 let half = bytes_of(&text[..text.floor_char_boundary(text.len() / 2)]);
                 let broken = std::io::Error::new(std::io::ErrorKind::ConnectionReset, "cut off on demand");
@@ -292,7 +292,7 @@ async fn events(
     let list: Vec<Value> = events
         .map(|event| {
             let mut value = wanted.write(&event);
-            value.as_object_mut().expect("an event").remove("bookmakers");
+            value.as_object_mut().expect("an event is an object").remove("bookmakers");
             value
         })
         .collect();

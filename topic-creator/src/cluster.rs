@@ -25,7 +25,7 @@ pub enum TopicError {
     )]
     TooFewBrokers { topic: String, wanted: i32, brokers: i32 },
     #[error("topic {topic}: {reason}")]
-    NotMade { topic: String, reason: String },
+    Failed { topic: String, reason: String },
     #[error("topic {0} was created, but does not appear in the cluster")]
     NotSeen(String),
     #[error("there is no topic {0}")]
@@ -37,7 +37,7 @@ pub enum TopicError {
 /// The result of creating a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Created {
-    Made,
+    New,
     WasThere,
     Differs(Vec<Difference>),
 }
@@ -123,13 +123,13 @@ impl Cluster {
                 // Another process created it first.
                 Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
                 Err((topic, code)) => {
-                    return Err(TopicError::NotMade { topic, reason: format!("can't be created: {code}") });
+                    return Err(TopicError::Failed { topic, reason: format!("can't be created: {code}") });
                 }
             }
         }
         self.wait_until_seen(&plan.name).await?;
         info!(topic = plan.name, partitions = plan.partitions, replication = plan.replication, "topic created");
-        Ok(Created::Made)
+        Ok(Created::New)
     }
 
     async fn wait_until_seen(&self, name: &str) -> Result<(), TopicError> {
@@ -158,7 +158,7 @@ impl Cluster {
         let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
         let described = self.admin.describe_configs(&[ResourceSpecifier::Topic(&plan.name)], &options).await?;
         for config in described {
-            let config = config.map_err(|code| TopicError::NotMade {
+            let config = config.map_err(|code| TopicError::Failed {
                 topic: plan.name.clone(),
                 reason: format!("its settings can't be read: {code}"),
             })?;

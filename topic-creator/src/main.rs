@@ -71,7 +71,7 @@ async fn create(cluster: &Cluster, settings: &CreateSettings) -> anyhow::Result<
     for plan in plans {
         let name = &plan.name;
         match cluster.create(&plan, brokers, settings.fewer_replicas).await? {
-            Created::Made => println!("{name}: made"),
+            Created::New => println!("{name}: made"),
             Created::WasThere => println!("{name}: there already, as planned"),
             Created::Differs(differences) => {
                 for it in differences {

@@ -107,7 +107,7 @@ pub fn produce(kafka: &KafkaSettings, settings: &RecordSettings, lines: &mut dyn
     let partitions = partitions_of(producer.client(), &settings.topic)?;
     let mut sent = 0;
     for line in lines.lines() {
-        let line = line.map_err(|error| TopicError::NotMade {
+        let line = line.map_err(|error| TopicError::Failed {
             topic: settings.topic.clone(),
             reason: format!("can't read a line to send: {error}"),
         })?;

@@ -177,8 +177,8 @@ impl Boards {
     }
 
     /// Returns the events that changed since the last call.
-    pub(crate) fn touched(&mut self) -> ChangedEvents {
-        self.mirrors.touched()
+    pub(crate) fn take_changed(&mut self) -> ChangedEvents {
+        self.mirrors.take_changed()
     }
 
     pub(crate) fn event_ids(&self) -> BTreeSet<EventId> {

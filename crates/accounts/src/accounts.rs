@@ -380,7 +380,7 @@ impl Accounts {
     }
 
     /// The user, if the identity is still valid.
-    pub async fn standing(&self, identity: &Identity) -> Result<Option<User>, StoreError> {
+    pub async fn user_of(&self, identity: &Identity) -> Result<Option<User>, StoreError> {
         // The user is read first: a change between the two reads raises the revision.
         let user = self.store.user(identity.user()).await?.filter(|user| !user.disabled);
         let Some(user) = user else { return Ok(None) };

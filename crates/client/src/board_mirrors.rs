@@ -151,7 +151,7 @@ impl BoardMirrors {
     }
 
     /// Returns what changed since the last call.
-    pub fn touched(&mut self) -> ChangedEvents {
+    pub fn take_changed(&mut self) -> ChangedEvents {
         std::mem::take(&mut self.touched)
     }
 
@@ -274,12 +274,12 @@ mod tests {
     #[test]
     fn a_change_is_returned_once() {
         let mut mirrors = begun();
-        assert_eq!(mirrors.touched(), ChangedEvents::All);
+        assert_eq!(mirrors.take_changed(), ChangedEvents::All);
         let gone = r#"{"id":"a","removed":true}"#;
         let odds = format!(r#"{{"region":"us","prev":"{}","cursor":"{}","events":[{gone}]}}"#, CURSORS[0], CURSORS[1]);
         mirrors.take("odds", &odds);
-        assert_eq!(mirrors.touched(), ChangedEvents::Some(["a".parse().unwrap()].into()));
-        assert_eq!(mirrors.touched(), ChangedEvents::default());
+        assert_eq!(mirrors.take_changed(), ChangedEvents::Some(["a".parse().unwrap()].into()));
+        assert_eq!(mirrors.take_changed(), ChangedEvents::default());
     }
 
     #[test]

@@ -11,6 +11,6 @@ mod websocket;
 
 pub use board_mirrors::{BoardMirrors, ChangedEvents, MirrorUpdate};
 pub use mirror::{Mirror, MirrorEvent, OutOfStep};
-pub use protocol::{Heard, Protocol, event_of};
+pub use protocol::{Protocol, ProtocolEvent, event_of};
 #[cfg(feature = "tokio")]
-pub use websocket::{Client, ClientError, Said};
+pub use websocket::{Client, ClientError, ServerMessage};

@@ -15,9 +15,9 @@ const FINAL: [&str; 3] = ["unauthenticated", "forbidden_origin", "bad_auth"];
 
 /// The meaning of a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Heard {
+pub enum ProtocolEvent {
     /// This packet has to be sent in reply.
-    Wants(String),
+    Reply(String),
     /// The gateway accepted the client.
     Welcome,
     /// The gateway refused the client, with the reason `<code>: <text>`.
@@ -66,30 +66,30 @@ impl Default for Protocol {
 
 impl Protocol {
     /// Takes a packet. `auth` returns the JSON to sign in with, and is called if the packet asks for it.
-    pub fn hear(&mut self, packet: &str, auth: impl FnOnce() -> String) -> Heard {
+    pub fn receive(&mut self, packet: &str, auth: impl FnOnce() -> String) -> ProtocolEvent {
         let (kind, rest) = packet.split_at_checked(1).unwrap_or_default();
         match (kind, rest.split_at_checked(1)) {
             ("0", _) => {
                 self.note_ping_interval(rest);
-                Heard::Wants(format!("40{}", auth()))
+                ProtocolEvent::Reply(format!("40{}", auth()))
             }
-            ("1", _) | ("4", Some(("1", _))) => Heard::Over,
-            ("2", _) => Heard::Wants("3".into()),
+            ("1", _) | ("4", Some(("1", _))) => ProtocolEvent::Over,
+            ("2", _) => ProtocolEvent::Reply("3".into()),
             ("4", Some(("0", _))) => {
                 self.wait = FIRST_WAIT;
                 self.reconnect = Reconnect::Allowed;
-                Heard::Welcome
+                ProtocolEvent::Welcome
             }
             ("4", Some(("2", event))) => match event_of(event) {
                 Some((name, payload)) => {
                     if name == "bye" {
                         self.reconnect = after_bye(&payload);
                     }
-                    Heard::Event { name, payload }
+                    ProtocolEvent::Event { name, payload }
                 }
-                None => Heard::Nothing,
+                None => ProtocolEvent::Nothing,
             },
-            ("4", Some(("3", answer))) => answer_of(answer).unwrap_or(Heard::Nothing),
+            ("4", Some(("3", answer))) => answer_of(answer).unwrap_or(ProtocolEvent::Nothing),
             ("4", Some(("4", refusal))) => {
                 #[derive(Deserialize)]
                 struct Refusal {
@@ -101,9 +101,9 @@ impl Protocol {
                 if is_final {
                     self.reconnect = Reconnect::Forbidden;
                 }
-                Heard::Refused { reason, is_final }
+                ProtocolEvent::Refused { reason, is_final }
             }
-            _ => Heard::Nothing,
+            _ => ProtocolEvent::Nothing,
         }
     }
 
@@ -163,11 +163,11 @@ fn after_bye(payload: &str) -> Reconnect {
     retry_after_ms.map_or(Reconnect::Forbidden, |millis| Reconnect::NotBefore(Duration::from_millis(millis)))
 }
 
-fn answer_of(text: &str) -> Option<Heard> {
+fn answer_of(text: &str) -> Option<ProtocolEvent> {
     let digits = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, answer) = text.split_at(digits);
     let (answer,): (&RawValue,) = serde_json::from_str(answer).ok()?;
-    Some(Heard::Answer { number: number.parse().ok()?, answer: answer.get().to_owned() })
+    Some(ProtocolEvent::Answer { number: number.parse().ok()?, answer: answer.get().to_owned() })
 }
 
 /// Parses a Socket.IO event: returns its name and the JSON of its payload.
@@ -182,8 +182,8 @@ pub fn event_of(packet: &str) -> Option<(String, String)> {
 mod tests {
     use super::*;
 
-    fn hear(packet: &str) -> Heard {
-        Protocol::default().hear(packet, || r#"{"token":"x"}"#.into())
+    fn received(packet: &str) -> ProtocolEvent {
+        Protocol::default().receive(packet, || r#"{"token":"x"}"#.into())
     }
 
     #[test]
@@ -195,15 +195,18 @@ mod tests {
     #[test]
     fn packets_are_parsed() {
         let hello = r#"0{"sid":"a","upgrades":[],"pingInterval":2000,"pingTimeout":1000,"maxPayload":1}"#;
-        assert_eq!(hear(hello), Heard::Wants(r#"40{"token":"x"}"#.into()));
-        assert_eq!(hear("2"), Heard::Wants("3".into()));
-        assert_eq!(hear(r#"40{"sid":"b"}"#), Heard::Welcome);
-        let event = Heard::Event { name: "feed".into(), payload: r#"{"a":[1, 2]}"#.into() };
-        assert_eq!(hear(r#"42["feed",{"a":[1, 2]}]"#), event);
-        assert_eq!(hear(r#"4312[{"ok":true}]"#), Heard::Answer { number: 12, answer: r#"{"ok":true}"#.into() });
-        assert_eq!((hear("41"), hear("1")), (Heard::Over, Heard::Over));
+        assert_eq!(received(hello), ProtocolEvent::Reply(r#"40{"token":"x"}"#.into()));
+        assert_eq!(received("2"), ProtocolEvent::Reply("3".into()));
+        assert_eq!(received(r#"40{"sid":"b"}"#), ProtocolEvent::Welcome);
+        let event = ProtocolEvent::Event { name: "feed".into(), payload: r#"{"a":[1, 2]}"#.into() };
+        assert_eq!(received(r#"42["feed",{"a":[1, 2]}]"#), event);
+        assert_eq!(
+            received(r#"4312[{"ok":true}]"#),
+            ProtocolEvent::Answer { number: 12, answer: r#"{"ok":true}"#.into() }
+        );
+        assert_eq!((received("41"), received("1")), (ProtocolEvent::Over, ProtocolEvent::Over));
         for odd in ["", "4", "6", "42", "42{}", "43[1]", "4312", "4399999999999999999999[1]", "ä", "4ä"] {
-            assert_eq!(hear(odd), Heard::Nothing, "{odd:?}");
+            assert_eq!(received(odd), ProtocolEvent::Nothing, "{odd:?}");
         }
     }
 
@@ -214,7 +217,10 @@ mod tests {
             (r#"44{"message":"stopping: come back"}"#, false),
             ("44?", false),
         ] {
-            assert!(matches!(hear(packet), Heard::Refused { is_final: it, .. } if it == is_final), "{packet}");
+            assert!(
+                matches!(received(packet), ProtocolEvent::Refused { is_final: it, .. } if it == is_final),
+                "{packet}"
+            );
         }
     }
 
@@ -223,7 +229,7 @@ mod tests {
         let mut protocol = Protocol::default();
         let waits: Vec<Option<u128>> = (0..7).map(|_| millis(&mut protocol, 1.0)).collect();
         assert_eq!(waits, [500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000].map(Some));
-        protocol.hear("40{}", String::new);
+        protocol.receive("40{}", String::new);
         assert_eq!(millis(&mut protocol, 0.0), Some(250));
     }
 
@@ -234,15 +240,15 @@ mod tests {
     #[test]
     fn a_bye_sets_the_shortest_wait() {
         let mut protocol = Protocol::default();
-        protocol.hear("40{}", String::new);
-        let bye = protocol.hear(r#"42["bye",{"code":"stopping","message":"","retry_after_ms":3000}]"#, String::new);
-        assert!(matches!(bye, Heard::Event { name, .. } if name == "bye"), "it is an event, too");
+        protocol.receive("40{}", String::new);
+        let bye = protocol.receive(r#"42["bye",{"code":"stopping","message":"","retry_after_ms":3000}]"#, String::new);
+        assert!(matches!(bye, ProtocolEvent::Event { name, .. } if name == "bye"), "it is an event, too");
         assert!(!protocol.may_hurry());
         assert_eq!(millis(&mut protocol, 0.0), Some(3_000), "never less");
         assert!(protocol.may_hurry());
         assert_eq!(millis(&mut protocol, 1.0), Some(1_000), "the attempt after it has the usual backoff");
-        protocol.hear("40{}", String::new);
-        protocol.hear(r#"42["bye",{"code":"stopping","message":"","retry_after_ms":20}]"#, String::new);
+        protocol.receive("40{}", String::new);
+        protocol.receive(r#"42["bye",{"code":"stopping","message":"","retry_after_ms":20}]"#, String::new);
         assert_eq!(millis(&mut protocol, 1.0), Some(500), "clients that were sent away together don't return together");
     }
 
@@ -255,13 +261,13 @@ mod tests {
             r#"44{"message":"unauthenticated: sign in"}"#,
         ] {
             let mut protocol = Protocol::default();
-            protocol.hear(packet, String::new);
+            protocol.receive(packet, String::new);
             assert_eq!(protocol.wait(1.0), None, "{packet}");
-            protocol.hear("40{}", String::new);
+            protocol.receive("40{}", String::new);
             assert_eq!(millis(&mut protocol, 1.0), Some(500), "a client that is accepted starts over");
         }
         let mut protocol = Protocol::default();
-        protocol.hear(r#"44{"message":"too_many_connections: this gateway is full"}"#, String::new);
+        protocol.receive(r#"44{"message":"too_many_connections: this gateway is full"}"#, String::new);
         assert_eq!(millis(&mut protocol, 1.0), Some(500), "there may be room later");
     }
 
@@ -270,7 +276,7 @@ mod tests {
         let mut protocol = Protocol::default();
         assert_eq!(protocol.ask("resync", &["uk"]), (1, r#"421["resync",["uk"]]"#.into()));
         assert_eq!(protocol.ask("resync", &["uk"]).0, 2);
-        protocol.hear(r#"0{"pingInterval":2000,"pingTimeout":1000}"#, String::new);
+        protocol.receive(r#"0{"pingInterval":2000,"pingTimeout":1000}"#, String::new);
         assert_eq!(protocol.patience().as_millis(), 3_000);
     }
 }

@@ -14,7 +14,7 @@ use tokio_tungstenite::{
     tungstenite::{self, ClientRequestBuilder, Message, http::Uri},
 };
 
-use crate::{Heard, Protocol};
+use crate::{Protocol, ProtocolEvent};
 
 /// How long the gateway may take to accept a client.
 const WELCOME_WITHIN: Duration = Duration::from_secs(30);
@@ -40,7 +40,7 @@ fn unexpected(error: impl std::fmt::Display) -> ClientError {
 
 /// An event or an answer from the gateway.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Said {
+pub enum ServerMessage {
     Event {
         name: String,
         payload: String,
@@ -116,8 +116,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: BorrowMut<Protocol>> Client<S, P> {
         let mut this = Self { socket, protocol };
         let welcome = async {
             match this.receive(auth).await? {
-                Heard::Welcome => Ok(()),
-                Heard::Refused { reason, .. } => Err(ClientError::Refused(reason)),
+                ProtocolEvent::Welcome => Ok(()),
+                ProtocolEvent::Refused { reason, .. } => Err(ClientError::Refused(reason)),
                 other => Err(ClientError::Unexpected(format!("{other:?}"))),
             }
         };
@@ -126,13 +126,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: BorrowMut<Protocol>> Client<S, P> {
     }
 
     /// Waits for the next event or answer. Fails when the connection ends.
-    pub async fn next(&mut self) -> Result<Said, ClientError> {
+    pub async fn next(&mut self) -> Result<ServerMessage, ClientError> {
         match self.receive(&Value::Null).await? {
-            Heard::Event { name, payload } => Ok(Said::Event { name, payload }),
-            Heard::Answer { number, answer } => {
-                Ok(Said::Answer { number, answer: serde_json::from_str(&answer).map_err(unexpected)? })
+            ProtocolEvent::Event { name, payload } => Ok(ServerMessage::Event { name, payload }),
+            ProtocolEvent::Answer { number, answer } => {
+                Ok(ServerMessage::Answer { number, answer: serde_json::from_str(&answer).map_err(unexpected)? })
             }
-            Heard::Refused { reason, .. } => Err(ClientError::Refused(reason)),
+            ProtocolEvent::Refused { reason, .. } => Err(ClientError::Refused(reason)),
             other => Err(ClientError::Unexpected(format!("{other:?}"))),
         }
     }
@@ -145,7 +145,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: BorrowMut<Protocol>> Client<S, P> {
     }
 
     /// Waits for the next packet that means something to the caller, and sends the replies that others require.
-    async fn receive(&mut self, auth: &Value) -> Result<Heard, ClientError> {
+    async fn receive(&mut self, auth: &Value) -> Result<ProtocolEvent, ClientError> {
         loop {
             let text = match self.socket.next().await {
                 None | Some(Ok(Message::Close(_))) => return Err(ClientError::Ended),
@@ -153,10 +153,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: BorrowMut<Protocol>> Client<S, P> {
                 Some(Ok(Message::Text(text))) => text,
                 Some(Ok(_)) => continue,
             };
-            match self.protocol.borrow_mut().hear(&text, || auth.to_string()) {
-                Heard::Wants(packet) => self.send(packet).await?,
-                Heard::Over => return Err(ClientError::Ended),
-                Heard::Nothing => return Err(ClientError::Unexpected(text.to_string())),
+            match self.protocol.borrow_mut().receive(&text, || auth.to_string()) {
+                ProtocolEvent::Reply(packet) => self.send(packet).await?,
+                ProtocolEvent::Over => return Err(ClientError::Ended),
+                ProtocolEvent::Nothing => return Err(ClientError::Unexpected(text.to_string())),
                 received => return Ok(received),
             }
         }

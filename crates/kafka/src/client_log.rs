@@ -1,5 +1,5 @@
-//! Logs librdkafka's messages at the level that an operator needs: a failed attempt to connect is debug output, the loss
-//! of the last broker is an error.
+//! Logs librdkafka's messages at the level that an operator needs: a failed attempt to connect is debug output, the
+//! loss of the last broker is an error.
 
 use std::{
     sync::Mutex,
@@ -16,7 +16,7 @@ use tracing::{debug, error, warn};
 
 const LOG_INTERVAL: Duration = Duration::from_secs(30);
 
-/// The context of a client that only logs.
+/// A client context that only logs.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Plain;
 
@@ -35,7 +35,7 @@ impl ConsumerContext for Plain {}
 pub(crate) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
     match level {
         RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => error!(facility, "{message}"),
-        // Connections and requests that fail and are tried again. The error that follows is logged.
+        // librdkafka retries these connections and requests. If that fails, the error is logged.
         _ if ["FAIL", "REQTMOUT"].contains(&facility) => debug!(facility, "{message}"),
         RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => warn!(facility, "{message}"),
         RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => debug!(facility, "{message}"),
@@ -44,22 +44,22 @@ pub(crate) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
 
 pub(crate) fn failed(error: &KafkaError, reason: &str) {
     match error.rdkafka_error_code() {
-        Some(RDKafkaErrorCode::AllBrokersDown) if is_news() => warn!(reason, "no broker can be reached; trying on"),
+        Some(RDKafkaErrorCode::AllBrokersDown) if is_news() => warn!(reason, "no broker can be reached: retrying"),
         Some(
             RDKafkaErrorCode::Authentication
             | RDKafkaErrorCode::SaslAuthenticationFailed
             | RDKafkaErrorCode::SSL
             | RDKafkaErrorCode::Resolve,
-        ) => warn!(%error, reason, "a broker can't be used; trying on"),
-        Some(RDKafkaErrorCode::Fatal) => error!(%error, reason, "Kafka refuses this client for good"),
-        _ => debug!(%error, reason, "Kafka is in trouble"),
+        ) => warn!(%error, reason, "a broker can't be used: retrying"),
+        Some(RDKafkaErrorCode::Fatal) => error!(%error, reason, "a Kafka client failed with a fatal error"),
+        _ => debug!(%error, reason, "a Kafka client reports an error"),
     }
 }
 
-/// Every client of the process says so every second; once in a while is enough.
+/// Limits how often this is logged: every client of the process reports it every second.
 fn is_news() -> bool {
     static LAST: Mutex<Option<Instant>> = Mutex::new(None);
-    let mut last = LAST.lock().expect("nobody panics while holding it");
+    let mut last = LAST.lock().expect("no code panics while holding the lock");
     let news = last.is_none_or(|last| last.elapsed() > LOG_INTERVAL);
     if news {
         *last = Some(Instant::now());

@@ -10,14 +10,14 @@ use crate::{CONTROL, KafkaSettings, ReadFrom, Role, TopicFollower, sender::Sende
 
 /// How long a message may wait for Kafka.
 const SENT_WITHIN: Duration = Duration::from_secs(5);
-/// A message on `control`. A reader of an earlier version skips the kinds that it doesn't know.
+/// A message on `control`. Readers of an earlier version skip unknown kinds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum ControlMessage {
     /// A reader's board of this region doesn't match its digest: the leading producer must publish everything again.
     #[serde(rename = "anew")]
     Republish { region: Region },
-    /// This user's account changed. The store has the change, at this revision or a later one.
+    /// This user's account changed. The store already has this revision or a later one.
     User { user: String, revision: u64 },
 }
 
@@ -38,13 +38,13 @@ impl ControlWriter {
 
     /// Returns when Kafka has acknowledged the message.
     pub async fn send(&self, message: &ControlMessage) -> Result<(), KafkaError> {
-        let text = serde_json::to_string(message).expect("plain values");
+        let text = serde_json::to_string(message).expect("plain values can be serialized");
         let record = BaseRecord::<str, str>::to(CONTROL).partition(0).payload(&text);
         self.0.send(record, SENT_WITHIN).await.map(drop)
     }
 }
 
-/// Follows the messages from now on. Those that come while Kafka can't be reached may be missed.
+/// Returns a follower of the messages written from now on. It may miss those written while Kafka can't be reached.
 pub fn follow_control(settings: &KafkaSettings) -> Result<TopicFollower<ControlMessage>, KafkaError> {
     TopicFollower::new(settings, CONTROL, ReadFrom::End)
 }

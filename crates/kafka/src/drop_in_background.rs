@@ -1,4 +1,4 @@
-//! Drops a consumer on a thread of its own: closing one waits for brokers, which may be unreachable.
+//! Drops a consumer on a separate thread, because closing it waits for brokers, which may be unreachable.
 
 use std::ops::Deref;
 
@@ -17,7 +17,7 @@ impl<C: ConsumerContext + 'static> Deref for DropInBackground<C> {
     type Target = StreamConsumer<C>;
 
     fn deref(&self) -> &Self::Target {
-        self.0.as_ref().expect("it is there until it is dropped")
+        self.0.as_ref().expect("set until dropped")
     }
 }
 
@@ -26,7 +26,7 @@ impl<C: ConsumerContext + 'static> Drop for DropInBackground<C> {
         let consumer = self.0.take();
         let drop_in_background = std::thread::Builder::new().name("kafka-close".into()).spawn(move || drop(consumer));
         if let Err(error) = drop_in_background {
-            debug!(%error, "a consumer is dropped on the current thread");
+            debug!(%error, "no thread for closing a consumer: closing it on the current thread");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Elects one leader for a job in a region: the process that holds the one partition of `control` in the job's consumer
 //! group. Kafka's own group protocol is the election, and a newcomer doesn't disturb the leader.
 //!
-//! The leader's consumer also reads the messages on `control`: a reader may ask for the whole board again.
+//! The leader's consumer also reads the messages on `control`, where readers request the whole board.
 
 use std::{sync::Arc, time::Duration};
 
@@ -60,7 +60,7 @@ impl ConsumerContext for Context {
                 consumer.incremental_assign(list)
             }
             _ => {
-                // Announced before the partition is given up: the former leader stops first.
+                // Sent before the partition is revoked, so that the former leader stops before the next one starts.
                 if list.count() > 0 {
                     self.holds.send_replace(false);
                 }
@@ -68,14 +68,14 @@ impl ConsumerContext for Context {
             }
         };
         if let Err(error) = done {
-            warn!(region = %self.region, %error, "the election's partition could not be taken or left");
+            warn!(region = %self.region, %error, "the election's partition can't be assigned or revoked");
         }
     }
 }
 
 impl Election {
-    /// Takes part in the election of the one process that does this job for the region. `role` names the job, for
-    /// example `producer`.
+    /// Joins the election of the one process that does this job for the region. `role` names the job, for example
+    /// `producer`.
     pub fn join(settings: &KafkaSettings, role: &str, region: Region) -> Result<Self, KafkaError> {
         let (holds_send, holds) = watch::channel(false);
         let group = format!("{role}-{region}");
@@ -111,12 +111,12 @@ impl Election {
                 false => ElectionEvent::Lost,
             },
             Some(()) = self.republish_requests.recv() => ElectionEvent::RepublishRequested,
-            // The consumer and its task are gone: there will be no more events.
+            // The consumer's task has ended: there will be no more events.
             else => std::future::pending().await,
         }
     }
 
-    /// Asks the group whether this process is still the leader: Kafka accepts a commit only from a member whose
+    /// Checks with the group that this process is still the leader: Kafka accepts a commit only from a member whose
     /// heartbeats arrive.
     pub async fn confirm(&self) -> bool {
         let consumer = self.consumer.clone();
@@ -145,7 +145,7 @@ impl Election {
         }
     }
 
-    /// Leaves the group, so that the next leader need not wait for a time-out.
+    /// Leaves the group, so that the next leader doesn't have to wait for a timeout.
     pub fn leave(&self) {
         self.consumer.unsubscribe();
     }
@@ -166,12 +166,12 @@ async fn read_control(
             Ok(message) => {
                 let message = message.payload().and_then(|payload| serde_json::from_slice(payload).ok());
                 if message == Some(ControlMessage::Republish { region }) {
-                    // One request in the queue is enough.
+                    // Fails if a request is already queued, and one is enough.
                     let _ = republish_request.try_send(());
                 }
             }
             Err(error) => {
-                debug!(%region, %error, "the election's consumer can't read");
+                debug!(%region, %error, "the election's consumer can't read: retrying");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }

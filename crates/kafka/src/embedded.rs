@@ -1,7 +1,7 @@
 //! librdkafka's in-process Kafka cluster: three brokers on loopback, in memory.
 //!
-//! It answers produce, fetch and group requests over the real protocol. It elects no leaders, can't create topics by the
-//! admin protocol, and keeps a few megabytes in each partition.
+//! It answers produce, fetch and group requests over the real protocol. It elects no leaders, can't create topics by
+//! the admin protocol, and keeps a few megabytes in each partition.
 
 use std::{
     net::{SocketAddr, TcpStream},
@@ -19,17 +19,17 @@ use rdkafka::{
 use crate::{KafkaSettings, TopicSpec};
 
 const BROKERS: i32 = 3;
-/// A request that is not answered by then was probably missed.
+/// After this time, an unanswered request was probably missed by the cluster.
 const WAKE_AFTER: Duration = Duration::from_millis(20);
 
 type Work = Box<dyn FnOnce(&Cluster) + Send>;
 type Cluster = MockCluster<'static, DefaultProducerContext>;
 
-/// A running cluster. It ends when this is dropped.
+/// A running cluster. It stops when this is dropped.
 #[derive(Debug)]
 pub struct Embedded {
     brokers: String,
-    // The cluster's handle must stay on one thread: this one's channel.
+    // The cluster's handle must stay on one thread, which is reached through this channel.
     work: mpsc::Sender<Work>,
 }
 
@@ -57,16 +57,16 @@ impl Embedded {
         Ok(this)
     }
 
-    /// The settings for its clients, with properties that suit a cluster in memory.
+    /// The settings for the cluster's clients, with properties that suit a cluster in memory.
     pub fn settings(&self) -> KafkaSettings {
         let properties = [
             "consumer.session.timeout.ms=6000",
             "consumer.heartbeat.interval.ms=500",
-            // Its long poll does not wake for data.
+            // The cluster's long poll doesn't return early when data arrives.
             "consumer.fetch.wait.max.ms=5",
             "log_level=2",
         ];
-        let properties = properties.map(|text| text.parse().expect("name=value")).to_vec();
+        let properties = properties.map(|text| text.parse().expect("a valid property")).to_vec();
         KafkaSettings { brokers: self.brokers.clone(), properties }
     }
 
@@ -102,7 +102,7 @@ impl Embedded {
         }
     }
 
-    /// The cluster may miss a request, because it reads the byte that wakes it after it has looked for requests. Then it
+    /// The cluster can miss a request, because it checks for requests before it reads the byte that wakes it. It then
     /// sleeps for up to a second, unless a connection wakes it.
     fn wake(&self) {
         let brokers = self.brokers.split(',').filter_map(|broker| broker.parse::<SocketAddr>().ok());

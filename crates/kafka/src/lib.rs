@@ -1,5 +1,5 @@
-//! Toteboard on Kafka: its topics, the settings of every client, and the ways to read a topic. With librdkafka's
-//! in-process cluster, for where there is no Kafka.
+//! Toteboard on Kafka: topics, client settings, and the ways to read and write a topic. It includes librdkafka's
+//! in-process cluster, for use without Kafka.
 //!
 //! [`RegionFollower`] reads a region's odds into a verified board. [`TopicFollower`] reads all of a small topic.
 //! [`Election`] elects one leader for a job.

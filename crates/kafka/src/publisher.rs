@@ -1,4 +1,5 @@
-//! Writes steps: idempotent, acknowledged by all replicas, each record to the partition it is for.
+//! Writes steps to a region's topic: idempotently, acknowledged by all in-sync replicas, each record to its own
+//! partition.
 
 use std::time::{Duration, Instant};
 
@@ -9,10 +10,10 @@ use tracing::debug;
 
 use crate::{KafkaSettings, Role, sender::Sender, to_headers, topic_of};
 
-/// How long a record is tried before it counts as lost.
+/// How long librdkafka retries a record before it reports it as lost.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(30);
 
-/// The largest record; an event that is larger is left out.
+/// The largest record. Larger events are left out.
 pub const MAX_RECORD_BYTES: usize = 900_000;
 
 #[derive(Clone)]
@@ -21,12 +22,12 @@ pub struct Publisher {
     producer: Sender,
 }
 
-/// What became of the records of a step.
+/// The delivery statistics of a step's records.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Delivered {
     pub records: usize,
     pub bytes: usize,
-    /// From hand-over to acknowledgement, one for each record.
+    /// The time from sending to acknowledgement, one for each record.
     pub latencies: Vec<Duration>,
 }
 
@@ -37,7 +38,7 @@ impl Publisher {
             ("enable.idempotence", "true"),
             ("acks", "all"),
             ("compression.type", "lz4"),
-            // A step's records are handed over at once; its marker waits for all of them.
+            // Short, because a step's records are sent together and its marker waits for all of them.
             ("linger.ms", "1"),
             ("message.timeout.ms", timeout.as_str()),
             ("message.max.bytes", "1000000"),
@@ -47,7 +48,7 @@ impl Publisher {
         Ok(Self { topic: topic_of(region), producer })
     }
 
-    /// Sends records and waits until every one is acknowledged. The first that fails for good ends it.
+    /// Sends records and waits until all are acknowledged. Returns the first error that librdkafka doesn't retry.
     pub async fn send(&self, records: &[Outgoing]) -> Result<Delivered, KafkaError> {
         let mut delivered = Delivered::default();
         let mut waiting = FuturesUnordered::new();
@@ -60,7 +61,6 @@ impl Publisher {
                 .key(&record.key)
                 .headers(to_headers(record));
             message.payload = value;
-            // A full queue is waited for, as long as a record is tried.
             let report = self.producer.send(message, GIVE_UP_AFTER);
             waiting.push(async move { (record, sent, report.await) });
         }
@@ -75,12 +75,12 @@ impl Publisher {
         Ok(delivered)
     }
 
-    /// Throws away what is not sent. What is on its way to a broker may still arrive.
+    /// Discards all unacknowledged records. Those in flight may still reach the broker.
     pub fn purge(&self) {
         self.producer.purge();
     }
 
-    /// Waits until all is sent, or the time is over.
+    /// Waits until all records are delivered, or fails after this time.
     pub fn flush(&self, within: Duration) -> Result<(), KafkaError> {
         self.producer.flush(within)
     }

@@ -1,4 +1,4 @@
-//! Records as Kafka carries them.
+//! Converts records to and from Kafka messages.
 
 use odds::{BadRecord, Headers, Outgoing, Record};
 use rdkafka::message::{Header, Headers as _, Message, OwnedHeaders};

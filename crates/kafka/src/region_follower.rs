@@ -1,8 +1,8 @@
-//! Follows the odds topic of one region for as long as a program runs, and hands over verified boards.
+//! Follows the odds topic of one region for as long as a program runs, and returns verified boards.
 //!
-//! Whatever happens to Kafka or to the topic, it comes back by itself: it tries again, reads the topic from its
-//! beginning when what it read is no longer what the topic has, and asks the leading producer to publish everything
-//! when a board that was just read does not match its digest. Its caller sees [`FollowerEvent`]s and nothing of Kafka.
+//! It recovers by itself from any failure of Kafka or the topic. It retries; it reads the topic from its beginning when
+//! the log that it read is no longer the topic's; and it asks the leading producer to publish everything when a freshly
+//! read board does not match its digest. Its caller sees only [`FollowerEvent`]s, not Kafka.
 
 use std::{future::pending, time::Duration};
 
@@ -17,38 +17,39 @@ use crate::{
     region_log::{ConsumerMode, LagGauge, LogEvent, ReadError, RegionLog, TopicState},
 };
 
-/// Between attempts to reach Kafka.
+/// The pause between attempts to reach Kafka.
 const RETRY: Duration = Duration::from_secs(2);
-/// How long a board is kept that no step has verified.
+/// How long a board may stay unverified before it is dropped.
 const VERIFIED_WITHIN: Duration = Duration::from_secs(30);
-/// A board that did not match right after it was read is read again after this, and later and later each time.
+/// The pause before a board that did not match right after it was read is read again. It doubles each time, up to the
+/// longest.
 const FIRST_RELOAD_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_RELOAD_PAUSE: Duration = Duration::from_secs(60);
-/// The leader is asked to publish everything at most this often.
+/// The shortest time between two requests to publish everything.
 const REPUBLISH_REQUEST_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Which verified steps are handed over.
+/// Which verified steps are returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Steps {
-    /// Every one, also those that are passed while the topic is read from its beginning.
+    /// All, including those that are read while the topic is being loaded.
     Every,
-    /// Only those after that: the newest board is enough.
+    /// Only those after the topic is loaded.
     Newest,
 }
 
 #[derive(Debug)]
 pub enum FollowerEvent {
-    /// The topic can't be read; it is tried again.
+    /// The topic can't be read. The follower will retry.
     Unavailable(ReadError),
     /// The topic is being read from its beginning.
     Loading,
-    /// Every partition is read to where it ended when loading began. The board may still wait to be verified.
+    /// Every partition is read to where it ended when loading began. The board may still be unverified.
     Loaded,
-    /// The board is that of this step, and matches its digest.
+    /// The board has this step applied and matches its digest.
     Verified(StepId),
-    /// Something else that a leader waits for was read: a fence, or a step that verifies nothing.
+    /// A fence was read, or a step that verifies nothing. A leader waits for both.
     Advanced,
-    /// The board that was handed over is void. The topic is read from its beginning, sooner or later.
+    /// The board that was returned is void. The topic will be read from its beginning, at once or after a pause.
     Lost(LostBoard),
 }
 
@@ -68,14 +69,14 @@ pub struct RegionFollower {
     region: Region,
     mode: ConsumerMode,
     steps: Steps,
-    /// Where to ask for everything. Without it, the topic is only read again.
+    /// Sends requests to publish everything. If none, the topic is only read again.
     control: Option<ControlWriter>,
     state: State,
-    /// What was read; nothing before Kafka answered for the first time.
+    /// None until Kafka has answered for the first time.
     log: Option<RegionLog>,
-    /// In place of a board that there is not, or not any more.
+    /// An empty reader, shown while there is no valid board.
     nothing: Reader,
-    /// Some step verified the board since the topic was last read from its beginning.
+    /// Whether a step has verified the board since the topic was last read from its beginning.
     was_verified: bool,
     unverified_since: Option<Instant>,
     is_writer: bool,
@@ -84,19 +85,19 @@ pub struct RegionFollower {
 }
 
 enum State {
-    /// Until the next attempt.
+    /// Waits until the next attempt.
     Paused(Instant),
     Opening(Task<RegionLog>),
     Reading,
-    /// Kafka is asked where the topic's partitions end now.
+    /// Looks up where the topic's partitions end now.
     Reopening(Task<TopicState>),
 }
 
-/// Runs on whether or not its result is waited for.
+/// A spawned task: it makes progress even while its result isn't awaited.
 type Task<T> = AbortOnDropHandle<Result<T, ReadError>>;
 
 impl RegionFollower {
-    /// Begins with the first call of [`Self::next`].
+    /// Returns a follower that starts to read with the first call of [`Self::next`].
     pub fn new(settings: KafkaSettings, region: Region, mode: ConsumerMode, steps: Steps) -> Self {
         Self {
             settings,
@@ -115,7 +116,7 @@ impl RegionFollower {
         }
     }
 
-    /// Asks the leading producer to publish everything when the board does not match although it was just read.
+    /// Makes the follower ask the leading producer to publish everything when a freshly read board does not match.
     #[must_use]
     pub fn requesting_republish(self, control: ControlWriter) -> Self {
         Self { control: Some(control), ..self }
@@ -125,7 +126,7 @@ impl RegionFollower {
         self.region
     }
 
-    /// What was read. While there is no board, it is one that is loading.
+    /// The reader of the topic. While there is no valid board, it is an empty one in phase `Loading`.
     pub fn reader(&self) -> &Reader {
         match (&self.state, &self.log) {
             (State::Reading, Some(log)) => log.reader(),
@@ -144,29 +145,30 @@ impl RegionFollower {
         self.reader().board()
     }
 
-    /// Every partition is read to where it ended when loading began.
+    /// Whether every partition is read to where it ended when loading began.
     pub fn is_loaded(&self) -> bool {
         self.reader().phase() != Phase::Loading
     }
 
-    /// How many records could not be read, of those that came since the start.
+    /// The number of unreadable records that were written since the process started.
     pub fn unreadable(&self) -> u64 {
         self.log.as_ref().map_or(0, RegionLog::unreadable)
     }
 
-    /// When a consumer read the newest record that was handed over. Exact as long as no more than a thousand records
-    /// wait to be handed over.
+    /// When a consumer read the newest record that was applied. Exact as long as no more than a thousand records are
+    /// queued.
     pub fn read_at(&self) -> Instant {
         self.log.as_ref().map_or_else(Instant::now, RegionLog::read_at)
     }
 
-    /// How far behind reading is; nothing before [`FollowerEvent::Loading`].
+    /// A gauge of the reader's lag; none before the first [`FollowerEvent::Loading`].
     pub fn lag_gauge(&self) -> Option<LagGauge> {
         self.log.as_ref().map(RegionLog::lag_gauge)
     }
 
-    /// Whether this process is to write the topic. Then its own next step verifies the board, however long that takes,
-    /// and nobody else can mend a board that does not match: it is read again at once.
+    /// Sets whether this process writes the topic. A writer's board is verified by its own next step, so it may stay
+    /// unverified for any time. No other process can repair a writer's board, so after a mismatch it is read again at
+    /// once.
     pub fn set_writer(&mut self, is_writer: bool) {
         if is_writer
             && !self.is_writer
@@ -177,8 +179,8 @@ impl RegionFollower {
         self.is_writer = is_writer;
     }
 
-    /// Waits until something happened. Nothing is lost if the future is dropped. Fails only if going on makes no
-    /// sense: settings that librdkafka refuses, or an instance's name that another process has.
+    /// Waits for the next event. Nothing is lost if the future is dropped. Fails only if a retry can't help: for
+    /// example, if librdkafka refuses the settings or another process uses the same instance name.
     pub async fn next(&mut self) -> Result<FollowerEvent, ReadError> {
         loop {
             match &mut self.state {
@@ -196,7 +198,7 @@ impl RegionFollower {
                 },
                 State::Reopening(reopening) => match done(reopening.await, self.region) {
                     Ok(topic) => {
-                        self.log.as_mut().expect("it was open before").restart(topic);
+                        self.log.as_mut().expect("reopening follows opening").restart(topic);
                         self.state = State::Reading;
                         return Ok(FollowerEvent::Loading);
                     }
@@ -204,7 +206,7 @@ impl RegionFollower {
                 },
                 State::Reading => {
                     let verified_by = self.unverified_since.filter(|_| !self.is_writer).map(|at| at + VERIFIED_WITHIN);
-                    let log = self.log.as_mut().expect("it is being read");
+                    let log = self.log.as_mut().expect("set while reading");
                     let event = tokio::select! {
                         event = log.next() => event,
                         () = sleep_until(verified_by) => return Ok(self.lose(LostBoard::Unverified)),
@@ -217,7 +219,7 @@ impl RegionFollower {
         }
     }
 
-    /// Opens the topic for the first time, or asks what it is now.
+    /// Opens the topic for the first time, or looks up its current state to read it again.
     fn open(&mut self) {
         self.state = match &self.log {
             None => {
@@ -225,7 +227,7 @@ impl RegionFollower {
                 State::Opening(spawn(async move { RegionLog::start(&settings, region, &mode).await }))
             }
             Some(log) => {
-                info!("the topic is read from its beginning");
+                info!("reading the topic from its beginning");
                 State::Reopening(spawn(log.topic_state()))
             }
         };
@@ -236,7 +238,7 @@ impl RegionFollower {
         if let ReadError::Kafka { error: KafkaError::ClientConfig(..), .. } = error {
             return Err(error);
         }
-        warn!(%error, "the topic can't be read yet");
+        warn!(%error, "the topic can't be read: retrying");
         Ok(FollowerEvent::Unavailable(error))
     }
 
@@ -244,7 +246,7 @@ impl RegionFollower {
         let event = match event {
             Ok(LogEvent::Loaded) => {
                 let (events, quotes) = (self.board().event_count(), self.board().quote_count());
-                info!(events, quotes, "the topic is read");
+                info!(events, quotes, "the topic is loaded");
                 Some(FollowerEvent::Loaded)
             }
             Ok(LogEvent::Progress(Progress::Applied(step))) => self.applied(step),
@@ -273,10 +275,11 @@ impl RegionFollower {
         }
     }
 
-    /// The board is wrong. One that was right before may be read again at once. One that was just read and still does
-    /// not match can only be mended by the leading producer, and is read again later, unless this is it.
+    /// Drops a wrong board. If it was verified before, the topic is read again at once. If it was just read and still
+    /// doesn't match, only the leading producer can repair it: the topic is read again later, unless this process is
+    /// the leading producer.
     fn lose(&mut self, cause: LostBoard) -> FollowerEvent {
-        error!(reason = %cause, "the board is void");
+        error!(reason = %cause, "dropping the board");
         self.unverified_since = None;
         let was_verified = std::mem::take(&mut self.was_verified);
         if was_verified || self.is_writer || matches!(cause, LostBoard::Topic(_)) {
@@ -299,7 +302,7 @@ impl RegionFollower {
         let region = self.region;
         let request = async move {
             if let Err(error) = control.send(&ControlMessage::Republish { region }).await {
-                warn!(%error, "the producer can't be asked to publish everything");
+                warn!(%error, "the request to publish everything can't be sent");
             }
         };
         tokio::spawn(request.in_current_span());

@@ -1,8 +1,8 @@
 //! A producer whose thread sleeps while there is nothing to report.
 //!
-//! The thread of rdkafka's own `FutureProducer` waits for a tenth of a second at a time, asks for what is
-//! left of it in whole milliseconds, and so spins through the last one: a hundredth of a core for each
-//! producer that has nothing to do. This one waits for seconds.
+//! The thread of rdkafka's `FutureProducer` polls for a tenth of a second at a time, rounds the remaining time down to
+//! whole milliseconds, and so spins through the last millisecond. That costs a hundredth of a core for each idle
+//! producer. This producer polls for two seconds at a time.
 
 use std::{
     sync::{Arc, Weak},
@@ -19,18 +19,18 @@ use tokio::{sync::oneshot, time::Instant};
 
 use crate::client_log::Plain;
 
-/// How long the thread waits at a time; so long it may stay when all else is gone.
+/// How long one poll waits. The thread may outlive the producer's last handle by this time.
 const AT_A_TIME: Duration = Duration::from_secs(2);
-/// Until a full queue is tried again.
+/// The pause before a record is queued again after the queue was full.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Sends no more than it was given: what is not sent when the last of it is dropped is thrown away.
+/// A producer that discards unsent records when its last clone is dropped.
 #[derive(Clone)]
 pub(crate) struct Sender(Arc<Owner>);
 
 struct Owner(Arc<BaseProducer<Plain>>);
 
-/// Where a record is.
+/// The position of a delivered record.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
     pub(crate) partition: i32,
@@ -50,7 +50,7 @@ impl Sender {
         Ok(Self(Arc::new(Owner(producer))))
     }
 
-    /// Returns when Kafka has it. A full queue is waited for, for so long.
+    /// Returns when Kafka has acknowledged the record. Waits up to `within` for room in a full queue.
     pub(crate) async fn send(&self, record: BaseRecord<'_, str, str>, within: Duration) -> Result<Place, KafkaError> {
         let (report, reported) = oneshot::channel();
         let BaseRecord { topic, partition, payload, key, timestamp, headers, .. } = record;
@@ -64,16 +64,16 @@ impl Sender {
             record = unsent;
             tokio::time::sleep(PAUSE).await;
         }
-        // A producer reports on every record before it ends.
+        // librdkafka reports on every record before the producer is destroyed.
         reported.await.unwrap_or(Err(KafkaError::Canceled))
     }
 
-    /// Throws away what is not sent. What is on its way to a broker may still arrive.
+    /// Discards all unacknowledged records. Those in flight may still reach the broker.
     pub(crate) fn purge(&self) {
         self.0.purge();
     }
 
-    /// Waits until all is sent, or the time is over.
+    /// Waits until all records are delivered, or fails after this time.
     pub(crate) fn flush(&self, within: Duration) -> Result<(), KafkaError> {
         self.producer().flush(within)
     }
@@ -109,7 +109,7 @@ impl ProducerContext for Plain {
             Ok(message) => Ok(Place { partition: message.partition(), offset: message.offset() }),
             Err((error, _)) => Err(error.clone()),
         };
-        // Who does not wait any more needs no report.
+        // Fails only if the caller no longer waits.
         let _ = report.send(placed);
     }
 }

@@ -1,4 +1,4 @@
-//! How to reach Kafka: brokers, and any property that librdkafka knows.
+//! The settings of Kafka clients: brokers, and any property that librdkafka knows.
 
 use std::{fmt, str::FromStr};
 
@@ -8,12 +8,12 @@ use rdkafka::ClientConfig;
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Kafka")]
 pub struct KafkaSettings {
-    /// Brokers to start from, as host:port, separated by commas.
+    /// Brokers to connect to first, as host:port, separated by commas.
     #[arg(long, value_name = "BROKERS", default_value = "127.0.0.1:9092")]
     pub brokers: String,
 
-    /// A property of librdkafka, as name=value; repeat for more. `consumer.` or `producer.` before
-    /// the name limits it to those. In a settings file: a table [kafka].
+    /// A property of librdkafka, as name=value; repeat for more. The prefix `consumer.` or `producer.` limits it to
+    /// those clients. In a settings file: a table [kafka].
     #[arg(long = "kafka", id = "kafka", value_name = "NAME=VALUE", hide_env_values = true)]
     pub properties: Vec<Property>,
 }
@@ -32,7 +32,7 @@ pub enum Role {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected name=value, such as security.protocol=SASL_SSL; a value with commas goes into TOTEBOARD_KAFKA_FILE")]
+#[error("expected name=value, such as security.protocol=SASL_SSL; pass values with commas in TOTEBOARD_KAFKA_FILE")]
 pub struct InvalidProperty;
 
 impl FromStr for Property {
@@ -54,7 +54,7 @@ impl FromStr for Property {
     }
 }
 
-/// As it is given on a command line.
+/// Formats the property as on the command line.
 impl fmt::Display for Property {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let role = match self.role {
@@ -67,13 +67,13 @@ impl fmt::Display for Property {
 }
 
 impl KafkaSettings {
-    /// The configuration of a consumer, a producer, or of a client that is neither. The operator's
-    /// properties are stronger than what is set here.
+    /// The configuration of a consumer, a producer, or a client that is neither. The operator's properties override
+    /// these defaults.
     pub fn client(&self, role: impl Into<Option<Role>>, defaults: &[(&str, &str)]) -> ClientConfig {
         let role = role.into();
         let mut config = ClientConfig::new();
         config.set("client.id", "toteboard");
-        // A broker that takes a request and never answers is given up before people notice.
+        // Drops a broker that accepts a request and never answers, before users notice.
         config.set("socket.timeout.ms", "15000");
         for (name, value) in defaults {
             config.set(*name, *value);

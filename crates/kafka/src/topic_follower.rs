@@ -1,4 +1,4 @@
-//! Reads all of a small topic in every process: without a consumer group, so that each gets every message.
+//! Reads a whole small topic in every process. It uses no consumer group, so that each process gets every message.
 
 use std::{marker::PhantomData, sync::Arc, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::{KafkaSettings, Role, client_log, drop_in_background::DropInBackgroun
 
 /// How long Kafka may take to list a topic's partitions.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often they are listed: a topic may get more of them.
+/// How often the partitions are listed, because some may be added.
 const LIST_INTERVAL: Duration = Duration::from_secs(60);
 /// The pause after an error.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -23,21 +23,21 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Where to start reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadFrom {
-    /// With the oldest message that the topic still has.
+    /// At the oldest message that the topic still has.
     Beginning,
-    /// With the messages that are written from now on.
+    /// At the messages that are written from now on.
     End,
 }
 
-/// Follows a topic whose values are the JSON of `T`. Messages that can't be read as that are skipped: a later version
-/// may write others. Messages that Kafka deletes before they are read, or that come while a reader from the end can't
-/// reach Kafka at its start, are missed.
+/// A reader of a topic whose values are the JSON of `T`. It skips messages that it can't parse, because a later version
+/// may write other kinds. It misses messages that Kafka deletes before they are read, and, if it reads from the end,
+/// those written before it first reaches Kafka.
 pub struct TopicFollower<T> {
     topic: &'static str,
     consumer: Arc<DropInBackground<client_log::Plain>>,
-    /// The number of partitions that are read.
+    /// The number of partitions being read.
     partitions: usize,
-    /// Where partitions that are not read yet are read from.
+    /// Where to start in partitions that are not read yet.
     offset: Offset,
     list_at: Instant,
     reads: PhantomData<fn() -> T>,
@@ -45,7 +45,7 @@ pub struct TopicFollower<T> {
 
 impl<T: DeserializeOwned> TopicFollower<T> {
     pub fn new(settings: &KafkaSettings, topic: &'static str, from: ReadFrom) -> Result<Self, KafkaError> {
-        // Also where reading goes on if the topic is deleted and created again.
+        // This also applies if the topic is deleted and created again.
         let (reset, offset) = match from {
             ReadFrom::Beginning => ("earliest", Offset::Beginning),
             ReadFrom::End => ("latest", Offset::End),
@@ -60,7 +60,7 @@ impl<T: DeserializeOwned> TopicFollower<T> {
         ];
         let consumer: StreamConsumer<_> =
             settings.client(Role::Consumer, &defaults).create_with_context(client_log::Plain)?;
-        // Every topic has a first partition: it is read at once. The others are listed by the first call of `next`.
+        // Every topic has a first partition, so reading starts there. The first call of `next` lists the others.
         let mut first = TopicPartitionList::new();
         first.add_partition_offset(topic, 0, offset)?;
         consumer.incremental_assign(&first)?;
@@ -68,8 +68,8 @@ impl<T: DeserializeOwned> TopicFollower<T> {
         Ok(Self { topic, consumer, partitions: 1, offset, list_at: Instant::now(), reads: PhantomData })
     }
 
-    /// The next message. Waits while Kafka can't be reached or the topic doesn't exist. Nothing is lost if the future is
-    /// dropped.
+    /// The next message. Waits while Kafka can't be reached or the topic doesn't exist. Nothing is lost if the future
+    /// is dropped.
     pub async fn next(&mut self) -> T {
         loop {
             let consumer = self.consumer.clone();
@@ -82,11 +82,11 @@ impl<T: DeserializeOwned> TopicFollower<T> {
                             topic = self.topic,
                             partition = message.partition(),
                             offset = message.offset(),
-                            "an unknown message is skipped"
+                            "skipping an unknown message"
                         ),
                     },
                     Err(error) => {
-                        warn!(topic = self.topic, %error, "the topic can't be read: trying again");
+                        warn!(topic = self.topic, %error, "the topic can't be read: retrying");
                         tokio::time::sleep(PAUSE).await;
                     }
                 },
@@ -94,7 +94,7 @@ impl<T: DeserializeOwned> TopicFollower<T> {
         }
     }
 
-    /// Starts to read partitions that are not read yet. Those that were added later are read from their beginning.
+    /// Starts to read partitions that are not read yet. Partitions that were added later are read from their beginning.
     async fn add_partitions(&mut self) {
         let (topic, consumer) = (self.topic, self.consumer.clone());
         let listing = tokio::task::spawn_blocking(move || {
@@ -104,10 +104,10 @@ impl<T: DeserializeOwned> TopicFollower<T> {
             Ok(Ok(count)) if count > 0 => {
                 self.list_at = Instant::now() + LIST_INTERVAL;
                 if let Err(error) = self.assign(count) {
-                    warn!(topic, %error, "new partitions can't be read: trying again");
+                    warn!(topic, %error, "new partitions can't be read: retrying");
                 }
             }
-            // The reason is logged by the reads that fail.
+            // The failed reads log the reason.
             _ => self.list_at = Instant::now() + PAUSE,
         }
     }
@@ -119,10 +119,10 @@ impl<T: DeserializeOwned> TopicFollower<T> {
                 added.add_partition_offset(self.topic, partition as i32, self.offset)?;
             }
             self.consumer.incremental_assign(&added)?;
-            info!(topic = self.topic, partitions = count, "the topic's partitions are read");
+            info!(topic = self.topic, partitions = count, "reading all partitions of the topic");
             self.partitions = count;
         }
-        // A partition that is new from now on has only new messages.
+        // All messages are new in a partition that is added from now on.
         self.offset = Offset::Beginning;
         Ok(())
     }

@@ -1,9 +1,9 @@
-//! The topics of the project. topic-creator creates them; they are never created automatically.
+//! The topics of the project. Only topic-creator creates them; automatic creation is off.
 
 use odds::Region;
 use rdkafka::metadata::Metadata;
 
-/// Messages between gateways and producers: changes of accounts, and requests to publish a board again.
+/// The topic of messages between gateways and producers: account changes, and requests to publish a board again.
 pub const CONTROL: &str = "control";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +52,7 @@ fn pairs(settings: &[(&str, &str)]) -> Vec<(String, String)> {
     settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-/// How many partitions a topic has; 0 if there is no such topic.
+/// Returns the number of a topic's partitions; 0 if it doesn't exist.
 pub(crate) fn partitions_of(metadata: &Metadata, topic: &str) -> usize {
     metadata.topics().iter().find(|it| it.name() == topic).map_or(0, |it| it.partitions().len())
 }

@@ -14,13 +14,13 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Admin")]
 pub struct AdminSettings {
-    /// Where to serve /healthz and /metrics, as host:port. Without it they are not served.
+    /// Address for /healthz and /metrics, as host:port. Without it, they are not served.
     #[arg(long, value_name = "ADDRESS")]
     pub admin: Option<SocketAddr>,
 }
 
 impl AdminSettings {
-    /// Listens on the admin port, if there is one.
+    /// Opens the admin port, if the settings have one. Fails if the address can't be bound.
     pub async fn bind(&self, metrics: MetricRegistry) -> anyhow::Result<Option<Admin>> {
         let Some(address) = self.admin else { return Ok(None) };
         let listener = TcpListener::bind(address).await.with_context(|| format!("--admin {address}"))?;

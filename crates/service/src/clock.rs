@@ -1,10 +1,10 @@
-//! The one place where the time of day is read.
+//! The only place that reads the system clock.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use odds::Timestamp;
 
-#[expect(clippy::disallowed_methods, reason = "this is the clock that everybody else is to use")]
+#[expect(clippy::disallowed_methods, reason = "all other code reads the time through this function")]
 pub fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))

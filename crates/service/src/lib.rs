@@ -1,4 +1,4 @@
-//! The common parts of every Toteboard program: its start and end, settings, logs, metrics, clock and admin port.
+//! The common parts of every Toteboard program: start and stop, settings, logs, metrics, clock and admin port.
 
 mod admin;
 mod clock;

@@ -1,6 +1,6 @@
-//! Start and stop: the tasks of a process, and the signal that ends them.
+//! The tasks of a process, and its shutdown.
 //!
-//! A task that ends too early ends the process: its supervisor can restart a whole process, but not half of one.
+//! A task that ends too early ends the process: a supervisor can restart a whole process, but not one of its tasks.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -13,10 +13,10 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
 
-/// How long tasks may take to end once they are asked to.
+/// How long tasks may take to end after they are asked to.
 const GRACE: Duration = Duration::from_secs(20);
 
-/// The tasks of a process. Cheap to clone: all clones are the same.
+/// The tasks of a process. Clones share the same tasks.
 #[derive(Clone, Debug, Default)]
 pub struct Lifecycle {
     stopping: CancellationToken,
@@ -29,7 +29,7 @@ impl Lifecycle {
         Self::default()
     }
 
-    /// Is cancelled when everything is to stop.
+    /// Returns a token that is cancelled when the process is asked to stop.
     pub fn stopping(&self) -> CancellationToken {
         self.stopping.clone()
     }
@@ -46,9 +46,9 @@ impl Lifecycle {
         self.tasks.spawn(async move {
             let failure = match task.await {
                 Ok(Ok(())) if this.stopping.is_cancelled() => return,
-                Ok(Ok(())) => anyhow::anyhow!("{name} ended by itself"),
+                Ok(Ok(())) => anyhow::anyhow!("{name} ended unexpectedly"),
                 Ok(Err(error)) => error.context(name.clone()),
-                Err(panic) => anyhow::anyhow!("{name} broke: {panic}"),
+                Err(panic) => anyhow::anyhow!("{name} failed: {panic}"),
             };
             let mut first = this.failure.lock().await;
             if first.is_none() {
@@ -59,8 +59,9 @@ impl Lifecycle {
         });
     }
 
-    /// Runs such a task on its own thread, so that it neither wakes nor delays others. It has timers there, but its
-    /// sockets belong to the runtime that it was started from. It is dropped with that runtime.
+    /// Runs a task like [`Self::run`], but on its own thread, so that it neither wakes nor delays others. The thread
+    /// has timers; the task's sockets belong to the calling runtime, and the task is dropped with that runtime. Fails
+    /// if the thread can't be started.
     pub fn run_apart(
         &self,
         name: impl Into<String>,
@@ -77,29 +78,30 @@ impl Lifecycle {
                 }
             });
             if let Some(result) = result {
-                // Fails when the process no longer waits for its tasks.
+                // Fails if the process no longer waits for its tasks.
                 let _ = end.send(result);
             }
         })?;
-        self.run(name, async move { ended.await.context("its thread broke")? });
+        self.run(name, async move { ended.await.context("its thread panicked")? });
         Ok(())
     }
 
-    /// Waits for SIGTERM, SIGINT, a call of [`Self::stop`] or a failure; then lets every task end. Signals count from the
-    /// call on, before the future is awaited.
+    /// Waits for SIGTERM, SIGINT, a call of [`Self::stop`] or a failed task, then up to 20 seconds for all tasks to
+    /// end. Returns the failure of the first task that failed. Signals are caught from this call on, even before the
+    /// future is awaited.
     pub fn wait(self) -> impl Future<Output = anyhow::Result<()>> + Send {
         let (terminate, interrupt) = (unix::signal(SignalKind::terminate()), unix::signal(SignalKind::interrupt()));
         async move {
             let (mut terminate, mut interrupt) = (terminate?, interrupt?);
             tokio::select! {
-                _ = terminate.recv() => info!("stopping: terminated"),
-                _ = interrupt.recv() => info!("stopping: interrupted"),
+                _ = terminate.recv() => info!("stopping: received SIGTERM"),
+                _ = interrupt.recv() => info!("stopping: received SIGINT"),
                 () = self.stopping.cancelled() => info!("stopping"),
             }
             self.stopping.cancel();
             self.tasks.close();
             if tokio::time::timeout(GRACE, self.tasks.wait()).await.is_err() {
-                warn!(tasks = self.tasks.len(), "some tasks did not end in time");
+                warn!(tasks = self.tasks.len(), "some tasks did not end in time: stopping without them");
             }
             match self.failure.lock().await.take() {
                 None => Ok(()),
@@ -128,15 +130,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_thread_that_breaks_stops_the_others_too() {
-        for (broken, says) in [(false, "apart: no luck"), (true, "apart: its thread broke: channel closed")] {
+        for (panics, expected) in [(false, "apart: no luck"), (true, "apart: its thread panicked: channel closed")] {
             let lifecycle = Lifecycle::new();
             let task = async move {
                 tokio::time::sleep(Duration::from_millis(1)).await;
-                assert!(!broken, "no luck at all");
+                assert!(!panics, "no luck at all");
                 anyhow::bail!("no luck")
             };
             lifecycle.run_apart("apart", task).unwrap();
-            assert_eq!(format!("{:#}", lifecycle.wait().await.unwrap_err()), says);
+            assert_eq!(format!("{:#}", lifecycle.wait().await.unwrap_err()), expected);
         }
     }
 
@@ -151,7 +153,7 @@ mod tests {
         runtime.block_on(async { Lifecycle::new().run_apart("apart", task) }).unwrap();
         drop(runtime);
         let ended = dropped.recv_timeout(Duration::from_secs(10));
-        assert_eq!(ended, Err(std::sync::mpsc::RecvTimeoutError::Disconnected), "its task is still there");
+        assert_eq!(ended, Err(std::sync::mpsc::RecvTimeoutError::Disconnected), "the task was not dropped");
     }
 
     #[tokio::test]

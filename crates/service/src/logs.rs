@@ -1,4 +1,4 @@
-//! Logs: to the terminal, and to files that rotate, as text or JSON.
+//! Logs to the terminal and to rotating files, as text or JSON.
 
 use std::{io::IsTerminal, path::PathBuf};
 
@@ -9,23 +9,23 @@ use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::Subscribe
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Logs")]
 pub struct LogSettings {
-    /// What to log: a level (error, warn, info, debug, trace), or levels by part such as `info,kafka=debug`.
+    /// What to log: a level (error, warn, info, debug, trace), or levels by module, such as `info,kafka=debug`.
     #[arg(long, default_value = "info", value_name = "LEVELS")]
     pub log: String,
 
-    /// The format of the log.
+    /// Format of the log.
     #[arg(long, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
     pub log_format: LogFormat,
 
-    /// Write logs to files in this folder too.
+    /// Also write logs to files in this folder.
     #[arg(long, value_name = "DIR")]
     pub log_dir: Option<PathBuf>,
 
-    /// A new log file is started at midnight, and when the current one has this many megabytes.
+    /// Start a new log file at this size in megabytes, and at midnight.
     #[arg(long, default_value_t = 100, value_name = "MB", value_parser = clap::value_parser!(u64).range(1..))]
     pub log_max_size: u64,
 
-    /// How many old log files to keep.
+    /// Number of old log files to keep.
     #[arg(long, default_value_t = 10, value_name = "FILES")]
     pub log_keep: usize,
 }
@@ -36,15 +36,16 @@ pub enum LogFormat {
     Json,
 }
 
-/// The open log files. The lines that are still buffered are written when it is dropped.
+/// The open log files. Dropping it writes the buffered lines.
 #[derive(Debug)]
-#[must_use = "logs to files end when this is dropped"]
+#[must_use = "logging to files ends when this is dropped"]
 pub struct Logs {
     _file: Option<tracing_appender::non_blocking::WorkerGuard>,
 }
 
 impl LogSettings {
-    /// Starts logging for this process.
+    /// Starts logging for this process. Fails if the settings are invalid, the folder can't be written, or logging has
+    /// already started.
     pub fn start(&self, process: &str) -> anyhow::Result<Logs> {
         // One filter for all layers: a layer with its own filter sometimes misses the span that an event is in.
         let filter = EnvFilter::try_new(&self.log).map_err(|error| anyhow::anyhow!("--log: {error}"))?;

@@ -1,4 +1,4 @@
-//! A program's metrics. Each is registered by the one call that makes it, with the labels of its scope.
+//! A program's metrics. The call that creates a metric also registers it, with the labels of its scope.
 
 use std::{any::Any, collections::BTreeMap, fmt::Display, sync::atomic::AtomicU64};
 
@@ -22,25 +22,25 @@ type Labels = Vec<(&'static str, String)>;
 #[derive(Default, Debug)]
 pub struct MetricRegistry {
     registry: Registry,
-    /// Metrics that differ only by their labels, by name.
+    /// Families of metrics that differ only in their labels, by name.
     families: BTreeMap<String, Box<dyn Any + Send + Sync>>,
 }
 
 impl MetricRegistry {
-    /// Metrics whose names start with this prefix and an underscore.
+    /// Returns a scope whose metrics have names that start with this prefix and an underscore.
     pub fn scope(&mut self, prefix: &'static str) -> MetricScope<'_> {
         MetricScope { registry: self, prefix, labels: Labels::new() }
     }
 
-    /// In the format of OpenMetrics.
+    /// Returns all metrics in the OpenMetrics text format.
     pub fn encode(&self) -> String {
         let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &self.registry).expect("writing to a string");
+        prometheus_client::encoding::text::encode(&mut text, &self.registry).expect("writing to a string can't fail");
         text
     }
 }
 
-/// Makes metrics with a common prefix and common labels.
+/// Creates metrics with a common prefix and common labels.
 #[derive(Debug)]
 pub struct MetricScope<'a> {
     registry: &'a mut MetricRegistry,
@@ -48,7 +48,7 @@ pub struct MetricScope<'a> {
     labels: Labels,
 }
 
-/// A metric for each value of a label.
+/// A family with one metric for each value of a label.
 #[derive(Clone, Debug)]
 pub struct Labelled<M> {
     family: Family<Labels, M>,
@@ -77,7 +77,7 @@ impl MetricConstructor<Histogram> for Buckets {
 }
 
 impl MetricScope<'_> {
-    /// The same scope, with the label `region`.
+    /// Returns this scope with the label `region` added.
     pub fn of_region(&mut self, region: Region) -> MetricScope<'_> {
         let mut labels = self.labels.clone();
         labels.push(("region", region.key().to_owned()));
@@ -100,7 +100,7 @@ impl MetricScope<'_> {
         self.metric(name, help, Some(Unit::Bytes), Counter::default)
     }
 
-    /// A histogram of seconds. The buckets begin with `first`, and each is twice the one before.
+    /// Creates a histogram of seconds with `count` buckets. The bounds start at `first` and double.
     pub fn seconds(&mut self, name: &str, help: &str, first: f64, count: u16) -> Histogram {
         self.metric(name, help, Some(Unit::Seconds), Buckets { first, count })
     }
@@ -113,7 +113,7 @@ impl MetricScope<'_> {
         Labelled { family: self.family(name, help, None, Counter::default), labels: self.labels.clone(), label }
     }
 
-    /// Metrics whose values are computed when they are read.
+    /// Registers metrics whose values are computed when they are read.
     pub fn collector(&mut self, collector: impl Collector) {
         let labels = self.labels.iter().map(|(name, value)| ((*name).into(), value.clone().into()));
         let registry = self.registry.registry.sub_registry_with_prefix(self.prefix);
@@ -134,7 +134,7 @@ impl MetricScope<'_> {
         self.family(name, help, unit, constructor).get_or_create_owned(&labels)
     }
 
-    /// The family of this name, which is registered when it is first asked for.
+    /// Returns the family of this name, and registers it the first time.
     fn family<M, C>(&mut self, name: &str, help: &str, unit: Option<Unit>, constructor: C) -> Family<Labels, M, C>
     where
         M: Clone + std::fmt::Debug + EncodeMetric + TypedMetric + Send + Sync + 'static,
@@ -142,7 +142,7 @@ impl MetricScope<'_> {
     {
         let key = format!("{}_{name}", self.prefix);
         if let Some(known) = self.registry.families.get(&key) {
-            return known.downcast_ref::<Family<Labels, M, C>>().expect("a metric has one type").clone();
+            return known.downcast_ref::<Family<Labels, M, C>>().expect("metrics of one name have one type").clone();
         }
         let family = Family::new_with_constructor(constructor);
         self.register(name, help, unit, family.clone());

@@ -1,4 +1,4 @@
-//! How every program starts and ends.
+//! The startup and shutdown that every program shares.
 
 use std::{
     path::PathBuf,
@@ -20,7 +20,7 @@ use crate::{
 /// The settings that every program has.
 #[derive(Clone, Debug, Args)]
 pub struct ProgramSettings {
-    /// A TOML file with settings, by their long names with _ for -. Flags and environment take precedence.
+    /// A TOML file with settings, named like the flags with _ instead of -. Flags and environment take precedence.
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
 
@@ -28,7 +28,7 @@ pub struct ProgramSettings {
     log: LogSettings,
 }
 
-/// A program that has started to log, and its tasks.
+/// A running program: its logs and its tasks.
 #[derive(Debug)]
 pub struct Program {
     pub lifecycle: Lifecycle,
@@ -36,7 +36,7 @@ pub struct Program {
 }
 
 impl ProgramSettings {
-    /// Starts to log, under this name.
+    /// Starts logging under this name. Fails if the log settings are invalid or the log files can't be written.
     pub fn start(&self, name: &str) -> anyhow::Result<Program> {
         Ok(Program { logs: self.log.start(name)?, lifecycle: Lifecycle::new() })
     }
@@ -47,7 +47,7 @@ impl Program {
         self.lifecycle.stopping()
     }
 
-    /// Serves the metrics on the admin port, if there is one.
+    /// Serves the admin port, if the settings have one. Fails if the port can't be opened.
     pub async fn serve_admin(&self, settings: &AdminSettings, metrics: MetricRegistry) -> anyhow::Result<()> {
         if let Some(admin) = settings.bind(metrics).await? {
             self.lifecycle.run("the admin port", admin.serve(self.stopping().cancelled_owned()));
@@ -55,7 +55,7 @@ impl Program {
         Ok(())
     }
 
-    /// Runs until the tasks are to stop and have stopped.
+    /// Waits until the program is asked to stop and its tasks have ended. Fails if a task failed.
     pub async fn wait(self) -> anyhow::Result<()> {
         let result = self.lifecycle.wait().await;
         drop(self.logs);
@@ -63,8 +63,8 @@ impl Program {
     }
 }
 
-/// Runs a program: reads its settings, and reports what went wrong in one line. Threads that wait for a broker don't
-/// delay its end.
+/// Runs a program: reads its settings, and prints an error in one line. Threads that wait for a broker don't delay the
+/// exit.
 pub fn main<S, F, T>(run: impl FnOnce(S) -> F) -> ExitCode
 where
     S: Parser,
@@ -87,8 +87,8 @@ where
     }
 }
 
-/// Chooses the implementation of TLS for the whole process. To be called before the first HTTP client is made.
+/// Installs the TLS implementation of the whole process. Must be called before the first HTTP client is created.
 pub fn install_tls_provider() {
-    // Fails if one is installed already, which can only be the same.
+    // Fails only if it is already installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }

@@ -1,10 +1,10 @@
-//! Settings: flags, over the environment (`TOTEBOARD_…`), over a TOML file, over defaults.
+//! Reads settings. Flags override the environment (`TOTEBOARD_…`), which overrides a TOML file, which overrides
+//! defaults.
 //!
-//! clap knows every setting already: its name, its type, its help. The environment's names follow
-//! from the flags', and the file's values become clap's defaults, so all three are checked alike
-//! and `--help` tells of all. A setting that was renamed keeps its old name as an alias for one version, in all
-//! three, and whoever uses that is warned. A secret (a flag that hides its value in `--help`) may also be given
-//! as a file's name in `…_FILE`.
+//! clap already knows every setting's name, type and help. The names of environment variables are derived from the
+//! flags, and the file's values become clap's defaults, so all three are validated alike and `--help` shows all of
+//! them. A renamed setting keeps its old name as an alias for one version, in all three; using the old name prints a
+//! warning. A secret (a flag that hides its value in `--help`) can also be read from the file named in `…_FILE`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,12 +17,12 @@ use clap::{Arg, ArgAction, Command, Parser, error::ErrorKind};
 
 const PREFIX: &str = "TOTEBOARD_";
 
-/// Reads the settings of this process, or ends it: with help, or with what is wrong.
+/// Reads the settings of this process. On `--help` or an error, prints it and exits.
 pub fn load<T: Parser>() -> T {
     load_from(std::env::args_os().collect(), &|name| std::env::var_os(name)).unwrap_or_else(|error| error.exit())
 }
 
-/// The same from given arguments and environment.
+/// Reads settings from the given arguments and environment.
 pub fn load_from<T: Parser>(
     args: Vec<OsString>,
     environment: &dyn Fn(&str) -> Option<OsString>,
@@ -39,7 +39,7 @@ pub fn load_from<T: Parser>(
         let in_args = args.iter().filter_map(|arg| arg.to_str()).any(|arg| arg.split('=').next() == Some(&flag));
         if in_args || environment(&variable).is_some() || file.contains_key(&key_of(&old)) {
             eprintln!(
-                "warning: the setting --{old} ({variable}) is now --{new}; the next version won't know its old name"
+                "warning: the setting --{old} ({variable}) is now --{new}: the next version won't accept the old name"
             );
         }
     }
@@ -50,7 +50,7 @@ pub fn load_from<T: Parser>(
     T::from_arg_matches_mut(&mut layered.try_get_matches_from(args)?).map_err(|error| error.format(&mut T::command()))
 }
 
-/// The file is named by `--config` or the environment; both are read before clap is asked.
+/// Returns the settings file's path from `--config` or the environment. It is needed before clap parses the arguments.
 fn config_path(args: &[OsString], environment: &dyn Fn(&str) -> Option<OsString>) -> Option<OsString> {
     let mut args = args.iter();
     while let Some(arg) = args.next() {
@@ -67,7 +67,7 @@ fn config_path(args: &[OsString], environment: &dyn Fn(&str) -> Option<OsString>
     environment(&format!("{PREFIX}CONFIG"))
 }
 
-/// Every key with its values as texts. A table becomes `key=value` pairs, for settings that take such.
+/// Returns every key with its values as text. A table becomes `key=value` pairs, for settings that take pairs.
 fn read_file(path: &Path) -> Result<BTreeMap<String, Vec<String>>, String> {
     let text = fs::read_to_string(path).map_err(|error| format!("can't read {}: {error}", path.display()))?;
     let table: toml::Table = text.parse().map_err(|error| format!("{}: {error}", path.display()))?;
@@ -83,7 +83,7 @@ fn read_file(path: &Path) -> Result<BTreeMap<String, Vec<String>>, String> {
     Ok(table.iter().map(|(key, value)| (key.replace('-', "_"), values(value))).collect())
 }
 
-/// One value a line, so that a value may have commas.
+/// Returns one value per line, so that values may contain commas.
 fn lines_of(text: &str) -> Vec<String> {
     text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect()
 }
@@ -94,7 +94,7 @@ fn knows(command: &Command, key: &str) -> bool {
         || command.get_subcommands().any(|sub| knows(sub, key))
 }
 
-/// Settings that have another name now: the old one and the new.
+/// The renamed settings: old name and new name.
 fn renamed(command: &Command) -> BTreeSet<(String, String)> {
     let names = |arg: &Arg| -> Vec<_> {
         let new = arg.get_long().unwrap_or_default();
@@ -103,17 +103,17 @@ fn renamed(command: &Command) -> BTreeSet<(String, String)> {
     command.get_arguments().flat_map(names).chain(command.get_subcommands().flat_map(renamed)).collect()
 }
 
-/// As flags, without the dashes.
+/// The old flags of a setting, without dashes.
 fn old_names(arg: &Arg) -> impl Iterator<Item = &str> {
     arg.get_all_aliases().into_iter().flatten()
 }
 
-/// In the settings file.
+/// The key of a flag in the settings file.
 fn key_of(flag: &str) -> String {
     flag.replace('-', "_")
 }
 
-/// In the environment.
+/// The environment variable of a key.
 fn variable_of(key: &str) -> String {
     format!("{PREFIX}{}", key_of(key).to_uppercase())
 }
@@ -135,9 +135,9 @@ fn layer(
     let ids: Vec<_> = command.get_arguments().filter(|arg| is_setting(arg)).map(|arg| arg.get_id().clone()).collect();
     for id in ids {
         let variable = variable_of(id.as_str());
-        let arg = command.get_arguments().find(|arg| *arg.get_id() == id).expect("it was just listed");
+        let arg = command.get_arguments().find(|arg| *arg.get_id() == id).expect("listed above");
         let old: Vec<String> = old_names(arg).map(str::to_owned).collect();
-        // An empty one is as good as none: a settings file for many can leave it open.
+        // An empty variable counts as unset, so that a shared environment file can leave it blank.
         let value = |variable: String| environment(&variable).filter(|value| !value.is_empty());
         let given = value(variable.clone()).or_else(|| old.iter().find_map(|old| value(variable_of(old))));
         let is_secret = arg.is_hide_env_values_set();
@@ -156,13 +156,13 @@ fn layer(
         let in_file = file.get(id.as_str()).or_else(|| old.iter().find_map(|old| file.get(&key_of(old))));
         let from_file = in_file.cloned();
         command = command.mut_arg(id, |arg| {
-            // clap reads the process's own environment by itself; tests bring theirs.
+            // clap would read the process's environment, but tests pass their own.
             let from_environment = given.map(|value| {
                 let text = value.to_string_lossy().into_owned();
                 if many { text.split(',').map(str::to_owned).collect() } else { vec![text] }
             });
             let arg = if is_secret { arg.hide_default_value(true) } else { arg };
-            // What goes for all subcommands may stand before or after their names.
+            // Settings of all subcommands may stand before or after the subcommand's name.
             let arg = if with_subcommands { arg.global(true) } else { arg };
             let note = format!("[env: {variable}]");
             let arg = match arg.get_help().map(ToString::to_string) {
@@ -176,7 +176,7 @@ fn layer(
         });
     }
     for sub in command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect::<Vec<_>>() {
-        let layered = layer(command.find_subcommand(&sub).expect("it was just listed").clone(), file, environment)?;
+        let layered = layer(command.find_subcommand(&sub).expect("listed above").clone(), file, environment)?;
         command = command.mut_subcommand(sub, |_| layered);
     }
     Ok(command)
@@ -202,10 +202,10 @@ mod tests {
         /// Several.
         #[arg(long = "sport", id = "sport")]
         sports: Vec<String>,
-        /// Said to nobody.
+        /// A secret.
         #[arg(long, hide_env_values = true)]
         api_key: Option<String>,
-        /// Several that are said to nobody.
+        /// Several secrets.
         #[arg(long = "property", id = "property", hide_env_values = true)]
         properties: Vec<String>,
         /// Yes or no.
@@ -247,7 +247,7 @@ mod tests {
         assert_eq!(read(&["--region=uk"], &[("TOTEBOARD_HOW_MUCH", "3")]).unwrap().amount, 3);
         assert_eq!(read(&["--region=uk", "--how-much=4"], &[("TOTEBOARD_AMOUNT", "3")]).unwrap().amount, 4);
         let both = read(&["--region=uk"], &[("TOTEBOARD_HOW_MUCH", "3"), ("TOTEBOARD_AMOUNT", "5")]).unwrap();
-        assert_eq!(both.amount, 5, "the new name is stronger");
+        assert_eq!(both.amount, 5, "the new name takes precedence");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Log files, as a process writes them. In a program of its own: a process starts logging once.
+//! The log files of a process. This is a separate test program because a process can start logging only once.
 
 use std::{fs, path::PathBuf, time::Duration};
 
@@ -22,7 +22,7 @@ fn log_files_are_closed_when_they_are_full_and_only_some_are_kept() {
     let filling = "x".repeat(1_000);
     for n in 0..5_000 {
         tracing::info!(n, filling);
-        // What is logged faster than a disk writes it is left out.
+        // Lines that are logged faster than the disk can write are dropped.
         if n % 500 == 0 {
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -40,7 +40,7 @@ fn log_files_are_closed_when_they_are_full_and_only_some_are_kept() {
     }
     let [newest, older] = [0, 1].map(|at| fs::read_to_string(&files[at]).unwrap());
     assert!(newest.lines().last().unwrap().contains("the last line"), "{newest}");
-    // One ends where the next begins.
+    // The files are consecutive.
     let number = |line: Option<&str>| serde_json::from_str::<Value>(line.unwrap()).unwrap()["fields"]["n"].as_u64();
     assert_eq!(number(older.lines().last()).unwrap() + 1, number(newest.lines().next()).unwrap());
 }

@@ -6,7 +6,7 @@
 use std::convert::Infallible;
 
 use clap::Parser;
-use client::{BoardMirrors, Client, ClientError, MirrorUpdate, Protocol, Said};
+use client::{BoardMirrors, Client, ClientError, MirrorUpdate, Protocol, ServerMessage};
 use odds::Region;
 use serde_json::json;
 
@@ -50,7 +50,7 @@ async fn follow(
     let auth = json!({ "v": 1, "token": settings.token, "regions": settings.regions, "resume": mirrors.cursors() });
     let mut client = Client::connect_lasting(&settings.gateway, &auth, protocol).await?;
     loop {
-        let Said::Event { name, payload } = client.next().await? else { continue };
+        let ServerMessage::Event { name, payload } = client.next().await? else { continue };
         if name == "bye" {
             eprintln!("the gateway ends the connection: {payload}");
         }

@@ -1,5 +1,5 @@
-//! The loop of one region: it owns the board, and everything that concerns the region goes through it one by one, so
-//! that a client's first board and the next frame can neither overlap nor leave a gap.
+//! The event loop of one region. It owns the board and handles all of the region's events one by one, so that a
+//! client's first board and the next frame can neither overlap nor leave a gap.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -27,12 +27,12 @@ use super::{
 };
 use crate::{metrics::RegionMetrics, readiness::Readiness};
 
-/// Members who wait for time to pass are looked at this often,
+/// How often members in `waiting_for_time` are checked.
 const WAITING_INTERVAL: Duration = Duration::from_millis(50);
-/// and all else that a clock decides.
+/// How often everything else that depends on time is checked.
 pub(super) const CLOCK_INTERVAL: Duration = Duration::from_millis(250);
 
-/// What a region's task works with.
+/// The dependencies of a region's task.
 pub(crate) struct RegionContext {
     pub(crate) region: Region,
     pub(crate) clock: fn() -> Timestamp,
@@ -40,9 +40,9 @@ pub(crate) struct RegionContext {
     pub(crate) metrics: RegionMetrics,
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) control: ControlWriter,
-    /// Sockets that the network has taken something from.
+    /// Receives connections whose sockets have sent data and may have room for more.
     pub(crate) writable: mpsc::UnboundedReceiver<Sid>,
-    /// Who helps with a crowd.
+    /// The shared runtime, whose threads help with broadcasts to many members.
     pub(crate) threads: Handle,
 }
 
@@ -57,20 +57,20 @@ pub(crate) struct RegionTask {
     pub(super) threads: Handle,
     requests: mpsc::Receiver<Request>,
     pub(super) rooms: HashMap<Arc<Filter>, Room>,
-    /// Which room a member is in.
+    /// The room of each member.
     pub(super) room_of: HashMap<Sid, Arc<Filter>>,
-    /// Members who wait for time to pass.
+    /// Members to check again after some time, without another event.
     pub(super) waiting_for_time: HashSet<Sid>,
-    /// When members were sent the feed last, the next to be sent it again first.
+    /// When each member was last sent the feed; the member due next comes first.
     pub(super) reminders: VecDeque<(Instant, Sid)>,
-    /// Whether reminders are to be looked at with the next tick.
+    /// Whether to check reminders at the next tick.
     pub(super) reminders_due: bool,
     pub(super) due: Option<Due>,
     /// When the last tick was due.
     last_tick: Option<Instant>,
     pub(super) published: watch::Sender<Feed>,
     snapshots: SnapshotCache,
-    /// Looks from time to time how far behind reading is.
+    /// The task that regularly measures the reader's lag.
     lag_watch: Option<AbortOnDropHandle<()>>,
     counted: u64,
 }
@@ -123,7 +123,7 @@ impl RegionTask {
                 event = follower.next() => self.handle_event(&follower, event?).await,
                 Some(request) = self.requests.recv() => {
                     self.handle_request(&follower, request, &mut ready);
-                    // Whoever else asks right now shares what is made.
+                    // Requests that are already queued share the same snapshots.
                     while let Ok(request) = self.requests.try_recv() {
                         self.handle_request(&follower, request, &mut ready);
                     }
@@ -146,7 +146,7 @@ impl RegionTask {
                 }
                 _ = clock_timer.tick() => {
                     self.reminders_due = true;
-                    // A tick that is due sends the feed with its boards.
+                    // A scheduled tick also sends the feed.
                     if self.due.is_none() {
                         self.publish_freshness(&follower).await;
                     }
@@ -182,12 +182,12 @@ impl RegionTask {
         }
     }
 
-    /// Schedules a tick for a change that was read then: now, unless the last tick was less than a tick ago.
+    /// Schedules a tick for a change that was read at `read_at`: now, unless the last tick was less than a tick ago.
     fn schedule_tick(&mut self, read_at: Instant) {
         self.due.get_or_insert_with(|| Due::after(self.last_tick, self.tick, read_at, Instant::now()));
     }
 
-    /// Until the board is read again, the region is down.
+    /// Drops the board. The region is down until the board is read again.
     async fn drop_board(&mut self, follower: &RegionFollower) {
         self.due = None;
         for room in self.rooms.values_mut() {
@@ -243,7 +243,7 @@ impl RegionTask {
     fn leave(&mut self, sid: Sid) {
         let Some(filter) = self.room_of.remove(&sid) else { return };
         self.waiting_for_time.remove(&sid);
-        let room = self.rooms.get_mut(&filter).expect("a member's room is there");
+        let room = self.rooms.get_mut(&filter).expect("a member's room exists");
         room.members.swap_remove(&sid);
         if room.members.is_empty() {
             self.rooms.remove(&filter);
@@ -263,7 +263,7 @@ impl RegionTask {
         }
         let filters: Vec<Arc<Filter>> = self.rooms.keys().cloned().collect();
         for filter in filters {
-            let room = self.rooms.get_mut(&filter).expect("it was just listed");
+            let room = self.rooms.get_mut(&filter).expect("listed above");
             let had_none = room.cursor.is_none();
             let Some((from, frames)) = room.advance(self.region, follower.board()) else {
                 if had_none {
@@ -271,7 +271,7 @@ impl RegionTask {
                 }
                 continue;
             };
-            // What takes several parts is sent to each in its own time.
+            // An update of several parts is sent to each member at the member's own speed.
             let single = frames.parts.len() == 1;
             self.broadcast(&filter, Some(from), single.then(|| &frames.parts[0]), ready).await;
             if let Some(marker) = follower.reader().marker() {

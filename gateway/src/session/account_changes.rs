@@ -1,4 +1,5 @@
-//! Clients follow what changes in their accounts: here, at other gateways, and where the message was lost.
+//! Applies account changes to connected clients: changes made here, changes made at other gateways, and changes whose
+//! `control` message was lost.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -13,13 +14,13 @@ use tracing::{debug, warn};
 use super::app_state::AppState;
 use crate::client::{Client, ClientRequest, Subscription};
 
-/// How many clients are compared with the store in one question.
+/// How many clients are compared with the store in one query.
 const LOOKED_UP_AT_ONCE: usize = 500;
-/// How often expired sessions are forgotten.
+/// How often expired sessions are deleted.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(600);
 
 impl AppState {
-    /// Brings a client to what its account says, unless it is further already.
+    /// Applies an account's settings to a client, unless the client already has this revision or a later one.
     pub(super) async fn follow(&self, client: &Arc<Client>, subscription: &mut Subscription, user: User) {
         if client.revision.fetch_max(user.revision, Ordering::AcqRel) >= user.revision {
             return;
@@ -29,20 +30,19 @@ impl AppState {
         }
     }
 
-    /// Something of an account is in the store that was not before: its clients here and at other
-    /// gateways look again.
+    /// Makes the account's clients, here and at other gateways, check the store again after a change.
     pub(crate) fn account_changed(self: &Arc<Self>, changed: Changed) {
         self.recheck(&changed.user, changed.revision);
         let control = self.control.clone();
         tokio::spawn(async move {
             let message = ControlMessage::User { user: changed.user.as_str().to_owned(), revision: changed.revision };
             if let Err(error) = control.send(&message).await {
-                warn!(%error, user = %changed.user, "other gateways were not told of a change; they will look it up");
+                warn!(%error, user = %changed.user, "a change can't be sent to other gateways: they will look it up");
             }
         });
     }
 
-    /// The clients of this user look again, if they have not seen this revision.
+    /// Makes this user's clients check the store again, if they don't have this revision yet.
     pub(super) fn recheck(self: &Arc<Self>, user: &UserId, revision: u64) {
         let clients: Vec<Arc<Client>> = {
             let clients = self.clients();
@@ -56,7 +56,8 @@ impl AppState {
         }
     }
 
-    /// Receives changes made at other gateways, and compares with the store now and then: a message may be lost.
+    /// Receives changes made at other gateways, and regularly compares all clients with the store, because messages may
+    /// be lost.
     pub(crate) async fn follow_accounts(
         self: Arc<Self>,
         mut control: TopicFollower<ControlMessage>,
@@ -76,14 +77,14 @@ impl AppState {
                 }
                 _ = look_up.tick() => self.look_up().await,
                 _ = sweep.tick() => match self.accounts.sweep().await {
-                    Ok(swept) => debug!(swept, "expired sessions are forgotten"),
-                    Err(error) => debug!(%error, "expired sessions can't be forgotten now"),
+                    Ok(swept) => debug!(swept, "expired sessions deleted"),
+                    Err(error) => debug!(%error, "expired sessions can't be deleted: retrying later"),
                 },
             }
         }
     }
 
-    /// Compares all clients with the store.
+    /// Compares all clients with the store, and makes outdated ones check it again.
     pub(super) async fn look_up(self: &Arc<Self>) {
         let clients: Vec<Arc<Client>> = self.clients().connected.values().cloned().collect();
         for some in clients.chunks(LOOKED_UP_AT_ONCE) {
@@ -99,7 +100,7 @@ impl AppState {
             }
             let known = match self.accounts.known(&users, &sessions, &tokens).await {
                 Ok(known) => known,
-                Err(error) => return warn!(%error, "whether accounts changed can't be looked up"),
+                Err(error) => return warn!(%error, "accounts can't be compared with the store: retrying later"),
             };
             for client in some {
                 let proof = match &client.identity {

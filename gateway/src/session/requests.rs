@@ -186,7 +186,7 @@ impl AppState {
         client: &Arc<Client>,
         subscription: &mut Subscription,
     ) -> Result<Option<User>, StoreError> {
-        let user = self.accounts.standing(&client.identity).await?;
+        let user = self.accounts.user_of(&client.identity).await?;
         if user.is_none() {
             let bye = Bye { code: "signed_out", message: "the session or token is over", retry_after_ms: None };
             self.send_away(client, subscription, &bye).await;

@@ -217,7 +217,7 @@ async fn changes_at_once_end_with_what_is_stored() {
 
 async fn next_regions(socket: &mut Socket) {
     loop {
-        if let client::Said::Event { name, payload } = socket.client.next().await.unwrap()
+        if let client::ServerMessage::Event { name, payload } = socket.client.next().await.unwrap()
             && socket.mirrors.take(&name, &payload) == client::MirrorUpdate::Regions
         {
             return;

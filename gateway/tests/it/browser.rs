@@ -1,6 +1,6 @@
 //! A browser: keeps cookies and sends an origin.
 
-use client::{BoardMirrors, Client, ClientError, MirrorUpdate, Said};
+use client::{BoardMirrors, Client, ClientError, MirrorUpdate, ServerMessage};
 use serde_json::{Value, json};
 use tokio::{net::TcpStream, time::timeout};
 
@@ -120,7 +120,7 @@ impl Socket {
         let keys = |mirrors: &BoardMirrors| mirrors.regions.iter().map(|region| region.key()).collect::<Vec<_>>();
         let coming = async {
             loop {
-                if let Said::Event { name, payload } = self.client.next().await.unwrap()
+                if let ServerMessage::Event { name, payload } = self.client.next().await.unwrap()
                     && self.mirrors.take(&name, &payload) == MirrorUpdate::Regions
                     && keys(&self.mirrors) == regions
                 {
@@ -137,7 +137,7 @@ impl Socket {
             let mut code = None;
             loop {
                 match self.client.next().await {
-                    Ok(Said::Event { name, payload }) if name == "bye" => {
+                    Ok(ServerMessage::Event { name, payload }) if name == "bye" => {
                         let bye: Value = serde_json::from_str(&payload).unwrap();
                         code = bye["code"].as_str().map(str::to_owned);
                     }
@@ -154,7 +154,7 @@ impl Socket {
         let number = self.client.ask("resync", &json!({ "region": "none" })).await.unwrap();
         let answered = async {
             loop {
-                if let Said::Answer { number: answered, .. } = self.client.next().await.unwrap()
+                if let ServerMessage::Answer { number: answered, .. } = self.client.next().await.unwrap()
                     && answered == number
                 {
                     return;

@@ -7,7 +7,7 @@ use std::{
     process::Stdio,
 };
 
-use client::{BoardMirrors, Client, Said};
+use client::{BoardMirrors, Client, ServerMessage};
 use odds::{Filter, Region};
 use rand::{SeedableRng, rngs::StdRng};
 use serde_json::json;
@@ -253,7 +253,7 @@ async fn behind_a_proxy_clients_are_spread_over_the_gateways_and_see_the_board()
         for (client, mirrors) in &mut sockets {
             while !scene.is_shown_by(mirrors) {
                 assert!(Instant::now() < end, "round {round}");
-                if let Said::Event { name, payload } = client.next().await.unwrap() {
+                if let ServerMessage::Event { name, payload } = client.next().await.unwrap() {
                     mirrors.take(&name, &payload);
                 }
             }

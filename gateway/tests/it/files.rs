@@ -5,7 +5,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use client::{BoardMirrors, Client, Said};
+use client::{BoardMirrors, Client, ServerMessage};
 use odds::Region;
 use rand::{SeedableRng, rngs::StdRng};
 use serde_json::json;
@@ -63,7 +63,7 @@ async fn with_too_few_files_it_says_so_and_who_is_connected_goes_on() {
     let goes_on = async {
         let mut mirrors = BoardMirrors::default();
         while mirrors.cursors().get(&Region::Uk).is_none_or(|cursor| cursor.step() != step) {
-            if let Said::Event { name, payload } = early.next().await.unwrap() {
+            if let ServerMessage::Event { name, payload } = early.next().await.unwrap() {
                 mirrors.take(&name, &payload);
             }
         }

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use client::{BoardMirrors, Client, Mirror, MirrorUpdate, Said};
+use client::{BoardMirrors, Client, Mirror, MirrorUpdate, ServerMessage};
 use odds::{Filter, Region, SnapshotPayload};
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use serde_json::json;
@@ -108,7 +108,7 @@ impl Player {
             let wait = until.map_or(wait, |until| until.min(wait));
             match tokio::time::timeout_at(wait, client.next()).await {
                 Ok(Ok(received)) => {
-                    if let Said::Event { name, .. } = &received
+                    if let ServerMessage::Event { name, .. } = &received
                         && (name == "odds" || name == "snapshot")
                         && std::mem::take(&mut first)
                         && name == "odds"
@@ -132,16 +132,16 @@ impl Player {
         }
     }
 
-    async fn take(&mut self, client: &mut Client, received: Said) -> Result<(), client::ClientError> {
+    async fn take(&mut self, client: &mut Client, received: ServerMessage) -> Result<(), client::ClientError> {
         match received {
-            Said::Answer { number, answer } => {
+            ServerMessage::Answer { number, answer } => {
                 let refused = answer["error"]["code"] == "not_subscribed";
                 assert!(answer["ok"] == true || refused, "{answer}");
                 if let Some(filter) = self.asked_filters.remove(&number) {
                     self.filter = filter;
                 }
             }
-            Said::Event { name, payload } => match self.mirrors.take(&name, &payload) {
+            ServerMessage::Event { name, payload } => match self.mirrors.take(&name, &payload) {
                 MirrorUpdate::Board(region) => self.check(region, &name),
                 MirrorUpdate::Resync(region, cursor) => {
                     // Right after another filter, what is on its way may be of neither.

@@ -88,7 +88,7 @@ async fn a_store_that_goes_away_stops_nobody_who_is_connected() {
     }
     let newest = author.history.newest(&odds::Filter::default());
     until("the stream goes on", async || {
-        if let Ok(client::Said::Event { name, payload }) = socket.client.next().await {
+        if let Ok(client::ServerMessage::Event { name, payload }) = socket.client.next().await {
             socket.mirrors.take(&name, &payload);
         }
         socket.mirrors.boards.get(&Region::Uk).is_some_and(|board| *board.events() == newest)

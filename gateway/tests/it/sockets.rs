@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use client::{BoardMirrors, Client, ClientError, MirrorUpdate, Said};
+use client::{BoardMirrors, Client, ClientError, MirrorUpdate, ServerMessage};
 use odds::{Feed, FeedState, Filter, Region, Timestamp};
 use rand::{SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
@@ -70,11 +70,11 @@ struct Guest {
 }
 
 impl Guest {
-    async fn next(&mut self) -> (Said, MirrorUpdate) {
+    async fn next(&mut self) -> (ServerMessage, MirrorUpdate) {
         let received = timeout(DEADLINE, self.client.next()).await.expect("something comes").unwrap();
         let update = match &received {
-            Said::Event { name, payload } => self.mirrors.take(name, payload),
-            Said::Answer { .. } => MirrorUpdate::Nothing,
+            ServerMessage::Event { name, payload } => self.mirrors.take(name, payload),
+            ServerMessage::Answer { .. } => MirrorUpdate::Nothing,
         };
         (received, update)
     }
@@ -82,7 +82,7 @@ impl Guest {
     /// Waits for an event of this name, and returns its payload.
     async fn event(&mut self, wanted: &str) -> Value {
         loop {
-            if let (Said::Event { name, payload }, _) = self.next().await
+            if let (ServerMessage::Event { name, payload }, _) = self.next().await
                 && name == wanted
             {
                 return serde_json::from_str(&payload).unwrap();
@@ -103,7 +103,7 @@ impl Guest {
     async fn answer(&mut self, event: &str, data: &Value) -> Value {
         let wanted = self.client.ask(event, data).await.unwrap();
         loop {
-            if let (Said::Answer { number, answer }, _) = self.next().await
+            if let (ServerMessage::Answer { number, answer }, _) = self.next().await
                 && number == wanted
             {
                 return answer;
@@ -356,7 +356,7 @@ async fn no_feed_is_newer_than_the_board_that_a_client_has() {
             let (mut fresh, mut feeds) = (0, 0);
             while Instant::now() < end {
                 let (received, _) = guest.next().await;
-                if !matches!(&received, Said::Event { name, .. } if name == "feed") {
+                if !matches!(&received, ServerMessage::Event { name, .. } if name == "feed") {
                     continue;
                 }
                 let feed = &guest.mirrors.feeds[&REGION];
@@ -422,7 +422,7 @@ async fn who_asks_and_takes_no_answers_is_told_so_and_cut_off() {
             let mut bye = None;
             loop {
                 match guest.client.next().await {
-                    Ok(Said::Event { name, payload }) if name == "bye" => bye = Some(payload),
+                    Ok(ServerMessage::Event { name, payload }) if name == "bye" => bye = Some(payload),
                     Ok(_) => {}
                     Err(_) => return bye,
                 }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use client::{BoardMirrors, Client, Said};
+use client::{BoardMirrors, Client, ServerMessage};
 use kafka::{Publisher, Role, topic_of};
 use odds::{Filter, Outgoing, Region, StepId};
 use producers::{
@@ -46,7 +46,7 @@ async fn a_record_that_cant_be_read_is_skipped_and_counted() {
     let newest = author.history.newest(&Filter::default());
     while mirrors.boards.get(&REGION).is_none_or(|board| *board.events() != newest) {
         let received = timeout(DEADLINE, client.next()).await.unwrap().unwrap();
-        if let Said::Event { name, payload } = received {
+        if let ServerMessage::Event { name, payload } = received {
             mirrors.take(&name, &payload);
         }
     }
@@ -86,7 +86,7 @@ async fn a_gateway_reads_every_partition_whatever_its_group_gives_it() {
     let newest = author.history.newest(&Filter::default());
     while mirrors.boards.get(&REGION).is_none_or(|board| *board.events() != newest) {
         let received = timeout(DEADLINE, client.next()).await.unwrap().unwrap();
-        if let Said::Event { name, payload } = received {
+        if let ServerMessage::Event { name, payload } = received {
             mirrors.take(&name, &payload);
         }
     }

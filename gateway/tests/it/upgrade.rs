@@ -4,7 +4,7 @@
 use std::{path::Path, sync::Arc};
 
 use accounts::{Store, StoreUrl};
-use client::{Client, Said};
+use client::{Client, ServerMessage};
 use kafka::{Role, topic_of};
 use odds::{Cursor, OddsPayload, Region};
 use rand::{SeedableRng, rngs::StdRng};
@@ -73,7 +73,9 @@ async fn records_and_cursors_of_an_earlier_version_are_good() {
         let mut client = Client::connect(&gateway.address, &auth).await.unwrap();
         let first = loop {
             match timeout(DEADLINE, client.next()).await.expect("a frame comes").unwrap() {
-                Said::Event { name, payload } if name == "odds" || name == "snapshot" => break (name, payload),
+                ServerMessage::Event { name, payload } if name == "odds" || name == "snapshot" => {
+                    break (name, payload);
+                }
                 _ => {}
             }
         };

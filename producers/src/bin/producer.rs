@@ -1,4 +1,4 @@
-//! The program `producer`: one process per region, and any number of stand-bys.
+//! The program `producer`: one leading process per region, and any number of stand-bys.
 
 use std::process::ExitCode;
 
@@ -7,7 +7,7 @@ use kafka::KafkaSettings;
 use producers::{Metrics, Producer, ProducerSettings};
 use service::{AdminSettings, MetricRegistry, ProgramSettings};
 
-/// Polls an odds API for one region and publishes what changed to Kafka.
+/// Polls an odds API for one region and publishes changes to Kafka.
 ///
 /// Start any number of them for a region: one leads, the others stand by.
 #[derive(Debug, Parser)]

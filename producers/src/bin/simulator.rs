@@ -1,4 +1,4 @@
-//! The simulator as a server of its own.
+//! The program `simulator`: serves the simulated odds API over HTTP.
 
 use std::{net::SocketAddr, process::ExitCode};
 

@@ -1,10 +1,10 @@
-//! A fence or a step on its way to Kafka.
+//! Sends a fence or a step to Kafka.
 
 use futures::future::BoxFuture;
 use kafka::{Delivered, KafkaError, Publisher};
 use odds::{Outgoing, StepRecords};
 
-/// Ends when Kafka acknowledged everything.
+/// A future that ends when Kafka has acknowledged all records.
 pub(super) type Delivery = BoxFuture<'static, Result<Sent, KafkaError>>;
 
 pub(super) struct Sent {

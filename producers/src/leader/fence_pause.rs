@@ -1,5 +1,5 @@
-//! The pause between two terms of a producer whose steps don't get through. Two writers who fence each other off would
-//! otherwise do nothing else.
+//! The pause between two terms of a producer whose steps aren't accepted. Without it, two writers could fence each
+//! other off forever.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::time::Instant;
 const FIRST: Duration = Duration::from_millis(250);
 const LONGEST: Duration = Duration::from_secs(15);
 
-/// When the next term may begin.
+/// The back-off that decides when the next term may begin.
 #[derive(Debug, Default)]
 pub(super) struct FencePause {
     not_before: Option<Instant>,
@@ -26,7 +26,7 @@ impl FencePause {
         self.pause = (self.pause * 2).clamp(FIRST, LONGEST);
     }
 
-    /// A step got through.
+    /// Resets the pause after a step was accepted.
     pub(super) fn has_led(&mut self) {
         *self = Self::default();
     }

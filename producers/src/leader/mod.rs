@@ -1,4 +1,5 @@
-//! One producer of a region: stands by until it wins the election, then fences, polls and publishes until it loses it.
+//! A producer of one region. It stands by until it wins the election; then it fences, polls and publishes until it
+//! loses the leadership.
 
 mod delivery;
 mod fence_pause;
@@ -40,13 +41,14 @@ impl Producer {
         Self { region, polling, kafka, source, clock, metrics, spending_file: None }
     }
 
-    /// Keeps the credits that are spent each day in a file, too, for processes whose topics are lost with them.
+    /// Also stores each day's spent credits in a file, for processes whose topics are lost when they end.
     #[must_use]
     pub fn with_spending_file(self, path: PathBuf) -> Self {
         Self { spending_file: Some(SpendingFile::new(path)), ..self }
     }
 
-    /// Runs until `stop` is cancelled. Fails only if the API refuses the key, or librdkafka the settings.
+    /// Runs until `stop` is cancelled. Fails if the API refuses the key, librdkafka refuses the settings, the spending
+    /// file can't be read, or a task ends unexpectedly.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         // Each line of the log names the region.
         let span = error_span!("producer", region = %self.region);
@@ -59,7 +61,11 @@ impl Producer {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                event = follower.next() => if let FollowerEvent::Loading = event.context("the topic")? { break },
+                event = follower.next() => {
+                    if let FollowerEvent::Loading = event.context("reading the topic failed")? {
+                        break;
+                    }
+                }
             }
         }
         let election = Election::join(&self.kafka, "producer", self.region)?;

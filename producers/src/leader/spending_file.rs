@@ -1,4 +1,4 @@
-//! What was spent of credits today, in a file: for a process whose topics don't outlive it.
+//! Stores today's spent credits in a file, for a process whose topics are lost when it ends.
 
 use std::{
     fs, io,
@@ -16,19 +16,19 @@ impl SpendingFile {
         Self(path)
     }
 
-    /// What it says; nothing if it is not there yet.
+    /// Reads the file; returns none if it doesn't exist yet.
     pub(crate) fn read(&self) -> anyhow::Result<Option<DaySpending>> {
         let path = self.0.display();
         match fs::read(&self.0) {
             Ok(json) => serde_json::from_slice(&json)
                 .map(Some)
-                .with_context(|| format!("{path} can't be read: delete it if nothing was spent today")),
+                .with_context(|| format!("{path} can't be parsed: delete it if no credits were spent today")),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error).with_context(|| format!("{path}")),
+            Err(error) => Err(error).with_context(|| format!("can't read {path}")),
         }
     }
 
-    /// Returns when it is on the disk.
+    /// Writes the file, and returns when it is on disk.
     pub(crate) fn write(&self, spending: &DaySpending) -> io::Result<()> {
         if let Some(folder) = self.0.parent() {
             fs::create_dir_all(folder)?;
@@ -38,7 +38,7 @@ impl SpendingFile {
         serde_json::to_writer(&file, spending)?;
         file.sync_all()?;
         fs::rename(&new, &self.0)?;
-        // The name is on the disk when its folder is.
+        // A rename is on disk only when its directory is synced.
         fs::File::open(self.0.parent().unwrap_or(Path::new(".")))?.sync_all()
     }
 }

@@ -1,8 +1,8 @@
 //! The task of a producer.
 //!
-//! Leading or not, it always reads the odds topic: the topic is its memory. This task makes all decisions. Polls and
-//! sends run beside it and report back, so neither a slow upstream nor a slow broker keeps it from reading, or from
-//! noticing that it was deposed.
+//! It always reads the odds topic, also while it isn't the leader, because the topic holds its state. This task makes
+//! all decisions. Polls and sends run concurrently and report back, so a slow upstream or broker can't stop it from
+//! reading, or from noticing that it lost the leadership.
 
 use std::{sync::Arc, time::Duration};
 
@@ -28,17 +28,17 @@ use crate::{
     polling::{PollOutcome, PollRequest, Polling},
 };
 
-/// A marker goes out at least this often.
+/// The longest time between two markers.
 const HEARTBEAT: Duration = Duration::from_secs(8);
-/// A reader that sees no marker for this long knows that the producer is gone.
+/// A reader that sees no marker for this long, in milliseconds, knows that the producer is gone.
 const NEXT_BY: i64 = 25_000;
 /// A fence or step that isn't read back from every partition by then is lost.
 const READ_BACK_WITHIN: Duration = Duration::from_secs(10);
-/// By then librdkafka has reported on every record, or never will.
+/// After this time, librdkafka has reported on every record or never will.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(60);
-/// Everything is published again on request at most this often.
+/// The shortest time between two requested publications of everything.
 const REPUBLISH_INTERVAL: Duration = Duration::from_secs(60);
-/// How long a stop waits for the records that are being sent.
+/// How long a shutdown waits for records in flight.
 const FLUSH_WITHIN: Duration = Duration::from_secs(5);
 
 /// A producer that reads its topic and takes part in the election.
@@ -53,7 +53,7 @@ pub(super) struct ProducerTask {
     /// Makes a publisher for each term.
     new_publisher: Box<dyn Fn() -> Result<Publisher, KafkaError> + Send>,
     leading: Option<Leading>,
-    /// The topic was reloaded since the last term of this process began.
+    /// Whether the topic was reloaded since this process last began a term.
     must_republish: bool,
     fence: FencePause,
     republished_at: Option<Instant>,
@@ -61,22 +61,22 @@ pub(super) struct ProducerTask {
 
 /// The state of a term.
 struct Leading {
-    /// Of this term only: what a former term left unsent or unacknowledged must not get in its way.
+    /// Used for this term only, so that unsent or unacknowledged records of a former term can't get in its way.
     publisher: Publisher,
     writer: Writer,
     pending: Pending,
     sending: Option<Delivery>,
-    /// When the fence or step was handed over, and then when it was acknowledged.
+    /// When the fence or step was sent; after its acknowledgement, when it was acknowledged.
     sent_at: Instant,
     next_marker: Instant,
     poll: Option<JoinHandle<PollOutcome>>,
-    /// Waits until its cost is on the topic.
+    /// The request that waits until its cost is on the topic.
     poll_request: Option<PollRequest>,
     /// Everything before the fence is read, including the last leader's status.
     taken_over: bool,
     /// There is something to publish once the last step is read back.
     dirty: bool,
-    /// The feed's state and its reason as last published.
+    /// The last published feed state and its reason.
     published: Option<(FeedState, Option<String>)>,
 }
 
@@ -115,7 +115,7 @@ impl ProducerTask {
             self.act().await?;
             match self.wait(&stop).await {
                 WakeUp::Stop => break,
-                WakeUp::Read(event) => self.read(event.context("the topic")?),
+                WakeUp::Read(event) => self.read(event.context("reading the topic failed")?),
                 WakeUp::Election(ElectionEvent::Won) => info!("won the election"),
                 WakeUp::Election(ElectionEvent::Lost) => self.stop_leading("lost the election"),
                 WakeUp::Election(ElectionEvent::RepublishRequested) => self.handle_republish_request(),
@@ -147,15 +147,16 @@ impl ProducerTask {
             read = self.follower.next() => WakeUp::Read(read),
             sent = maybe(sending) => WakeUp::Sent(sent),
             polled = maybe(poll) => WakeUp::Polled(polled),
-            () = sleep_for(due_in) => WakeUp::PollDue(poll_request.expect("it has a due time").0),
+            () = sleep_for(due_in) => WakeUp::PollDue(poll_request.expect("only a request has a due time").0),
             () = tokio::time::sleep_until(wake_at) => WakeUp::Timer,
         }
     }
 
-    /// One poll at a time, and none before the fence is read back: only the leader spends credits.
+    /// Whether a poll may start: one at a time, and none before the fence is read back, because only the leader may
+    /// spend credits.
     fn may_poll(&self, leading: &Leading) -> bool {
         let fenced =
-            !leading.writer.last().is_fence() || leading.writer.standing(self.follower.reader()) == LeaderState::Ready;
+            !leading.writer.last().is_fence() || leading.writer.state(self.follower.reader()) == LeaderState::Ready;
         leading.poll.is_none() && leading.poll_request.is_none() && leading.taken_over && fenced
     }
 
@@ -167,7 +168,7 @@ impl ProducerTask {
         }
     }
 
-    /// Takes the next step of the election, the term or the publishing.
+    /// Does what is due next in the election, the term or the publishing.
     async fn act(&mut self) -> anyhow::Result<()> {
         self.follower.set_writer(self.leading.is_some() || self.election.is_won());
         if self.leading.is_none() {
@@ -176,16 +177,16 @@ impl ProducerTask {
             }
             return Ok(());
         }
-        let leading = self.leading.as_mut().expect("it was just looked at");
-        match leading.writer.standing(self.follower.reader()) {
+        let leading = self.leading.as_mut().expect("checked above");
+        match leading.writer.state(self.follower.reader()) {
             LeaderState::Deposed => {
-                self.stop_leading("a greater term has begun");
+                self.stop_leading("another leader began a greater term");
                 self.fence_again().await?;
             }
             LeaderState::Fencing | LeaderState::Publishing => {
                 let (within, reason) = match leading.sending {
-                    Some(_) => (ACKNOWLEDGED_WITHIN, "what was sent is not acknowledged"),
-                    None => (READ_BACK_WITHIN, "what was sent is not read back"),
+                    Some(_) => (ACKNOWLEDGED_WITHIN, "a fence or step was not acknowledged in time"),
+                    None => (READ_BACK_WITHIN, "a fence or step was not read back in time"),
                 };
                 if leading.sent_at.elapsed() > within {
                     self.stop_leading(reason);
@@ -219,8 +220,8 @@ impl ProducerTask {
         Ok(())
     }
 
-    /// A leader that met a greater term starts one above it, if the group confirms that it still leads: at once the first
-    /// time, and after longer and longer pauses while none of its steps gets through.
+    /// Starts a new term at once, if the group confirms that this process still leads and the fence pause is over.
+    /// Otherwise, [`Self::act`] starts one later. The pauses grow until a step is accepted.
     async fn fence_again(&mut self) -> anyhow::Result<()> {
         if !self.election.confirm().await {
             tokio::time::sleep(Duration::from_millis(200)).await;
@@ -232,10 +233,10 @@ impl ProducerTask {
 
     fn begin(&mut self) -> anyhow::Result<()> {
         let now = (self.clock)();
-        let anew = std::mem::take(&mut self.must_republish);
-        let (writer, fence) = Writer::begin(self.follower.reader(), now, rand::rng().random(), anew);
+        let republish = std::mem::take(&mut self.must_republish);
+        let (writer, fence) = Writer::begin(self.follower.reader(), now, rand::rng().random(), republish);
         self.fence.begins(Instant::now());
-        info!(term = %writer.term(), "leading: fencing off former leaders");
+        info!(term = %writer.term(), "leading: fencing off earlier leaders");
         let publisher = (self.new_publisher)()?;
         let sending =
             send(publisher.clone(), StepRecords { records: Vec::new(), markers: fence, ..StepRecords::default() });
@@ -256,7 +257,7 @@ impl ProducerTask {
         Ok(())
     }
 
-    /// Sends nothing more. The next leader polls what this one could not publish.
+    /// Ends the term and discards unsent records. The next leader polls the odds that this one could not publish.
     fn stop_leading(&mut self, reason: &str) {
         let Some(leading) = self.leading.take() else { return };
         if let Some(poll) = &leading.poll {
@@ -265,7 +266,7 @@ impl ProducerTask {
         self.polling.spending_mut().abandon((self.clock)());
         drop(leading.sending);
         leading.publisher.purge();
-        // Dropping it may block.
+        // Dropping the publisher may block.
         tokio::task::spawn_blocking(move || drop(leading.publisher));
         self.metrics.leading.set(0);
         self.metrics.pending.set(0);
@@ -280,7 +281,7 @@ impl ProducerTask {
         leading.pending.settle(self.follower.board());
         let step = leading.writer.next_step(self.follower.reader_mut(), &leading.pending, status, MAX_RECORD_BYTES);
         for event in &step.too_large {
-            error!(%event, "an event is too large to be published and is left out");
+            error!(%event, "an event is too large for a record and is left out");
             leading.pending.leave_out(self.follower.board(), event, MAX_RECORD_BYTES);
         }
         self.metrics.too_large.inc_by(step.too_large.len() as u64);
@@ -316,8 +317,8 @@ impl ProducerTask {
                 }
             }
             Err(error) => {
-                error!(%error, "a step could not be delivered: the term ends");
-                self.stop_leading("a delivery failed for good");
+                error!(%error, "a fence or step can't be delivered: ending the term");
+                self.stop_leading("a fence or step can't be delivered");
             }
         }
     }
@@ -337,7 +338,7 @@ impl ProducerTask {
         }
     }
 
-    /// Starts a request whose cost is on the topic, if it has to be.
+    /// Starts a request. Its cost must already be on the topic if there is a daily limit.
     fn start(&mut self, poll_request: PollRequest) {
         let Some(leading) = &mut self.leading else { return };
         let source = self.source.clone();
@@ -348,7 +349,7 @@ impl ProducerTask {
             if let Some((file, spending)) = note {
                 let written = tokio::task::spawn_blocking(move || file.write(&spending)).await;
                 if let Err(error) = written.map_err(std::io::Error::from).flatten() {
-                    return poll_request.fails(&format!("the credits that are spent can't be stored: {error}"));
+                    return poll_request.fails(&format!("today's spending can't be stored: {error}"));
                 }
             }
             poll_request.run(&*source, &settings).await
@@ -362,7 +363,7 @@ impl ProducerTask {
         let now = (self.clock)();
         let outcome = match outcome {
             Ok(outcome) => outcome,
-            Err(error) => anyhow::bail!("a poll broke: {error}"),
+            Err(error) => anyhow::bail!("the task of a poll failed: {error}"),
         };
         self.metrics.polled(outcome.outcome());
         let board = self.follower.board();
@@ -420,25 +421,25 @@ impl ProducerTask {
     fn handle_republish_request(&mut self) {
         let Some(leading) = &mut self.leading else { return };
         if self.republished_at.is_none_or(|at| at.elapsed() > REPUBLISH_INTERVAL) {
-            info!("a reader's board does not match: everything is published again");
+            info!("a reader's board does not match its digest: publishing everything again");
             self.republished_at = Some(Instant::now());
             leading.writer.republish_all();
             leading.dirty = true;
         }
     }
 
-    /// Lets the records that are on their way arrive, and leaves the group so that the next leader takes over at once.
+    /// Waits for records in flight, and leaves the group so that the next leader takes over at once.
     async fn finish(self) {
         let Some(mut leading) = self.leading else { return self.election.leave() };
         if let Some(sending) = leading.sending.take()
             && tokio::time::timeout(FLUSH_WITHIN, sending).await.is_err()
         {
-            warn!("the last step was cut short");
+            warn!("the last step was not acknowledged before the stop");
         }
         self.election.leave();
         let flushed = tokio::task::spawn_blocking(move || leading.publisher.flush(FLUSH_WITHIN)).await;
         if let Ok(Err(error)) = flushed {
-            warn!(%error, "not everything was sent");
+            warn!(%error, "some records were not sent before the stop");
         }
     }
 }

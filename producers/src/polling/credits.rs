@@ -1,21 +1,23 @@
-//! The credits that are left, as far as the source's reports can be believed.
+//! The remaining credits, with a check against false reports from the source.
 
 use odds::{Credits, Timestamp};
 use tracing::warn;
 
 use super::pace::Pace;
 
-/// Without credits, their renewal is checked after the first of these, and then less and less often.
+/// While credits don't pay for every sport, free requests check them. The interval in milliseconds starts at twice the
+/// first of these and doubles with each outcome that finds too few, up to the longest.
 const FIRST_CHECK: i64 = 60 * 1000;
 pub(super) const LONGEST_CHECK: i64 = 10 * 60 * 1000;
 
+/// What the source reported about credits.
 #[derive(Debug)]
 pub(super) struct CreditReports {
     credits: Credits,
-    /// A report that is believed if the next one confirms it.
+    /// Remaining credits in a doubtful report, which is believed if the next report confirms it.
     doubted: Option<f64>,
     reported_at: Timestamp,
-    /// Checks in a row that found too few credits.
+    /// Outcomes in a row with too few credits for some poll.
     checks: u32,
 }
 
@@ -32,8 +34,8 @@ impl CreditReports {
         self.credits = credits;
     }
 
-    /// Takes a report that came with a call of this cost. That more than half of the credits are gone at once is
-    /// believed only the second time.
+    /// Takes the report of a call with this cost. A loss of more than half of the credits is believed only when a
+    /// second report confirms it.
     pub(super) fn report(&mut self, reported: Credits, cost: f64, now: Timestamp) {
         self.credits.used = reported.used.or(self.credits.used);
         let expected = self.credits.remaining.map(|left| left - cost);
@@ -43,7 +45,7 @@ impl CreditReports {
         };
         let is_collapse = |left: f64| expected.is_some_and(|expected| left < expected / 2.0);
         if is_collapse(left) && !self.doubted.is_some_and(is_collapse) {
-            warn!(left, ?expected, "the odds API reports far fewer credits: believed if the next report confirms it");
+            warn!(left, ?expected, "the odds API reports far fewer credits: ignored unless reported again");
             self.doubted = Some(left);
             self.credits.remaining = expected;
             return;
@@ -53,20 +55,20 @@ impl CreditReports {
         self.reported_at = now;
     }
 
-    /// Takes a free check of the credits.
+    /// Takes the report of a free request for the credits.
     pub(super) fn checked(&mut self, reported: Credits, now: Timestamp) {
         self.report(reported, 0.0, now);
         self.reported_at = now;
     }
 
-    /// The source refused a call because the credits are used up.
+    /// Notes that the source refused a call because the credits are used up.
     pub(super) fn used_up(&mut self, reported: Credits, now: Timestamp) {
         self.credits.used = reported.used.or(self.credits.used);
         self.credits.remaining = Some(reported.remaining.map_or(0.0, |left| left.min(0.0)));
         self.reported_at = now;
     }
 
-    /// Counts checks that found too few credits, until one finds enough.
+    /// Counts outcomes in a row with too few credits.
     pub(super) fn count_check(&mut self, too_few: bool) {
         self.checks = if too_few { self.checks + 1 } else { 0 };
     }

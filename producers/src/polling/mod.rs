@@ -1,7 +1,7 @@
-//! Decides what a leader asks its source next and when, and how fresh everything is.
+//! Decides which request a leader sends to its source next and when, and how fresh the odds are.
 //!
-//! [`season`] has the sports, [`poll_plan`] their intervals, [`credits`] and [`spending`] what polls may cost,
-//! [`trouble`] what failed. [`request`] is one request to the source.
+//! [`season`] has the sports, [`poll_plan`] their intervals, [`credits`] and [`spending`] the budget, and [`trouble`]
+//! the failures. [`request`] is one request to the source.
 
 mod credits;
 mod pace;
@@ -31,7 +31,7 @@ use crate::{
     source::{Answer, OddsQuery, SourceError},
 };
 
-/// How many bookmakers of a region are remembered.
+/// The most bookmakers that are remembered for a region.
 const MAX_BOOKMAKERS: usize = 500;
 /// When all prices have been stale for this long, the feed is down.
 const DOWN_AFTER: i64 = 10 * 60 * 1000;
@@ -73,8 +73,8 @@ impl Polling {
         }
     }
 
-    /// Takes over what the topic's last marker records, so that a new leader doesn't poll everything at once, show
-    /// sports as never polled that were polled a moment ago, or spend what is spent.
+    /// Takes over the state in the topic's last marker, so that a new leader doesn't poll everything at once, show
+    /// recently polled sports as never polled, or exceed the daily limit.
     pub(crate) fn take_over(&mut self, marker: &odds::Marker, now: Timestamp) {
         self.spending.take_over_marker(marker, now);
         if marker.source == self.source {
@@ -98,7 +98,7 @@ impl Polling {
         &mut self.spending
     }
 
-    /// The most credits that a request costs.
+    /// The most credits that a request can cost.
     pub(crate) fn cost(&self, request: &PollRequest) -> f64 {
         match request {
             PollRequest::Odds(query) => self.season.cost_of(&query.sport),
@@ -146,7 +146,7 @@ impl Polling {
             let wait = self.pace.span(due.millis_since(now));
             take(PollRequest::Odds(self.query(&open[at], now)), now.plus_millis(wait));
         } else if let Some(until) = sports.iter().filter_map(waits_until).min().filter(|_| open.is_empty()) {
-            // Wakes up for a new plan when the first of them may be polled.
+            // Plans again when the first of them may be polled.
             take(PollRequest::Credits, until);
         }
         Some(soonest)
@@ -157,14 +157,14 @@ impl Polling {
         OddsQuery { sport: sport.key.clone(), region: self.region, markets, now }
     }
 
-    /// Whether the credits that are left don't pay for a poll of some sport.
+    /// Whether the remaining credits don't cover a poll of some sport.
     fn lacks_credits(&self, now: Timestamp) -> bool {
         let left = self.budget(now).left;
         self.season.sports().iter().any(|sport| left.is_some_and(|left| left < sport.cost))
     }
 
     /// Takes the outcome of a request. `believed`: whether its odds count; those of the first empty answer don't.
-    /// Returns an error that only a person can fix.
+    /// Returns an error only if an operator has to fix it.
     pub(crate) fn poll_finished(
         &mut self,
         outcome: &PollOutcome,
@@ -226,7 +226,7 @@ impl Polling {
         }
         let Some(at) = self.season.answered(sport, answer, now) else { return };
         if !believed {
-            warn!(%sport, "an empty answer is not believed: the odds stay and get no fresher");
+            warn!(%sport, "an empty answer is ignored until the next one confirms it: the old odds stay");
             return;
         }
         let sports = self.season.sports();
@@ -236,7 +236,7 @@ impl Polling {
         self.freshness.insert(sport.clone(), SportFreshness { polled_at: asked_at, stale_after });
     }
 
-    /// Logs at the start, and when it changes much, how often each sport will be polled.
+    /// Logs how often each sport will be polled, at the start and after large changes.
     fn log_plan(&mut self, now: Timestamp) {
         let sports = self.season.sports();
         let intervals = intervals(sports, &self.budget(now), now);
@@ -257,8 +257,8 @@ impl Polling {
         self.logged_plan = plan;
     }
 
-    /// The feed's state, and why. A sport that is merely late shows that by its own freshness. Trouble that lasts is
-    /// published also while all prices are still good.
+    /// The feed's state and its reason. A sport that is only late shows it in its own freshness. A lasting problem is
+    /// published even while all prices are still fresh.
     pub(crate) fn state(&self, now: Timestamp) -> (FeedState, Option<String>) {
         let is_over = |it: &SportFreshness, grace: i64| it.stale_after.plus_millis(grace) < now;
         let Some((reason, lasts)) = self.trouble(now) else {
@@ -267,20 +267,20 @@ impl Polling {
                 false => (FeedState::Live, None),
             };
         };
-        // True if there are none.
+        // True if no sport was polled.
         let are_over = |grace: i64| self.freshness.values().all(|it| is_over(it, grace));
         if are_over(DOWN_AFTER) {
             (FeedState::Down, Some(reason))
         } else if are_over(0) {
             (FeedState::Stale, Some(reason))
         } else {
-            // Each sport's prices get old by themselves; those of other sports are still good.
+            // Sports become stale one by one; the others' prices are still fresh.
             let some_are_old = self.freshness.values().any(|it| is_over(it, 0));
             (FeedState::Live, Some(reason).filter(|_| lasts || some_are_old))
         }
     }
 
-    /// What keeps polls from being made, if anything does, and whether it lasts.
+    /// The reason why polls fail or can't be made, if there is one, and whether it lasts.
     fn trouble(&self, now: Timestamp) -> Option<(String, bool)> {
         if let Some(reason) = self.troubles.reason() {
             return Some(reason);
@@ -290,9 +290,9 @@ impl Polling {
         let reason = if left.is_some_and(|left| left < dearest) {
             "this producer's share of the credits is used up until they are renewed"
         } else if self.settings.max_credits_per_day.is_some_and(|cap| cap < dearest) {
-            "a poll costs more credits than may be spent a day"
+            "one poll costs more credits than the limit per day"
         } else if today.is_some_and(|(left, _)| left < dearest) {
-            "what may be spent of credits today is used up"
+            "the credits for today are used up"
         } else {
             return None;
         };

@@ -1,12 +1,11 @@
-//! When to poll which sport: as often as its events deserve, never faster than upstream moves, and
-//! never so often that the credits run dry before they are renewed.
+//! When to poll which sport: as often as its events need, never faster than upstream updates, and never so often that
+//! the credits run out before they are renewed.
 //!
-//! Each sport has an interval it deserves. If all of them together would spend faster than what is
-//! left of the budget until renewal, they are stretched by a common factor, sports in play less
-//! than others: with credits for it, those may spend at a multiple of the even rate. Polls of all
-//! sports together keep the distance that this rate allows; whose turn it is then says who has
-//! waited longest for its interval. Because the rate is always taken from what is left, what is
-//! left shrinks towards nothing but does not get there.
+//! Each sport has an ideal interval. If polling at the ideal intervals would spend the remaining budget before its
+//! renewal, the intervals are stretched by a common factor. Sports in play are stretched less than others: if credits
+//! allow, they may spend at a multiple of the even rate. Polls of all sports together keep the distance that this rate
+//! allows, and the sport most overdue for its interval is polled next. The rate is always computed from the credits
+//! that remain, so it falls as they do.
 
 use odds::{SportKey, Timestamp};
 
@@ -15,34 +14,35 @@ const MINUTE: i64 = 60 * SECOND;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 
-/// How long after its start an event is taken to be in play, unless it vanishes before.
+/// How long an event counts as in play after its start, unless it vanishes earlier.
 const IN_PLAY_FOR: i64 = 4 * HOUR;
 
-/// At most this many times the even rate may be spent while games are in play.
+/// While games are in play, credits may be spent at up to this multiple of the even rate.
 const IN_PLAY_RUSH: f64 = 3.0;
 
+/// A sport, as the poll plan sees it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SportState {
     pub key: SportKey,
     pub outrights: bool,
-    /// When its events start, running ones included.
+    /// When its events start, including those that are running.
     pub starts: Vec<Timestamp>,
     pub last_polled: Option<Timestamp>,
-    /// What a poll costs.
+    /// Credits that a poll costs.
     pub cost: f64,
 }
 
-/// What may be spent.
+/// The credits that may be spent.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Budget {
-    /// This producer's share of what the key has left; nothing is known before the first answer.
+    /// This producer's share of the key's remaining credits. None before the first answer.
     pub left: Option<f64>,
     pub renewal: Timestamp,
-    /// What may still be spent today, and when the day ends.
+    /// Credits that may still be spent today, and when the day ends. None without a daily limit.
     pub today: Option<(f64, Timestamp)>,
 }
 
-/// How soon something happens in a sport.
+/// How soon a sport's next event starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Nearness {
     InPlay,
@@ -68,7 +68,7 @@ impl SportState {
         }
     }
 
-    /// How often it would be polled with credits to spare. Never faster than upstream moves.
+    /// The ideal interval between polls, in milliseconds. Never shorter than upstream's own update interval.
     fn deserved(&self, now: Timestamp) -> i64 {
         match (self.nearness(now), self.outrights) {
             (Nearness::InPlay, false) => 40 * SECOND,
@@ -83,7 +83,7 @@ impl SportState {
     }
 }
 
-/// The interval of each sport, as things stand now; nothing where no poll can be paid.
+/// Returns the current interval of each sport in milliseconds, or None for a sport whose poll can't be paid.
 pub fn intervals(sports: &[SportState], budget: &Budget, now: Timestamp) -> Vec<Option<i64>> {
     let rate = |sport: &SportState| sport.cost / sport.deserved(now) as f64;
     let of = |in_play: bool| {
@@ -91,7 +91,7 @@ pub fn intervals(sports: &[SportState], budget: &Budget, now: Timestamp) -> Vec<
     };
     let (play, rest) = (of(true), of(false));
     let even = even_rate(budget, now);
-    // The rest gets what play leaves of the even rate, and a third of it in any case.
+    // Sports not in play get what those in play leave of the even rate, but at least a third of it.
     let rest_rate = (even - play).max(even / 3.0);
     let play_rate = even * rush(sports, budget, now) - rest.min(rest_rate);
     let stretch = |wanted: f64, allowed: f64| if wanted > allowed { wanted / allowed } else { 1.0 };
@@ -109,7 +109,7 @@ pub fn intervals(sports: &[SportState], budget: &Budget, now: Timestamp) -> Vec<
         .collect()
 }
 
-/// Credits a millisecond, if what is left is spent evenly until it is renewed.
+/// Credits per millisecond, if the remaining credits are spent evenly until their renewal.
 fn even_rate(budget: &Budget, now: Timestamp) -> f64 {
     let over = |left: f64, until: Timestamp| left.max(0.0) / until.millis_since(now).max(MINUTE) as f64;
     let month = budget.left.map_or(f64::INFINITY, |left| over(left, budget.renewal));
@@ -117,8 +117,8 @@ fn even_rate(budget: &Budget, now: Timestamp) -> f64 {
     month.min(day)
 }
 
-/// How much faster than evenly may be spent: not at all unless every sport could be seen daily,
-/// nor on the last credits.
+/// Returns the multiple of the even rate that may be spent. It is 1 if the even rate doesn't pay for a daily poll of
+/// every sport, or if the remaining credits don't pay for one poll of each.
 fn rush(sports: &[SportState], budget: &Budget, now: Timestamp) -> f64 {
     let once: f64 = sports.iter().map(|sport| sport.cost).sum();
     (affordable(budget).min(even_rate(budget, now) * DAY as f64) / once).clamp(1.0, IN_PLAY_RUSH)
@@ -128,18 +128,19 @@ fn affordable(budget: &Budget) -> f64 {
     budget.left.unwrap_or(f64::INFINITY).min(budget.today.map_or(f64::INFINITY, |(left, _)| left))
 }
 
-/// Which sport to poll next, and when; a moment that has passed means now.
+/// Returns the index of the sport to poll next, and when. A time in the past means now. None if no poll can be paid.
 pub fn next_poll(sports: &[SportState], budget: &Budget, now: Timestamp) -> Option<(usize, Timestamp)> {
     let intervals = intervals(sports, budget, now);
     let payable = || intervals.iter().enumerate().filter_map(|(at, interval)| Some((at, (*interval)?)));
-    // A sport that was never seen doesn't wait.
+    // A sport that was never polled doesn't wait.
     if let Some((at, _)) = payable().find(|(at, _)| sports[*at].last_polled.is_none()) {
         return Some((at, Timestamp::from_millis(0)));
     }
     let polled = |at: usize| sports[at].last_polled.unwrap_or(now);
     let soonest = payable().map(|(at, interval)| polled(at).plus_millis(interval)).min()?;
     let latest = payable().max_by_key(|(at, _)| polled(*at))?.0;
-    // As things were when the last poll was paid: while one waits, the time left must not shrink the wait.
+    // The rate at the time of the last poll: if it were the current one, it would rise, and the wait shrink, as time
+    // passes.
     let rate = even_rate(budget, polled(latest)) * rush(sports, budget, polled(latest));
     let due = soonest.max(polled(latest).plus_millis((sports[latest].cost / rate).min(366.0 * DAY as f64) as i64));
     let waited = |(at, interval): (usize, i64)| due.millis_since(polled(at)) as f64 / interval.max(1) as f64;
@@ -147,7 +148,7 @@ pub fn next_poll(sports: &[SportState], budget: &Budget, now: Timestamp) -> Opti
     Some((turn, due))
 }
 
-/// Until when a poll counts as fresh: until well after the next is due, and not for long in play.
+/// Returns until when a poll counts as fresh: until well after the next poll is due, but only briefly in play.
 pub fn stale_after(sport: &SportState, interval: i64, polled_at: Timestamp) -> Timestamp {
     let longest = match sport.nearness(polled_at) {
         Nearness::InPlay => 3 * MINUTE,
@@ -158,7 +159,7 @@ pub fn stale_after(sport: &SportState, interval: i64, polled_at: Timestamp) -> T
     polled_at.plus_millis((2 * interval + 30 * SECOND).min(longest))
 }
 
-/// When the key's credits are renewed: on the first of the month, in UTC.
+/// Returns when the key's credits are renewed: on the first of the next month, in UTC.
 pub fn renewal_after(now: Timestamp) -> Timestamp {
     let text = now.to_string();
     let year: i32 = text[..4].parse().expect("four digits of a year");
@@ -167,7 +168,7 @@ pub fn renewal_after(now: Timestamp) -> Timestamp {
     format!("{year:04}-{month:02}-01T00:00:00Z").parse().unwrap_or(now)
 }
 
-/// When the day ends, in UTC.
+/// Returns when the day ends, in UTC.
 pub fn midnight_after(now: Timestamp) -> Timestamp {
     Timestamp::from_millis((now.as_millis().div_euclid(DAY) + 1) * DAY)
 }

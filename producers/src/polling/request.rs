@@ -12,7 +12,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) enum PollRequest {
     Sports,
-    /// Asks only for the credits that are left, which is free.
+    /// Asks only for the remaining credits. Free of charge.
     Credits,
     Odds(OddsQuery),
 }
@@ -22,7 +22,7 @@ pub(crate) enum PollRequest {
 pub(crate) enum PollOutcome {
     Sports(Result<Listed, SourceError>),
     Credits(Result<Credits, SourceError>),
-    /// No price is older than `asked_at`.
+    /// The answer to [`PollRequest::Odds`], asked at `asked_at`.
     Odds {
         sport: SportKey,
         asked_at: Timestamp,
@@ -42,7 +42,7 @@ pub(crate) struct Listed {
 #[derive(Clone, Debug)]
 pub(crate) struct ListedSport {
     pub(super) sport: Sport,
-    /// None if they could not be read.
+    /// None if the starts couldn't be listed.
     pub(super) starts: Option<Vec<Timestamp>>,
     /// The most credits that a poll costs.
     pub(super) cost: f64,
@@ -66,7 +66,7 @@ impl PollOutcome {
 }
 
 impl PollRequest {
-    /// The outcome of a request that could not be made.
+    /// Returns the outcome of a request that couldn't be made.
     pub(crate) fn fails(self, reason: &str) -> PollOutcome {
         let error = SourceError::Outage { reason: reason.to_owned(), retry_after: None, cost: 0.0 };
         match self {
@@ -103,8 +103,8 @@ async fn list(source: &dyn Source, settings: &PollSettings) -> Result<Listed, So
                 }
                 Some(Err(error @ SourceError::BadKey { .. })) => return Err(error),
                 Some(Err(error)) => {
-                    warn!(sport = %sport.key, %error, "the starts of its events can't be listed");
-                    // A refusal of one sport says nothing about the others.
+                    warn!(sport = %sport.key, %error, "the starts of a sport's events can't be listed");
+                    // After a refusal of one sport, requests for others may still work.
                     goes_on = matches!(error, SourceError::Refused { .. } | SourceError::WrongFormat { .. });
                     None
                 }

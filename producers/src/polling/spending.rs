@@ -1,7 +1,7 @@
-//! What a region's producers spent of their source's credits today, and what they may still spend.
+//! The credits that a region's producers spent today, and the daily limit.
 //!
-//! The cap for a day is kept across restarts and changes of leaders: what is spent is written to the
-//! topic, by every marker, before the poll that spends it is made.
+//! The limit holds across restarts and leader changes: the cost of a poll is written to the topic, in a marker, before
+//! the poll is made.
 
 use std::collections::BTreeMap;
 
@@ -12,16 +12,17 @@ use super::midnight_after;
 
 const DAY: i64 = 24 * 60 * 60 * 1000;
 
+/// Today's spending.
 #[derive(Debug)]
 pub(crate) struct Spending {
     source: String,
     cap: Option<f64>,
     day_ends: Timestamp,
-    /// Nothing: an earlier version spent today and did not say how much, and there is no cap to assume.
+    /// Credits spent today. None if an earlier version spent an unknown amount and there is no limit to assume.
     spent: Option<f64>,
-    /// For a poll that is about to be made, or on its way.
+    /// Credits for the poll that is about to be made or is running.
     reserved: f64,
-    /// What was spent today of other sources' credits.
+    /// Credits of other sources that were spent today.
     others: BTreeMap<String, f64>,
 }
 
@@ -31,7 +32,7 @@ impl Spending {
         Self { source, cap, day_ends, spent: Some(0.0), reserved: 0.0, others: BTreeMap::new() }
     }
 
-    /// Takes over what a former leader, or a file, says of today.
+    /// Takes over today's spending from a former leader or a file.
     pub(crate) fn take_over(&mut self, recorded: &DaySpending, now: Timestamp) {
         self.begin_day(now);
         if recorded.day_ends != self.day_ends {
@@ -47,8 +48,8 @@ impl Spending {
         }
     }
 
-    /// Takes over what the topic's last marker says. An earlier version's says nothing: then all that may be
-    /// spent today may have been spent.
+    /// Takes over today's spending from the topic's last marker. An earlier version's marker doesn't record it: the
+    /// whole limit then counts as spent.
     pub(crate) fn take_over_marker(&mut self, marker: &Marker, now: Timestamp) {
         self.begin_day(now);
         match &marker.spent_today {
@@ -56,20 +57,20 @@ impl Spending {
             None if marker.source == self.source && marker.at >= self.day_ends.plus_millis(-DAY) => {
                 self.spent = self.cap;
                 if self.cap.is_some() {
-                    warn!("what was spent of credits today is not on the topic: no more is spent until midnight UTC");
+                    warn!("today's spending is not on the topic: no more credits are spent until midnight UTC");
                 }
             }
             None => {}
         }
     }
 
-    /// What may still be spent today.
+    /// Returns the credits that may still be spent today. None without a limit.
     pub(crate) fn left(&self, now: Timestamp) -> Option<f64> {
         let spent = if now >= self.day_ends { 0.0 } else { self.spent.unwrap_or_default() };
         self.cap.map(|cap| cap - spent - self.reserved)
     }
 
-    /// Whether a poll may cost so much, and if so, sets that aside.
+    /// Reserves the cost of a poll. Returns false, and reserves nothing, if the limit doesn't allow it.
     pub(crate) fn reserve(&mut self, cost: f64, now: Timestamp) -> bool {
         self.begin_day(now);
         self.reserved = 0.0;
@@ -80,7 +81,7 @@ impl Spending {
         may_be
     }
 
-    /// The poll was made, and cost this.
+    /// Notes what the poll cost, and clears the reservation.
     pub(crate) fn spend(&mut self, cost: f64, now: Timestamp) {
         self.reserved = 0.0;
         self.begin_day(now);
@@ -89,12 +90,13 @@ impl Spending {
         }
     }
 
-    /// What became of a poll that was about to be made will never be known: it counts.
+    /// Counts the reserved cost as spent, because the outcome of the poll will never be known.
     pub(crate) fn abandon(&mut self, now: Timestamp) {
         self.spend(self.reserved, now);
     }
 
-    /// Whether the poll that is about to be made needs to be written down first, and isn't.
+    /// Whether the reserved cost must still be written to the topic before the poll is made. `noted` is what the topic
+    /// has.
     pub(crate) fn is_to_be_noted(&self, noted: Option<&DaySpending>) -> bool {
         let Some(spent) = self.spent.filter(|_| self.cap.is_some()) else { return false };
         let of_today = noted.filter(|noted| noted.day_ends == self.day_ends);
@@ -102,7 +104,7 @@ impl Spending {
         noted < spent + self.reserved
     }
 
-    /// What a marker says.
+    /// Returns today's spending as a marker records it.
     pub(crate) fn recorded(&self, now: Timestamp) -> Option<DaySpending> {
         if now >= self.day_ends {
             let credits = [(self.source.clone(), self.reserved)].into();
@@ -203,8 +205,8 @@ mod tests {
             spending.reserve(3.0, noon())
         };
         assert!(!may_spend(&old("real", noon())));
-        assert!(may_spend(&old("real", noon().plus_millis(-DAY))), "yesterday is over");
-        assert!(may_spend(&old("simulator", noon())), "what others spent is theirs");
+        assert!(may_spend(&old("real", noon().plus_millis(-DAY))), "yesterday's spending doesn't count");
+        assert!(may_spend(&old("simulator", noon())), "other sources' spending doesn't count");
     }
 
     #[test]

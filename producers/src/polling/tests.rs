@@ -1,4 +1,4 @@
-//! What is polled when, and what is published about it.
+//! Tests of when sports are polled, and of the published state.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ fn key() -> SportKey {
     "soccer_epl".parse().unwrap()
 }
 
-/// Knows one sport, with a game that began ten minutes ago, polled a minute ago.
+/// Returns a plan with one sport, whose game started ten minutes ago, polled a minute ago.
 fn in_play() -> Polling {
     let markets = ["h2h", "spreads", "totals"].map(|key| key.parse().unwrap()).to_vec();
     let settings =
@@ -61,7 +61,7 @@ fn full(remaining: f64) -> Answer {
     Answer { events: vec![("e".parse().unwrap(), image)], credits, cost: 3.0, ..Answer::default() }
 }
 
-/// How long until the sport is polled again.
+/// Returns how long it takes until the sport is polled again, in milliseconds.
 fn wait(polling: &Polling, now: Timestamp) -> i64 {
     let mut at = now;
     for _ in 0..200 {
@@ -81,7 +81,7 @@ fn an_empty_answer_neither_slows_a_sport_in_play_nor_freshens_it() {
     polling.poll_finished(&asked_now, false, noon()).unwrap();
     assert!(wait(&polling, noon()) <= MINUTE);
     assert_eq!(polling.freshness[&key()], before);
-    // Also when it is believed: bookmakers take prices down for a while.
+    // The same if the empty answer counts: bookmakers take down prices for a while.
     polling.poll_finished(&odds(Ok(empty())), true, noon().plus_millis(MINUTE)).unwrap();
     assert!(wait(&polling, noon().plus_millis(MINUTE)) <= MINUTE);
 }
@@ -134,12 +134,12 @@ fn prices_are_as_old_as_the_question() {
         .poll_finished(&PollOutcome::Odds { sport: key(), asked_at, answer: Ok(full(900_000.0)) }, true, noon())
         .unwrap();
     let SportFreshness { polled_at, stale_after } = polling.freshness[&key()];
-    assert_eq!(polled_at, asked_at, "a slow answer may be as old");
+    assert_eq!(polled_at, asked_at, "prices in a slow answer may be as old as its request");
     assert!(stale_after.millis_since(asked_at) <= 3 * MINUTE);
 }
 
 #[test]
-fn a_sport_that_is_refused_is_asked_for_again_soon_and_the_reason_is_said() {
+fn a_sport_that_is_refused_is_polled_again_soon_and_the_reason_is_published() {
     let mut polling = in_play();
     let refused = || SourceError::Refused { code: "UNKNOWN_SPORT".into(), message: "no such sport".into() };
     for _ in 0..20 {
@@ -164,11 +164,11 @@ fn one_sport_in_trouble_makes_no_others_prices_old() {
     polling.poll_finished(&odds(Err(format())), true, later).unwrap();
     let (state, reason) = polling.state(later);
     assert!(state == FeedState::Live && reason.is_some_and(|reason| reason.contains("no decimal odds")));
-    assert_eq!(polling.state(later.plus_millis(2 * MINUTE)).0, FeedState::Stale, "until all are old");
+    assert_eq!(polling.state(later.plus_millis(2 * MINUTE)).0, FeedState::Stale, "once all are old");
 }
 
 #[test]
-fn however_long_upstream_wants_to_be_left_alone_it_is_asked_again() {
+fn a_long_retry_after_is_capped() {
     let at = RetryAfter::At(noon().plus_millis(365 * 24 * 60 * MINUTE));
     for retry_after in [RetryAfter::In(Duration::from_secs(u64::MAX)), at] {
         let retry_after = Some(retry_after);
@@ -194,7 +194,7 @@ fn one_report_that_credits_are_gone_is_not_believed_and_two_are() {
     polling.poll_finished(&odds(Ok(full(-3.0))), true, noon()).unwrap();
     polling.poll_finished(&odds(Ok(full(-6.0))), true, noon()).unwrap();
     let (poll_request, due) = polling.next(noon()).unwrap();
-    assert!(matches!(poll_request, PollRequest::Credits), "what is left is asked for again");
+    assert!(matches!(poll_request, PollRequest::Credits), "the remaining credits are requested again");
     assert!(due.millis_since(noon()) <= LONGEST_CHECK);
     assert!(polling.state(noon()).1.is_some_and(|reason| reason.contains("credits")));
 }

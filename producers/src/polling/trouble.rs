@@ -1,4 +1,4 @@
-//! Failed requests: of the source as a whole, and of single sports. When to try again, and the reason to publish.
+//! Failures of the source as a whole and of single sports: when to retry, and the reason to publish.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -9,19 +9,20 @@ use tracing::{info, warn};
 use super::{credits, pace::Pace, renewal_after};
 use crate::source::{RetryAfter, SourceError};
 
-/// Waits after failures: doubled each time, up to the longest.
+/// Waits after failures in milliseconds, doubled each time up to the longest.
 const FIRST_BACK_OFF: f64 = 1_000.0;
 const LONGEST_BACK_OFF: f64 = 60_000.0;
-/// The source is tried again after this, however long it asks to be left alone.
+/// The longest wait that the source can impose with `Retry-After`, in milliseconds.
 pub(super) const LONGEST_RETRY_AFTER: i64 = 10 * 60 * 1000;
-/// A sport that is refused, or whose answer can't be read, is tried again after this, doubled each time up to the
-/// longest. In play it doesn't wait for so long.
+/// Waits after a sport is refused or its answer can't be read, in milliseconds, doubled each time up to the longest. In
+/// play, the longest wait is shorter.
 const FIRST_REFUSED_RETRY: i64 = 60 * 1000;
 const LONGEST_REFUSED_RETRY: i64 = 60 * 60 * 1000;
 pub(super) const LONGEST_REFUSED_RETRY_IN_PLAY: i64 = 2 * 60 * 1000;
-/// The longest reason, in characters.
+/// The longest published reason, in characters.
 const MAX_REASON: usize = 300;
 
+/// The failures that are not resolved yet.
 #[derive(Debug)]
 pub(super) struct Troubles {
     pace: Pace,
@@ -29,23 +30,23 @@ pub(super) struct Troubles {
     pub(super) sports: BTreeMap<SportKey, SportTrouble>,
 }
 
-/// Requests fail, whatever they ask for.
+/// A failure of the source as a whole.
 #[derive(Debug)]
 pub(super) struct SourceTrouble {
     pub(super) reason: String,
     count: i32,
     pub(super) retry_at: Timestamp,
-    /// It takes longer than it takes to notice that one poll failed.
+    /// More than one request failed in a row, or the wait is longer than any back-off.
     is_long: bool,
 }
 
-/// Polls of one sport fail.
+/// A failure to poll one sport.
 #[derive(Debug)]
 pub(super) struct SportTrouble {
     reason: String,
     count: i32,
     pub(super) retry_at: Timestamp,
-    /// The source answers, but not with this sport's odds.
+    /// The source answers, but refuses the sport or sends an unreadable answer.
     is_refusal: bool,
 }
 
@@ -54,17 +55,17 @@ impl Troubles {
         Self { pace, source: None, sports: BTreeMap::new() }
     }
 
-    /// Nothing may be requested before then.
+    /// The earliest time for the next request of any kind.
     pub(super) fn retry_at(&self) -> Option<Timestamp> {
         self.source.as_ref().map(|trouble| trouble.retry_at)
     }
 
-    /// Until when this sport is not polled, if that is yet to come.
+    /// Returns until when this sport is not polled, if that time is in the future.
     pub(super) fn waits_until(&self, sport: &SportKey, now: Timestamp) -> Option<Timestamp> {
         self.sports.get(sport).map(|trouble| trouble.retry_at).filter(|until| *until > now)
     }
 
-    /// The sport's odds came.
+    /// Notes that a sport's odds arrived.
     pub(super) fn resolved(&mut self, sport: &SportKey) {
         if let Some(trouble) = self.source.take() {
             info!(after = trouble.count, "the odds API answers again");
@@ -76,13 +77,13 @@ impl Troubles {
         self.sports.retain(|sport, _| is_known(sport));
     }
 
-    /// A request failed: for a sport's odds, if one is given.
+    /// Notes that a request failed. `sport` is set if it was for a sport's odds.
     pub(super) fn failed(&mut self, sport: Option<&SportKey>, in_play: bool, error: &SourceError, now: Timestamp) {
         let is_refusal = matches!(error, SourceError::Refused { .. } | SourceError::WrongFormat { .. });
         if let Some(sport) = sport.filter(|_| is_refusal || matches!(error, SourceError::Outage { .. })) {
             self.sport_failed(sport, in_play, error, is_refusal, now);
             if is_refusal {
-                // The source works: other sports are polled as usual.
+                // The source itself works: other sports are polled as usual.
                 self.source = None;
                 return;
             }
@@ -104,7 +105,7 @@ impl Troubles {
             Some(SourceTrouble { reason: short(&error.to_string()), count, retry_at: now.plus_millis(wait), is_long });
     }
 
-    /// One sport that always fails must not keep others from being polled.
+    /// Delays polls of one sport, so that a sport that always fails doesn't keep others from being polled.
     fn sport_failed(&mut self, sport: &SportKey, in_play: bool, error: &SourceError, is_refusal: bool, now: Timestamp) {
         let count = self.sports.get(sport).map_or(0, |trouble| trouble.count) + 1;
         let longest = if in_play { LONGEST_REFUSED_RETRY_IN_PLAY } else { LONGEST_REFUSED_RETRY };
@@ -113,14 +114,14 @@ impl Troubles {
             false => back_off(count),
         };
         if is_refusal {
-            warn!(%sport, %error, retry_in_ms = wait, "a sport's odds are refused or can't be read: it waits");
+            warn!(%sport, %error, retry_in_ms = wait, "a sport's odds are refused or can't be read: retrying later");
         }
         let retry_at = now.plus_millis(self.pace.wait(wait));
         let reason = short(&format!("{sport}: {error}"));
         self.sports.insert(sport.clone(), SportTrouble { reason, count, retry_at, is_refusal });
     }
 
-    /// The reason to publish, and whether it lasts.
+    /// Returns the reason to publish, and whether the trouble lasts.
     pub(super) fn reason(&self) -> Option<(String, bool)> {
         if let Some(trouble) = &self.source {
             return Some((trouble.reason.clone(), trouble.is_long));
@@ -130,7 +131,7 @@ impl Troubles {
     }
 }
 
-/// Doubled each time, up to the longest, and with jitter.
+/// Returns the wait after so many failures, with jitter.
 fn back_off(count: i32) -> i64 {
     let doubled = (FIRST_BACK_OFF * 2f64.powi(count.clamp(1, 10) - 1)).min(LONGEST_BACK_OFF);
     (doubled * rand::rng().random_range(0.5..1.0)) as i64

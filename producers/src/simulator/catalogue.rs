@@ -1,8 +1,8 @@
-//! The sports, teams and bookmakers of the simulated world, with the keys that real ones have.
+//! The sports, teams and bookmakers of the simulated world, with upstream's real keys.
 
 use odds::Region;
 
-/// What kind of contest a sport's events are.
+/// The kind of contest of a sport's events.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Contest {
     /// Home, away or draw; goals in the single digits.
@@ -11,7 +11,7 @@ pub(super) enum Contest {
     Points { total: f64, spread: f64 },
     /// One of two players.
     Duel,
-    /// One of many, once.
+    /// One winner of many participants, in a single event.
     Outright,
 }
 
@@ -25,7 +25,7 @@ pub(super) struct Sport {
     pub(super) every: u32,
     /// Minutes from start to end.
     pub(super) lasts: u32,
-    /// Minutes before the start that it is first offered.
+    /// Minutes before the start at which an event is first offered.
     pub(super) ahead: u32,
     pub(super) sides: &'static [&'static str],
 }
@@ -307,7 +307,7 @@ pub(super) const SPORTS: &[Sport] = &[
     },
 ];
 
-/// Key and title. Titles are not unique, as upstream.
+/// The key and title of each bookmaker. Titles are not unique, as at upstream.
 pub(super) fn bookmakers(region: Region) -> &'static [(&'static str, &'static str)] {
     match region {
         Region::Us => &[

@@ -1,4 +1,4 @@
-//! Ways in which an odds API fails, on demand: the next so many answers, or a share of all.
+//! Faults that the simulator injects on demand, into the next answers or into a share of all answers.
 
 use std::collections::VecDeque;
 
@@ -10,11 +10,11 @@ use serde::Deserialize;
 pub enum Fault {
     /// 429 without Retry-After.
     TooFast,
-    /// 502 with a body that is no JSON.
+    /// 502 with a body that is not JSON.
     ServerError,
-    /// Fifteen seconds late.
+    /// A correct answer, fifteen seconds late.
     Slow,
-    /// Half of the body.
+    /// An answer that ends after half of its body.
     CutOff,
     /// 200 with a page of HTML.
     Garbage,
@@ -27,9 +27,9 @@ const ALL: [Fault; 6] = [Fault::TooFast, Fault::ServerError, Fault::Slow, Fault:
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Faults {
-    /// These first, each once.
+    /// The faults of the next answers, each used once.
     next: VecDeque<Fault>,
-    /// Then this share of all answers, drawn from `kinds`, or from all if that is empty.
+    /// The share of later answers that fail. Their faults are drawn from `kinds`, or from all kinds if it is empty.
     rate: f64,
     kinds: Vec<Fault>,
 }

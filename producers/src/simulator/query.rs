@@ -1,4 +1,4 @@
-//! The parameters of the odds endpoints, checked as upstream checks them.
+//! The parameters of the odds endpoints, validated like upstream's.
 
 use std::{collections::HashMap, str::FromStr};
 
@@ -53,7 +53,7 @@ impl OddsQuery {
             return Err(invalid("MISSING_REGION", "Missing one of the parameters: regions, bookmakers".into()));
         }
         if bookmakers.is_some() {
-            // Named bookmakers count whatever their region.
+            // Bookmakers that are named are returned whatever their region.
             regions = Region::ALL.to_vec();
         }
         let markets = list("markets").unwrap_or_else(|| vec!["h2h".to_owned()]);
@@ -72,7 +72,7 @@ impl OddsQuery {
         })
     }
 
-    /// Markets times regions; ten bookmakers count as a region.
+    /// The cost: markets times regions. Ten named bookmakers count as one region.
     pub(super) fn cost(&self) -> f64 {
         let regions = match &self.bookmakers {
             Some(bookmakers) => bookmakers.len().div_ceil(10),
@@ -87,7 +87,7 @@ impl OddsQuery {
             && self.to.is_none_or(|to| event.commence_time <= to)
     }
 
-    /// The events of a sport as asked for, bookmakers of all regions asked for together.
+    /// The requested events of a sport, with the bookmakers of all requested regions.
     pub(super) fn events(&self, world: &World, sport: &'static Sport, now: Timestamp) -> Vec<Event> {
         let mut merged: Vec<Event> = Vec::new();
         for &region in &self.regions {
@@ -114,7 +114,7 @@ impl OddsQuery {
         merged
     }
 
-    /// Lay prices come with an exchange's h2h, asked for or not.
+    /// Whether a market is returned. An exchange's lay prices always come with its h2h market.
     fn wants_market(&self, key: &str) -> bool {
         self.markets.iter().any(|market| market == key || (market == "h2h" && key == "h2h_lay"))
     }

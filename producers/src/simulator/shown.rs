@@ -1,4 +1,4 @@
-//! A board beside the truth: both brought into one form, by different ways.
+//! Compares a board with the simulator's true odds: independent code converts each to a common form.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use odds::{Board, Decimal, Details, EventId, Outcome, Outcomes, Timestamp};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// What there is to see on a board, without the times of its prices: details and quotes by event.
+/// The visible content of a board without the times of its prices: details and quotes by event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shown(BTreeMap<EventId, ShownEvent>);
 
@@ -21,7 +21,7 @@ struct ShownEvent {
 impl Shown {
     pub fn of_board(board: &Board) -> Self {
         let event = |id: &EventId| {
-            let image = board.image(id, Timestamp::from_millis(0)).expect("it is on the board");
+            let image = board.image(id, Timestamp::from_millis(0)).expect("the id is from the board");
             let quotes = image.quotes.into_iter();
             let quotes = quotes
                 .map(|((bookmaker, market), quote)| ((bookmaker.to_string(), market.to_string()), quote.outcomes));
@@ -40,7 +40,7 @@ impl Shown {
         Self(mirror.events().iter().map(event).collect())
     }
 
-    /// From what the simulator says, without the code that reads an odds API's answers.
+    /// Converts the simulator's true odds, without the code that parses an odds API's answers.
     pub fn of_truth(truth: &Value) -> serde_json::Result<Self> {
         #[derive(Deserialize)]
         struct Event {
@@ -59,7 +59,7 @@ impl Shown {
             key: String,
             outcomes: Vec<Value>,
         }
-        // Through text: a price is a number as it is written.
+        // Parsed from text, so that prices keep their exact decimals.
         let events: Vec<Event> = serde_json::from_str(&truth["events"].to_string())?;
         let mut shown = BTreeMap::new();
         for event in events {
@@ -75,7 +75,7 @@ impl Shown {
         Ok(Self(shown))
     }
 
-    /// Some of the events that are not the same on both.
+    /// Describes up to `at_most` events that differ.
     pub fn differences(&self, other: &Self, at_most: usize) -> Vec<String> {
         let ids: BTreeSet<&EventId> = self.0.keys().chain(other.0.keys()).collect();
         let differ = ids.into_iter().filter(|id| self.0.get(*id) != other.0.get(*id));

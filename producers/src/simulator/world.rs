@@ -1,8 +1,8 @@
-//! The simulated world: what is offered at a moment, as a pure function of the seed and the moment.
+//! The simulated world: its odds are a pure function of the seed and the time.
 //!
-//! Nothing is stored. Whether a goal was scored, what a bookmaker asks and since when all follow
-//! from numbers drawn from the seed and a name, so that the same seed and the same time give the
-//! same answer in any process. With a speed of 20 everything lasts a twentieth as long.
+//! Nothing is stored. Goals, prices and the times of price changes all follow from numbers drawn from the seed and a
+//! name. So the same seed and the same time give the same answer in any process. With a speed of 20, everything takes a
+//! twentieth of the time.
 
 use odds::{Decimal, Region, Timestamp};
 use serde::Serialize;
@@ -62,9 +62,9 @@ struct Fixture<'a> {
 }
 
 impl World {
-    /// A number in 0..1 that the seed gives these names.
+    /// A number in 0..1, derived from the seed and these names.
     fn draw(&self, names: &[&dyn std::fmt::Display]) -> f64 {
-        // FNV-1a, then the finisher of SplitMix64: plenty for a simulation.
+        // FNV-1a, then the finisher of SplitMix64: good enough for a simulation.
         let mut hash = 0xcbf2_9ce4_8422_2325_u64 ^ self.seed;
         for name in names {
             for byte in name.to_string().bytes().chain([0xff]) {
@@ -76,7 +76,7 @@ impl World {
         ((hash ^ (hash >> 31)) >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    /// So many simulated minutes, in milliseconds.
+    /// Converts simulated minutes to real milliseconds.
     fn minutes(&self, minutes: f64) -> f64 {
         minutes * MINUTE / self.speed
     }
@@ -85,7 +85,7 @@ impl World {
         SPORTS
     }
 
-    /// A sport's events that are on offer at a moment, by start.
+    /// A sport's events that are offered at a time, sorted by start.
     pub(super) fn events(&self, sport: &'static Sport, region: Region, at: Timestamp) -> Vec<Event> {
         let now = at.as_millis() as f64;
         let mut events: Vec<Event> = self.fixtures(sport, now).map(|fixture| fixture.event(region, now)).collect();
@@ -93,7 +93,7 @@ impl World {
         events
     }
 
-    /// Games that run, with their scores.
+    /// The running games with their scores.
     pub(super) fn scores(&self, sport: &'static Sport, at: Timestamp) -> Vec<serde_json::Value> {
         let now = at.as_millis() as f64;
         let pairs = self.fixtures(sport, now).filter(|fixture| fixture.sport.contest != Contest::Outright);
@@ -132,7 +132,7 @@ impl World {
     fn fixture(&self, sport: &'static Sport, n: i64) -> Fixture<'_> {
         let every = self.minutes(f64::from(sport.every));
         let start = (n as f64 + 0.8 * self.draw(&[&sport.key, &n, &"start"])) * every;
-        // On the full five minutes, as fixtures are.
+        // Fixtures start at multiples of five minutes.
         let grid = self.minutes(5.0).max(1_000.0);
         let start = (start / grid).round() * grid;
         let sides = sport.sides.len();
@@ -153,7 +153,7 @@ impl Fixture<'_> {
         self.world.minutes(minutes)
     }
 
-    /// One fixture in twelve is moved by a quarter of an hour on the day before, and has a new id then.
+    /// Whether the fixture was moved. One in twelve moves by a quarter of an hour on the day before, and gets a new id.
     fn is_moved(&self, now: f64) -> bool {
         self.draw(&[&"moved"]) < 1.0 / 12.0 && now > self.start - self.minutes(0.4 * f64::from(self.sport.ahead))
     }
@@ -175,7 +175,7 @@ impl Fixture<'_> {
         let pair = self.sport.contest != Contest::Outright;
         let offers = bookmakers(region).iter().filter_map(|&(key, title)| self.offer(key, title, now));
         let mut bookmakers: Vec<Bookmaker> = offers.collect();
-        // In no order, as upstream.
+        // Unordered, as at upstream.
         bookmakers.sort_by_key(|offer| (self.draw(&[&offer.key, &"order"]) * 1e9) as u64);
         Event {
             id: format!("{:016x}{:016x}", half("high"), half("low")),
@@ -188,7 +188,7 @@ impl Fixture<'_> {
         }
     }
 
-    /// What one bookmaker offers; nothing where it doesn't, or has vanished for a while.
+    /// One bookmaker's offer; none if it doesn't offer this event or is temporarily missing.
     fn offer(&self, bookmaker: &'static str, title: &'static str, now: f64) -> Option<Bookmaker> {
         let covers = self.draw(&[&bookmaker, &"covers"]) < 0.92;
         let day_part = (now / self.minutes(90.0)).floor();
@@ -196,7 +196,7 @@ impl Fixture<'_> {
         if !covers || away {
             return None;
         }
-        // Looked at some seconds ago: this moves at every poll.
+        // Upstream read the bookmaker some seconds ago, so this time changes with every poll.
         let seen = now - self.minutes(0.1 + 0.9 * self.draw(&[&bookmaker, &"lag"]));
         let last_update = Timestamp::from_millis((seen / 1000.0).floor() as i64 * 1000);
         let markets = self.markets(bookmaker, now);
@@ -205,7 +205,7 @@ impl Fixture<'_> {
         (!markets.is_empty()).then_some(Bookmaker { key: bookmaker, title, last_update, markets })
     }
 
-    /// When goals (or the like) fall, and who scores: +1 for home.
+    /// The times of goals (or similar) so far, and the side that scores: +1 for home.
     fn goals(&self, now: f64) -> impl Iterator<Item = (f64, f64)> {
         let start = self.start_at(now);
         let count = match self.sport.contest {
@@ -222,7 +222,7 @@ impl Fixture<'_> {
             .filter(move |(at, _)| *at <= now)
     }
 
-    /// How strong home is against away at a moment, as log odds.
+    /// The strength of home against away at a time, as log odds.
     fn strength(&self, at: f64) -> f64 {
         let rating = |side: usize| 1.6 * self.world.draw(&[&self.sport.key, &"rating", &side]) - 0.8;
         let base = rating(self.home) - rating(self.away) + 0.15;
@@ -247,12 +247,12 @@ impl Fixture<'_> {
     }
 
     fn markets(&self, bookmaker: &'static str, now: f64) -> Vec<(&'static str, Vec<Outcome>)> {
-        // While a goal is checked, markets are taken down.
+        // Markets are suspended while a goal is checked.
         let checking = self.minutes(0.5 + self.draw(&[&bookmaker, &"check"]));
         if self.in_play(now) && self.goals(now).any(|(at, _)| now - at < checking) {
             return Vec::new();
         }
-        // A bookmaker looks at its price now and then; in play, and near the start, more often.
+        // A bookmaker updates its price from time to time, and more often in play and near the start.
         let to_start = (self.start_at(now) - now) / self.minutes(60.0);
         let look = if self.in_play(now) {
             0.67
@@ -319,7 +319,7 @@ impl Fixture<'_> {
                     };
                     let line = (-strength * spread * 0.8).round() / 2.0 * 2.0;
                     let line = if line.fract() == 0.0 { line + 0.5 } else { line };
-                    // Some bookmakers list other lines in the same market.
+                    // Some bookmakers list several lines in the same market.
                     let lines = if self.draw(&[&bookmaker, &"lines"]) < 0.25 { -1..=1 } else { 0..=0 };
                     let mut outcomes = Vec::new();
                     for n in lines {
@@ -344,7 +344,7 @@ impl Fixture<'_> {
     }
 }
 
-/// A price as bookmakers write it: finer when short, coarser when long.
+/// Rounds a price like bookmakers do: short prices in finer steps than long ones.
 fn price(p: f64) -> Decimal {
     let fair = 1.0 / p.clamp(0.002, 0.985);
     let hundredths = if fair < 3.0 {

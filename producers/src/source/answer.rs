@@ -1,5 +1,5 @@
-//! Reads an answer with odds, and leaves out what can't be read, at the smallest level: an outcome
-//! before its market, a market before its bookmaker, a bookmaker before its event.
+//! Reads an answer with odds. A part that can't be read is left out at the smallest level: an outcome rather than its
+//! market, a market rather than its bookmaker, a bookmaker rather than its event.
 
 use odds::{
     BookmakerKey, Credits, Decimal, Details, EventId, Image, Market, MarketKey, Outcome, Outcomes, Quotes, SportKey,
@@ -11,17 +11,17 @@ use tracing::warn;
 
 use super::{Answer, IncompleteEvent, Level, OddsQuery, SourceError};
 
-/// The longest name of a team, an outcome or the like, in bytes.
+/// The longest text, such as the name of a team or an outcome, in bytes.
 const MAX_TEXT: usize = 300;
 /// The longest name of a bookmaker, in bytes.
 const MAX_NAME: usize = 64;
-/// Below this in any case is some price of a market or an answer in decimal odds, and none in American odds.
+/// Positive American odds are never below this. Of several prices in decimal odds, at least one is.
 const AMERICAN_FROM: i64 = 100;
 
-/// A field that does not take what is around it along if it can't be read.
+/// A JSON field that can be unreadable without making its whole object unreadable.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Field<T> {
-    /// Or null.
+    /// Absent or null.
     #[default]
     Missing,
     Unreadable,
@@ -36,7 +36,7 @@ impl<T> Field<T> {
         }
     }
 
-    /// What may be missing; `Err` if it is there and can't be read.
+    /// Returns the value of a field that may be missing. Fails if the field is there but can't be read.
     fn optional(self) -> Result<Option<T>, ()> {
         match self {
             Self::Is(value) => Ok(Some(value)),
@@ -97,25 +97,25 @@ struct ApiOutcome {
     description: Field<String>,
 }
 
-/// Reads one answer, event by event.
+/// A parser of one answer, event by event.
 pub(crate) struct AnswerReader<'a> {
     query: &'a OddsQuery,
     answer: Answer,
     entries: usize,
     prices: PriceCount,
-    /// What the first thing was that can't be read, for the log.
+    /// The first part that couldn't be read, for the log.
     example: Option<String>,
 }
 
-/// What the prices of a market or an answer look like.
+/// Counts that tell whether the prices of a market or an answer are decimal odds.
 #[derive(Clone, Copy, Debug, Default)]
 struct PriceCount {
     all: usize,
-    /// Numbers.
+    /// Prices that are numbers.
     read: usize,
-    /// In the range of decimal odds.
+    /// Prices in the range of decimal odds.
     plausible: usize,
-    /// And in no other format.
+    /// Plausible prices that can't be American odds.
     decimal: usize,
 }
 
@@ -135,7 +135,8 @@ impl PriceCount {
         self.decimal += other.decimal;
     }
 
-    /// Of several prices some is short; that none is shows American odds, whose positive ones could be decimal.
+    /// Whether the prices are not decimal odds. Positive American odds are in the range of decimal odds, but none is
+    /// below 100; several prices in decimal odds always include one below 100.
     fn is_other_format(self) -> bool {
         self.all > 0 && (self.plausible == 0 || (self.read > 1 && self.decimal == 0))
     }
@@ -146,20 +147,21 @@ impl<'a> AnswerReader<'a> {
         Self { query, answer: Answer::default(), entries: 0, prices: PriceCount::default(), example: None }
     }
 
-    /// The answer; an error if nothing in it is what was asked for.
+    /// Returns the answer. Fails if no event can be read, or if the prices are not decimal odds.
     pub(crate) fn finish(self, credits: Credits, cost: f64) -> Result<Answer, SourceError> {
         let Self { query, answer, entries, prices, example } = self;
         let unreadable = &answer.unreadable;
         let wrong = |reason: String| Err(SourceError::WrongFormat { reason, credits, cost });
         if let Some(example) = example {
             let counts: Vec<String> = unreadable.iter().map(|(level, n)| format!("{} {n}", level.key())).collect();
-            warn!(sport = %query.sport, unreadable = counts.join(", "), example, "parts of an answer are left out");
+            let unreadable = counts.join(", ");
+            warn!(sport = %query.sport, unreadable, example, "unreadable parts of an answer are left out");
         }
         if entries > 0 && unreadable.count(Level::Event) == entries as u64 {
-            return wrong(format!("none of {entries} events can be read"));
+            return wrong(format!("none of the {entries} events can be read"));
         }
         if prices.is_other_format() {
-            return wrong(format!("none of {} prices is decimal odds", prices.all));
+            return wrong(format!("none of the {} prices is in decimal odds", prices.all));
         }
         Ok(Answer { credits, cost, ..answer })
     }
@@ -230,7 +232,7 @@ impl<'a> AnswerReader<'a> {
             return self.leave_out(Level::Market, json);
         };
         let now = self.query.now;
-        // Nobody has looked in the future.
+        // Upstream can't have seen a price later than now.
         let seen = market.last_update.value().or(seen).map(|seen| seen.min(now));
         if let Some(seen) = seen {
             let newest = self.answer.bookmakers.entry(bookmaker.clone()).or_insert(seen);
@@ -280,7 +282,7 @@ fn read_outcome(json: &str, prices: &mut PriceCount) -> Option<Outcome> {
     })
 }
 
-/// As upstream gives it, if that is a name at all.
+/// Returns the trimmed name, or None if it is empty, too long or has control characters.
 fn bookmaker_name(title: &str) -> Option<String> {
     let name = title.trim();
     let is_name = !name.is_empty() && name.len() <= MAX_NAME && !name.chars().any(char::is_control);

@@ -1,4 +1,4 @@
-//! Which source a producer asks, by its settings.
+//! The settings that choose the source of a producer.
 
 use std::sync::Arc;
 
@@ -10,19 +10,19 @@ use crate::simulator;
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Odds API")]
 pub struct SourceSettings {
-    /// Where odds come from. It is said wherever the odds are shown.
+    /// Where odds come from. Clients see this source beside the odds.
     #[arg(long, value_enum, value_name = "SOURCE")]
     pub source: Option<SourceChoice>,
 
-    /// Where the simulator is.
+    /// URL of the simulator.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:4100")]
     pub simulator_url: String,
 
-    /// Where The Odds API is, if not at its own address.
+    /// URL of The Odds API, if not its public one.
     #[arg(long, value_name = "URL")]
     pub api_url: Option<String>,
 
-    /// The key for The Odds API.
+    /// Key for The Odds API.
     #[arg(long, value_name = "KEY", hide_env_values = true)]
     pub api_key: Option<String>,
 }
@@ -36,17 +36,18 @@ pub enum SourceChoice {
 }
 
 impl SourceSettings {
-    /// A mistyped setting must not serve fiction for fact, nor the other way round.
+    /// Opens the source. Fails unless the settings are unambiguous, so that a typing error can't serve made-up odds as
+    /// real ones, or spend credits by mistake.
     pub fn open(&self) -> anyhow::Result<Arc<dyn Source>> {
         let key = self.api_key.as_deref().map(str::trim).filter(|key| !key.is_empty());
         let (name, flag, url, key) = match (self.source, key) {
-            (None, _) => anyhow::bail!("say where odds come from: --source simulator or --source the-odds-api"),
+            (None, _) => anyhow::bail!("no source of odds: set --source simulator or --source the-odds-api"),
             (Some(SourceChoice::TheOddsApi), None) => anyhow::bail!("--source the-odds-api needs --api-key"),
             (Some(SourceChoice::TheOddsApi), Some(key)) => {
                 (TheOddsApi::SOURCE, "--api-url", self.api_url.as_deref().unwrap_or(TheOddsApi::BASE), key)
             }
             (Some(SourceChoice::Simulator), Some(_)) => {
-                anyhow::bail!("--source simulator goes without --api-key: with a key, say --source the-odds-api")
+                anyhow::bail!("--source simulator takes no --api-key: remove the key, or set --source the-odds-api")
             }
             (Some(SourceChoice::Simulator), None) => {
                 (simulator::SOURCE, "--simulator-url", &*self.simulator_url, "simulator")

@@ -1,23 +1,23 @@
-//! Why a source has no answer, and when to ask again.
+//! Why a request to a source failed, and when to retry.
 
 use std::time::Duration;
 
 use odds::{Credits, Timestamp};
 
-/// When upstream wants to be asked again.
+/// The earliest time for a retry, as upstream reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetryAfter {
     In(Duration),
     At(Timestamp),
 }
 
-/// Why there is no answer. Each kind is handled differently.
+/// Why a request has no answer. Each kind is handled differently.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum SourceError {
-    /// Nothing will work until somebody fixes the key.
+    /// No request will work until a person fixes the key.
     #[error("the odds API refuses the key ({code}): {message}")]
     BadKey { code: String, message: String },
-    /// Only free requests will work until the credits are renewed.
+    /// Only free requests work until the credits are renewed.
     #[error("the credits are used up")]
     OutOfCredits(Credits),
     /// The API does not offer this sport, or not these markets.
@@ -25,16 +25,16 @@ pub enum SourceError {
     Refused { code: String, message: String },
     #[error("too many requests")]
     TooFast { retry_after: Option<RetryAfter> },
-    /// It may work the next time. The call may have cost `cost` all the same.
+    /// A retry may work. The failed call may still have cost `cost`.
     #[error("the odds API fails: {reason}")]
     Outage { reason: String, retry_after: Option<RetryAfter>, cost: f64 },
-    /// Nothing in the answer can be read.
+    /// No part of the answer can be read.
     #[error("the odds API's answer has another format: {reason}")]
     WrongFormat { reason: String, credits: Credits, cost: f64 },
 }
 
 impl SourceError {
-    /// The most that the call may have cost.
+    /// The most credits that the failed call may have cost.
     pub fn cost(&self) -> f64 {
         match self {
             Self::Outage { cost, .. } | Self::WrongFormat { cost, .. } => *cost,

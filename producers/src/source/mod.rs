@@ -1,4 +1,4 @@
-//! Where odds come from. Another API is another implementation of [`Source`], and another [`SourceChoice`].
+//! Where odds come from. To support another API, implement [`Source`] and add a [`SourceChoice`].
 
 mod answer;
 mod choice;
@@ -14,29 +14,29 @@ pub use choice::{SourceChoice, SourceSettings};
 pub use error::{RetryAfter, SourceError};
 pub use the_odds_api::{ApiKey, TheOddsApi};
 
-/// An odds API, asked on behalf of one region.
+/// An odds API, as the producer of one region uses it.
 #[async_trait]
 pub trait Source: Debug + Send + Sync {
-    /// Its name on every marker and on the page.
+    /// The name shown on every marker and on the page.
     fn name(&self) -> &str;
 
-    /// The sports that are in season. Free of charge.
+    /// Returns the sports in season. Costs no credits.
     async fn sports(&self) -> Result<SportList, SourceError>;
 
-    /// When a sport's coming and running events start. Free of charge.
+    /// Returns the starts of a sport's upcoming and running events. Costs no credits.
     async fn starts(&self, sport: &SportKey) -> Result<StartList, SourceError>;
 
-    /// Everything that a region's bookmakers offer on a sport.
+    /// Returns all odds that a region's bookmakers offer on a sport.
     async fn odds(&self, query: OddsQuery) -> Result<Answer, SourceError>;
 
-    /// The most credits that one call of `odds` for these markets costs.
+    /// Returns the most credits that one call of `odds` for these markets costs.
     fn cost(&self, markets: &[MarketKey]) -> f64;
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sport {
     pub key: SportKey,
-    /// It only has odds on the winner of a whole tournament, under the market `outrights`.
+    /// Whether the sport only has odds on the winner of a whole tournament, in the market `outrights`.
     pub outrights: bool,
 }
 
@@ -66,28 +66,28 @@ pub struct Answer {
     pub events: Vec<(EventId, Image)>,
     /// Events whose prices could be read, but not all of their details.
     pub incomplete: Vec<IncompleteEvent>,
-    /// When upstream last looked at each bookmaker.
+    /// When upstream last saw each bookmaker's prices.
     pub bookmakers: BTreeMap<BookmakerKey, Timestamp>,
-    /// The bookmakers' names at upstream.
+    /// The bookmakers' names as upstream writes them.
     pub bookmaker_names: BTreeMap<BookmakerKey, String>,
     pub credits: Credits,
-    /// What the call cost.
+    /// Credits that the call cost.
     pub cost: f64,
-    /// What could not be read and was left out, each at the smallest level.
+    /// Counts of the parts that couldn't be read and were left out.
     pub unreadable: Unreadable,
 }
 
-/// An event whose details have a field that can't be read.
+/// An event with details that can't all be read.
 #[derive(Clone, Debug)]
 pub struct IncompleteEvent {
     pub id: EventId,
     pub polled_at: Timestamp,
     pub quotes: Quotes,
-    /// Without that field, if the event can be shown without it.
+    /// The details without the unreadable fields, if the event can be shown without them.
     pub details: Option<Details>,
 }
 
-/// The part of an answer that can't be read.
+/// The level of an answer's part that can't be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     Sport,
@@ -113,7 +113,7 @@ impl Level {
     }
 }
 
-/// How much of an answer could not be read, by level.
+/// Counts of an answer's unreadable parts, by level.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unreadable(BTreeMap<Level, u64>);
 

@@ -1,5 +1,5 @@
-//! The Odds API, version 4, and the simulator, which imitates it: the only place that knows its paths, its JSON and
-//! its errors.
+//! The client of The Odds API, version 4, and of the simulator, which imitates it. Only this module and `answer` know
+//! its paths, JSON and errors.
 
 use std::{fmt, time::Duration};
 
@@ -20,17 +20,17 @@ use super::{
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// For a whole answer.
+/// For a whole request, including the body of its answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// The largest answer seen is two hundred kilobytes.
+/// Far more than the largest answer seen so far, which had 200 kB.
 const MAX_BODY: usize = 32 << 20;
-/// How much of an upstream's error text is repeated, and how long its codes are.
+/// The longest text and the longest code of upstream's errors that are passed on.
 const MAX_MESSAGE: usize = 200;
 const MAX_CODE: usize = 64;
-/// How much of a body that should not have come is logged.
+/// How much of an unexpected body is logged.
 const MAX_LOGGED: usize = 120;
 
-/// A key that can't be printed.
+/// An API key. Its debug output doesn't contain the key.
 #[derive(Clone)]
 pub struct ApiKey(String);
 
@@ -46,6 +46,7 @@ impl fmt::Debug for ApiKey {
     }
 }
 
+/// A client of The Odds API.
 #[derive(Debug)]
 pub struct TheOddsApi {
     name: &'static str,
@@ -63,7 +64,7 @@ impl TheOddsApi {
         Ok(Self { name, base, key, client })
     }
 
-    /// Asks for something that costs at most `price`.
+    /// Sends a request that costs at most `price` credits.
     async fn get<T: DeserializeOwned>(
         &self,
         path: &[&str],
@@ -74,7 +75,7 @@ impl TheOddsApi {
         let mut url = self.base.clone();
         url.path_segments_mut().map_err(|()| outage("the address can't have a path".into(), 0.0))?.extend(path);
         let answer = self.client.get(url).query(&[("apiKey", &self.key.0)]).query(query).send().await;
-        // Upstream may have processed a request that it never answered.
+        // Upstream may have charged for a request that it never answered.
         let answer = answer.map_err(|error| {
             let cost = if error.is_connect() { 0.0 } else { price };
             outage(causes(error), cost)
@@ -89,8 +90,8 @@ impl TheOddsApi {
             return match serde_json::from_slice(&body) {
                 Ok(value) => Ok(Got { value, credits, cost: reported_cost }),
                 Err(error) => {
-                    warn!(%status, %error, body = self.excerpt(&body), "an answer is not the JSON that was expected");
-                    let reason = format!("an answer is not the JSON that was expected{media_type}");
+                    warn!(%status, %error, body = self.excerpt(&body), "an answer is not the expected JSON");
+                    let reason = format!("an answer is not the expected JSON{media_type}");
                     Err(outage(reason, reported_cost.unwrap_or(price)))
                 }
             };
@@ -106,7 +107,7 @@ impl TheOddsApi {
         let message = self.words(&message.value().unwrap_or_default());
         Err(match status {
             StatusCode::UNAUTHORIZED if code == "OUT_OF_USAGE_CREDITS" => SourceError::OutOfCredits(credits),
-            // A proxy's 401 has no code: that is an outage, not a reason to stop.
+            // A 401 without a code comes from a proxy: an outage, not a bad key.
             StatusCode::UNAUTHORIZED if !code.is_empty() => SourceError::BadKey { code, message },
             StatusCode::TOO_MANY_REQUESTS => SourceError::TooFast { retry_after },
             StatusCode::NOT_FOUND | StatusCode::UNPROCESSABLE_ENTITY | StatusCode::BAD_REQUEST => {
@@ -121,16 +122,16 @@ impl TheOddsApi {
         })
     }
 
-    /// Upstream's words, which clients are shown: markup is none of them.
+    /// Returns upstream's error message in a form that is safe to show to clients.
     fn words(&self, text: &str) -> String {
         if text.contains(['<', '>']) {
-            return "it says why in HTML".into();
+            return "its message is HTML".into();
         }
         let plain: String = text.chars().filter(|c| !c.is_control()).take(MAX_MESSAGE).collect();
         self.hide_key(&plain)
     }
 
-    /// The beginning of a body, for the log alone.
+    /// Returns the beginning of a body, for the log only.
     fn excerpt(&self, body: &[u8]) -> String {
         let whole = self.hide_key(&String::from_utf8_lossy(body));
         whole.chars().filter(|c| !c.is_control()).take(MAX_LOGGED).collect()
@@ -141,15 +142,15 @@ impl TheOddsApi {
     }
 }
 
-/// What a good answer says.
+/// A successful answer.
 struct Got<T> {
     value: T,
     credits: Credits,
-    /// What the call cost, if that was said.
+    /// Credits that the call cost, if upstream reported them.
     cost: Option<f64>,
 }
 
-/// Errors of the client name the URL, and the URL has the key in it.
+/// Returns an error and its causes as text, without the URL, which contains the key.
 fn causes(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut text = error.to_string();
@@ -166,13 +167,13 @@ async fn read(mut answer: reqwest::Response) -> Result<Vec<u8>, String> {
     while let Some(chunk) = answer.chunk().await.map_err(causes)? {
         body.extend_from_slice(&chunk);
         if body.len() > MAX_BODY {
-            return Err(format!("an answer of more than {MAX_BODY} bytes"));
+            return Err(format!("an answer has more than {MAX_BODY} bytes"));
         }
     }
     Ok(body)
 }
 
-/// Signed decimals, any of which may be missing.
+/// Reads the credits from the headers. Each is a signed decimal and may be missing.
 fn credits(headers: &HeaderMap) -> Credits {
     Credits { remaining: number(headers, "x-requests-remaining"), used: number(headers, "x-requests-used") }
 }
@@ -181,7 +182,7 @@ fn number(headers: &HeaderMap, name: &str) -> Option<f64> {
     headers.get(name)?.to_str().ok()?.trim().parse().ok().filter(|number: &f64| number.is_finite())
 }
 
-/// Seconds or a date; however large, it is a number.
+/// Reads `Retry-After`: a date, or a number of seconds, which may be too large for 64 bits.
 fn retry_after(headers: &HeaderMap) -> Option<RetryAfter> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -191,7 +192,7 @@ fn retry_after(headers: &HeaderMap) -> Option<RetryAfter> {
     Some(RetryAfter::At(Timestamp::from_millis(date.unix_timestamp().saturating_mul(1_000))))
 }
 
-/// What sort of body it is, to be put behind a reason.
+/// Returns the body's media type in parentheses, to be appended to a reason.
 fn media_type(headers: &HeaderMap) -> String {
     let text = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let text = text.split(';').next().unwrap_or_default().trim();
@@ -228,7 +229,8 @@ impl Source for TheOddsApi {
                     list.sports.push(Sport { key, outrights: has_outrights.value().unwrap_or(false) });
                 }
                 Err(error) => {
-                    warn!(%error, entry = self.excerpt(sport.get().as_bytes()), "a sport can't be read and is left out");
+                    let entry = self.excerpt(sport.get().as_bytes());
+                    warn!(%error, entry, "a sport can't be read and is left out");
                     list.unreadable.add(Level::Sport);
                 }
             }
@@ -278,7 +280,7 @@ impl Source for TheOddsApi {
     }
 }
 
-/// A list of which nothing can be read is in another format.
+/// Fails if no entry of a list that isn't empty can be read.
 fn none_is_readable(
     entries: usize,
     unreadable: &Unreadable,

@@ -1,4 +1,4 @@
-//! The daily cap, kept by real programs that are killed and started again.
+//! The daily limit on credits holds while producers are killed and restarted.
 
 use std::{
     process::{Child, Command, Stdio},
@@ -11,11 +11,11 @@ use producers::simulator::{SOURCE, Simulator, SimulatorSettings};
 use tokio::{net::TcpListener, time::Instant};
 
 const REGION: Region = Region::Uk;
-/// Four polls, and the simulator has more sports than that.
+/// Pays for four polls. The simulator has more sports than that.
 const CAP: f64 = 12.0;
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// A producer's process. Killed with its handle, as a power cut would.
+/// A producer's process, which is killed on drop, as by a power cut.
 struct Process(Child);
 
 impl Drop for Process {
@@ -35,20 +35,20 @@ fn producer(kafka: &KafkaSettings, upstream: &str) -> Process {
     Process(command.stdin(Stdio::null()).spawn().unwrap())
 }
 
-/// What the simulator charged until now. Asking is free.
+/// Returns the credits that the simulator has charged so far. This request is free.
 async fn charged(upstream: &str) -> f64 {
     let answer = reqwest::get(format!("{upstream}/v4/sports?apiKey=simulator")).await.unwrap();
     answer.headers()["x-requests-used"].to_str().unwrap().parse().unwrap()
 }
 
-/// Reads until a leader above this term says that the day's credits are used up; gives its term.
+/// Reads until a leader of a greater term reports that the day's credits are used up. Returns its term.
 async fn used_up(follower: &mut RegionFollower, above: Term) -> Term {
-    let says = |follower: &RegionFollower| {
+    let is_used_up = |follower: &RegionFollower| {
         let reason = follower.reader().marker().and_then(|marker| marker.reason.clone());
         follower.reader().applied().term > above && reason.is_some_and(|reason| reason.contains("today"))
     };
     let waiting = async {
-        while !says(follower) {
+        while !is_used_up(follower) {
             follower.next().await.unwrap();
         }
     };
@@ -56,7 +56,7 @@ async fn used_up(follower: &mut RegionFollower, above: Term) -> Term {
     follower.reader().applied().term
 }
 
-fn said(follower: &RegionFollower) -> DaySpending {
+fn spent_today(follower: &RegionFollower) -> DaySpending {
     follower.reader().marker().unwrap().spent_today.clone().unwrap()
 }
 
@@ -77,7 +77,7 @@ async fn the_daily_cap_is_kept_by_programs_that_are_killed_and_take_turns() {
         assert!(Instant::now() < end, "nothing is polled");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
-    // In the middle of its polls, with another one ready.
+    // Kill the first producer between its polls, while a stand-by runs.
     let second = producer(&kafka, &upstream);
     drop(first);
     let term = used_up(&mut follower, Term::new(0, 0)).await;
@@ -85,10 +85,10 @@ async fn the_daily_cap_is_kept_by_programs_that_are_killed_and_take_turns() {
     assert!(spent <= CAP, "{spent} credits were charged, and {CAP} may be spent");
     drop(second);
 
-    // Once more, after the day's credits are used up.
+    // A producer that starts after the day's credits are used up spends nothing.
     let third = producer(&kafka, &upstream);
     used_up(&mut follower, term).await;
-    let day = said(&follower);
+    let day = spent_today(&follower);
     assert_eq!(charged(&upstream).await, spent, "nothing more is spent");
     assert!(day.credits[SOURCE] >= spent && day.credits[SOURCE] <= CAP, "{day:?}, {spent} charged");
     drop(third);

@@ -22,7 +22,7 @@ const REGION: Region = Region::Uk;
 const KEY: &str = "k3y";
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// An odds API, a cluster, and as many producers of one region as a test wants.
+/// An odds API and a cluster, for any number of producers of one region.
 struct Stage {
     cluster: Embedded,
     simulator: Simulator,
@@ -77,7 +77,7 @@ impl Stage {
         RegionFollower::new(self.kafka(), REGION, ConsumerMode::Alone, Steps::Every)
     }
 
-    /// Stops the world and reads until the board shows it.
+    /// Freezes the simulated world and reads until the board matches it.
     async fn converges(&self, follower: &mut RegionFollower) {
         self.simulator.freeze();
         let truth = Shown::of_truth(&self.simulator.truth(REGION)).unwrap();
@@ -88,7 +88,7 @@ impl Stage {
         }
     }
 
-    /// How many records the region's topic has taken.
+    /// Returns the number of records written to the region's topic.
     async fn written(&self) -> i64 {
         let consumer: BaseConsumer =
             self.kafka().client(Role::Consumer, &[("group.id", "test-written")]).create().unwrap();
@@ -109,7 +109,7 @@ impl Running {
     fn metric(&self, name: &str) -> f64 {
         let text = self.metrics.encode();
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        // What was never counted has no line.
+        // A metric that was never incremented has no line.
         line.map_or(0.0, |value| value.parse().unwrap())
     }
 }
@@ -120,7 +120,7 @@ async fn next_event(follower: &mut RegionFollower) -> FollowerEvent {
     event
 }
 
-/// Reads until a step of a term above this one is complete; gives its term.
+/// Reads until a step of a greater term is complete. Returns its term.
 async fn next_term(follower: &mut RegionFollower, above: Term) -> Term {
     tokio::time::timeout(DEADLINE, async {
         loop {
@@ -143,9 +143,9 @@ async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     }
 }
 
-/// Whoever reads may be busy when a step comes, and tells by this how late it is.
+/// A reader that is busy when a step arrives needs this to measure how late it is.
 #[tokio::test(flavor = "multi_thread")]
-async fn when_a_step_came_is_known_however_late_it_is_looked_at() {
+async fn the_arrival_time_of_a_step_does_not_depend_on_when_it_is_handled() {
     let stage = Stage::set().await;
     let producer = stage.producer("one", service::now);
     let mut follower = stage.watch();
@@ -153,7 +153,7 @@ async fn when_a_step_came_is_known_however_late_it_is_looked_at() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     while !matches!(next_event(&mut follower).await, FollowerEvent::Verified(_)) {}
     let waited = follower.read_at().elapsed();
-    assert!(waited > Duration::from_millis(500), "it waited for {waited:?}");
+    assert!(waited > Duration::from_millis(500), "the step waited for {waited:?}");
     producer.ends().await.unwrap();
 }
 
@@ -189,9 +189,11 @@ async fn kafka_goes_away_and_comes_back() {
     let producer = stage.producer("simulator", service::now);
     next_term(&mut follower, Term::new(0, 0)).await;
     (1..=3).for_each(|broker| stage.cluster.broker_down(broker).unwrap());
-    // It goes on polling, and keeps what it can't publish.
-    until("something is kept", async || producer.metric("toteboard_producer_pending_events{region=\"uk\"}") > 0.0)
-        .await;
+    // The producer continues to poll, and keeps what it can't publish.
+    until("no event waits to be published", async || {
+        producer.metric("toteboard_producer_pending_events{region=\"uk\"}") > 0.0
+    })
+    .await;
     (1..=3).for_each(|broker| stage.cluster.broker_up(broker).unwrap());
     stage.converges(&mut follower).await;
     producer.ends().await.unwrap();
@@ -208,27 +210,29 @@ async fn the_topic_is_the_memory() {
     let events = follower.board().event_count() as i64;
     let before = stage.written().await;
 
-    // The same odds again: nothing but fences and markers.
+    // After a restart with the same odds, only fences and markers are written.
     let term = follower.reader().applied().term;
     let producer = stage.producer("simulator", service::now);
     let term = next_term(&mut follower, term).await;
-    until("it polls", async || producer.metric("toteboard_producer_polls_total{region=\"uk\",outcome=\"ok\"}") > 3.0)
-        .await;
+    until("the producer does not poll", async || {
+        producer.metric("toteboard_producer_polls_total{region=\"uk\",outcome=\"ok\"}") > 3.0
+    })
+    .await;
     producer.ends().await.unwrap();
     let restarted = stage.written().await - before;
     assert!(restarted < events / 2, "{restarted} records for {events} events");
 
-    // Odds from elsewhere: everything.
+    // After a change of the source, everything is written.
     let producer = stage.producer("another", service::now);
     next_term(&mut follower, term).await;
-    until("all is written", async || stage.written().await >= before + restarted + events).await;
+    until("not everything is written", async || stage.written().await >= before + restarted + events).await;
     stage.converges(&mut follower).await;
     assert_eq!(follower.reader().marker().unwrap().source, "another");
     producer.ends().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reader_may_wish_for_everything_anew() {
+async fn a_reader_can_request_that_everything_is_published_again() {
     let stage = Stage::set().await;
     let mut follower = stage.watch();
     let producer = stage.producer("simulator", service::now);
@@ -236,10 +240,10 @@ async fn a_reader_may_wish_for_everything_anew() {
     stage.converges(&mut follower).await;
     let events = follower.board().event_count() as i64;
     let before = stage.written().await;
-    let wisher: FutureProducer = stage.kafka().client(Role::Producer, &[]).create().unwrap();
-    let wish = FutureRecord::<str, str>::to("control").partition(0).payload(r#"{"kind":"anew","region":"uk"}"#);
-    wisher.send(wish, Duration::from_secs(10)).await.unwrap();
-    until("all is written", async || stage.written().await >= before + events).await;
+    let writer: FutureProducer = stage.kafka().client(Role::Producer, &[]).create().unwrap();
+    let request = FutureRecord::<str, str>::to("control").partition(0).payload(r#"{"kind":"anew","region":"uk"}"#);
+    writer.send(request, Duration::from_secs(10)).await.unwrap();
+    until("not everything is written", async || stage.written().await >= before + events).await;
     stage.converges(&mut follower).await;
     producer.ends().await.unwrap();
 }
@@ -255,7 +259,7 @@ async fn a_refused_key_ends_it_with_one_clear_line() {
     assert!(!line.contains(KEY) && !line.contains('\n'), "{line}");
 }
 
-/// A clock that runs a hundred times as fast.
+/// A clock that runs a hundred times faster than real time.
 fn fast() -> Timestamp {
     static BEGAN: OnceLock<Timestamp> = OnceLock::new();
     let began = *BEGAN.get_or_init(service::now);
@@ -263,27 +267,27 @@ fn fast() -> Timestamp {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn used_up_credits_are_said_and_waited_for() {
+async fn used_up_credits_are_reported_until_they_are_renewed() {
     let stage = Stage::set().await;
     let mut follower = stage.watch();
     let producer = stage.producer("simulator", fast);
-    let said =
+    let state =
         |follower: &RegionFollower| follower.reader().marker().map(|marker| (marker.state, marker.reason.clone()));
-    let says = async |follower: &mut RegionFollower, state: FeedState| {
+    let becomes = async |follower: &mut RegionFollower, expected: FeedState| {
         tokio::time::timeout(DEADLINE, async {
-            while said(follower).is_none_or(|said| said.0 != state) {
+            while state(follower).is_none_or(|it| it.0 != expected) {
                 next_event(follower).await;
             }
         })
         .await
-        .unwrap_or_else(|_| panic!("{state:?} is not said but {:?}", said(follower)));
+        .unwrap_or_else(|_| panic!("expected {expected:?}, got {:?}", state(follower)));
     };
-    says(&mut follower, FeedState::Live).await;
+    becomes(&mut follower, FeedState::Live).await;
     stage.order("/sim/credits", json!({ "key": KEY, "remaining": 0.0 })).await;
-    says(&mut follower, FeedState::Stale).await;
-    assert_eq!(said(&follower).unwrap().1.as_deref(), Some("the credits are used up"));
-    says(&mut follower, FeedState::Down).await;
+    becomes(&mut follower, FeedState::Stale).await;
+    assert_eq!(state(&follower).unwrap().1.as_deref(), Some("the credits are used up"));
+    becomes(&mut follower, FeedState::Down).await;
     stage.order("/sim/credits", json!({ "key": KEY, "remaining": 1e6 })).await;
-    says(&mut follower, FeedState::Live).await;
+    becomes(&mut follower, FeedState::Live).await;
     producer.ends().await.unwrap();
 }

@@ -1,7 +1,7 @@
-//! Producers from outside: the odds API with all its moods, the plan of polls over months, and
-//! leaders and stand-bys on an embedded cluster.
+//! Tests of producers: the odds API and its failures, the poll plan over months, and leaders and stand-bys on an
+//! embedded cluster.
 
-#![expect(clippy::unwrap_used, reason = "a test that meets the unexpected fails")]
+#![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 mod cap;
 mod leading;

@@ -1,5 +1,5 @@
-//! A simulated month of polling, for the tests of the plan: sports with their fixtures, and any
-//! number of producers on one key.
+//! A simulated month of polling, for tests of the poll plan: sports with their fixtures, and any number of producers
+//! that share one key.
 
 use odds::Timestamp;
 use producers::{Budget, Nearness, SportState, next_poll, renewal_after};
@@ -8,7 +8,7 @@ const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 
-/// A sport's fixtures over a month, from the first.
+/// A sport's fixtures over a month that starts on the first.
 pub struct Fixtures {
     pub starts: Vec<Timestamp>,
     pub lasts: i64,
@@ -33,16 +33,16 @@ pub fn sport(n: i64) -> Fixtures {
 pub struct Month {
     pub polls: u64,
     pub spent: f64,
-    /// What was left when a poll could not be paid, and when; nothing if that never happened.
+    /// When a poll first couldn't be paid. None if that never happened.
     pub dry: Option<Timestamp>,
     pub polls_in_play: u64,
     pub play_time: i64,
-    /// The longest that a sport was not seen, by sport.
+    /// The longest time between two polls of each sport.
     pub longest_unseen: Vec<i64>,
     pub shortest_interval: i64,
 }
 
-/// Plays out `producers` on one key with these credits, from `begin` to the end of the month.
+/// Simulates `producers` that share a key with these credits, for `days` from `begin`.
 pub fn play(fixtures: &[Fixtures], credits: f64, producers: usize, cost: f64, begin: Timestamp, days: i64) -> Month {
     let end = begin.plus_millis(days * DAY);
     let mut left = credits;
@@ -57,7 +57,7 @@ pub fn play(fixtures: &[Fixtures], credits: f64, producers: usize, cost: f64, be
                 .zip(polled.iter())
                 .enumerate()
                 .map(|(n, (fixtures, last_polled))| {
-                    // As upstream lists them: running ones until they end, coming ones a week ahead.
+                    // Upstream lists running events until they end, and upcoming ones a week ahead.
                     let listed = |start: &&Timestamp| {
                         let until = start.millis_since(now);
                         until > -fixtures.lasts && until < 7 * DAY

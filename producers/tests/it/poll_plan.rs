@@ -22,7 +22,7 @@ fn no_plan_runs_dry_before_renewal() {
     for credits in [500.0, 20_000.0, 100_000.0, 5_000_000.0] {
         let month = play(&twelve(), credits, 4, 3.0, month_begins(), 30);
         assert!(month.spent <= credits, "{credits}: {month:?}");
-        // The last poll of each of the four may come two of their intervals before renewal.
+        // Each producer's last poll may be up to two intervals before the renewal.
         let two_intervals = (2.0 * 30.0 * 86_400_000.0 / (credits / 4.0 / 3.0)) as i64;
         let last_two = month_begins().plus_millis(30 * 86_400_000 - two_intervals);
         assert!(month.dry.is_none_or(|dry| dry > last_two), "{credits}: {month:?}");
@@ -69,7 +69,7 @@ fn a_day_has_its_cap() {
 }
 
 #[test]
-fn nothing_known_of_credits_polls_as_is_deserved() {
+fn without_a_report_of_credits_the_ideal_intervals_apply() {
     let now = month_begins();
     let unknown = Budget { left: None, renewal: renewal_after(now), today: None };
     assert_eq!(intervals(&[state(&[-10], now)], &unknown, now), [Some(40_000)]);

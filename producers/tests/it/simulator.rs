@@ -60,8 +60,8 @@ async fn it_looks_real() {
         let spreads = bookmaker["markets"].as_array().unwrap().iter().find(|market| market["key"] == "spreads");
         spreads.is_some_and(|market| market["outcomes"].as_array().unwrap().len() > 2)
     });
-    assert!(alternate, "some bookmaker lists several lines");
-    // Every price can win, and every book has its margin.
+    assert!(alternate, "no bookmaker lists several lines");
+    // Every price is above 1, and every book has a plausible margin.
     for event in events {
         for bookmaker in event["bookmakers"].as_array().unwrap() {
             for market in bookmaker["markets"].as_array().unwrap() {
@@ -103,7 +103,7 @@ async fn between_polls_stamps_move_and_few_prices_do() {
         before.iter().filter_map(|quote| Some((quote, after.iter().find(|later| later.0 == quote.0)?))).collect();
     let stamped = both.iter().filter(|(a, b)| a.1 != b.1).count();
     let moved = both.iter().filter(|(a, b)| a.2 != b.2).count();
-    assert_eq!(stamped, both.len(), "every stamp moves");
+    assert_eq!(stamped, both.len(), "every time stamp changes");
     assert!(moved > 0 && moved * 4 < both.len(), "{moved} of {} prices moved", both.len());
 }
 
@@ -162,7 +162,7 @@ async fn it_fails_on_demand() {
     }
     assert!(client.odds(query()).await.unwrap().events.is_empty());
     assert!(!client.odds(query()).await.unwrap().events.is_empty());
-    // Until the credits are used up; the list of sports is still to be had then.
+    // After the credits are used up, the list of sports is still available.
     let spent = async {
         loop {
             if let Err(error) = client.odds(query()).await {

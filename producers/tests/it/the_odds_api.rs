@@ -68,7 +68,7 @@ async fn every_quirk_of_an_answer_is_read() {
     assert_eq!((&image.details.home_team, &image.details.away_team), (&None, &None));
     let newest: Timestamp = "2026-11-21T11:59:30Z".parse().unwrap();
     assert_eq!(answer.bookmakers.get("a"), Some(&newest));
-    assert_eq!(answer.bookmakers.get("b"), None, "it said no time");
+    assert_eq!(answer.bookmakers.get("b"), None, "the bookmaker has no time");
 }
 
 #[tokio::test]
@@ -79,12 +79,12 @@ async fn an_event_that_cannot_be_read_does_not_take_the_others_along() {
     let answer = ask(&format!("[{bad},{good},{nameless},7]")).await.unwrap();
     assert_eq!(answer.events.len(), 1);
     assert_eq!(answer.events[0].0.as_str(), "good");
-    assert_eq!(answer.incomplete[0].id.as_str(), "bad", "its prices are still good for something");
+    assert_eq!(answer.incomplete[0].id.as_str(), "bad", "its prices can still be used");
     assert_eq!(answer.unreadable.count(Level::Event), 2);
     assert_eq!(answer.unreadable.count(Level::Details), 1);
 }
 
-/// An event whose bookmaker `a` has these outcomes, and whose bookmaker `b` is well.
+/// Returns an event whose bookmaker `a` has these outcomes, and whose bookmaker `b` is valid.
 fn with_outcomes(outcomes: &str) -> String {
     format!(
         r#"[{{"id":"e","sport_key":"s","commence_time":"2026-11-21T15:00:00Z","bookmakers":[
@@ -130,11 +130,11 @@ async fn what_cannot_be_read_is_left_out_at_its_level() {
 
 #[tokio::test]
 async fn american_odds_are_no_decimal_odds() {
-    // One bookmaker's market: +130 alone could be a price.
+    // In one bookmaker's market. +130 alone could be a decimal price.
     let answer = ask(&with_outcomes(r#"{"name":"X","price":-150},{"name":"Y","price":130}"#)).await.unwrap();
     assert_eq!(texts(&answer), [r#"e b h2h 2026-11-21T12:00:00Z [{"name":"X","price":3}]"#]);
     assert_eq!(answer.unreadable.count(Level::Market), 1);
-    // All of an answer.
+    // In a whole answer.
     for prices in [["-150", "130"], ["110", "120"], ["0", "1e15"]] {
         let body =
             with_outcomes(&format!(r#"{{"name":"X","price":{}}},{{"name":"Y","price":{}}}"#, prices[0], prices[1]));
@@ -151,7 +151,7 @@ async fn bookmakers_are_called_as_upstream_calls_them() {
 }
 
 #[tokio::test]
-async fn the_cost_of_a_call_is_what_upstream_says_or_all_that_it_may_be() {
+async fn the_cost_of_a_call_is_the_reported_one_or_the_highest_possible() {
     let upstream = Upstream::start().await;
     let full = with_outcomes("");
     for (header, body, cost) in [
@@ -166,13 +166,13 @@ async fn the_cost_of_a_call_is_what_upstream_says_or_all_that_it_may_be() {
         assert_eq!(upstream.client().odds(query()).await.unwrap().cost, cost, "{header:?}");
     }
     upstream.answers(200, &[], "<html>");
-    assert_eq!(upstream.client().odds(query()).await.unwrap_err().cost(), 2.0, "it may have cost all the same");
+    assert_eq!(upstream.client().odds(query()).await.unwrap_err().cost(), 2.0, "the call may still have cost credits");
     upstream.answers(503, &[], "");
     assert_eq!(upstream.client().odds(query()).await.unwrap_err().cost(), 0.0);
 }
 
 #[tokio::test]
-async fn upstream_may_say_when_in_many_ways() {
+async fn every_form_of_retry_after_is_understood() {
     let upstream = Upstream::start().await;
     let date = "2026-11-21T12:00:00Z".parse().unwrap();
     for (text, expected) in [
@@ -217,7 +217,7 @@ async fn credits_are_signed_decimals_that_may_be_missing() {
 }
 
 #[tokio::test]
-async fn each_error_is_told_from_the_others() {
+async fn each_error_is_distinguished_from_the_others() {
     let upstream = Upstream::start().await;
     let error = |code: &str| format!(r#"{{"message":"because","error_code":"{code}","details_url":"u"}}"#);
     let refused = |code: &str| SourceError::Refused { code: code.into(), message: "because".into() };
@@ -250,7 +250,7 @@ async fn what_may_pass_is_an_outage() {
         (200, "<html>We'll be right back</html>"),
         (200, r#"{"not":"a list"}"#),
         (200, r#"[{"id":"#),
-        // A proxy's refusal, not the API's.
+        // A refusal by a proxy, not by the API.
         (401, "<html>Proxy authentication</html>"),
     ] {
         upstream.answers(status, &[], body);
@@ -268,15 +268,15 @@ async fn the_key_is_in_no_error() {
     let upstream = Upstream::start().await;
     let client = upstream.client();
     let echo = format!(r#"{{"message":"no such key: {KEY}","error_code":"INVALID_KEY"}}"#);
-    let mut said = vec![format!("{client:?}")];
+    let mut texts = vec![format!("{client:?}")];
     for (status, body) in [(401, echo.as_str()), (500, KEY), (200, KEY), (422, &echo.replace("INVALID_KEY", "X"))] {
         upstream.answers(status, &[], body);
-        said.push(format!("{:?}", client.odds(query()).await.unwrap_err()));
+        texts.push(format!("{:?}", client.odds(query()).await.unwrap_err()));
     }
-    let nobody =
+    let unreachable =
         producers::TheOddsApi::new("t", "http://127.0.0.1:1".parse().unwrap(), producers::ApiKey::new(KEY.into()));
-    said.push(format!("{:?}", nobody.unwrap().odds(query()).await.unwrap_err()));
-    for text in said {
+    texts.push(format!("{:?}", unreachable.unwrap().odds(query()).await.unwrap_err()));
+    for text in texts {
         assert!(!text.contains(KEY), "{text}");
     }
 }

@@ -1,4 +1,4 @@
-//! An HTTP server that answers as it is told, and notes what it was asked.
+//! An HTTP server that sends a set response and records its requests.
 
 use std::sync::{Arc, Mutex};
 
@@ -23,7 +23,7 @@ struct Inner {
     status: u16,
     headers: Vec<(&'static str, String)>,
     body: String,
-    /// Says it is longer than it is.
+    /// Breaks the connection after the body.
     cut_off: bool,
     asked: Vec<(String, HeaderMap)>,
 }
@@ -50,7 +50,7 @@ impl Upstream {
         self.inner.lock().unwrap().cut_off = true;
     }
 
-    /// Path and query, and headers, of every request.
+    /// Returns the path with query and the headers of every request.
     pub fn asked(&self) -> Vec<(String, HeaderMap)> {
         self.inner.lock().unwrap().asked.clone()
     }

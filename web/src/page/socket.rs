@@ -3,7 +3,7 @@
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
-use client::{Heard, Protocol};
+use client::{Protocol, ProtocolEvent};
 use leptos::leptos_dom::helpers::{set_timeout, set_timeout_with_handle};
 use leptos::prelude::TimeoutHandle;
 use serde::Serialize;
@@ -123,25 +123,25 @@ impl Client {
         let received = {
             let mut inner = self.0.borrow_mut();
             let Inner { protocol, auth, .. } = &mut *inner;
-            protocol.hear(packet, auth)
+            protocol.receive(packet, auth)
         };
         match received {
-            Heard::Wants(packet) => self.send(&packet),
-            Heard::Welcome => {
+            ProtocolEvent::Reply(packet) => self.send(&packet),
+            ProtocolEvent::Welcome => {
                 self.0.borrow_mut().welcome = true;
                 self.notify(SocketEvent::Connected);
             }
-            Heard::Refused { reason, is_final: true } => {
+            ProtocolEvent::Refused { reason, is_final: true } => {
                 self.stop();
                 self.notify(SocketEvent::Refused(reason));
             }
             // The gateway is stopping, full, or can't reach its store: a later attempt may succeed.
-            Heard::Refused { .. } | Heard::Over => self.close(),
-            Heard::Event { name, payload } => self.notify(SocketEvent::Event { name, payload }),
-            Heard::Answer { answer, .. } => {
+            ProtocolEvent::Refused { .. } | ProtocolEvent::Over => self.close(),
+            ProtocolEvent::Event { name, payload } => self.notify(SocketEvent::Event { name, payload }),
+            ProtocolEvent::Answer { answer, .. } => {
                 self.notify(SocketEvent::Answer { is_refusal: answer.starts_with(r#"{"error""#) });
             }
-            Heard::Nothing => {}
+            ProtocolEvent::Nothing => {}
         }
     }
 

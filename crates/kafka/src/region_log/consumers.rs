@@ -1,5 +1,5 @@
-//! The consumers of a region's topic: one outside the group, and the group's members in this process. Each is a task that
-//! sends the records it reads to the log.
+//! The consumers of a region's topic: one outside the group, and the group's members in this process. Each is a task
+//! that sends its records to the log.
 
 use std::{
     sync::{
@@ -32,7 +32,7 @@ use crate::{
     KafkaSettings, Role, client_log, drop_in_background::DropInBackground, from_message, topics::partitions_of,
 };
 
-/// How many records a consumer sends at once: those that arrive together wake the board's owner once.
+/// The most records that a consumer sends at once. Batches wake the board's owner less often.
 const BATCH: usize = 64;
 /// How often the topic's partitions are counted.
 const COUNT_INTERVAL: Duration = Duration::from_secs(10);
@@ -57,13 +57,13 @@ pub(super) struct Batch {
 /// The part of the reader's state that its consumers need.
 #[derive(Debug)]
 pub(super) struct Shared {
-    /// How many partitions the reader has. Those after them are new, and have to wait until it starts over.
+    /// The number of partitions that the reader knows. Later ones are new and are not read until the topic is reloaded.
     pub(super) count: AtomicUsize,
-    /// Where to read on, by partition.
+    /// The next offset to read, by partition.
     pub(super) positions: [AtomicI64; Reader::MAX_PARTITIONS],
-    /// What was applied and may be committed, by partition.
+    /// The applied offset that may be committed, by partition.
     pub(super) applied: [AtomicI64; Reader::MAX_PARTITIONS],
-    /// Which partitions members of the group have: a bit for each.
+    /// The partitions assigned to the group's members in this process: one bit for each.
     pub(super) held: watch::Sender<u64>,
 }
 
@@ -72,13 +72,13 @@ impl Shared {
         &self.positions[..self.count.load(Ordering::Relaxed)]
     }
 
-    /// The partitions that no member of the group has.
+    /// The partitions that are not assigned to any member in this process.
     fn not_held(&self) -> Vec<usize> {
         let held = *self.held.borrow();
         (0..self.positions().len()).filter(|partition| held & (1 << partition) == 0).collect()
     }
 
-    /// These partitions, each from where the reader is.
+    /// An assignment of these partitions, each from the reader's position.
     fn assignment(&self, topic: &str, partitions: impl IntoIterator<Item = usize>) -> TopicPartitionList {
         let mut list = TopicPartitionList::new();
         for partition in partitions {
@@ -86,13 +86,13 @@ impl Shared {
                 0 => Offset::Beginning,
                 position => Offset::Offset(position),
             };
-            list.add_partition_offset(topic, partition as i32, offset).expect("a plain offset");
+            list.add_partition_offset(topic, partition as i32, offset).expect("a valid offset");
         }
         list
     }
 }
 
-/// Reads a partition from the reader's position, whenever a member is assigned one.
+/// A consumer context that starts each newly assigned partition at the reader's position.
 #[derive(Default)]
 pub(super) struct Context {
     /// None outside a group.
@@ -120,7 +120,7 @@ impl ConsumerContext for Context {
         let done = match error {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
                 let list = shared.assignment(&topic, partitions.iter().copied());
-                // A rebalance also calls this where it changes nothing.
+                // A rebalance also calls this when nothing changes.
                 if !partitions.is_empty() {
                     info!(topic, ?partitions, "partitions assigned");
                 }
@@ -138,7 +138,7 @@ impl ConsumerContext for Context {
             }
         };
         if let Err(error) = done {
-            error!(topic, %error, "partitions could not be taken or left");
+            error!(topic, %error, "partitions can't be assigned or revoked");
         }
     }
 
@@ -164,7 +164,7 @@ pub(super) fn consumer(
         &[
             ("enable.auto.offset.store", "false"),
             ("auto.commit.interval.ms", COMMIT_INTERVAL),
-            // If a position is gone, this is another log than the one that was read: the board must be reloaded.
+            // A missing position means that this is not the log that was read before: the board must be reloaded.
             ("auto.offset.reset", "error"),
             ("fetch.wait.max.ms", "100"),
             ("partition.assignment.strategy", "cooperative-sticky"),
@@ -184,7 +184,7 @@ pub(super) fn consumer(
     Ok(DropInBackground::new(config.create_with_context(context)?))
 }
 
-/// Reports when the topic has more partitions than are read: every step needs the records in all of them.
+/// Reports when the topic has more partitions than the reader knows: every step needs the records of all partitions.
 pub(super) async fn count(
     topic: &'static str,
     probe: Arc<DropInBackground<Context>>,
@@ -209,13 +209,13 @@ pub(super) async fn count(
     }
 }
 
-/// A consumer's group, and its name there.
+/// A consumer's group, and its instance name in the group.
 pub(super) struct Member {
     pub(super) group: String,
     pub(super) instance: String,
 }
 
-/// The task of one consumer: sends the records that it reads to the log.
+/// The task of one consumer, which sends its records to the log.
 pub(super) struct Task {
     pub(super) topic: &'static str,
     pub(super) consumer: Reads,
@@ -225,15 +225,15 @@ pub(super) struct Task {
 
 /// Which partitions a consumer reads.
 pub(super) enum Reads {
-    /// Those that the group gives it.
+    /// Those that the group assigns to it.
     Member(DropInBackground<Context>, Member),
-    /// Those that no member has. There is no consumer while members have all.
+    /// Those that no member in this process has. There is no consumer while the members have all of them.
     Outside(KafkaSettings, Option<DropInBackground<Context>>),
 }
 
 impl Reads {
-    /// Reads the partitions that no member has now, from the reader's positions. Always with a new consumer: librdkafka
-    /// aborts the process when a partition is taken from a consumer that is about to stop reading it.
+    /// Reads the partitions that no member has now, from the reader's positions. Always creates a new consumer, because
+    /// librdkafka aborts the process when a partition is taken from a consumer that is about to stop reading it.
     pub(super) fn outside(settings: &KafkaSettings, topic: &str, shared: &Shared) -> Result<Self, KafkaError> {
         let partitions = shared.not_held();
         if partitions.is_empty() {
@@ -296,7 +296,7 @@ impl Task {
         }
     }
 
-    /// Waits for a record, and returns it with those that are there, too.
+    /// Waits for a record, and returns it together with those that are already available.
     async fn next(&self, generation: u64) -> Batch {
         let Some(consumer) = self.consumer.consumer() else { return std::future::pending().await };
         let mut arrivals: Vec<_> = self.arrival(generation, consumer.recv().await).into_iter().collect();
@@ -326,7 +326,7 @@ impl Task {
         }
     }
 
-    /// The error that ends reading, if it is one: librdkafka recovers from most errors by itself.
+    /// Returns an error only if it ends reading: librdkafka recovers from most errors by itself.
     fn serious(&self, error: &KafkaError) -> Option<ReadError> {
         match (error.rdkafka_error_code(), self.consumer.member()) {
             (Some(RDKafkaErrorCode::FencedInstanceId), Some(member)) => Some(member.fenced()),
@@ -343,13 +343,13 @@ impl Task {
                 Some(ReadError::Kafka { topic: self.topic, error: error.clone() })
             }
             _ => {
-                debug!(topic = self.topic, %error, "a consumer can't read: librdkafka tries again");
+                debug!(topic = self.topic, %error, "a consumer can't read: librdkafka retries");
                 None
             }
         }
     }
 
-    /// Reads its partitions from where the reader now is.
+    /// Reads the consumer's partitions again from the reader's current positions.
     fn start_over(&mut self) {
         let done = match &self.consumer {
             Reads::Outside(settings, _) => {
@@ -362,7 +362,7 @@ impl Task {
             }),
         };
         if let Err(error) = done {
-            error!(topic = self.topic, %error, "partitions can't be read from the start again");
+            error!(topic = self.topic, %error, "partitions can't be read from the reader's position");
         }
     }
 

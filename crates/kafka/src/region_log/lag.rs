@@ -1,4 +1,4 @@
-//! How far reading is behind.
+//! Measures how far reading is behind the end of the topic.
 
 use std::sync::{
     Arc,
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::drop_in_background::DropInBackground;
 
-/// Measures the lag of a region's log, without delaying its reading.
+/// A gauge of a region log's lag that doesn't delay reading.
 pub struct LagGauge {
     pub(super) topic: &'static str,
     pub(super) consumer: Arc<DropInBackground<Context>>,
@@ -21,14 +21,14 @@ pub struct LagGauge {
 }
 
 impl LagGauge {
-    /// Whether any broker answers. Some partition may have no leader all the same.
+    /// Whether any broker answers. A partition may still have no leader.
     pub async fn reaches_kafka(&self) -> bool {
         let (topic, consumer) = (self.topic, self.consumer.clone());
         let asked = tokio::task::spawn_blocking(move || consumer.fetch_metadata(Some(topic), METADATA_TIMEOUT).is_ok());
         asked.await.unwrap_or(false)
     }
 
-    /// By partition: how many records are not read yet.
+    /// Returns the number of unread records, by partition.
     pub async fn read(&self) -> Result<Vec<i64>, ReadError> {
         let (topic, consumer, shared) = (self.topic, self.consumer.clone(), self.shared.clone());
         let asked = tokio::task::spawn_blocking(move || {

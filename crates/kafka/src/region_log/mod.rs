@@ -1,8 +1,9 @@
 //! A region's topic, read into a board: by one consumer that reads every partition, as in producers, or by the members
 //! of a group, as in gateways.
 //!
-//! Every partition is read at every moment. A consumer outside the group reads the partitions that no member has: at the
-//! start, during a rebalance, and when another process has them. So a group can never keep a board from being read.
+//! Every partition is always read. A consumer outside the group reads the partitions that no member in this process
+//! has: at the start, during a rebalance, and when another process has them. So the group can never stop a board from
+//! being read.
 //!
 //! Consumers are tasks that send records through one channel to the owner of the [`RegionLog`], so the board needs no
 //! lock. Only the board's reader decides where to read from: committed offsets are for tools that show lag.
@@ -36,18 +37,18 @@ use self::{
 };
 use crate::{KafkaSettings, drop_in_background::DropInBackground, topic_of, topics::partitions_of};
 
-/// How many batches may wait for the board.
+/// The most batches that may be queued for the board.
 const IN_FLIGHT: usize = 16;
 /// How long Kafka may take to list a topic's partitions and their ends.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How a region's partitions are shared out.
+/// How a region's partitions are divided among consumers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConsumerMode {
     /// One consumer reads all of them.
     Alone,
-    /// Members of a group share them. A member that restarts under the same instance name soon enough keeps its
-    /// partitions.
+    /// Members of a group share them. A member keeps its partitions if it restarts with the same instance name within
+    /// the group's session timeout.
     Group { group: String, instance: String, consumers: usize },
 }
 
@@ -59,15 +60,15 @@ pub enum ReadError {
     NoTopic(&'static str),
     #[error("another process is instance {instance:?} of group {group:?}: give each its own --instance")]
     Fenced { group: String, instance: String },
-    #[error("topic {topic} has {partitions} partitions: no more than {} can be read", Reader::MAX_PARTITIONS)]
+    #[error("topic {topic} has {partitions} partitions, but at most {} can be read", Reader::MAX_PARTITIONS)]
     TooManyPartitions { topic: &'static str, partitions: usize },
-    #[error("topic {topic} has {partitions} partitions now, and {known} when it was read")]
+    #[error("topic {topic} now has {partitions} partitions, not {known}: it must be read again")]
     OtherPartitions { topic: &'static str, partitions: usize, known: usize },
-    #[error("a consumer of {0} ended")]
+    #[error("a consumer of topic {0} ended unexpectedly")]
     Ended(&'static str),
 }
 
-/// What happened while the log was read.
+/// An event in the reading of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogEvent {
     Progress(Progress),
@@ -79,7 +80,7 @@ pub struct RegionLog {
     region: Region,
     reader: Reader,
     arrivals: mpsc::Receiver<Batch>,
-    /// What is left of the last batch.
+    /// The rest of the last batch.
     batch: std::vec::IntoIter<Result<Arrival, ReadError>>,
     /// When a consumer read that batch.
     read_at: Instant,
@@ -154,13 +155,13 @@ impl RegionLog {
         self.loaded
     }
 
-    /// How many records could not be read, of those that came since the start.
+    /// The number of unreadable records that were written since the process started.
     pub fn unreadable(&self) -> u64 {
         self.unreadable.count
     }
 
-    /// When a consumer read the newest record that was taken from here. Exact as long as no more than a thousand records
-    /// wait to be taken.
+    /// When a consumer read the newest record that was applied. Exact as long as no more than a thousand records are
+    /// queued.
     pub fn read_at(&self) -> Instant {
         self.read_at
     }
@@ -203,7 +204,7 @@ impl RegionLog {
             Ok(record) => match self.reader.read(partition, offset, record) {
                 Progress::Implausible(step) => {
                     let is_new = self.unreadable.add(partition, offset);
-                    warn!(topic, partition, offset, %step, is_new, "a record of an impossible term or step is skipped");
+                    warn!(topic, partition, offset, %step, is_new, "skipping a record with an impossible term or step");
                     Progress::Waiting
                 }
                 progress => progress,
@@ -211,7 +212,7 @@ impl RegionLog {
             Err(reason) => {
                 if offset >= self.reader.position(partition) {
                     let is_new = self.unreadable.add(partition, offset);
-                    warn!(topic, partition, offset, %reason, is_new, "a record can't be read and is skipped");
+                    warn!(topic, partition, offset, %reason, is_new, "skipping an unreadable record");
                 }
                 self.reader.advance(partition, offset + 1);
                 Progress::Waiting
@@ -231,7 +232,7 @@ impl RegionLog {
         LagGauge { topic: topic_of(self.region), consumer: self.probe.clone(), shared: self.shared.clone() }
     }
 
-    /// Looks up the topic as it is now, for [`Self::restart`].
+    /// Looks up the topic's current state, for [`Self::restart`].
     pub fn topic_state(&self) -> impl Future<Output = Result<TopicState, ReadError>> + Send + use<> {
         let (probe, topic) = (self.probe.clone(), topic_of(self.region));
         async move { TopicState::of(&probe, topic).await }
@@ -276,7 +277,7 @@ impl TopicState {
         }
         let ends: Vec<i64> = bounds.iter().map(|(_, end)| *end).collect();
         let mut reader = Reader::new(&ends);
-        // Records that were deleted from a partition's beginning are never read.
+        // Records deleted from a partition's beginning are never read.
         for (partition, (begin, _)) in bounds.iter().enumerate() {
             reader.advance(partition as u32, *begin);
         }

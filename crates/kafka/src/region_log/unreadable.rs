@@ -1,16 +1,15 @@
-//! How many records of a region's topic could not be read.
+//! Counts the unreadable records of a region's topic.
 
-/// Counts records that can't be read, each once: one that is read again, because the topic is reloaded or a process
-/// starts, must not look like a new one.
+/// A counter of unreadable records that counts each record once, also if it is read again after a reload or a restart.
 #[derive(Debug)]
 pub(super) struct UnreadableRecords {
     pub(super) count: u64,
-    /// By partition: records before this offset are counted, or were there before this process read.
+    /// By partition: records before this offset are already counted, or older than this process.
     counted_to: Vec<i64>,
 }
 
 impl UnreadableRecords {
-    /// Records that are there already were counted by the process that read them when they came.
+    /// Returns a counter that skips existing records: an earlier process counted them when they were written.
     pub(super) fn after(ends: impl IntoIterator<Item = i64>) -> Self {
         Self { count: 0, counted_to: ends.into_iter().collect() }
     }
@@ -26,8 +25,8 @@ impl UnreadableRecords {
         is_new
     }
 
-    /// The topic is reloaded, and its partitions end here. A partition that ends before the position it was read to is
-    /// another log: all its records are new.
+    /// Prepares for a reload of a topic whose partitions end at `ends`. A partition that ends before the position it
+    /// was read to is a different log: all its records are new.
     pub(super) fn restart(&mut self, read_to: impl IntoIterator<Item = i64>, ends: impl IntoIterator<Item = i64>) {
         let counted_to = self.counted_to.iter().copied().chain(std::iter::repeat(0));
         let read_to = read_to.into_iter().chain(std::iter::repeat(0));
@@ -47,9 +46,9 @@ mod tests {
     #[test]
     fn a_record_that_is_read_again_is_counted_once() {
         let mut unreadable = UnreadableRecords::after([3, 0]);
-        assert!(!unreadable.add(0, 2), "it was there before this process read");
+        assert!(!unreadable.add(0, 2), "the record is older than this process");
         assert!(unreadable.add(0, 3) && unreadable.add(1, 3));
-        // Reloaded, when two more had come to each.
+        // A reload after two more records were written to each partition.
         unreadable.restart([6, 4], [8, 6]);
         let new: Vec<i64> = (0..8).filter(|offset| unreadable.add(0, *offset)).collect();
         assert_eq!(new, [6, 7]);

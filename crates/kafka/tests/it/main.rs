@@ -1,6 +1,6 @@
-//! The Kafka crate on librdkafka's in-process cluster.
+//! Tests of the Kafka crate on librdkafka's in-process cluster.
 
-#![expect(clippy::unwrap_used, reason = "a test that meets the unexpected fails")]
+#![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 mod region_follower;
 mod topic_follower;

@@ -1,4 +1,4 @@
-//! A follower of a region: whatever happens to Kafka and to the topic, it comes to the board that was written.
+//! Tests of `RegionFollower`: after any failure of Kafka or the topic, it reaches the board that was written.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,7 +22,7 @@ struct Scene {
 }
 
 impl Scene {
-    /// With these topics instead of all.
+    /// Returns a scene with these topics only.
     fn with(topics: &[TopicSpec]) -> Self {
         Self { cluster: Embedded::start(topics).unwrap(), random: StdRng::seed_from_u64(7) }
     }
@@ -35,7 +35,7 @@ impl Scene {
         self.cluster.settings()
     }
 
-    /// Somebody who writes the topic, and a board to begin with.
+    /// Returns a writer of the topic that has published a first board.
     async fn author(&mut self) -> Author {
         let mut author = Author::start(&self.kafka(), REGION).await;
         author.step(draw_board(&mut self.random, EVENTS)).await;
@@ -67,13 +67,13 @@ async fn next(follower: &mut RegionFollower) -> FollowerEvent {
     timeout(DEADLINE, follower.next()).await.expect("an event").unwrap()
 }
 
-/// All events up to the first of this kind.
+/// Returns all events up to the first of this kind.
 async fn until(follower: &mut RegionFollower, is_last: impl Fn(&FollowerEvent) -> bool) -> Vec<FollowerEvent> {
     let end = Instant::now() + DEADLINE;
     let mut events = Vec::new();
     while !events.last().is_some_and(&is_last) {
         let event = timeout_at(end, follower.next()).await;
-        events.push(event.unwrap_or_else(|_| panic!("only {events:?} came")).unwrap());
+        events.push(event.unwrap_or_else(|_| panic!("the event didn't come, only {events:?}")).unwrap());
     }
     events
 }
@@ -103,7 +103,7 @@ async fn the_newest_board_comes_first_and_then_every_step() {
     assert!(!follower.is_loaded() && follower.board().event_count() == 0);
     let events = until(&mut follower, |event| matches!(event, FollowerEvent::Loaded)).await;
     assert!(matches!(events[0], FollowerEvent::Loading), "{events:?}");
-    assert_eq!(verified(&events), [], "steps that are passed while loading are not wanted");
+    assert_eq!(verified(&events), [], "steps read while loading are not returned");
     assert_eq!(follower.board().digest(), author.board().digest());
     for _ in 0..10 {
         let step = author.step(draw_changes(&mut scene.random, EVENTS)).await;
@@ -113,12 +113,12 @@ async fn the_newest_board_comes_first_and_then_every_step() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_step_is_handed_over_also_while_loading() {
+async fn every_step_is_returned_also_while_loading() {
     let mut scene = Scene::new();
     let mut author = scene.author().await;
     let first = author.last_step();
     let steps = [vec![first], scene.steps(&mut author, 5).await].concat();
-    // Another leader's fence in between verifies nothing.
+    // Another leader's fence between the steps verifies nothing.
     author.new_term().await;
     let steps = [steps, scene.steps(&mut author, 3).await].concat();
     let mut follower = scene.follower(Steps::Every);
@@ -156,7 +156,7 @@ async fn brokers_that_go_away_later_cost_nothing_but_time() {
     let mut follower = scene.follower(Steps::Newest);
     until(&mut follower, |event| matches!(event, FollowerEvent::Loaded)).await;
     scene.all_brokers_down();
-    assert!(timeout(Duration::from_secs(3), follower.next()).await.is_err(), "the board stays");
+    assert!(timeout(Duration::from_secs(3), follower.next()).await.is_err(), "an event came without brokers");
     assert_eq!(follower.board().digest(), author.board().digest());
     scene.all_brokers_up();
     let step = author.step(draw_changes(&mut scene.random, EVENTS)).await;
@@ -164,7 +164,7 @@ async fn brokers_that_go_away_later_cost_nothing_but_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_topic_that_is_missing_is_said_to_be() {
+async fn a_missing_topic_is_reported() {
     let others: Vec<TopicSpec> = all_topics().into_iter().filter(|topic| topic.name == CONTROL).collect();
     let scene = Scene::with(&others);
     let mut follower = scene.follower(Steps::Newest);
@@ -174,7 +174,7 @@ async fn a_topic_that_is_missing_is_said_to_be() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_topic_with_too_many_partitions_is_said_to_be() {
+async fn a_topic_with_too_many_partitions_is_reported() {
     let mut topics = all_topics();
     topics.iter_mut().for_each(|topic| topic.partitions = 65);
     let scene = Scene::with(&topics);
@@ -200,7 +200,7 @@ async fn a_record_that_cannot_be_read_is_skipped_and_counted() {
     assert_eq!(follower.board().digest(), author.board().digest());
 }
 
-/// Writes a marker of the step after this one, with the digest of another board.
+/// Writes a marker of the step after `last`, with the digest of another board.
 async fn write_wrong_marker(kafka: &KafkaSettings, last: StepId) -> StepId {
     let marker = Marker {
         digest: Digest::default(),
@@ -232,7 +232,7 @@ fn far_ahead() -> Timestamp {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_board_that_does_not_match_is_read_again_and_then_asked_for() {
+async fn a_board_that_does_not_match_is_read_again_and_then_requested() {
     let mut scene = Scene::new();
     let mut author = scene.author().await;
     scene.steps(&mut author, 3).await;
@@ -241,21 +241,21 @@ async fn a_board_that_does_not_match_is_read_again_and_then_asked_for() {
     let mut follower = scene.follower(Steps::Newest).requesting_republish(ControlWriter::new(&kafka).unwrap());
     until(&mut follower, |event| matches!(event, FollowerEvent::Loaded)).await;
 
-    // One that was right before is read again at once.
+    // A board that was verified before is read again at once.
     let wrong = write_wrong_marker(&kafka, author.last_step()).await;
     let is_mismatch = |event: &FollowerEvent| matches!(event, FollowerEvent::Lost(LostBoard::Mismatch(_)));
     until(&mut follower, is_mismatch).await;
-    assert_eq!(follower.board().event_count(), 0, "a wrong board is not handed over");
+    assert_eq!(follower.board().event_count(), 0, "a wrong board is not returned");
     let began = Instant::now();
     until(&mut follower, |event| matches!(event, FollowerEvent::Loaded)).await;
     assert!(began.elapsed() < Duration::from_millis(1_500), "it took {:?}", began.elapsed());
-    assert!(!follower.reader().is_verified(), "it still ends with the wrong marker");
+    assert!(!follower.reader().is_verified(), "the topic still ends with the wrong marker");
 
-    // One that was just read is read later, and somebody has to publish everything.
+    // A board that was just read is read again later, and the leader is asked to publish everything.
     let wrong = write_wrong_marker(&kafka, wrong).await;
     until(&mut follower, is_mismatch).await;
     let began = Instant::now();
-    let asked = timeout(DEADLINE, control.next()).await.expect("the leader is asked");
+    let asked = timeout(DEADLINE, control.next()).await.expect("the leader gets a request");
     assert_eq!(asked, ControlMessage::Republish { region: REGION });
     until(&mut follower, |event| matches!(event, FollowerEvent::Loaded)).await;
     assert!(began.elapsed() > Duration::from_millis(1_500), "it took only {:?}", began.elapsed());
@@ -268,8 +268,8 @@ async fn a_board_that_does_not_match_is_read_again_and_then_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_is_to_write_the_topic_reads_a_wrong_board_again_at_once() {
-    // Less than the pauses that others make after so many boards that did not match.
+async fn a_writer_reads_a_wrong_board_again_at_once() {
+    // Less than the pause of other readers after as many mismatches.
     const AT_ONCE: Duration = Duration::from_secs(3);
     let mut scene = Scene::new();
     let author = scene.author().await;
@@ -311,7 +311,7 @@ async fn members_that_come_and_go_in_the_middle_of_steps_disturb_no_board() {
         author
     });
     until(&mut stays, |event| matches!(event, FollowerEvent::Loaded)).await;
-    // The first has both partitions for a while, then one of them, then both again.
+    // The first member has both partitions, then one of them, then both again.
     let both_for = Instant::now() + Duration::from_secs(4);
     let mut events = Vec::new();
     while let Ok(event) = timeout_at(both_for, stays.next()).await {
@@ -354,7 +354,7 @@ async fn a_follower_may_be_interrupted_and_dropped_at_any_time() {
     let mut steps = 0;
     while !follower.is_loaded() {
         assert!(Instant::now() < end, "{steps} steps");
-        // As in a loop that has more to do.
+        // Interrupted, as in a loop with other work.
         if let Ok(event) = timeout(Duration::from_millis(1), follower.next()).await {
             steps += u32::from(matches!(event.unwrap(), FollowerEvent::Verified(_)));
         }

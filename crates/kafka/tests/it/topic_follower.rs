@@ -1,4 +1,4 @@
-//! A follower of a small topic: every process gets every message.
+//! Tests of `TopicFollower`: every process gets every message.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 const TOPIC: &str = "numbers";
 const DEADLINE: Duration = Duration::from_secs(60);
-/// Longer than messages take that are there.
+/// Longer than existing messages take to arrive.
 const A_WHILE: Duration = Duration::from_secs(2);
 
 fn cluster() -> Embedded {
@@ -53,7 +53,7 @@ async fn every_follower_reads_all_partitions_from_the_beginning_and_skips_unknow
     }
     for follower in &mut followers {
         assert_eq!(numbers(follower, 3).await, [7, 7, 7]);
-        assert!(timeout(A_WHILE, follower.next()).await.is_err(), "each message comes once");
+        assert!(timeout(A_WHILE, follower.next()).await.is_err(), "a message arrived twice");
     }
 }
 
@@ -90,7 +90,7 @@ async fn a_follower_waits_while_no_broker_can_be_reached() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn control_messages_reach_everybody_who_follows() {
+async fn control_messages_reach_every_follower() {
     let cluster = cluster();
     let kafka = cluster.settings();
     let mut followers = [follow_control(&kafka).unwrap(), follow_control(&kafka).unwrap()];

@@ -185,7 +185,7 @@ pub struct Image {
 
 impl Image {
     /// Whether details and quotes are equal, whenever they were polled.
-    pub fn says_the_same(&self, other: &Self) -> bool {
+    pub fn is_equal_except_time(&self, other: &Self) -> bool {
         self.details == other.details && self.quotes == other.quotes
     }
 
@@ -342,7 +342,7 @@ mod tests {
         let later = IMAGE.replace("11:59:00", "12:01:00");
         let (_, mut same) = Image::from_json(later.as_bytes()).unwrap();
         same.carry_forward(&before);
-        assert!(same.says_the_same(&before));
+        assert!(same.is_equal_except_time(&before));
         let (_, mut moved) = Image::from_json(later.replace("1.90", "1.95").as_bytes()).unwrap();
         moved.carry_forward(&before);
         assert_eq!(moved.quotes.values().next().unwrap().last_update.to_string(), "2026-11-21T12:01:00Z");

@@ -85,7 +85,9 @@ impl Pending {
     /// Drops the changes that are now on the board.
     pub fn settle(&mut self, board: &Board) {
         self.changes.retain(|event, wanted| match wanted {
-            Some(wanted) => board.image(event, wanted.polled_at).is_none_or(|shown| !shown.says_the_same(wanted)),
+            Some(wanted) => {
+                board.image(event, wanted.polled_at).is_none_or(|shown| !shown.is_equal_except_time(wanted))
+            }
             None => board.details(event).is_some(),
         });
     }
@@ -117,7 +119,7 @@ impl Pending {
         if let Some(shown) = &shown {
             image.carry_forward(shown);
         }
-        if shown.is_some_and(|shown| shown.says_the_same(&image)) {
+        if shown.is_some_and(|shown| shown.is_equal_except_time(&image)) {
             self.changes.remove(&event);
         } else {
             self.changes.insert(event, Some(image));

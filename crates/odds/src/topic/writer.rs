@@ -103,7 +103,7 @@ impl Writer {
         self.republish_all = true;
     }
 
-    pub fn standing(&self, reader: &Reader) -> LeaderState {
+    pub fn state(&self, reader: &Reader) -> LeaderState {
         if reader.greatest_term() > self.last.term {
             LeaderState::Deposed
         } else if reader.applied() == self.last {

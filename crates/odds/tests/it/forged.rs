@@ -60,7 +60,7 @@ fn impossible_terms_and_steps_stop_nobody() {
             let mut bystander = Observer::from_the_start(PARTITIONS);
             bystander.read_in_turn(&log);
             leader.observer.read_in_turn(&log);
-            assert_eq!(leader.standing(), LeaderState::Ready, "{id} in {partitions:?}: the leader goes on");
+            assert_eq!(leader.state(), LeaderState::Ready, "{id} in {partitions:?}: the leader goes on");
             step(&mut leader, &mut log, 102);
             step(&mut leader, &mut log, 103);
             leader.observer.read_in_turn(&log);
@@ -135,7 +135,7 @@ fn a_forged_term_that_is_possible_is_fenced_off() {
             forge(&mut log, (n % PARTITIONS) as u32, id, record);
         }
         leader.observer.read_in_turn(&log);
-        assert_eq!(leader.standing(), LeaderState::Deposed, "{n}");
+        assert_eq!(leader.state(), LeaderState::Deposed, "{n}");
         leader.begin(&log, 1_790_000_000_000, 5);
         highest = leader.observer.reader.greatest_term();
         leader.send_all(&mut log);

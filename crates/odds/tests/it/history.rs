@@ -218,13 +218,13 @@ impl Leader {
         }
     }
 
-    pub fn standing(&self) -> LeaderState {
-        self.writer.as_ref().expect("it has begun").standing(&self.observer.reader)
+    pub fn state(&self) -> LeaderState {
+        self.writer.as_ref().expect("it has begun").state(&self.observer.reader)
     }
 
     /// Queues the next step towards a target. Returns whether the leader may.
     pub fn plan(&mut self, target: &Target) -> bool {
-        if !self.queue.is_empty() || self.standing() != LeaderState::Ready {
+        if !self.queue.is_empty() || self.state() != LeaderState::Ready {
             return false;
         }
         self.observer.reader.apply_staged();

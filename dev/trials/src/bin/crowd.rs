@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Context;
 use clap::Parser;
-use client::{BoardMirrors, Heard, Protocol};
+use client::{BoardMirrors, Protocol, ProtocolEvent};
 use odds::{Board, Digest, Region, Timestamp};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
@@ -293,10 +293,10 @@ impl Client {
             && !kept.starts_with(b"42")
         {
             let auth = self.auth.clone();
-            match protocol.hear(&String::from_utf8_lossy(kept), || auth.to_string()) {
-                Heard::Wants(packet) => self.out.extend(masked(packet)),
-                Heard::Welcome => self.welcome = true,
-                Heard::Refused { reason, .. } => self.refused = Some(reason),
+            match protocol.receive(&String::from_utf8_lossy(kept), || auth.to_string()) {
+                ProtocolEvent::Reply(packet) => self.out.extend(masked(packet)),
+                ProtocolEvent::Welcome => self.welcome = true,
+                ProtocolEvent::Refused { reason, .. } => self.refused = Some(reason),
                 _ => {}
             }
         }

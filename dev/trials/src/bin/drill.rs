@@ -15,7 +15,7 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use clap::Parser;
-use client::{BoardMirrors, Client, ClientError, MirrorUpdate, Said};
+use client::{BoardMirrors, Client, ClientError, MirrorUpdate, ServerMessage};
 use futures::future::try_join_all;
 use kafka::{KafkaSettings, TopicSpec};
 use odds::{Region, StepId};
@@ -389,7 +389,7 @@ async fn follow(
     let mut client = Client::connect(address, &auth).await?;
     let mut first: Vec<Region> = had.into_keys().collect();
     loop {
-        let Said::Event { name, payload } = client.next().await? else { continue };
+        let ServerMessage::Event { name, payload } = client.next().await? else { continue };
         match mirrors.take(&name, &payload) {
             MirrorUpdate::Board(region) => {
                 counts.frames.fetch_add(1, Ordering::Relaxed);

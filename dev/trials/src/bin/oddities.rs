@@ -15,7 +15,7 @@ use std::{
 
 use anyhow::{Context, ensure};
 use clap::{Parser, ValueEnum};
-use client::{BoardMirrors, Client, ClientError, MirrorUpdate, Said};
+use client::{BoardMirrors, Client, ClientError, MirrorUpdate, ServerMessage};
 use futures::future::try_join_all;
 use kafka::{KafkaSettings, Role, topic_of};
 use odds::{BookmakerKey, Decimal, Feed, FeedState, Region, Timestamp};
@@ -435,7 +435,7 @@ async fn connection(
     let auth = json!({ "v": 1, "token": token, "regions": [REGION], "resume": cursors });
     let mut client = Client::connect(address, &auth).await?;
     loop {
-        let Said::Event { name, payload } = client.next().await? else { continue };
+        let ServerMessage::Event { name, payload } = client.next().await? else { continue };
         let update = mirrors.lock().expect("no panic while the lock is held").take(&name, &payload);
         if let MirrorUpdate::Resync(region, cursor) = update {
             client.ask("resync", &json!({ "region": region, "cursor": cursor })).await?;

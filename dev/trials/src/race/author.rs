@@ -140,7 +140,7 @@ impl Author {
     }
 
     async fn read_back(&mut self) -> anyhow::Result<()> {
-        while self.writer.standing(self.follower.reader()) != LeaderState::Ready {
+        while self.writer.state(self.follower.reader()) != LeaderState::Ready {
             if let FollowerEvent::Lost(cause) = self.follower.next().await? {
                 bail!("{cause}");
             }

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use client::{Client, Said};
+use client::{Client, ServerMessage};
 use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
@@ -32,7 +32,7 @@ impl Recorder {
         let task = AbortOnDropHandle::new(tokio::spawn(async move {
             let mut first = None;
             while let Ok(message) = client.next().await {
-                if let Said::Event { name, payload } = message
+                if let ServerMessage::Event { name, payload } = message
                     && name == "odds"
                 {
                     let packet = format!(r#"42["odds",{payload}]"#);

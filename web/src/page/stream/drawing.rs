@@ -43,7 +43,7 @@ impl Stream {
                     let inner = self.inner();
                     let mut inner = inner.borrow_mut();
                     inner.flush_is_due = false;
-                    inner.boards.touched()
+                    inner.boards.take_changed()
                 };
                 self.draw(touched);
             });
