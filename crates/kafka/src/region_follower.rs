@@ -4,8 +4,9 @@
 //! the log that it read is no longer the topic's; and it asks the leading producer to publish everything when a freshly
 //! read board does not match its digest. Its caller sees only [`FollowerEvent`]s, not Kafka.
 
-use std::{future::pending, time::Duration};
+use std::time::Duration;
 
+use futures::future::OptionFuture;
 use odds::{Board, Phase, Progress, Reader, Region, StepId};
 use rdkafka::error::KafkaError;
 use tokio::time::Instant;
@@ -209,7 +210,7 @@ impl RegionFollower {
                     let log = self.log.as_mut().expect("set while reading");
                     let event = tokio::select! {
                         event = log.next() => event,
-                        () = sleep_until(verified_by) => return Ok(self.lose(LostBoard::Unverified)),
+                        Some(()) = OptionFuture::from(verified_by.map(tokio::time::sleep_until)) => return Ok(self.lose(LostBoard::Unverified)),
                     };
                     if let Some(event) = self.read(event)? {
                         return Ok(event);
@@ -315,11 +316,4 @@ fn spawn<T: Send + 'static>(task: impl Future<Output = Result<T, ReadError>> + S
 
 fn done<T>(done: Result<Result<T, ReadError>, tokio::task::JoinError>, region: Region) -> Result<T, ReadError> {
     done.unwrap_or_else(|_| Err(ReadError::Ended(crate::topic_of(region))))
-}
-
-async fn sleep_until(time: Option<Instant>) {
-    match time {
-        Some(time) => tokio::time::sleep_until(time).await,
-        None => pending().await,
-    }
 }

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use futures::future::OptionFuture;
 use kafka::{ConsumerMode, ControlWriter, FollowerEvent, KafkaSettings, LostBoard, RegionFollower, Steps};
 use odds::{Feed, Filter, Phase, Region, Timestamp};
 use socketioxide::socket::Sid;
@@ -136,7 +137,7 @@ impl RegionTask {
                     }
                     self.serve_if_settled(&follower, &mut ready).await;
                 }
-                () = sleep_until(self.due.map(|due| due.at)) => {
+                Some(()) = OptionFuture::from(self.due.map(|due| tokio::time::sleep_until(due.at))) => {
                     ready.extend(self.waiting_for_time.drain());
                     self.send_tick(&follower, &mut ready).await;
                 }
@@ -289,12 +290,5 @@ impl RegionTask {
         self.counted = changes;
         self.metrics.unreadable.inc_by(follower.unreadable().saturating_sub(self.metrics.unreadable.get()));
         self.metrics.tick.observe(began.elapsed().as_secs_f64());
-    }
-}
-
-async fn sleep_until(due: Option<Instant>) {
-    match due {
-        Some(due) => tokio::time::sleep_until(due).await,
-        None => std::future::pending().await,
     }
 }

@@ -7,11 +7,12 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
+use futures::future::OptionFuture;
 use kafka::{
-    Election, ElectionEvent, FollowerEvent, KafkaError, LostBoard, MAX_RECORD_BYTES, Publisher, ReadError,
-    RegionFollower,
+    Election, ElectionEvent, FollowerEvent, KafkaError, KafkaSettings, LostBoard, MAX_RECORD_BYTES, Publisher,
+    ReadError, RegionFollower,
 };
-use odds::{Board, EventId, FeedState, Image, LeaderState, Pending, StepRecords, Timestamp, Writer};
+use odds::{Board, EventId, FeedState, Image, LeaderState, Pending, Region, StepRecords, Timestamp, Writer};
 use rand::RngExt;
 use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -50,8 +51,8 @@ pub(super) struct ProducerTask {
     election: Election,
     polling: Polling,
     spending_file: Option<SpendingFile>,
-    /// Makes a publisher for each term.
-    new_publisher: Box<dyn Fn() -> Result<Publisher, KafkaError> + Send>,
+    kafka: KafkaSettings,
+    region: Region,
     leading: Option<Leading>,
     /// Whether the topic was reloaded since this process last began a term.
     must_republish: bool,
@@ -102,7 +103,8 @@ impl ProducerTask {
             election,
             polling,
             spending_file,
-            new_publisher: Box::new(move || Publisher::new(&kafka, region)),
+            kafka,
+            region,
             leading: None,
             must_republish: false,
             fence: FencePause::default(),
@@ -145,9 +147,9 @@ impl ProducerTask {
             () = stop.cancelled() => WakeUp::Stop,
             event = self.election.next() => WakeUp::Election(event),
             read = self.follower.next() => WakeUp::Read(read),
-            sent = maybe(sending) => WakeUp::Sent(sent),
-            polled = maybe(poll) => WakeUp::Polled(polled),
-            () = sleep_for(due_in) => WakeUp::PollDue(poll_request.expect("only a request has a due time").0),
+            Some(sent) = OptionFuture::from(sending) => WakeUp::Sent(sent),
+            Some(polled) = OptionFuture::from(poll) => WakeUp::Polled(polled),
+            Some(()) = OptionFuture::from(due_in.map(tokio::time::sleep)) => WakeUp::PollDue(poll_request.expect("only a request has a due time").0),
             () = tokio::time::sleep_until(wake_at) => WakeUp::Timer,
         }
     }
@@ -237,7 +239,7 @@ impl ProducerTask {
         let (writer, fence) = Writer::begin(self.follower.reader(), now, rand::rng().random(), republish);
         self.fence.begins(Instant::now());
         info!(term = %writer.term(), "leading: fencing off earlier leaders");
-        let publisher = (self.new_publisher)()?;
+        let publisher = Publisher::new(&self.kafka, self.region)?;
         let sending =
             send(publisher.clone(), StepRecords { records: Vec::new(), markers: fence, ..StepRecords::default() });
         self.metrics.leading.set(1);
@@ -451,19 +453,4 @@ fn offered(pending: &Pending, board: &Board, answer: &Answer) -> Vec<(EventId, I
         Some((event.id.clone(), Image { polled_at: event.polled_at, details, quotes: event.quotes.clone() }))
     });
     answer.events.iter().cloned().chain(incomplete).collect()
-}
-
-/// Waits for the future, or forever if there is none.
-async fn maybe<F: Future + Unpin>(future: Option<F>) -> F::Output {
-    match future {
-        Some(future) => future.await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn sleep_for(duration: Option<Duration>) {
-    match duration {
-        Some(duration) => tokio::time::sleep(duration).await,
-        None => std::future::pending().await,
-    }
 }
