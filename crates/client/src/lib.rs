@@ -10,7 +10,7 @@ mod protocol;
 mod websocket;
 
 pub use board_mirrors::{BoardMirrors, ChangedEvents, MirrorUpdate};
-pub use mirror::{Mirror, MirrorEvent, OutOfStep};
+pub use mirror::{Mirror, OutOfStep};
 pub use protocol::{Protocol, ProtocolEvent, event_of};
 #[cfg(feature = "tokio")]
 pub use websocket::{Client, ClientError, ServerMessage};

@@ -1,16 +1,16 @@
 //! A client's copy of one region's board, updated by `snapshot` and `odds` events. It is used by the page, and by all
 //! tests that check that a client has exactly the board.
 
-use std::collections::{BTreeMap, btree_map::Entry};
+use std::collections::BTreeMap;
 
-use odds::{Change, Cursor, Details, EventId, Image, Market, OddsPayload, Quotes, SnapshotPayload, Timestamp};
+use odds::{Cursor, Event, EventId, OddsPayload, SnapshotPayload};
 
 /// A copy of one region's board.
 #[derive(Clone, Debug, Default)]
 pub struct Mirror {
     /// `None` until the first snapshot is complete.
     cursor: Option<Cursor>,
-    events: BTreeMap<EventId, MirrorEvent>,
+    events: BTreeMap<EventId, Event>,
     incoming: Option<Incoming>,
 }
 
@@ -20,13 +20,7 @@ struct Incoming {
     cursor: Cursor,
     last_part: u32,
     parts: u32,
-    events: BTreeMap<EventId, MirrorEvent>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MirrorEvent {
-    pub details: Details,
-    pub quotes: Quotes,
+    events: BTreeMap<EventId, Event>,
 }
 
 /// A payload that doesn't continue what the mirror has: ask for `resync`.
@@ -38,7 +32,7 @@ impl Mirror {
         self.cursor
     }
 
-    pub fn events(&self) -> &BTreeMap<EventId, MirrorEvent> {
+    pub fn events(&self) -> &BTreeMap<EventId, Event> {
         &self.events
     }
 
@@ -53,7 +47,7 @@ impl Mirror {
             _ => return Err(OutOfStep),
         };
         incoming.last_part = part;
-        events.into_iter().for_each(|change| apply(&mut incoming.events, change));
+        events.into_iter().for_each(|change| change.apply_to(&mut incoming.events));
         if part < parts {
             self.incoming = Some(incoming);
             return Ok(false);
@@ -74,14 +68,8 @@ impl Mirror {
         if self.cursor != Some(payload.prev) {
             return Err(OutOfStep);
         }
-        let changed = payload
-            .events
-            .iter()
-            .map(|change| match change {
-                Change::Removed { id } | Change::Changed { id, .. } => id.clone(),
-            })
-            .collect();
-        payload.events.into_iter().for_each(|change| apply(&mut self.events, change));
+        let changed = payload.events.iter().map(|change| change.id().clone()).collect();
+        payload.events.into_iter().for_each(|change| change.apply_to(&mut self.events));
         self.cursor = Some(payload.cursor);
         // It was sent instead of the rest of a snapshot.
         self.incoming = None;
@@ -92,41 +80,5 @@ impl Mirror {
 impl Incoming {
     fn continues_with(&self, cursor: Cursor, part: u32, parts: u32) -> bool {
         self.cursor == cursor && self.parts == parts && self.last_part.checked_add(1) == Some(part)
-    }
-}
-
-fn apply(events: &mut BTreeMap<EventId, MirrorEvent>, change: Change) {
-    match change {
-        Change::Removed { id } => {
-            events.remove(&id);
-        }
-        Change::Changed { id, details, quotes } => {
-            let event = match (events.entry(id), details) {
-                (Entry::Occupied(entry), details) => {
-                    let event = entry.into_mut();
-                    if let Some(details) = details {
-                        event.details = details;
-                    }
-                    event
-                }
-                (Entry::Vacant(entry), Some(details)) => entry.insert(MirrorEvent { details, quotes: Quotes::new() }),
-                // Prices of an event without details can't be shown.
-                (Entry::Vacant(_), None) => return,
-            };
-            for quote in quotes {
-                let key = (quote.bookmaker, quote.market);
-                if quote.outcomes.is_empty() {
-                    event.quotes.remove(&key);
-                } else {
-                    event.quotes.insert(key, Market { last_update: quote.last_update, outcomes: quote.outcomes });
-                }
-            }
-        }
-    }
-}
-
-impl MirrorEvent {
-    pub fn image(&self, polled_at: Timestamp) -> Image {
-        Image { polled_at, details: self.details.clone(), quotes: self.quotes.clone() }
     }
 }

@@ -11,14 +11,13 @@ mod wire;
 
 pub use board::{Board, Cursor, Digest, Filter, Frame, FrameKind, InvalidCursor, InvalidFilter, PART_BYTES, Revision};
 pub use model::{
-    BookmakerKey, Decimal, Details, EventId, Image, InvalidDecimal, InvalidKey, InvalidTimestamp, Market, MarketKey,
-    Outcome, Outcomes, Quotes, Region, SportKey, StepId, Term, Timestamp, UnknownRegion,
+    BookmakerKey, Change, Decimal, Details, Event, EventId, Image, InvalidDecimal, InvalidKey, InvalidTimestamp,
+    Market, MarketKey, Outcome, Outcomes, QuoteChange, Quotes, Region, SportKey, StepId, Term, Timestamp,
+    UnknownRegion,
 };
 pub use topic::{
-    BadRecord, Credits, DaySpending, FeedState, Headers, LeaderState, LooseEnd, Marker, Outgoing, Pending, Phase,
-    Progress, Reader, Record, RecordKind, SCHEMA_VERSION, STEP_KEY, SportFreshness, Status, StepRecords, Writer,
+    BadRecord, Credits, DaySpending, FeedState, Headers, LeaderState, LogId, LogPosition, LooseEnd, Marker, Outgoing,
+    Pending, Phase, Progress, Reader, Record, RecordKind, SCHEMA_VERSION, STEP_KEY, SportFreshness, Status,
+    StepRecords, Writer,
 };
-pub use wire::{
-    BadHello, Change, Feed, Hello, OddsPayload, PROTOCOL_VERSION, QuoteChange, SnapshotPayload, Subscriptions,
-    read_regions,
-};
+pub use wire::{BadHello, Feed, Hello, OddsPayload, PROTOCOL_VERSION, SnapshotPayload, Subscriptions, read_regions};

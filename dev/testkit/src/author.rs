@@ -5,11 +5,10 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use client::MirrorEvent;
 use kafka::{ConsumerMode, FollowerEvent, KafkaSettings, MAX_RECORD_BYTES, Publisher, RegionFollower, Steps};
 use odds::{
-    Board, Credits, Details, EventId, FeedState, Filter, Image, LeaderState, Market, Outcome, Outcomes, Pending, Phase,
-    Quotes, Region, SportFreshness, SportKey, Status, StepId, Timestamp, Writer,
+    Board, Credits, Details, Event, EventId, FeedState, Filter, Image, LeaderState, Market, Outcome, Outcomes, Pending,
+    Phase, Quotes, Region, SportFreshness, SportKey, Status, StepId, Timestamp, Writer,
 };
 use rand::{RngExt, rngs::StdRng};
 
@@ -21,7 +20,7 @@ pub struct History(Arc<Mutex<BTreeMap<StepId, (Timestamp, State)>>>);
 
 impl History {
     /// Returns the events that a client with this filter shows at a step, or `None` for an unknown step.
-    pub fn shown(&self, step: StepId, filter: &Filter) -> Option<BTreeMap<EventId, MirrorEvent>> {
+    pub fn shown(&self, step: StepId, filter: &Filter) -> Option<BTreeMap<EventId, Event>> {
         Some(shown(&self.0.lock().unwrap().get(&step)?.1, filter))
     }
 
@@ -35,17 +34,17 @@ impl History {
         self.0.lock().unwrap().last_key_value().map(|(step, _)| *step)
     }
 
-    pub fn newest(&self, filter: &Filter) -> BTreeMap<EventId, MirrorEvent> {
+    pub fn newest(&self, filter: &Filter) -> BTreeMap<EventId, Event> {
         self.0.lock().unwrap().last_key_value().map(|(_, (_, state))| shown(state, filter)).unwrap_or_default()
     }
 }
 
-fn shown(state: &State, filter: &Filter) -> BTreeMap<EventId, MirrorEvent> {
+fn shown(state: &State, filter: &Filter) -> BTreeMap<EventId, Event> {
     let admitted = state.iter().filter(|(_, image)| filter.admits_sport(&image.details.sport_key));
     let event = |image: &Image| {
         let quotes = image.quotes.iter().filter(|((bookmaker, market), _)| filter.admits_quote(bookmaker, market));
         let quotes = quotes.map(|(key, quote)| (key.clone(), quote.clone())).collect();
-        MirrorEvent { details: image.details.clone(), quotes }
+        Event { details: image.details.clone(), quotes }
     };
     admitted.map(|(id, image)| (id.clone(), event(image))).collect()
 }

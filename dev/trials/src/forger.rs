@@ -100,6 +100,7 @@ fn marker() -> String {
     let marker = Marker {
         digest: Digest::default(),
         at: Timestamp::from_millis(0),
+        position: None,
         next_by: Timestamp::from_millis(0),
         state: FeedState::Live,
         reason: None,

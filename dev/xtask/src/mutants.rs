@@ -27,7 +27,7 @@ struct Rule {
 const READER: &str = "crates/odds/src/topic/reader.rs";
 const WRITER: &str = "crates/odds/src/topic/writer.rs";
 
-const RULES: [Rule; 13] = [
+const RULES: [Rule; 14] = [
     Rule {
         rule: "a step is complete when its marker is in every partition: one is not enough",
         file: READER,
@@ -104,6 +104,13 @@ const RULES: [Rule; 13] = [
         with: "match (&value, loose.contains(event)) {",
         without: "match (&value, false) {",
         test: "forged::what_was_forged_is_written_over_in_the_next_step",
+    },
+    Rule {
+        rule: "a step has the place after the last complete one in its log",
+        file: "crates/odds/src/topic/log_position.rs",
+        with: "let seq = seq.checked_add(1)",
+        without: "let seq = Some(seq)",
+        test: "exhaustive::two_leaders_of_two_steps_and_all_boards_of_an_event",
     },
     Rule {
         rule: "a removal goes to every partition",

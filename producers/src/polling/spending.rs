@@ -138,6 +138,7 @@ mod tests {
         Marker {
             digest: Digest::default(),
             at,
+            position: None,
             next_by: at,
             state: FeedState::Live,
             reason: None,

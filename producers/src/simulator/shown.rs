@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use client::{Mirror, MirrorEvent};
-use odds::{Board, Decimal, Details, EventId, Outcome, Outcomes, Timestamp};
+use client::Mirror;
+use odds::{Board, Decimal, Details, Event, EventId, Outcome, Outcomes, Timestamp};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -31,7 +31,7 @@ impl Shown {
     }
 
     pub fn of_mirror(mirror: &Mirror) -> Self {
-        let event = |(id, event): (&EventId, &MirrorEvent)| {
+        let event = |(id, event): (&EventId, &Event)| {
             let quotes = event.quotes.iter();
             let quotes = quotes
                 .map(|((bookmaker, market), it)| ((bookmaker.to_string(), market.to_string()), it.outcomes.clone()));

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use client::{Mirror, MirrorEvent, OutOfStep};
+use client::{Mirror, OutOfStep};
 use odds::{
-    Board, BookmakerKey, Decimal, Details, EventId, Filter, Frame, FrameKind, Image, Market, MarketKey, Outcome,
+    Board, BookmakerKey, Decimal, Details, Event, EventId, Filter, Frame, FrameKind, Image, Market, MarketKey, Outcome,
     Outcomes, PART_BYTES, Quotes, Region, SnapshotPayload, SportKey, StepId, Term, Timestamp,
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -43,13 +43,13 @@ impl Client {
 }
 
 /// What a client under this filter should have, computed the simple way.
-fn filtered(board: &Board, filter: &Filter) -> BTreeMap<EventId, MirrorEvent> {
+fn filtered(board: &Board, filter: &Filter) -> BTreeMap<EventId, Event> {
     let mut events = BTreeMap::new();
     for id in board.event_ids() {
         let Image { details, mut quotes, .. } = board.image(id, Timestamp::from_millis(0)).unwrap();
         quotes.retain(|(bookmaker, market), _| filter.admits_quote(bookmaker, market));
         if filter.admits_sport(&details.sport_key) {
-            events.insert(id.clone(), MirrorEvent { details, quotes });
+            events.insert(id.clone(), Event { details, quotes });
         }
     }
     events

@@ -205,6 +205,7 @@ async fn write_wrong_marker(kafka: &KafkaSettings, last: StepId) -> StepId {
     let marker = Marker {
         digest: Digest::default(),
         at: far_ahead(),
+        position: None,
         next_by: far_ahead(),
         state: FeedState::Live,
         reason: None,

@@ -3,7 +3,7 @@
 use std::{fmt::Write, ops::Bound};
 
 use super::{Board, Cursor, Entry, Filter, Found, Quote, Revision};
-use crate::{EventId, Region};
+use crate::{Change, EventId, QuoteChange, Region};
 
 /// A snapshot whose events take more than this is sent in parts: a large frame enlarges buffers on its way, and delays
 /// the next ping.
@@ -77,6 +77,18 @@ impl Board {
         Some(Frame { kind: FrameKind::Odds, json })
     }
 
+    /// All events on the board, as changes of an empty board.
+    pub fn content(&self) -> Vec<Change> {
+        self.changes(None, &Filter::default()).map(|change| change.to_change()).collect()
+    }
+
+    /// What changed since a revision, one change for each event; `None` if the board no longer remembers
+    /// verified states that old.
+    pub fn changes_since(&self, from: Revision) -> Option<Vec<Change>> {
+        self.remembered.front().filter(|oldest| oldest.revision <= from)?;
+        Some(self.changes(Some(from), &Filter::default()).map(|change| change.to_change()).collect())
+    }
+
     /// Whether anything that passes the filter changed since the cursor, or its state is not remembered.
     pub fn differs(&self, cursor: &Cursor, filter: &Filter) -> bool {
         match self.find(cursor, filter) {
@@ -145,6 +157,25 @@ impl<'a> EventChange<'a> {
             };
             wanted && filter.admits_quote(&quote.bookmaker, &quote.market)
         })
+    }
+
+    fn to_change(&self) -> Change {
+        let with_details = match self.kind {
+            ChangeKind::Removed => return Change::Removed { id: self.id.clone() },
+            ChangeKind::Whole => true,
+            ChangeKind::Since(from) => self.entry.details_changed > from,
+        };
+        let quote = |quote: &Quote| QuoteChange {
+            bookmaker: quote.bookmaker.clone(),
+            market: quote.market.clone(),
+            last_update: quote.last_update,
+            outcomes: quote.outcomes.clone(),
+        };
+        Change::Changed {
+            id: self.id.clone(),
+            details: with_details.then(|| self.entry.details.clone()),
+            quotes: self.quotes().map(quote).collect(),
+        }
     }
 
     /// Appends the change as JSON, after a comma unless it is the first in the list.

@@ -31,6 +31,11 @@ impl Decimal {
         it
     }
 
+    /// The mantissa and the scale: the number is `mantissa / 10^scale`.
+    pub fn parts(self) -> (i64, u8) {
+        (self.mantissa, self.scale)
+    }
+
     pub fn to_f64(self) -> f64 {
         // Both are exact up to 2^53, so the quotient is the double nearest to the decimal number.
         self.mantissa as f64 / 10f64.powi(i32::from(self.scale))

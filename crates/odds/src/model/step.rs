@@ -86,6 +86,23 @@ impl StepId {
         Self { term, step }
     }
 
+    /// Bytes whose order is that of steps.
+    pub fn to_be_bytes(self) -> [u8; 20] {
+        let mut bytes = [0; 20];
+        bytes[..8].copy_from_slice(&self.term.at.to_be_bytes());
+        bytes[8..12].copy_from_slice(&self.term.tie.to_be_bytes());
+        bytes[12..].copy_from_slice(&self.step.to_be_bytes());
+        bytes
+    }
+
+    pub fn from_be_bytes(bytes: [u8; 20]) -> Self {
+        let (at, rest) = bytes.split_at(8);
+        let (tie, step) = rest.split_at(4);
+        let at = u64::from_be_bytes(at.try_into().expect("8 bytes"));
+        let tie = u32::from_be_bytes(tie.try_into().expect("4 bytes"));
+        Self::new(Term { at, tie }, u64::from_be_bytes(step.try_into().expect("8 bytes")))
+    }
+
     pub const fn is_fence(self) -> bool {
         self.step == 0
     }
@@ -94,6 +111,15 @@ impl StepId {
 impl fmt::Display for StepId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.term, self.step)
+    }
+}
+
+impl FromStr for StepId {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (term, step) = text.split_once('/').ok_or(())?;
+        Ok(Self { term: term.parse()?, step: plain(step)? })
     }
 }
 
@@ -123,6 +149,17 @@ mod tests {
         let last = StepId::new(Term::new(u64::MAX, 0), u64::MAX);
         assert_eq!(last.next(), last, "nothing overflows");
         assert!(last.is_plausible_after(last));
+    }
+
+    #[test]
+    fn a_step_is_read_as_it_was_written() {
+        let step = StepId::new(Term::new(1_790_000_000_000, 77), 5);
+        assert_eq!(step.to_string().parse(), Ok(step));
+        assert_eq!(StepId::from_be_bytes(step.to_be_bytes()), step);
+        assert!(StepId::new(Term::new(256, 0), 0).to_be_bytes() > StepId::new(Term::new(255, 9), 9).to_be_bytes());
+        for bad in ["", "1.2", "1.2/", "/5", "1/5", "1.2/05", "1.2/-5"] {
+            assert!(bad.parse::<StepId>().is_err(), "{bad}");
+        }
     }
 
     #[test]

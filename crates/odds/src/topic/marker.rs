@@ -4,6 +4,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::LogPosition;
 use crate::{BookmakerKey, Digest, SportKey, Timestamp};
 
 /// Whether a region's prices are current. A state added by a later version is read as `Stale`, because it is not
@@ -63,7 +64,11 @@ pub struct DaySpending {
 pub struct Marker {
     /// The board's digest after the step.
     pub digest: Digest,
+    /// The leader's clock, but later than the step before in the same log.
     pub at: Timestamp,
+    /// Absent in markers of earlier versions: their steps can't be put in order without guessing.
+    #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<LogPosition>,
     /// If no other marker comes by then, the producer is gone.
     pub next_by: Timestamp,
     pub state: FeedState,
@@ -107,7 +112,7 @@ mod tests {
     fn markers_of_earlier_versions_are_read() {
         let marker: Marker = serde_json::from_str(OLD).unwrap();
         assert!(marker.bookmaker_names.is_empty());
-        assert_eq!(marker.spent_today, None);
+        assert_eq!((marker.spent_today.as_ref(), marker.position), (None, None));
         let again = serde_json::to_value(&marker).unwrap();
         assert_eq!(again, serde_json::from_str::<serde_json::Value>(OLD).unwrap(), "and written as they were");
     }
@@ -125,9 +130,18 @@ mod tests {
     }
 
     #[test]
+    fn a_position_that_makes_no_sense_is_none() {
+        for wrong in [r#""seq":7"#, r#""log":"5.1/1""#, r#""log":"5.1","seq":7"#, r#""log":"5.1/1","seq":-7"#] {
+            let marker = OLD.replace(r#""state":"live""#, &format!(r#""state":"live",{wrong}"#));
+            assert_eq!(serde_json::from_str::<Marker>(&marker).unwrap().position, None, "{wrong}");
+        }
+    }
+
+    #[test]
     fn earlier_versions_read_todays_markers() {
         let mut marker: Marker = serde_json::from_str(OLD).unwrap();
         marker.bookmaker_names = [("betmgm".parse().unwrap(), "BetMGM".to_owned())].into();
+        marker.position = Some(LogPosition { log: "1790000000000.7/3".parse().unwrap(), seq: 12 });
         marker.spent_today = Some(DaySpending {
             day_ends: "2026-11-22T00:00:00Z".parse().unwrap(),
             credits: [("test".to_owned(), 4.5)].into(),

@@ -7,8 +7,8 @@ use std::{
 };
 
 use crate::{
-    BookmakerKey, Credits, DaySpending, EventId, FeedState, Headers, Image, Marker, Pending, Phase, Reader, Record,
-    RecordKind, SCHEMA_VERSION, SportFreshness, SportKey, StepId, Term, Timestamp,
+    BookmakerKey, Credits, DaySpending, EventId, FeedState, Headers, Image, LogPosition, Marker, Pending, Phase,
+    Reader, Record, RecordKind, SCHEMA_VERSION, SportFreshness, SportKey, StepId, Term, Timestamp,
 };
 
 /// A record to be sent to Kafka.
@@ -35,7 +35,7 @@ impl Outgoing {
     }
 }
 
-/// A marker's fields, except the digest.
+/// A marker's fields, except the digest and the position in the log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Status {
     pub at: Timestamp,
@@ -166,12 +166,14 @@ impl Writer {
             }
         }
 
-        let Status { at, next_by, state, reason, source, credits, sports, bookmakers, bookmaker_names, spent_today } =
+        let (position, at) = LogPosition::after(reader.marker(), id, status.at);
+        let Status { at: _, next_by, state, reason, source, credits, sports, bookmakers, bookmaker_names, spent_today } =
             status;
         let digest = reader.board().digest_after(wanted.iter().map(|(event, image)| (*event, image.as_ref())));
         let marker = Marker {
             digest,
             at,
+            position: Some(position),
             next_by,
             state,
             reason,

@@ -4,4 +4,4 @@ mod hello;
 mod protocol;
 
 pub use hello::{BadHello, Hello, read_regions};
-pub use protocol::{Change, Feed, OddsPayload, PROTOCOL_VERSION, QuoteChange, SnapshotPayload, Subscriptions};
+pub use protocol::{Feed, OddsPayload, PROTOCOL_VERSION, SnapshotPayload, Subscriptions};

@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    BookmakerKey, Cursor, Details, EventId, FeedState, MarketKey, Outcomes, Region, SportFreshness, SportKey, Timestamp,
-};
+use crate::{BookmakerKey, Change, Cursor, FeedState, Region, SportFreshness, SportKey, Timestamp};
 
 pub const PROTOCOL_VERSION: u32 = 1;
 
@@ -48,22 +46,6 @@ pub struct OddsPayload {
     pub events: Vec<Change>,
 }
 
-/// A change of one event.
-#[derive(Clone, Debug)]
-pub enum Change {
-    Removed { id: EventId },
-    Changed { id: EventId, details: Option<Details>, quotes: Vec<QuoteChange> },
-}
-
-/// A quote that replaces the one before as a whole. Without outcomes, it is withdrawn.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct QuoteChange {
-    pub bookmaker: BookmakerKey,
-    pub market: MarketKey,
-    pub last_update: Timestamp,
-    pub outcomes: Outcomes,
-}
-
 /// How fresh a region is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Feed {
@@ -82,35 +64,4 @@ pub struct Feed {
     /// The cursor of the client's board once it has applied all frames sent before this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<Cursor>,
-}
-
-impl<'de> Deserialize<'de> for Change {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        struct Flat {
-            id: EventId,
-            #[serde(default)]
-            removed: bool,
-            #[serde(default)]
-            sport_key: Option<SportKey>,
-            #[serde(default)]
-            sport_title: String,
-            #[serde(default)]
-            commence_time: Timestamp,
-            #[serde(default)]
-            home_team: Option<String>,
-            #[serde(default)]
-            away_team: Option<String>,
-            #[serde(default)]
-            quotes: Vec<QuoteChange>,
-        }
-        let Flat { id, removed, sport_key, sport_title, commence_time, home_team, away_team, quotes } =
-            Flat::deserialize(deserializer)?;
-        if removed {
-            return Ok(Self::Removed { id });
-        }
-        let details =
-            sport_key.map(|sport_key| Details { sport_key, sport_title, commence_time, home_team, away_team });
-        Ok(Self::Changed { id, details, quotes })
-    }
 }

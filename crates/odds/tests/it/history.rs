@@ -7,8 +7,8 @@ use std::{
 };
 
 use odds::{
-    Credits, Details, EventId, FeedState, Headers, Image, LeaderState, Market, Outcome, Outcomes, Outgoing, Pending,
-    Phase, Progress, Quotes, Reader, Record, SportKey, Status, StepId, Timestamp, Writer,
+    Credits, Details, EventId, FeedState, Headers, Image, LeaderState, LogPosition, Market, Outcome, Outcomes,
+    Outgoing, Pending, Phase, Progress, Quotes, Reader, Record, SportKey, Status, StepId, Timestamp, Writer,
 };
 
 /// What a leader wants on the board: a price for each event, or none.
@@ -113,6 +113,8 @@ pub type Boards = BTreeMap<StepId, Arc<Shown>>;
 pub struct Observer {
     pub reader: Reader,
     pub seen: Boards,
+    /// The position and the time of the newest step.
+    last: Option<(LogPosition, Timestamp)>,
     /// It loads a compacted log, and loads again if the board does not match its digest.
     loads: bool,
 }
@@ -120,12 +122,12 @@ pub struct Observer {
 impl Observer {
     /// Reads a log that is still empty from its beginning: the board is verified at every step.
     pub fn from_the_start(partitions: usize) -> Self {
-        Self { reader: Reader::new(&vec![0; partitions]), seen: BTreeMap::new(), loads: false }
+        Self { reader: Reader::new(&vec![0; partitions]), seen: BTreeMap::new(), last: None, loads: false }
     }
 
     /// Loads a log up to its current ends.
     pub fn loading(log: &Log) -> Self {
-        Self { reader: Reader::new(&log.ends()), seen: BTreeMap::new(), loads: true }
+        Self { reader: Reader::new(&log.ends()), seen: BTreeMap::new(), last: None, loads: true }
     }
 
     /// Reads the next record of a partition, if there is one.
@@ -139,12 +141,26 @@ impl Observer {
                 if self.reader.phase() == Phase::Live {
                     self.seen.insert(step, Arc::new(shown(&self.reader)));
                 }
+                if !self.loads {
+                    self.check_position();
+                }
             }
             Progress::Mismatched(_) if self.loads => self.reader = Reader::new(&log.ends()),
             Progress::Mismatched(step) => panic!("the board does not match at {step}"),
             Progress::Waiting | Progress::Fenced | Progress::Implausible(_) => {}
         }
         true
+    }
+
+    /// Asserts that the newest step follows the one before it in its log.
+    fn check_position(&mut self) {
+        let marker = self.reader.marker().expect("a step has a marker");
+        let position = marker.position.expect("every leader writes one");
+        if let Some((last, at)) = self.last {
+            assert!(position.follows(last), "{position:?} follows {last:?}");
+            assert!(marker.at > at, "times grow");
+        }
+        self.last = Some((position, marker.at));
     }
 
     /// Reads everything, one partition after the other, in this order.

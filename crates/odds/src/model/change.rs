@@ -1,0 +1,106 @@
+//! Changes between two states of a board, and the events that they are applied to.
+
+use std::collections::{BTreeMap, btree_map::Entry};
+
+use serde::{Deserialize, Deserializer};
+
+use super::{BookmakerKey, Details, EventId, Image, Market, MarketKey, Outcomes, Quotes, SportKey, Timestamp};
+
+/// An event on a board.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    pub details: Details,
+    pub quotes: Quotes,
+}
+
+impl Event {
+    pub fn image(&self, polled_at: Timestamp) -> Image {
+        Image { polled_at, details: self.details.clone(), quotes: self.quotes.clone() }
+    }
+}
+
+/// A change of one event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    Removed { id: EventId },
+    Changed { id: EventId, details: Option<Details>, quotes: Vec<QuoteChange> },
+}
+
+/// A quote that replaces the one before as a whole. Without outcomes, it is withdrawn.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct QuoteChange {
+    pub bookmaker: BookmakerKey,
+    pub market: MarketKey,
+    pub last_update: Timestamp,
+    pub outcomes: Outcomes,
+}
+
+impl Change {
+    pub fn id(&self) -> &EventId {
+        match self {
+            Self::Removed { id } | Self::Changed { id, .. } => id,
+        }
+    }
+
+    /// Applies the change to the events of a board.
+    pub fn apply_to(self, events: &mut BTreeMap<EventId, Event>) {
+        match self {
+            Self::Removed { id } => {
+                events.remove(&id);
+            }
+            Self::Changed { id, details, quotes } => {
+                let event = match (events.entry(id), details) {
+                    (Entry::Occupied(entry), details) => {
+                        let event = entry.into_mut();
+                        if let Some(details) = details {
+                            event.details = details;
+                        }
+                        event
+                    }
+                    (Entry::Vacant(entry), Some(details)) => entry.insert(Event { details, quotes: Quotes::new() }),
+                    // Prices of an event without details can't be shown.
+                    (Entry::Vacant(_), None) => return,
+                };
+                for quote in quotes {
+                    let key = (quote.bookmaker, quote.market);
+                    if quote.outcomes.is_empty() {
+                        event.quotes.remove(&key);
+                    } else {
+                        event.quotes.insert(key, Market { last_update: quote.last_update, outcomes: quote.outcomes });
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Change {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Flat {
+            id: EventId,
+            #[serde(default)]
+            removed: bool,
+            #[serde(default)]
+            sport_key: Option<SportKey>,
+            #[serde(default)]
+            sport_title: String,
+            #[serde(default)]
+            commence_time: Timestamp,
+            #[serde(default)]
+            home_team: Option<String>,
+            #[serde(default)]
+            away_team: Option<String>,
+            #[serde(default)]
+            quotes: Vec<QuoteChange>,
+        }
+        let Flat { id, removed, sport_key, sport_title, commence_time, home_team, away_team, quotes } =
+            Flat::deserialize(deserializer)?;
+        if removed {
+            return Ok(Self::Removed { id });
+        }
+        let details =
+            sport_key.map(|sport_key| Details { sport_key, sport_title, commence_time, home_team, away_team });
+        Ok(Self::Changed { id, details, quotes })
+    }
+}
