@@ -56,7 +56,11 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let mut registry = MetricRegistry::default();
     let metrics = Metrics::new(&mut registry);
     program.serve_admin(&settings.admin, registry).await?;
-    let gateway = Gateway::bind(settings.gateway, settings.kafka, store, service::now, metrics)?;
+    let history = settings.gateway.history.clone();
+    let mut gateway = Gateway::bind(settings.gateway, settings.kafka, store, service::now, metrics)?;
+    if let Some(url) = history {
+        gateway = gateway.with_history(url.open().await?);
+    }
     info!(address = %gateway.address()?, "listening");
     gateway.start(&program.lifecycle)?;
     program.wait().await

@@ -54,6 +54,7 @@ pub struct Gateway {
     settings: GatewaySettings,
     kafka: KafkaSettings,
     store: Arc<dyn Store>,
+    history: Option<Arc<dyn history::Store>>,
     clock: fn() -> Timestamp,
     metrics: Metrics,
 }
@@ -83,7 +84,13 @@ impl Gateway {
         if let Some(folder) = &settings.page {
             anyhow::ensure!(folder.join("index.html").is_file(), "--page {}: it has no index.html", folder.display());
         }
-        Ok(Self { listener, settings, kafka, store, clock, metrics })
+        Ok(Self { listener, settings, kafka, store, history: None, clock, metrics })
+    }
+
+    /// Also serves the history in this store.
+    #[must_use]
+    pub fn with_history(self, history: Arc<dyn history::Store>) -> Self {
+        Self { history: Some(history), ..self }
     }
 
     pub fn address(&self) -> std::io::Result<SocketAddr> {
@@ -92,7 +99,7 @@ impl Gateway {
 
     /// Starts the gateway's tasks in this lifecycle: a thread for each region, the account checks and the listener.
     pub fn start(self, lifecycle: &Lifecycle) -> anyhow::Result<()> {
-        let Self { listener, settings, kafka, store, clock, metrics } = self;
+        let Self { listener, settings, kafka, store, history, clock, metrics } = self;
         let origins =
             OriginPolicy::new(settings.accounts.origins(listener.local_addr()?), settings.accounts.is_secure()?);
         if origins.are_none() {
@@ -121,6 +128,7 @@ impl Gateway {
             readiness: readiness.clone(),
             metrics: metrics.clone(),
             accounts,
+            history,
             origins,
             control: control.clone(),
             clients: Mutex::default(),

@@ -84,6 +84,10 @@ pub struct GatewaySettings {
     #[arg(long, alias = "close-over", value_name = "SECONDS", default_value_t = 3, value_parser = clap::value_parser!(u64).range(..=15))]
     pub drain_seconds: u64,
 
+    /// Where the history of prices is stored: sqlite:FILE. Default of the gateway: there is no history.
+    #[arg(long, value_name = "URL")]
+    pub history: Option<history::StoreUrl>,
+
     #[command(flatten)]
     pub accounts: AccountArgs,
 }

@@ -1,5 +1,5 @@
 //! The program `standalone`, which is all of Toteboard in one process: an embedded Kafka cluster, the simulator, four
-//! producers, and the gateway with the page, on one port on loopback.
+//! producers, four historians, and the gateway with the page, on one port on loopback.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -12,6 +12,7 @@ use accounts::{AccountSettings, Accounts, Password, Store, StoreUrl, UserName};
 use anyhow::Context;
 use clap::Parser;
 use gateway::{Gateway, GatewaySettings, Registration};
+use historian::Historian;
 use kafka::{Embedded, KafkaSettings, all_topics};
 use odds::Region;
 use producers::{
@@ -26,7 +27,7 @@ use tracing::info;
 #[derive(Debug, Parser)]
 #[command(name = "standalone", version)]
 struct Settings {
-    /// The folder where accounts are kept.
+    /// The folder where accounts and the history of prices are kept.
     #[arg(long, value_name = "DIR", default_value = "toteboard-data")]
     data: PathBuf,
 
@@ -70,6 +71,16 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         let metrics = producers::Metrics::new(&mut registry, region, service::now);
         start_producer(region, &settings, &kafka, &source, metrics, lifecycle)?;
     }
+    let history = match settings.gateway.history.clone() {
+        Some(url) => url,
+        None => history::StoreUrl::Sqlite(settings.data.join("history.db")),
+    };
+    let history = history.open().await.context("the history")?;
+    for region in Region::ALL {
+        let metrics = historian::Metrics::new(&mut registry, region);
+        let historian = Historian::new(region, kafka.clone(), history.clone(), service::now, metrics);
+        lifecycle.run("a historian", historian.run(lifecycle.stopping()));
+    }
     program.serve_admin(&settings.admin, registry).await?;
     let mut settings = settings.gateway;
     if settings.accounts.is_private(settings.listen) {
@@ -78,7 +89,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let url = settings.accounts.store.get_or_insert(StoreUrl::Sqlite(file));
     let store = url.open().await?;
     let is_private = settings.accounts.is_private(settings.listen);
-    let gateway = Gateway::bind(settings, kafka, store.clone(), service::now, gateway_metrics)?;
+    let gateway = Gateway::bind(settings, kafka, store.clone(), service::now, gateway_metrics)?.with_history(history);
     let address = gateway.address()?;
     let demo = demo_account(store, is_private).await?;
     gateway.start(lifecycle)?;

@@ -43,11 +43,11 @@ pub(crate) struct Run {
     #[arg(long, default_value_t = 8080)]
     port: u16,
 
-    /// Folder for account data.
+    /// Folder for accounts and the history of prices.
     #[arg(long, default_value = "toteboard-data", value_name = "DIR")]
     data: PathBuf,
 
-    /// Delete all accounts first.
+    /// Delete all accounts and the history first.
     #[arg(long)]
     reset: bool,
 
@@ -63,7 +63,10 @@ impl Run {
         build(&["--package", "toteboard-standalone"])?;
         if self.reset {
             // Only these files: the user may keep others in the folder.
-            for file in ["accounts.db", "accounts.db-wal", "accounts.db-shm"].map(|name| self.data.join(name)) {
+            for (store, suffix) in
+                ["accounts.db", "history.db"].iter().flat_map(|it| ["", "-wal", "-shm"].map(|end| (it, end)))
+            {
+                let file = self.data.join(format!("{store}{suffix}"));
                 if file.exists() {
                     std::fs::remove_file(&file).with_context(|| file.display().to_string())?;
                 }

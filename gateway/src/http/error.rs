@@ -7,7 +7,9 @@ use axum::{
     Json,
     response::{IntoResponse, Response},
 };
+use history::HistoryError;
 use http::{HeaderValue, StatusCode, header};
+use odds::Timestamp;
 use serde::Serialize;
 use tracing::warn;
 use utoipa::{IntoResponses, ToSchema};
@@ -29,6 +31,10 @@ pub(crate) enum ApiError {
     ForbiddenOrigin,
     #[error("a token can't be used for this; sign in with the password")]
     TokenNotEnough,
+    #[error("this gateway has no history: it was started without --history")]
+    HistoryDisabled,
+    #[error(transparent)]
+    History(#[from] HistoryError),
     #[error(transparent)]
     Accounts(#[from] AccountsError),
 }
@@ -49,6 +55,21 @@ struct Reason {
     /// The reason for each invalid field.
     #[serde(skip_serializing_if = "Option::is_none")]
     fields: Option<BTreeMap<String, String>>,
+    /// With `not_recorded`: the time around the instant of which nothing is recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(inline)]
+    gap: Option<Gap>,
+}
+
+/// A time of which nothing is recorded. An end that is missing is the beginning or the end of all that is recorded.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+struct Gap {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    from: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    until: Option<Timestamp>,
 }
 
 impl From<StoreError> for ApiError {
@@ -72,9 +93,9 @@ impl ApiError {
             }
             Self::Invalid { .. } | Self::Accounts(AccountsError::Invalid { .. }) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::BadBody { status, .. } => *status,
-            Self::NotReady(_) | Self::Accounts(AccountsError::Store(_) | AccountsError::Busy(_)) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::NotReady(_)
+            | Self::History(HistoryError::Store(_))
+            | Self::Accounts(AccountsError::Store(_) | AccountsError::Busy(_)) => StatusCode::SERVICE_UNAVAILABLE,
             Self::ForbiddenOrigin | Self::TokenNotEnough => StatusCode::FORBIDDEN,
             Self::Accounts(AccountsError::Unauthenticated | AccountsError::WrongCredentials) => {
                 StatusCode::UNAUTHORIZED
@@ -85,7 +106,11 @@ impl ApiError {
             Self::Accounts(AccountsError::TooManyAttempts { .. } | AccountsError::TooManyReads { .. }) => {
                 StatusCode::TOO_MANY_REQUESTS
             }
-            Self::Accounts(AccountsError::TooManyTokens) => StatusCode::CONFLICT,
+            Self::Accounts(AccountsError::TooManyTokens) | Self::History(HistoryError::NotRecorded { .. }) => {
+                StatusCode::CONFLICT
+            }
+            Self::History(HistoryError::Damaged(_)) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::HistoryDisabled => StatusCode::NOT_IMPLEMENTED,
         }
     }
 
@@ -97,6 +122,10 @@ impl ApiError {
             Self::Invalid { .. } | Self::Accounts(AccountsError::Invalid { .. }) => "invalid",
             Self::BadBody { .. } => "bad_body",
             Self::NotReady(_) => "not_ready",
+            Self::HistoryDisabled => "history_disabled",
+            Self::History(HistoryError::NotRecorded { .. }) => "not_recorded",
+            Self::History(HistoryError::Damaged(_)) => "history_damaged",
+            Self::History(HistoryError::Store(_)) => "history_unavailable",
             Self::ForbiddenOrigin => "forbidden_origin",
             Self::TokenNotEnough => "token_not_enough",
             Self::Accounts(AccountsError::Unauthenticated) => "unauthenticated",
@@ -117,7 +146,15 @@ impl ApiError {
             Self::Accounts(
                 AccountsError::TooManyAttempts { retry_after } | AccountsError::TooManyReads { retry_after },
             ) => Some(*retry_after),
-            Self::Accounts(AccountsError::Store(_) | AccountsError::Busy(Busy)) => Some(LATER),
+            Self::History(HistoryError::Store(_))
+            | Self::Accounts(AccountsError::Store(_) | AccountsError::Busy(Busy)) => Some(LATER),
+            _ => None,
+        }
+    }
+
+    fn gap(&self) -> Option<Gap> {
+        match *self {
+            Self::History(HistoryError::NotRecorded { from, until }) => Some(Gap { from, until }),
             _ => None,
         }
     }
@@ -139,10 +176,14 @@ impl IntoResponse for ApiError {
                 warn!(%error, "a request failed: the store is unavailable");
                 "accounts can't be read just now".to_owned()
             }
+            Self::History(HistoryError::Store(error)) => {
+                warn!(%error, "a request failed: the history is unavailable");
+                "the history can't be read just now".to_owned()
+            }
             other => other.to_string(),
         };
         let fields = self.field().map(|field| BTreeMap::from([field]));
-        let body = ErrorBody { error: Reason { code: self.code(), message, fields } };
+        let body = ErrorBody { error: Reason { code: self.code(), message, fields, gap: self.gap() } };
         let mut response = (self.status(), Json(body)).into_response();
         if let Some(wait) = self.retry_after() {
             let seconds = wait.as_millis().div_ceil(1_000).max(1) as u64;
@@ -168,7 +209,7 @@ pub(crate) enum Refusals {
     /// `not_found`
     #[response(status = NOT_FOUND)]
     NotFound(#[to_schema] ErrorBody),
-    /// `too_many_tokens`
+    /// `too_many_tokens`; `not_recorded`: `gap` has the time of which nothing is recorded
     #[response(status = CONFLICT)]
     Conflict(#[to_schema] ErrorBody),
     /// `bad_body`: the body is too large
@@ -183,7 +224,19 @@ pub(crate) enum Refusals {
     /// `too_many_attempts`, `too_many_requests`: `Retry-After` has the seconds to wait
     #[response(status = TOO_MANY_REQUESTS)]
     TooMany(#[to_schema] ErrorBody),
-    /// `store_unavailable`, `busy`, `not_ready`
+    /// `store_unavailable`, `history_unavailable`, `busy`, `not_ready`
     #[response(status = SERVICE_UNAVAILABLE)]
     Unavailable(#[to_schema] ErrorBody),
+}
+
+/// The error responses that only requests of the history have.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "used for the description only; the responses are made from ApiError")]
+pub(crate) enum HistoryRefusals {
+    /// `history_damaged`: what was recorded is not what it was
+    #[response(status = INTERNAL_SERVER_ERROR)]
+    Damaged(#[to_schema] ErrorBody),
+    /// `history_disabled`
+    #[response(status = NOT_IMPLEMENTED)]
+    Disabled(#[to_schema] ErrorBody),
 }

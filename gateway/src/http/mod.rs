@@ -5,6 +5,7 @@ mod body;
 mod caller;
 mod error;
 mod health;
+mod history;
 mod odds;
 mod schemas;
 mod sessions;
@@ -46,7 +47,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(30);
         title = "Toteboard",
         // The API's version: the program's version is not shown to strangers.
         version = "1",
-        description = "Accounts, subscriptions and boards. Updates are sent over Socket.IO; see PROTOCOL.md.",
+        description = "Accounts, subscriptions, boards and their history. Updates are sent over Socket.IO; see PROTOCOL.md.",
     ),
     modifiers(&SecuritySchemes),
 )]
@@ -77,6 +78,7 @@ pub(crate) fn router(app: &Arc<AppState>, sessions: Sessions) -> Router {
         .merge(sessions::router())
         .merge(tokens::router())
         .merge(odds::router())
+        .merge(history::router())
         .split_for_parts();
     let api = api
         .route("/api/{*rest}", any(nothing_here))

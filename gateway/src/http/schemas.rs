@@ -57,6 +57,22 @@ pub(super) struct Snapshot {
     events: Vec<Event>,
 }
 
+/// A region's board as it was.
+#[derive(ToSchema)]
+pub(super) struct RecordedBoard {
+    /// The time of the step after which the board was like this.
+    #[schema(format = DateTime)]
+    at: String,
+    /// The time of the next step; null if this is the newest that is recorded.
+    #[schema(required, format = DateTime)]
+    until: Option<String>,
+    /// The board has the digest that it had then.
+    verified: bool,
+    region: RegionKey,
+    cursor: String,
+    events: Vec<Event>,
+}
+
 #[derive(ToSchema)]
 struct Event {
     id: String,

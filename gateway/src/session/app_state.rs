@@ -40,6 +40,8 @@ pub(crate) struct AppState {
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) metrics: Metrics,
     pub(crate) accounts: Accounts,
+    /// None if there is no history.
+    pub(crate) history: Option<Arc<dyn history::Store>>,
     pub(crate) origins: OriginPolicy,
     pub(crate) control: ControlWriter,
     pub(crate) clients: Mutex<Clients>,

@@ -570,6 +570,8 @@ async fn the_interface_describes_itself() {
         "/api/sessions/{id}",
         "/api/regions",
         "/api/odds/{region}",
+        "/api/history/board/{region}",
+        "/api/history/events/{id}",
     ] {
         assert!(document["paths"][path].is_object(), "{path}");
     }

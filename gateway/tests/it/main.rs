@@ -10,6 +10,7 @@ mod conformance;
 mod documents;
 mod examples;
 mod files;
+mod history;
 mod hostile;
 mod http;
 mod mirror;

@@ -48,6 +48,11 @@ impl Stage {
         self.folder.path().join("accounts.db")
     }
 
+    /// The setting of a gateway that serves the stage's history.
+    pub fn history_setting(&self) -> String {
+        format!("--history=sqlite:{}", self.folder.path().join("history.db").display())
+    }
+
     pub fn kafka(&self) -> KafkaSettings {
         self.cluster.settings()
     }
@@ -71,7 +76,11 @@ impl Stage {
         let settings = Settings::try_parse_from(args).unwrap().gateway;
         let mut registry = MetricRegistry::default();
         let metrics = Metrics::new(&mut registry);
-        let gateway = Gateway::bind(settings, self.kafka(), self.store.clone(), service::now, metrics).unwrap();
+        let history = settings.history.clone();
+        let mut gateway = Gateway::bind(settings, self.kafka(), self.store.clone(), service::now, metrics).unwrap();
+        if let Some(url) = history {
+            gateway = gateway.with_history(url.open().await.unwrap());
+        }
         let address: SocketAddr = gateway.address().unwrap();
         let lifecycle = Lifecycle::new();
         gateway.start(&lifecycle).unwrap();

@@ -77,7 +77,7 @@ fn few_know_each_outside_system() {
     // The topic creator manages Kafka directly.
     assert_eq!(folders_that_need("rdkafka"), ["crates/kafka", "topic-creator"]);
     assert_eq!(folders_that_need("mongodb"), ["crates/accounts"]);
-    assert_eq!(folders_that_need("rusqlite"), ["crates/accounts"]);
+    assert_eq!(folders_that_need("rusqlite"), ["crates/accounts", "crates/history"]);
     assert_eq!(folders_that_need("socketioxide"), ["gateway"]);
     assert_eq!(folders_that_need("leptos"), ["web"]);
 }

@@ -1,0 +1,185 @@
+//! Changes as bytes: numbers of variable length, and texts by their number in the table `texts`. A quote of three
+//! outcomes takes about 15 bytes.
+
+use std::sync::Arc;
+
+use integer_encoding::VarInt;
+use odds::{Change, Decimal, Details, EventId, Outcome, Outcomes, QuoteChange, Timestamp};
+use rusqlite::Result;
+
+/// Numbers texts. The same text always has the same number.
+pub(super) trait Numbering {
+    fn number(&mut self, text: &str) -> Result<u64>;
+}
+
+/// Finds texts by their numbers.
+pub(super) trait Lookup {
+    fn text(&mut self, number: u64) -> Result<Arc<str>>;
+
+    /// The outcomes whose identities are in a text that [`shape_of`] made.
+    fn shape(&mut self, number: u64) -> Result<Arc<[Outcome]>>;
+}
+
+const REMOVED: u64 = 0;
+const CHANGED: u64 = 1;
+const CHANGED_WITH_DETAILS: u64 = 2;
+
+/// The outcomes' names, points and descriptions, without prices. Few quotes differ in them, so they are stored as text.
+fn shape_of(outcomes: &[Outcome]) -> String {
+    let without_price = |outcome: &Outcome| Outcome { price: Decimal::new(0, 0), ..outcome.clone() };
+    Outcomes::new(outcomes.iter().map(without_price).collect()).as_json().to_owned()
+}
+
+pub(super) fn encode(changes: &[Change], at: Timestamp, texts: &mut impl Numbering) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    put(&mut bytes, changes.len() as u64);
+    for change in changes {
+        put(&mut bytes, texts.number(change.id().as_str())?);
+        match change {
+            Change::Removed { .. } => put(&mut bytes, REMOVED),
+            Change::Changed { details, quotes, .. } => {
+                match details {
+                    None => put(&mut bytes, CHANGED),
+                    Some(details) => {
+                        put(&mut bytes, CHANGED_WITH_DETAILS);
+                        put(&mut bytes, texts.number(&details_json(details))?);
+                    }
+                }
+                put(&mut bytes, quotes.len() as u64);
+                for quote in quotes {
+                    put(&mut bytes, texts.number(quote.bookmaker.as_str())?);
+                    put(&mut bytes, texts.number(quote.market.as_str())?);
+                    encode_quote(&mut bytes, quote, at, texts)?;
+                }
+            }
+        }
+    }
+    Ok(bytes)
+}
+
+pub(super) fn details_json(details: &Details) -> String {
+    serde_json::to_string(details).expect("plain values")
+}
+
+/// Encodes a quote without its keys.
+pub(super) fn encode_quote(
+    bytes: &mut Vec<u8>,
+    quote: &QuoteChange,
+    at: Timestamp,
+    texts: &mut impl Numbering,
+) -> Result<()> {
+    put_signed(bytes, at.millis_since(quote.last_update));
+    let outcomes = quote.outcomes.to_vec();
+    put(bytes, outcomes.len() as u64);
+    if outcomes.is_empty() {
+        return Ok(());
+    }
+    put(bytes, texts.number(&shape_of(&outcomes))?);
+    for outcome in &outcomes {
+        let (mantissa, scale) = outcome.price.parts();
+        bytes.push(scale);
+        put_signed(bytes, mantissa);
+    }
+    Ok(())
+}
+
+/// Bytes that are being decoded.
+pub(super) struct Decoder<'a> {
+    bytes: &'a [u8],
+    at: Timestamp,
+}
+
+/// What a quote was at a time.
+pub(super) struct Quote {
+    pub(super) last_update: Timestamp,
+    /// None if it was withdrawn.
+    pub(super) outcomes: Vec<Outcome>,
+}
+
+impl<'a> Decoder<'a> {
+    pub(super) fn new(bytes: &'a [u8], at: Timestamp) -> Self {
+        Self { bytes, at }
+    }
+
+    pub(super) fn changes(&mut self, texts: &mut impl Lookup) -> Result<Vec<Change>> {
+        let count = self.number()?;
+        let mut changes = Vec::new();
+        for _ in 0..count {
+            let id: EventId = key(&texts.text(self.number()?)?)?;
+            let kind = self.number()?;
+            if kind == REMOVED {
+                changes.push(Change::Removed { id });
+                continue;
+            }
+            let details = match kind {
+                CHANGED => None,
+                CHANGED_WITH_DETAILS => {
+                    Some(serde_json::from_str(&texts.text(self.number()?)?).map_err(|_| damaged())?)
+                }
+                _ => return Err(damaged()),
+            };
+            let mut quotes = Vec::new();
+            for _ in 0..self.number()? {
+                let bookmaker = key(&texts.text(self.number()?)?)?;
+                let market = key(&texts.text(self.number()?)?)?;
+                let Quote { last_update, outcomes } = self.quote(texts)?;
+                quotes.push(QuoteChange { bookmaker, market, last_update, outcomes: Outcomes::new(outcomes) });
+            }
+            changes.push(Change::Changed { id, details, quotes });
+        }
+        Ok(changes)
+    }
+
+    pub(super) fn quote(&mut self, texts: &mut impl Lookup) -> Result<Quote> {
+        let last_update = self.at.plus_millis(self.signed()?.saturating_neg());
+        let count = self.number()?;
+        if count == 0 {
+            return Ok(Quote { last_update, outcomes: Vec::new() });
+        }
+        let shape = texts.shape(self.number()?)?;
+        if shape.len() as u64 != count {
+            return Err(damaged());
+        }
+        let mut outcomes = shape.to_vec();
+        for outcome in &mut outcomes {
+            let (&scale, rest) = self.bytes.split_first().ok_or_else(damaged)?;
+            self.bytes = rest;
+            outcome.price = Decimal::new(self.signed()?, scale);
+        }
+        Ok(Quote { last_update, outcomes })
+    }
+
+    fn number(&mut self) -> Result<u64> {
+        let (number, length) = u64::decode_var(self.bytes).ok_or_else(damaged)?;
+        self.bytes = &self.bytes[length..];
+        Ok(number)
+    }
+
+    fn signed(&mut self) -> Result<i64> {
+        let (number, length) = i64::decode_var(self.bytes).ok_or_else(damaged)?;
+        self.bytes = &self.bytes[length..];
+        Ok(number)
+    }
+}
+
+fn key<K: std::str::FromStr>(text: &str) -> Result<K> {
+    text.parse().map_err(|_| damaged())
+}
+
+/// The bytes are not what was written.
+pub(super) fn damaged() -> rusqlite::Error {
+    let message = "a row is damaged".to_owned();
+    rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT), Some(message))
+}
+
+fn put(bytes: &mut Vec<u8>, number: u64) {
+    let mut buffer = [0; 10];
+    let length = number.encode_var(&mut buffer);
+    bytes.extend_from_slice(&buffer[..length]);
+}
+
+fn put_signed(bytes: &mut Vec<u8>, number: i64) {
+    let mut buffer = [0; 10];
+    let length = number.encode_var(&mut buffer);
+    bytes.extend_from_slice(&buffer[..length]);
+}

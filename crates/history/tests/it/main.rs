@@ -1,0 +1,6 @@
+//! Tests of the history stores, which all meet the same contract.
+#![expect(clippy::unwrap_used, reason = "a panic fails the test")]
+
+mod contract;
+mod region;
+mod sqlite;
