@@ -110,7 +110,7 @@ struct EventInRegion {
 #[utoipa::path(
     get, path = "/api/history/events/{id}", tag = "history", security(("session" = []), ("token" = [])),
     params(("id" = String, Path)),
-    responses((status = OK, body = EventHistory), HistoryRefusals, Refusals),
+    responses((status = OK, body = EventHistory, description = "By region."), HistoryRefusals, Refusals),
 )]
 async fn event(
     State(app): State<Arc<AppState>>,
