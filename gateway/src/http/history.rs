@@ -24,7 +24,7 @@ use super::{
 use crate::session::AppState;
 
 pub(super) fn router() -> OpenApiRouter<Arc<AppState>> {
-    OpenApiRouter::new().routes(routes!(board)).routes(routes!(event)).layer(CompressionLayer::new())
+    OpenApiRouter::new().routes(routes!(recorded_board)).routes(routes!(event_history)).layer(CompressionLayer::new())
 }
 
 fn store(app: &AppState) -> Result<&Arc<dyn Store>, ApiError> {
@@ -58,7 +58,7 @@ fn moment(query: &[(String, String)]) -> Result<Moment, ApiError> {
         Refusals,
     ),
 )]
-async fn board(
+async fn recorded_board(
     State(app): State<Arc<AppState>>,
     _: Caller,
     Path(region): Path<String>,
@@ -112,7 +112,7 @@ struct EventInRegion {
     params(("id" = String, Path)),
     responses((status = OK, body = EventHistory, description = "By region."), HistoryRefusals, Refusals),
 )]
-async fn event(
+async fn event_history(
     State(app): State<Arc<AppState>>,
     _: Caller,
     Path(id): Path<String>,
