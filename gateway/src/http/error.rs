@@ -9,7 +9,7 @@ use axum::{
 };
 use history::HistoryError;
 use http::{HeaderValue, StatusCode, header};
-use odds::Timestamp;
+use odds::{Timestamp, UnknownRegion};
 use serde::Serialize;
 use tracing::warn;
 use utoipa::{IntoResponses, ToSchema};
@@ -70,6 +70,12 @@ struct Gap {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     until: Option<Timestamp>,
+}
+
+impl From<UnknownRegion> for ApiError {
+    fn from(error: UnknownRegion) -> Self {
+        Self::NotFound(error.to_string())
+    }
 }
 
 impl From<StoreError> for ApiError {

@@ -8,23 +8,23 @@ use axum::{
     extract::{Path, Query, State},
     response::{IntoResponse, Response},
 };
-use http::{HeaderValue, header};
+use http::{HeaderMap, HeaderValue, header};
 use odds::{EventId, InvalidCursor, InvalidTimestamp, Region, Timestamp};
 use serde::Serialize;
-use tower_http::compression::CompressionLayer;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     caller::Caller,
     error::{ApiError, HistoryRefusals, Refusals},
+    gzip::{COMPRESS_FROM, compress, takes_gzip},
     schemas,
     subscriptions::RegionKey,
 };
 use crate::session::AppState;
 
 pub(super) fn router() -> OpenApiRouter<Arc<AppState>> {
-    OpenApiRouter::new().routes(routes!(recorded_board)).routes(routes!(event_history)).layer(CompressionLayer::new())
+    OpenApiRouter::new().routes(routes!(recorded_board)).routes(routes!(event_history))
 }
 
 fn store(app: &AppState) -> Result<&Arc<dyn Store>, ApiError> {
@@ -63,17 +63,29 @@ async fn recorded_board(
     _: Caller,
     Path(region): Path<String>,
     Query(query): Query<Vec<(String, String)>>,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let region: Region = region.parse().map_err(|error: odds::UnknownRegion| ApiError::NotFound(error.to_string()))?;
+    let region: Region = region.parse()?;
     let moment = moment(&query)?;
     let board = store(&app)?.board_at(region, moment).await?;
     // Only a board that is followed by another stays the same for ever.
     let caching = if board.until.is_some() { "private, max-age=3600" } else { "private, no-cache" };
-    let head = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, caching)];
+    let head = [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::CACHE_CONTROL, caching),
+        (header::VARY, "accept-encoding"),
+    ];
     // On a blocking thread: the runtime's threads deliver the stream.
-    let body = tokio::task::spawn_blocking(move || board_json(&board)).await.expect("writing JSON does not panic");
+    let write = move || {
+        let json = board_json(&board).into_bytes();
+        let is_compressed = json.len() >= COMPRESS_FROM && takes_gzip(&headers);
+        (is_compressed, if is_compressed { compress(&json) } else { json })
+    };
+    let (is_compressed, body) = tokio::task::spawn_blocking(write).await.expect("writing JSON does not panic");
     let mut answer = (head, body).into_response();
-    answer.headers_mut().insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    if is_compressed {
+        answer.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
     Ok(answer)
 }
 

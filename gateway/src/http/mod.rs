@@ -4,6 +4,7 @@ mod account;
 mod body;
 mod caller;
 mod error;
+mod gzip;
 mod health;
 mod history;
 mod odds;

@@ -1,6 +1,6 @@
 //! Serves whole boards in the format of a `snapshot`. A board is serialized and compressed once until it changes.
 
-use std::{io::Write, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     Json,
@@ -8,7 +8,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use flate2::{Compression, write::GzEncoder};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use odds::{Feed, Filter, Region};
 use serde_json::{Value, json};
@@ -17,6 +16,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     caller::Caller,
     error::{ApiError, Refusals},
+    gzip::{COMPRESS_FROM, compress, takes_gzip},
     schemas,
     subscriptions::RegionKey,
 };
@@ -24,9 +24,6 @@ use crate::{
     region::{CachedSnapshot, RegionHandle},
     session::AppState,
 };
-
-/// The smallest board that is compressed, in bytes.
-const COMPRESS_FROM: usize = 1_024;
 
 pub(super) fn router() -> OpenApiRouter<Arc<AppState>> {
     OpenApiRouter::new().routes(routes!(regions)).routes(routes!(board))
@@ -64,7 +61,7 @@ async fn board(
     Query(query): Query<Vec<(String, String)>>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let region: Region = region.parse().map_err(|error: odds::UnknownRegion| ApiError::NotFound(error.to_string()))?;
+    let region: Region = region.parse()?;
     let filter = filter(&query)?;
     let not_ready = || ApiError::NotReady(format!("the board of {region} is being read"));
     let cached = app.regions[region as usize].board(filter).await.ok_or_else(not_ready)?;
@@ -114,47 +111,18 @@ fn names(header: &HeaderValue, tag: &str) -> bool {
     })
 }
 
-fn takes_gzip(headers: &HeaderMap) -> bool {
-    let accepted = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
-    accepted.flat_map(|value| value.split(',')).any(|coding| {
-        let (name, quality) = coding.split_once(';').unwrap_or((coding, "q=1"));
-        let refused = quality.trim().strip_prefix("q=").is_some_and(|q| q.parse() == Ok(0.0));
-        matches!(name.trim(), "gzip" | "*") && !refused
-    })
-}
-
 /// Compresses a board, once, on a blocking thread: the runtime's threads deliver the stream.
 async fn gzip(cached: Arc<CachedSnapshot>) -> Bytes {
     if let Some(done) = cached.gzip.get() {
         return done.clone();
     }
-    let compress = move || {
-        let compressed = cached.gzip.get_or_init(|| {
-            let mut encoder = GzEncoder::new(Vec::new(), Compression::new(5));
-            encoder.write_all(&cached.json).expect("writing to memory");
-            encoder.finish().expect("writing to memory").into()
-        });
-        compressed.clone()
-    };
-    tokio::task::spawn_blocking(compress).await.expect("compression does not panic")
+    let compressed = move || cached.gzip.get_or_init(|| compress(&cached.json).into()).clone();
+    tokio::task::spawn_blocking(compressed).await.expect("compression does not panic")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn accepting(value: &'static str) -> HeaderMap {
-        HeaderMap::from_iter([(header::ACCEPT_ENCODING, HeaderValue::from_static(value))])
-    }
-
-    #[test]
-    fn gzip_only_for_those_who_take_it() {
-        for (value, takes) in
-            [("gzip, br", true), ("br;q=1.0, gzip;q=0.8", true), ("*", true), ("br", false), ("gzip;q=0", false)]
-        {
-            assert_eq!(takes_gzip(&accepting(value)), takes, "{value}");
-        }
-    }
 
     #[test]
     fn a_known_tag_is_recognised() {
