@@ -30,57 +30,90 @@ fn shape_of(outcomes: &[Outcome]) -> String {
     Outcomes::new(outcomes.iter().map(without_price).collect()).as_json().to_owned()
 }
 
-pub(super) fn encode(changes: &[Change], at: Timestamp, texts: &mut impl Numbering) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    put(&mut bytes, changes.len() as u64);
-    for change in changes {
-        put(&mut bytes, texts.number(change.id().as_str())?);
-        match change {
-            Change::Removed { .. } => put(&mut bytes, REMOVED),
-            Change::Changed { details, quotes, .. } => {
-                match details {
-                    None => put(&mut bytes, CHANGED),
-                    Some(details) => {
-                        put(&mut bytes, CHANGED_WITH_DETAILS);
-                        put(&mut bytes, texts.number(&details_json(details))?);
-                    }
-                }
-                put(&mut bytes, quotes.len() as u64);
-                for quote in quotes {
-                    put(&mut bytes, texts.number(quote.bookmaker.as_str())?);
-                    put(&mut bytes, texts.number(quote.market.as_str())?);
-                    encode_quote(&mut bytes, quote, at, texts)?;
-                }
-            }
+/// A change whose texts have their numbers.
+pub(super) struct NumberedChange {
+    pub(super) event: u64,
+    pub(super) kind: NumberedKind,
+}
+
+pub(super) enum NumberedKind {
+    Removed,
+    Changed { details: Option<u64>, quotes: Vec<NumberedQuote> },
+}
+
+pub(super) struct NumberedQuote {
+    pub(super) bookmaker: u64,
+    pub(super) market: u64,
+    /// The encoded quote, without its keys.
+    pub(super) value: Vec<u8>,
+}
+
+/// Numbers the texts of a step's changes.
+pub(super) fn number(changes: &[Change], at: Timestamp, texts: &mut impl Numbering) -> Result<Vec<NumberedChange>> {
+    changes.iter().map(|change| number_change(change, at, texts)).collect()
+}
+
+fn number_change(change: &Change, at: Timestamp, texts: &mut impl Numbering) -> Result<NumberedChange> {
+    let event = texts.number(change.id().as_str())?;
+    let kind = match change {
+        Change::Removed { .. } => NumberedKind::Removed,
+        Change::Changed { details, quotes, .. } => {
+            let details = details.as_ref().map(|details| texts.number(&details_json(details))).transpose()?;
+            let number_quote = |quote: &QuoteChange| {
+                let bookmaker = texts.number(quote.bookmaker.as_str())?;
+                let market = texts.number(quote.market.as_str())?;
+                Ok(NumberedQuote { bookmaker, market, value: encode_quote(quote, at, texts)? })
+            };
+            NumberedKind::Changed { details, quotes: quotes.iter().map(number_quote).collect::<Result<_>>()? }
         }
+    };
+    Ok(NumberedChange { event, kind })
+}
+
+fn details_json(details: &Details) -> String {
+    serde_json::to_string(details).expect("plain values")
+}
+
+fn encode_quote(quote: &QuoteChange, at: Timestamp, texts: &mut impl Numbering) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    put(&mut bytes, at.millis_since(quote.last_update));
+    let outcomes = quote.outcomes.to_vec();
+    put(&mut bytes, outcomes.len() as u64);
+    if !outcomes.is_empty() {
+        put(&mut bytes, texts.number(&shape_of(&outcomes))?);
+    }
+    for outcome in &outcomes {
+        let (mantissa, scale) = outcome.price.parts();
+        bytes.push(scale);
+        put(&mut bytes, mantissa);
     }
     Ok(bytes)
 }
 
-pub(super) fn details_json(details: &Details) -> String {
-    serde_json::to_string(details).expect("plain values")
-}
-
-/// Encodes a quote without its keys.
-pub(super) fn encode_quote(
-    bytes: &mut Vec<u8>,
-    quote: &QuoteChange,
-    at: Timestamp,
-    texts: &mut impl Numbering,
-) -> Result<()> {
-    put_signed(bytes, at.millis_since(quote.last_update));
-    let outcomes = quote.outcomes.to_vec();
-    put(bytes, outcomes.len() as u64);
-    if outcomes.is_empty() {
-        return Ok(());
+pub(super) fn encode(changes: &[NumberedChange]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    put(&mut bytes, changes.len() as u64);
+    for NumberedChange { event, kind } in changes {
+        put(&mut bytes, *event);
+        let NumberedKind::Changed { details, quotes } = kind else {
+            put(&mut bytes, REMOVED);
+            continue;
+        };
+        match details {
+            None => put(&mut bytes, CHANGED),
+            Some(details) => {
+                put(&mut bytes, CHANGED_WITH_DETAILS);
+                put(&mut bytes, *details);
+            }
+        }
+        put(&mut bytes, quotes.len() as u64);
+        for quote in quotes {
+            put(&mut bytes, quote.bookmaker);
+            put(&mut bytes, quote.market);
+            bytes.extend_from_slice(&quote.value);
+        }
     }
-    put(bytes, texts.number(&shape_of(&outcomes))?);
-    for outcome in &outcomes {
-        let (mantissa, scale) = outcome.price.parts();
-        bytes.push(scale);
-        put_signed(bytes, mantissa);
-    }
-    Ok(())
+    bytes
 }
 
 /// Bytes that are being decoded.
@@ -102,26 +135,24 @@ impl<'a> Decoder<'a> {
     }
 
     pub(super) fn changes(&mut self, texts: &mut impl Lookup) -> Result<Vec<Change>> {
-        let count = self.number()?;
+        let count: u64 = self.take()?;
         let mut changes = Vec::new();
         for _ in 0..count {
-            let id: EventId = key(&texts.text(self.number()?)?)?;
-            let kind = self.number()?;
+            let id: EventId = key(&texts.text(self.take()?)?)?;
+            let kind: u64 = self.take()?;
             if kind == REMOVED {
                 changes.push(Change::Removed { id });
                 continue;
             }
             let details = match kind {
                 CHANGED => None,
-                CHANGED_WITH_DETAILS => {
-                    Some(serde_json::from_str(&texts.text(self.number()?)?).map_err(|_| damaged())?)
-                }
+                CHANGED_WITH_DETAILS => Some(serde_json::from_str(&texts.text(self.take()?)?).map_err(|_| damaged())?),
                 _ => return Err(damaged()),
             };
             let mut quotes = Vec::new();
-            for _ in 0..self.number()? {
-                let bookmaker = key(&texts.text(self.number()?)?)?;
-                let market = key(&texts.text(self.number()?)?)?;
+            for _ in 0..self.take::<u64>()? {
+                let bookmaker = key(&texts.text(self.take()?)?)?;
+                let market = key(&texts.text(self.take()?)?)?;
                 let Quote { last_update, outcomes } = self.quote(texts)?;
                 quotes.push(QuoteChange { bookmaker, market, last_update, outcomes: Outcomes::new(outcomes) });
             }
@@ -131,12 +162,12 @@ impl<'a> Decoder<'a> {
     }
 
     pub(super) fn quote(&mut self, texts: &mut impl Lookup) -> Result<Quote> {
-        let last_update = self.at.plus_millis(self.signed()?.saturating_neg());
-        let count = self.number()?;
+        let last_update = self.at.plus_millis(self.take::<i64>()?.saturating_neg());
+        let count: u64 = self.take()?;
         if count == 0 {
             return Ok(Quote { last_update, outcomes: Vec::new() });
         }
-        let shape = texts.shape(self.number()?)?;
+        let shape = texts.shape(self.take()?)?;
         if shape.len() as u64 != count {
             return Err(damaged());
         }
@@ -144,19 +175,13 @@ impl<'a> Decoder<'a> {
         for outcome in &mut outcomes {
             let (&scale, rest) = self.bytes.split_first().ok_or_else(damaged)?;
             self.bytes = rest;
-            outcome.price = Decimal::new(self.signed()?, scale);
+            outcome.price = Decimal::new(self.take()?, scale);
         }
         Ok(Quote { last_update, outcomes })
     }
 
-    fn number(&mut self) -> Result<u64> {
-        let (number, length) = u64::decode_var(self.bytes).ok_or_else(damaged)?;
-        self.bytes = &self.bytes[length..];
-        Ok(number)
-    }
-
-    fn signed(&mut self) -> Result<i64> {
-        let (number, length) = i64::decode_var(self.bytes).ok_or_else(damaged)?;
+    fn take<N: VarInt>(&mut self) -> Result<N> {
+        let (number, length) = N::decode_var(self.bytes).ok_or_else(damaged)?;
         self.bytes = &self.bytes[length..];
         Ok(number)
     }
@@ -172,13 +197,7 @@ pub(super) fn damaged() -> rusqlite::Error {
     rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT), Some(message))
 }
 
-fn put(bytes: &mut Vec<u8>, number: u64) {
-    let mut buffer = [0; 10];
-    let length = number.encode_var(&mut buffer);
-    bytes.extend_from_slice(&buffer[..length]);
-}
-
-fn put_signed(bytes: &mut Vec<u8>, number: i64) {
+fn put(bytes: &mut Vec<u8>, number: impl VarInt) {
     let mut buffer = [0; 10];
     let length = number.encode_var(&mut buffer);
     bytes.extend_from_slice(&buffer[..length]);

@@ -16,7 +16,6 @@ use std::{
 
 use async_trait::async_trait;
 use odds::{EventId, LogPosition, Region};
-use rusqlite::Connection;
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
 use self::{read::Reader, write::Writer};
@@ -93,11 +92,4 @@ impl Store for SqliteStore {
         let event = event.clone();
         self.read(move |reader| reader.event_summary(&event).map_err(StoreError::new)).await
     }
-}
-
-/// The number of a region's log; `None` if it is not stored.
-fn log_number(connection: &Connection, region: Region, name: &[u8; 20]) -> rusqlite::Result<Option<i64>> {
-    use rusqlite::OptionalExtension;
-    let mut select = connection.prepare_cached("SELECT id FROM logs WHERE region = ?1 AND name = ?2")?;
-    select.query_row((region.key(), name), |row| row.get(0)).optional()
 }

@@ -3,13 +3,12 @@
 use std::io::Write;
 
 use flate2::{Compression, write::DeflateEncoder};
-use odds::{Change, Region, StepId, Timestamp};
+use odds::{Region, StepId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Result, Row, Transaction, TransactionBehavior, params};
 use tracing::error;
 
 use super::{
-    encoding::{Numbering, details_json, encode, encode_quote},
-    log_number,
+    encoding::{NumberedChange, NumberedKind, encode, number},
     texts::Numbers,
 };
 use crate::{Append, RecordedStep, marker_patch};
@@ -73,24 +72,25 @@ fn append_step(
     }
     let has_difference = stored.is_some_and(|stored| stored.has_difference);
 
-    if let Some(keyframe) = &step.keyframe {
-        let content = compress(&encode(keyframe, at, &mut numbers)?);
+    let keyframe = step.keyframe.as_deref().map(|changes| number(changes, at, &mut numbers)).transpose()?;
+    if let Some(keyframe) = &keyframe {
+        let content = compress(&encode(keyframe));
         let marker = marker_patch::value(&step.marker).to_string();
         transaction
             .prepare_cached("INSERT OR IGNORE INTO keyframes (log, seq, marker, content) VALUES (?1, ?2, ?3, ?4)")?
             .execute(params![log, seq, marker, content])?;
     }
-    let changes = match (&step.difference, &step.keyframe) {
+    let changes = match (&step.difference, keyframe) {
         (Some(difference), _) if !has_difference => {
             let patch = marker_patch::between(&difference.previous.1, &step.marker).to_string();
-            let changes = encode(&difference.changes, at, &mut numbers)?;
+            let changes = number(&difference.changes, at, &mut numbers)?;
             transaction
                 .prepare_cached(
                     "INSERT INTO steps (log, seq, at, step, marker, changes) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
                      ON CONFLICT (log, seq) DO UPDATE SET marker = excluded.marker, changes = excluded.changes",
                 )?
-                .execute(params![log, seq, at.as_millis(), id, patch, changes])?;
-            &difference.changes
+                .execute(params![log, seq, at.as_millis(), id, patch, encode(&changes)])?;
+            changes
         }
         (None, Some(keyframe)) if stored.is_none() => {
             transaction
@@ -101,7 +101,7 @@ fn append_step(
         _ => return Ok(Append::Stored),
     };
     for change in changes {
-        append_change(transaction, &mut numbers, region, change, at)?;
+        append_change(transaction, region, &change, at)?;
     }
     Ok(Append::Stored)
 }
@@ -122,36 +122,27 @@ fn stored_step(transaction: &Transaction<'_>, log: i64, seq: i64) -> Result<Opti
 }
 
 /// Writes a change to the tables that charts read.
-fn append_change(
-    transaction: &Transaction<'_>,
-    numbers: &mut impl Numbering,
-    region: Region,
-    change: &Change,
-    at: Timestamp,
-) -> Result<()> {
-    let event = numbers.number(change.id().as_str())? as i64;
-    let details = match change {
-        Change::Removed { .. } => Some(None),
-        Change::Changed { details: None, .. } => None,
-        Change::Changed { details: Some(details), .. } => Some(Some(numbers.number(&details_json(details))? as i64)),
-    };
-    if let Some(details) = details {
+fn append_change(transaction: &Transaction<'_>, region: Region, change: &NumberedChange, at: Timestamp) -> Result<()> {
+    let event = change.event as i64;
+    let append_event = |details: Option<u64>| {
         transaction
             .prepare_cached(
                 "INSERT OR REPLACE INTO event_changes (event, region, at, details) VALUES (?1, ?2, ?3, ?4)",
             )?
-            .execute(params![event, region.key(), at.as_millis(), details])?;
+            .execute(params![event, region.key(), at.as_millis(), details.map(|it| it as i64)])
+    };
+    let NumberedKind::Changed { details, quotes } = &change.kind else {
+        append_event(None)?;
+        return Ok(());
+    };
+    if details.is_some() {
+        append_event(*details)?;
     }
-    let Change::Changed { quotes, .. } = change else { return Ok(()) };
     for quote in quotes {
-        let market = numbers.number(quote.market.as_str())? as i64;
-        let bookmaker = numbers.number(quote.bookmaker.as_str())? as i64;
-        let id = quote_number(transaction, event, market, region, bookmaker)?;
-        let mut value = Vec::new();
-        encode_quote(&mut value, quote, at, numbers)?;
+        let id = quote_number(transaction, event, quote.market as i64, region, quote.bookmaker as i64)?;
         transaction
             .prepare_cached("INSERT OR REPLACE INTO quote_changes (quote, at, value) VALUES (?1, ?2, ?3)")?
-            .execute(params![id, at.as_millis(), value])?;
+            .execute(params![id, at.as_millis(), quote.value])?;
     }
     Ok(())
 }
@@ -174,7 +165,11 @@ fn quote_number(transaction: &Transaction<'_>, event: i64, market: i64, region: 
 }
 
 fn log_of(transaction: &Transaction<'_>, region: Region, name: &[u8; 20]) -> Result<i64> {
-    match log_number(transaction, region, name)? {
+    let known = transaction
+        .prepare_cached("SELECT id FROM logs WHERE region = ?1 AND name = ?2")?
+        .query_row((region.key(), name), |row| row.get(0))
+        .optional()?;
+    match known {
         Some(id) => Ok(id),
         None => {
             transaction.execute("INSERT INTO logs (region, name) VALUES (?1, ?2)", (region.key(), name))?;
