@@ -32,7 +32,7 @@ pub struct RecordedBoard {
     pub id: StepId,
     pub marker: Marker,
     pub board: Board,
-    /// The time of the next step; `None` if this is the newest that is recorded.
+    /// The time of the next step; `None` if the next step is not recorded.
     pub until: Option<Timestamp>,
 }
 

@@ -38,9 +38,9 @@ pub enum Moment {
 /// Why a board can't be returned.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HistoryError {
-    /// The instant is in a gap between these two times; an end that is missing is the beginning or the end of all that
-    /// is recorded.
-    #[error("nothing is recorded at that time")]
+    /// The moment is in a gap between these two times. A missing end is the beginning or the end of all that is
+    /// recorded; an unknown step has neither.
+    #[error("nothing is recorded of that moment")]
     NotRecorded { from: Option<Timestamp>, until: Option<Timestamp> },
     #[error("the recorded board of step {0} does not match its digest")]
     Damaged(StepId),

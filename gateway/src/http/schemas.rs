@@ -63,7 +63,7 @@ pub(super) struct RecordedBoard {
     /// The time of the step after which the board was like this.
     #[schema(format = DateTime)]
     at: String,
-    /// The time of the next step; null if this is the newest that is recorded.
+    /// The time of the next step; null if the next step is not recorded.
     #[schema(required, format = DateTime)]
     until: Option<String>,
     /// The board has the digest that it had then.
