@@ -4,11 +4,11 @@
 set -euo pipefail
 shopt -s inherit_errexit
 umask 077
-brokers=$1/brokers mongodb=$1/mongodb gateway=$1/gateway producer=$1/producer
+brokers=$1/brokers mongodb=$1/mongodb gateway=$1/gateway historian=$1/historian producer=$1/producer alerter=$1/alerter
 chown 1000:1000 "$brokers"
 chown 999:999 "$mongodb"
-chown 10001:10001 "$gateway" "$producer"
-chmod 700 "$brokers" "$mongodb" "$gateway" "$producer"
+chown 10001:10001 "$gateway" "$historian" "$producer" "$alerter"
+chmod 700 "$brokers" "$mongodb" "$gateway" "$historian" "$producer" "$alerter"
 
 # Writes a file for the owner of its folder, atomically.
 write() {
@@ -48,7 +48,7 @@ sasl.mechanism=PLAIN
 sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required username="toteboard" password="$client";
 END
 
-for program in "$gateway" "$producer"; do
+for program in "$gateway" "$historian" "$producer" "$alerter"; do
     write "$program/kafka" <<END
 security.protocol=SASL_PLAINTEXT
 sasl.mechanism=PLAIN
@@ -57,9 +57,11 @@ sasl.password=$client
 END
 done
 
-write "$gateway/store" <<END
+for program in "$gateway" "$alerter"; do
+    write "$program/store" <<END
 mongodb://gateway:$store@mongodb:27017/toteboard
 END
+done
 
 # For MongoDB's own tools.
 write "$mongodb/url" <<END

@@ -4,8 +4,10 @@ import io.socket.thread.EventThread;
 import java.net.URI;
 import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.Timer;
 import java.util.TimerTask;
 import org.json.JSONArray;
@@ -59,6 +61,8 @@ public class Mirror {
     /** Used only on the library's event thread. */
     final Map<String, Board> boards = new HashMap<>();
     final Map<String, String> auth = new HashMap<>();
+    /** The ids of the alerts that came. */
+    final Set<String> alerts = new HashSet<>();
     final Map<String, String> settings;
     final Socket socket;
     long wait = 1_000;
@@ -89,6 +93,7 @@ public class Mirror {
         on("snapshot", this::snapshot);
         on("odds", this::odds);
         on("feed", this::feed);
+        on("alert", this::alert);
         on("bye", this::bye);
         socket.on(Socket.EVENT_CONNECT, nothing -> connected());
         socket.on(Socket.EVENT_DISCONNECT, reason -> disconnected(reason[0]));
@@ -224,6 +229,13 @@ public class Mirror {
         auth.put("resume", new JSONObject(cursors).toString());
         // In all other cases the library reconnects by itself, or we left on purpose.
         if (reason.equals("io server disconnect")) in(wait, socket::connect);
+    }
+
+    void alert(JSONObject payload) throws JSONException {
+        // After a reconnect, one may come again.
+        if (!alerts.add(payload.getString("id"))) return;
+        auth.put("alerts", payload.getString("id"));
+        System.err.println("alert: " + payload);
     }
 
     void bye(JSONObject payload) throws JSONException {

@@ -26,6 +26,8 @@ const { values: settings } = parseArgs({
  */
 const boards = new Map();
 let wait = 1_000;
+/** The ids of the alerts that came. */
+const alerts = new Set();
 
 const socket = io(settings.url, {
   // By default the library starts with polling and upgrades to websocket.
@@ -34,7 +36,7 @@ const socket = io(settings.url, {
   auth: (send) => {
     const known = [...boards].filter(([, board]) => board.cursor);
     const resume = Object.fromEntries(known.map(([region, board]) => [region, board.cursor]));
-    send({ v: 1, token: settings.token, regions: settings.regions?.split(","), resume });
+    send({ v: 1, token: settings.token, regions: settings.regions?.split(","), resume, alerts: [...alerts].at(-1) });
   },
 });
 
@@ -114,9 +116,17 @@ socket.on("disconnect", (reason) => {
   if (reason === "io server disconnect") connectIn(wait);
 });
 
+socket.on("alert", ({ id, kind, missed, home_team, away_team, outcome, price, bookmaker, value }) => {
+  // After a reconnect, one may come again.
+  if (alerts.has(id)) return;
+  alerts.add(id);
+  const what = [home_team, away_team, outcome, price ?? value, bookmaker].filter((it) => it != null).join(" ");
+  console.error(`${missed ? "missed " : ""}alert: ${kind} ${what}`);
+});
+
 socket.on("bye", ({ code, message, retry_after_ms }) => {
   console.error(`bye: ${code}: ${message}`);
-  if (retry_after_ms === undefined) process.exit(1);
+  if (retry_after_ms === undefined) return leave();
   socket.disconnect();
   connectIn(retry_after_ms);
 });
@@ -125,7 +135,7 @@ socket.on("connect_error", ({ message }) => {
   console.error(`not connected: ${message}`);
   // The library retries by itself if the gateway can't be reached, but not if the gateway refused.
   if (socket.active) return;
-  if (!TEMPORARY.includes(message.split(":")[0])) process.exit(1);
+  if (!TEMPORARY.includes(message.split(":")[0])) return leave();
   connectIn(wait);
   wait = Math.min(2 * wait, 30_000);
 });
@@ -134,14 +144,22 @@ function connectIn(milliseconds) {
   setTimeout(() => socket.connect(), milliseconds);
 }
 
+/** Ends the program once all of its output is written, which `process.exit` would not wait for. */
+function leave() {
+  process.exitCode = 1;
+  clearInterval(printing);
+  socket.disconnect();
+}
+
 function show(region, { cursor, events }) {
   if (settings.every) return;
   const quotes = [...events.values()].reduce((sum, event) => sum + event.quotes.size, 0);
   console.log(`${region} ${cursor}: ${events.size} events, ${quotes} quotes`);
 }
 
+let printing;
 if (settings.every) {
-  setInterval(() => {
+  printing = setInterval(() => {
     const plain = ([id, event]) => ({ ...event, id, quotes: [...event.quotes.values()] });
     for (const [region, { cursor, events }] of boards) {
       if (cursor) console.log(JSON.stringify({ region, cursor, events: [...events].map(plain) }));

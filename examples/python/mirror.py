@@ -40,6 +40,8 @@ class Board:
 
 
 boards: dict[str, Board] = {}
+# The ids of the alerts that came, in their order.
+alerts: dict[str, None] = {}
 client = None
 pause = 1
 
@@ -48,7 +50,7 @@ def auth():
     """Called at every connect, so that a reconnect sends the current cursors."""
     resume = {region: board.cursor for region, board in boards.items() if board.cursor}
     regions = settings.regions.split(",") if settings.regions else None
-    return {"v": 1, "token": settings.token, "regions": regions, "resume": resume}
+    return {"v": 1, "token": settings.token, "regions": regions, "resume": resume, "alerts": next(reversed(alerts), None)}
 
 
 def apply(events, changes):
@@ -143,6 +145,16 @@ async def connect_error(error):
         sys.exit(f"not connected: {error['message']}")
 
 
+async def alert(payload):
+    # After a reconnect, one may come again.
+    if payload["id"] in alerts:
+        return
+    alerts[payload["id"]] = None
+    parts = (payload.get(key) for key in ("home_team", "away_team", "outcome", "price", "value", "bookmaker"))
+    missed = "missed " if payload["missed"] else ""
+    print(f"{missed}alert: {payload['kind']}", *filter(None, parts), file=sys.stderr)
+
+
 async def bye(payload):
     global pause
     print(f"bye: {payload['code']}: {payload['message']}", file=sys.stderr)
@@ -172,7 +184,7 @@ async def main():
     printing = asyncio.create_task(print_boards())
     while True:
         client = socketio.AsyncClient()
-        for handler in (subscriptions, snapshot, odds, feed, connect, connect_error, bye):
+        for handler in (subscriptions, snapshot, odds, feed, alert, connect, connect_error, bye):
             client.on(handler.__name__, handler)
         try:
             # By default the library starts with polling and upgrades to websocket.

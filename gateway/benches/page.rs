@@ -1,11 +1,12 @@
-//! Measures how many frames a second the page draws in Chromium, with a board of 300 events and 200 changes a second.
-//! `cargo xtask bench` builds the page and sets `PAGE`.
+//! Measures in Chromium how soon the page shows a price on a slow phone, and how many frames a second it draws, with a
+//! board of 300 events and 200 changes a second. `cargo xtask bench` builds the page and sets `PAGE`. If `FORMER_PAGE` is
+//! the folder of another built page, the two are loaded in turns and compared.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that meets the unexpected fails")]
 
 mod beside;
 
-use std::{path::Path, time::Duration};
+use std::{ffi::OsStr, path::Path, process::ExitCode, time::Duration};
 
 use beside::Gateway;
 use kafka::{Embedded, all_topics};
@@ -20,9 +21,11 @@ const BOOKMAKERS: u32 = 12;
 const STEPS_A_SECOND: u64 = 20;
 const CHANGES_A_STEP: usize = 10;
 
-fn main() {
+fn main() -> ExitCode {
     #[expect(clippy::disallowed_methods, reason = "set by `cargo xtask bench`")]
-    let page = std::env::var("PAGE").expect("PAGE is not set: run `cargo xtask bench`");
+    let page = |variable| std::env::var(variable).ok();
+    let own = page("PAGE").expect("PAGE is not set: run `cargo xtask bench`");
+    let pages: Vec<String> = [own].into_iter().chain(page("FORMER_PAGE")).collect();
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let cluster = Embedded::start(&all_topics()).unwrap();
         let mut random = StdRng::seed_from_u64(1);
@@ -31,9 +34,17 @@ fn main() {
             (0..EVENTS).map(|n| (format!("event-{n:03}").parse().unwrap(), image(&mut random, n))).collect();
         author.step(images.iter().map(|(id, image)| (id.clone(), Some(image.clone()))).collect()).await;
 
-        let folder = tempfile::tempdir().unwrap();
-        let flags = ["--registration=open".to_owned(), format!("--page={page}")];
-        let gateway = Gateway::start(&cluster, folder, &flags);
+        let start = |page: &String| {
+            let flags = ["--registration=open".to_owned(), format!("--page={page}")];
+            Gateway::start(&cluster, tempfile::tempdir().unwrap(), &flags)
+        };
+        let gateways: Vec<Gateway> = pages.iter().map(start).collect();
+        let addresses: Vec<String> = gateways.iter().map(|gateway| format!("http://{}", gateway.address)).collect();
+        for gateway in &gateways {
+            while tokio::net::TcpStream::connect(&gateway.address).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
 
         let stop = CancellationToken::new();
         let stopped = stop.clone();
@@ -50,14 +61,18 @@ fn main() {
                 author.step(changes.collect()).await;
             }
         });
-        let look = Path::new(env!("CARGO_MANIFEST_DIR")).join("../web/e2e/frames.mjs");
-        let mut node = tokio::process::Command::new("node");
-        let status = node.arg(look).arg(format!("http://{}", gateway.address)).status().await.unwrap();
+        let loads_well = node("loading.mjs", &addresses).await;
+        let draws_well = node("frames.mjs", &addresses[..1]).await;
         stop.cancel();
         writing.await.unwrap();
-        drop(gateway);
-        assert!(status.success(), "frames.mjs failed");
-    });
+        if loads_well && draws_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    })
+}
+
+/// Runs one of the programs that look at the page. Returns whether all goals were met.
+async fn node(program: &str, arguments: &[impl AsRef<OsStr>]) -> bool {
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../web/e2e").join(program);
+    tokio::process::Command::new("node").arg(program).args(arguments).status().await.unwrap().success()
 }
 
 fn image(random: &mut StdRng, n: u32) -> Image {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use accounts::Identity;
-use odds::{Cursor, Region};
+use odds::{Cursor, Region, Replay};
 use serde::Serialize;
 use serde_json::Value;
 use socketioxide::{
@@ -19,7 +19,9 @@ use socketioxide::{
 use tokio::{sync::Mutex, time::Instant};
 use tracing::debug;
 
-use crate::{filters::HeldFilter, transport::DeliveryTracker};
+use crate::{
+    filters::HeldFilter, replay::ReplayHandle, session::WaitingAlerts, transport::DeliveryTracker, turns::Turn,
+};
 
 /// How long a client should wait before it connects again after `too_many_requests` or `store_unavailable`.
 pub(crate) const RETRY_AFTER_MS: u64 = 5_000;
@@ -43,6 +45,9 @@ pub(crate) struct Client {
     pub(crate) sending: std::sync::Mutex<()>,
     /// Pending requests, in the order in which they came.
     pub(crate) requests: std::sync::Mutex<ClientRequests>,
+    /// It gets the past instead of the present.
+    pub(crate) is_replay: bool,
+    pub(crate) alerts: std::sync::Mutex<WaitingAlerts>,
     /// Locked while its requests are processed.
     pub(crate) subscription: Mutex<Subscription>,
 }
@@ -61,6 +66,9 @@ pub(crate) enum ClientRequest {
     Begin {
         own: Option<BTreeSet<Region>>,
         resume: HashMap<Region, Cursor>,
+        replay: Option<(Replay, Arc<Turn>)>,
+        /// The last alert that the client has.
+        alerts: Option<String>,
     },
     /// Reads the account again, which may have changed.
     Recheck,
@@ -87,6 +95,8 @@ pub(crate) struct Subscription {
     pub(crate) own: bool,
     pub(crate) regions: BTreeSet<Region>,
     pub(crate) filter: Arc<HeldFilter>,
+    /// The client gets the past instead of the present.
+    pub(crate) replay: Option<ReplayHandle>,
 }
 
 /// The last event for a client: why its connection ends.

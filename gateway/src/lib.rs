@@ -10,10 +10,12 @@ mod origin_policy;
 mod page;
 mod readiness;
 mod region;
+mod replay;
 mod server;
 mod session;
 mod settings;
 mod transport;
+mod turns;
 
 pub use metrics::Metrics;
 pub use operator::UserCommand;

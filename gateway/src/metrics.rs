@@ -1,5 +1,6 @@
 //! The gateway's metrics.
 
+use history::HistoryError;
 use odds::Region;
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge, histogram::Histogram};
 use service::{Labelled, MetricRegistry, MetricScope};
@@ -16,6 +17,9 @@ pub struct Metrics {
     pub(crate) passwords_hashed: Counter,
     /// 1 if the store of accounts could be written when it was last checked, else 0.
     pub(crate) store_writable: Gauge,
+    pub(crate) replays: Gauge,
+    pub(crate) alerts: Counter,
+    history_damaged: Counter,
     regions: [RegionMetrics; Region::ALL.len()],
 }
 
@@ -28,7 +32,20 @@ impl Metrics {
             passwords_hashed: scope.counter("passwords_hashed", "Passwords hashed, to be stored or compared"),
             store_writable: scope
                 .gauge("store_writable", "Whether the store of accounts could be written when it was last checked"),
+            replays: scope.gauge("replays", "Replays under way"),
+            alerts: scope.counter("alerts", "Alerts for connected clients"),
+            history_damaged: scope.counter(
+                "history_damaged",
+                "Answers that failed because a recorded board or price was not what was written",
+            ),
             regions: Region::ALL.map(|region| RegionMetrics::new(&mut scope.of_region(region))),
+        }
+    }
+
+    /// Counts the error if it says that what was recorded is damaged.
+    pub(crate) fn count_damage(&self, error: &HistoryError) {
+        if matches!(error, HistoryError::Damaged(_) | HistoryError::DamagedRow) {
+            self.history_damaged.inc();
         }
     }
 
@@ -89,8 +106,6 @@ impl RegionMetrics {
     }
 
     pub(crate) fn set_lag(&self, lag: &[i64]) {
-        for (partition, lag) in lag.iter().enumerate() {
-            self.lag.with(partition).set(*lag);
-        }
+        self.lag.set_each(lag);
     }
 }

@@ -9,7 +9,13 @@ use axum::{
     response::Response,
 };
 use tower::ServiceBuilder;
-use tower_http::{services::ServeDir, set_header::SetResponseHeaderLayer};
+use tower_http::{
+    services::{ServeDir, ServeFile},
+    set_header::SetResponseHeaderLayer,
+};
+
+/// The addresses of the page's views, besides `/`. Each gets the page, which shows the view.
+const VIEWS: [&str; 3] = ["/alerts", "/event/{id}", "/settings"];
 
 /// Serves this folder. Only names under /assets contain a hash of the content.
 pub(crate) fn routes(folder: &Path) -> Router {
@@ -20,7 +26,12 @@ pub(crate) fn routes(folder: &Path) -> Router {
     };
     let assets = ServeDir::new(folder.join("assets")).precompressed_br();
     let files = ServeDir::new(folder).precompressed_br();
-    Router::new()
+    let page = ServiceBuilder::new()
+        .layer(cached("no-cache"))
+        .service(ServeFile::new(folder.join("index.html")).precompressed_br());
+    VIEWS
+        .into_iter()
+        .fold(Router::new(), |router, view| router.route_service(view, page.clone()))
         .nest_service(
             "/assets",
             ServiceBuilder::new().layer(cached("public, max-age=31536000, immutable")).service(assets),

@@ -6,9 +6,9 @@ use std::{
     time::Duration,
 };
 
-use accounts::{Accounts, Allowance, Sessions, Store};
+use accounts::{Accounts, Allowance, Sessions, SignInCode, Store};
 use anyhow::Context;
-use kafka::{ConsumerMode, ControlWriter, KafkaSettings, follow_control};
+use kafka::{ALERTS, ConsumerMode, ControlWriter, KafkaSettings, ReadFrom, TopicFollower, follow_control};
 use odds::{Region, Timestamp};
 use service::Lifecycle;
 use socketioxide::{ParserConfig, SocketIo};
@@ -31,6 +31,7 @@ use crate::{
     region::{RegionContext, RegionHandle, RegionTask},
     session::{self, AppState, Limits, MOST_SENT_AWAY, SENT_AWAY_EVERY},
     transport::{self, Door, Most, Transport, WritableQueues},
+    turns::Turns,
 };
 
 /// The capacity of a socket's queue. It holds a frame and a feed of each region, answers, and a ping. A ping that finds
@@ -44,6 +45,12 @@ const MAX_QUEUED: u64 = 64 << 20;
 const READ_BUFFER: usize = 512;
 /// An Engine.IO session without a Socket.IO connection is closed after this time.
 const HELLO_WITHIN: Duration = Duration::from_secs(10);
+/// How many requests stream the history at once, and how many of one user.
+const HISTORY_STREAMS: usize = 4;
+const HISTORY_STREAMS_PER_USER: usize = 2;
+/// How many replays may be under way, and how many of one user.
+const REPLAYS: usize = 8;
+const REPLAYS_PER_USER: usize = 2;
 /// Connections beyond those of clients, for HTTP requests.
 const OTHER_CONNECTIONS: usize = 1_000;
 const OTHER_CONNECTIONS_PER_ADDRESS: usize = 100;
@@ -55,6 +62,7 @@ pub struct Gateway {
     kafka: KafkaSettings,
     store: Arc<dyn Store>,
     history: Option<Arc<dyn history::Store>>,
+    sign_in_code: Option<SignInCode>,
     clock: fn() -> Timestamp,
     metrics: Metrics,
 }
@@ -84,7 +92,7 @@ impl Gateway {
         if let Some(folder) = &settings.page {
             anyhow::ensure!(folder.join("index.html").is_file(), "--page {}: it has no index.html", folder.display());
         }
-        Ok(Self { listener, settings, kafka, store, history: None, clock, metrics })
+        Ok(Self { listener, settings, kafka, store, history: None, sign_in_code: None, clock, metrics })
     }
 
     /// Also serves the history in this store.
@@ -93,20 +101,27 @@ impl Gateway {
         Self { history: Some(history), ..self }
     }
 
+    /// Accepts this code once, instead of a name and a password.
+    #[must_use]
+    pub fn with_sign_in_code(self, code: SignInCode) -> Self {
+        Self { sign_in_code: Some(code), ..self }
+    }
+
     pub fn address(&self) -> std::io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
     /// Starts the gateway's tasks in this lifecycle: a thread for each region, the account checks and the listener.
     pub fn start(self, lifecycle: &Lifecycle) -> anyhow::Result<()> {
-        let Self { listener, settings, kafka, store, history, clock, metrics } = self;
+        let Self { listener, settings, kafka, store, history, sign_in_code, clock, metrics } = self;
         let origins =
             OriginPolicy::new(settings.accounts.origins(listener.local_addr()?), settings.accounts.is_secure()?);
         if origins.are_none() {
             warn!("browsers can't sign in, only programs with tokens: set --public-origin");
         }
         let accounts = Accounts::new(store.clone(), settings.accounts.account_settings(), clock)
-            .counting(metrics.passwords_hashed.clone());
+            .counting(metrics.passwords_hashed.clone())
+            .with_sign_in_code(sign_in_code);
         let instance = settings.instance()?;
         let readiness = Arc::new(Readiness::default());
         let control = ControlWriter::new(&kafka)?;
@@ -128,7 +143,10 @@ impl Gateway {
             readiness: readiness.clone(),
             metrics: metrics.clone(),
             accounts,
+            clock,
             history,
+            history_turns: Turns::new(HISTORY_STREAMS, HISTORY_STREAMS_PER_USER),
+            replay_turns: Turns::new(REPLAYS, REPLAYS_PER_USER),
             origins,
             control: control.clone(),
             clients: Mutex::default(),
@@ -172,6 +190,8 @@ impl Gateway {
             lifecycle.run_apart(format!("region {region}"), task)?;
         }
 
+        let published = TopicFollower::new(&kafka, ALERTS, ReadFrom::End)?;
+        lifecycle.run("alerts", app.clone().follow_alerts(published, lifecycle.stopping()));
         let reader = follow_control(&kafka)?;
         let recheck = Duration::from_secs(settings.accounts.recheck);
         lifecycle.run("accounts", app.clone().follow_accounts(reader, recheck, lifecycle.stopping()));

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use accounts::{AccountSettings, StoreUrl};
+use accounts::{AccountSettings, RuleLimits, StoreUrl};
 use clap::Args;
 use ipnet::IpNet;
 use odds::Region;
@@ -84,8 +84,9 @@ pub struct GatewaySettings {
     #[arg(long, alias = "close-over", value_name = "SECONDS", default_value_t = 3, value_parser = clap::value_parser!(u64).range(..=15))]
     pub drain_seconds: u64,
 
-    /// Where the history of prices is stored: sqlite:FILE. Default of the gateway: there is no history.
-    #[arg(long, value_name = "URL")]
+    /// Where the history of prices is stored: sqlite:FILE, or questdb:http://[USER:PASSWORD@]HOST:PORT. Default of the
+    /// gateway: there is no history.
+    #[arg(long, value_name = "URL", hide_env_values = true)]
     pub history: Option<history::StoreUrl>,
 
     #[command(flatten)]
@@ -137,6 +138,14 @@ pub struct AccountArgs {
     /// seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     pub recheck: u64,
+
+    /// The most rules for alerts of one user.
+    #[arg(long, value_name = "NUMBER", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_rules_per_user: u64,
+
+    /// The most rules of all users.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_rules: u64,
 }
 
 /// Who may create an account.
@@ -237,6 +246,7 @@ impl AccountArgs {
             session_idle: Duration::from_secs(self.session_idle * 3_600),
             session_lifetime: Duration::from_secs(self.session_lifetime * 3_600),
             token_lifetime: Duration::from_secs(self.token_lifetime * 24 * 3_600),
+            rules: RuleLimits { per_user: self.max_rules_per_user as usize, total: self.max_rules as usize },
         }
     }
 }

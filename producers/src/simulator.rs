@@ -35,9 +35,6 @@ pub use world::World;
 
 use self::{catalogue::Sport, query::OddsQuery, world::Event};
 
-/// The name of the simulator's source.
-pub const SOURCE: &str = "simulator";
-
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Simulator")]
 pub struct SimulatorSettings {

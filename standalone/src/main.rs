@@ -1,31 +1,38 @@
 //! The program `standalone`, which is all of Toteboard in one process: an embedded Kafka cluster, the simulator, four
-//! producers, four historians, and the gateway with the page, on one port on loopback.
+//! producers, four historians, an alerter, and the gateway with the page, on one port on loopback. Instead of live odds, it can show
+//! exported histories.
+
+mod replay;
 
 use std::{
+    io::Write,
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     process::ExitCode,
     sync::Arc,
 };
 
-use accounts::{AccountSettings, Accounts, Password, Store, StoreUrl, UserName};
+use accounts::{AccountSettings, Accounts, Password, SignInCode, Store, StoreUrl, UserId, UserName};
+use alerter::Alerter;
 use anyhow::Context;
 use clap::Parser;
 use gateway::{Gateway, GatewaySettings, Registration};
-use historian::Historian;
+use historian::{Historian, Retention};
 use kafka::{Embedded, KafkaSettings, all_topics};
 use odds::Region;
 use producers::{
     PollSettings, Producer, SourceChoice, SourceSettings,
     simulator::{Simulator, SimulatorSettings},
 };
+use replay::ReplaySettings;
 use service::{AdminSettings, Lifecycle, MetricRegistry, ProgramSettings};
 use tokio::net::TcpListener;
-use tracing::info;
+use tracing::{debug, info};
 
 /// Runs all of Toteboard in one process: on made-up odds, or on real ones with a key.
 #[derive(Debug, Parser)]
 #[command(name = "standalone", version)]
+#[command(mut_arg("speed", |speed| speed.default_value(SPEED)), mut_arg("log", |log| log.default_value(LOG)))]
 struct Settings {
     /// The folder where accounts and the history of prices are kept.
     #[arg(long, value_name = "DIR", default_value = "toteboard-data")]
@@ -33,6 +40,9 @@ struct Settings {
 
     #[command(flatten)]
     gateway: GatewaySettings,
+
+    #[command(flatten)]
+    retention: Retention,
 
     #[command(flatten)]
     polling: PollSettings,
@@ -44,6 +54,9 @@ struct Settings {
     simulator: SimulatorSettings,
 
     #[command(flatten)]
+    replay: ReplaySettings,
+
+    #[command(flatten)]
     admin: AdminSettings,
 
     #[command(flatten)]
@@ -51,6 +64,10 @@ struct Settings {
 }
 
 const DEMO: &str = "demo";
+/// How many times faster than reality the simulation is, so that a visitor sees something move every second.
+const SPEED: &str = "20";
+/// What is logged by default: so little that the address and the password stay in sight.
+const LOG: &str = "warn";
 
 fn main() -> ExitCode {
     service::main(run)
@@ -60,26 +77,33 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let program = settings.program.start("standalone")?;
     let lifecycle = &program.lifecycle;
 
+    let replays = settings.replay.open()?;
     let file = settings.data.join("accounts.db");
     let cluster = Embedded::start(&all_topics()).context("the embedded Kafka cluster")?;
     let kafka = cluster.settings();
     let brokers = kafka.brokers.clone();
-    let source = source(&settings, lifecycle).await?;
     let mut registry = MetricRegistry::default();
     let gateway_metrics = gateway::Metrics::new(&mut registry);
-    for region in Region::ALL {
-        let metrics = producers::Metrics::new(&mut registry, region, service::now);
-        start_producer(region, &settings, &kafka, &source, metrics, lifecycle)?;
-    }
+    let alerter_metrics = alerter::Metrics::new(&mut registry);
     let history = match settings.gateway.history.clone() {
         Some(url) => url,
         None => history::StoreUrl::Sqlite(settings.data.join("history.db")),
     };
     let history = history.open().await.context("the history")?;
-    for region in Region::ALL {
-        let metrics = historian::Metrics::new(&mut registry, region);
-        let historian = Historian::new(region, kafka.clone(), history.clone(), service::now, metrics);
-        lifecycle.run("a historian", historian.run(lifecycle.stopping()));
+    if replays.is_empty() {
+        let source = source(&settings, lifecycle).await?;
+        for region in Region::ALL {
+            let metrics = producers::Metrics::new(&mut registry, region, service::now);
+            start_producer(region, &settings, &kafka, &source, metrics, lifecycle)?;
+            let metrics = historian::Metrics::new(&mut registry, region);
+            let historian = Historian::new(region, kafka.clone(), history.clone(), service::now, metrics)
+                .with_retention(settings.retention);
+            lifecycle.run("a historian", historian.run(lifecycle.stopping()));
+        }
+    }
+    // In the place of producers. What was recorded once is not recorded again.
+    for replay in replays {
+        lifecycle.run("a replay", replay.run(kafka.clone(), lifecycle.stopping()));
     }
     program.serve_admin(&settings.admin, registry).await?;
     let mut settings = settings.gateway;
@@ -88,25 +112,35 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     }
     let url = settings.accounts.store.get_or_insert(StoreUrl::Sqlite(file));
     let store = url.open().await?;
+    let alerter = Alerter::new(kafka.clone(), store.clone(), service::now, alerter_metrics);
+    lifecycle.run("the alerter", alerter.run(lifecycle.stopping()));
     let is_private = settings.accounts.is_private(settings.listen);
-    let gateway = Gateway::bind(settings, kafka, store.clone(), service::now, gateway_metrics)?.with_history(history);
+    let mut gateway =
+        Gateway::bind(settings, kafka, store.clone(), service::now, gateway_metrics)?.with_history(history);
     let address = gateway.address()?;
     let demo = demo_account(store, is_private).await?;
+    let mut welcome = format!("\nToteboard is at http://{address}\n");
+    if let Some((user, password)) = demo {
+        let code = SignInCode::for_user(&user);
+        welcome += &format!("Sign in by this link, which works once: http://{address}/#sign-in={}\n", code.reveal());
+        welcome += &format!("or as {DEMO} with the password {}\n", password.reveal());
+        gateway = gateway.with_sign_in_code(code);
+    }
+    welcome += &format!("Its Kafka is at {brokers}\n");
     gateway.start(lifecycle)?;
     info!(%address, "running: all of it in this process");
     // Signals count from here on: a script may end the program as soon as it has read the address.
     let waiting = program.wait();
-    println!("Toteboard is at http://{address}");
-    println!("Its Kafka is at {brokers}");
-    if let Some(password) = demo {
-        println!("Sign in as {DEMO} with the password {}", password.reveal());
+    // Whoever started it may read no further than the address.
+    if let Err(error) = writeln!(std::io::stdout(), "{welcome}") {
+        debug!(%error, "nobody reads the output");
     }
     waiting.await
 }
 
 /// An account for the user of this machine, created in an empty store, with a new password at every start. It is
 /// disabled where others could reach it, and stays disabled if an operator disabled it.
-async fn demo_account(store: Arc<dyn Store>, is_private: bool) -> anyhow::Result<Option<Password>> {
+async fn demo_account(store: Arc<dyn Store>, is_private: bool) -> anyhow::Result<Option<(UserId, Password)>> {
     let accounts = Accounts::new(store.clone(), AccountSettings::default(), service::now);
     let name: UserName = DEMO.parse()?;
     let known = store.user_and_password(&name).await?.map(|(user, _)| user);
@@ -115,11 +149,11 @@ async fn demo_account(store: Arc<dyn Store>, is_private: bool) -> anyhow::Result
         Some(user) if !is_private && !user.disabled => drop(accounts.set_disabled(&user.id, true).await?),
         Some(user) if is_private && !user.disabled => {
             accounts.reset_password(&user, &password).await?;
-            return Ok(Some(password));
+            return Ok(Some((user.id, password)));
         }
         None if is_private && store.users().await?.is_empty() => {
-            accounts.create(DEMO, password.reveal(), Region::ALL.into()).await?;
-            return Ok(Some(password));
+            let user = accounts.create(DEMO, password.reveal(), Region::ALL.into()).await?;
+            return Ok(Some((user.id, password)));
         }
         _ => {}
     }
@@ -148,9 +182,13 @@ fn start_producer(
     lifecycle: &Lifecycle,
 ) -> anyhow::Result<()> {
     let mut polling = settings.polling.clone();
+    if source.source == Some(SourceChoice::Simulator) {
+        polling.poll_speed *= settings.simulator.speed;
+    }
     // The limit is for all four together.
     polling.max_credits_per_day = polling.max_credits_per_day.map(|credits| credits / Region::ALL.len() as f64);
-    let producer = Producer::new(region, polling, kafka.clone(), source.open()?, service::now, metrics);
+    let source = source.open(polling.poll_speed)?;
+    let producer = Producer::new(region, polling, kafka.clone(), source, service::now, metrics);
     let producer = producer.with_spending_file(settings.data.join(format!("credits-{region}.json")));
     lifecycle.run("a producer", producer.run(lifecycle.stopping()));
     Ok(())

@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use kafka::{KafkaSettings, TopicSpec};
 use rdkafka::{
-    admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication},
+    admin::{
+        AdminClient, AdminOptions, AlterConfig, ConfigResource, ConfigSource, NewTopic, ResourceSpecifier,
+        TopicReplication,
+    },
     client::DefaultClientContext,
     error::{KafkaError, RDKafkaErrorCode},
     metadata::Metadata,
@@ -38,8 +41,12 @@ pub enum TopicError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Created {
     New,
-    WasThere,
-    Differs(Vec<Difference>),
+    WasThere {
+        /// Settings that were other than planned, and are changed now.
+        changed: Vec<Difference>,
+        /// What is other than planned and was not changed.
+        differs: Vec<Difference>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,7 +107,8 @@ impl Cluster {
         self.topics()?.into_iter().find(|topic| topic.name == name).ok_or_else(|| TopicError::Unknown(name.to_owned()))
     }
 
-    /// Creates the topic if it is missing. If it exists, returns how it differs from the plan.
+    /// Creates the topic if it is missing. If it exists, changes those of its settings that the plan names, and returns
+    /// how it differed.
     pub async fn create(&self, plan: &TopicSpec, brokers: i32, fewer_replicas: bool) -> Result<Created, TopicError> {
         let mut plan = plan.clone();
         if plan.replication > brokers {
@@ -110,7 +118,7 @@ impl Cluster {
             plan.replication = brokers;
         }
         if let Ok(found) = self.topic(&plan.name) {
-            return self.compare(&plan, &found).await;
+            return self.adapt(&plan, &found).await;
         }
         let mut topic = NewTopic::new(&plan.name, plan.partitions, TopicReplication::Fixed(plan.replication));
         for (name, value) in &plan.settings {
@@ -145,30 +153,58 @@ impl Cluster {
         Err(TopicError::NotSeen(name.to_owned()))
     }
 
-    async fn compare(&self, plan: &TopicSpec, found: &Topic) -> Result<Created, TopicError> {
-        let mut differences = Vec::new();
-        let mut differ = |what: &str, planned: String, found: String| {
-            if planned != found {
-                differences.push(Difference { what: what.to_owned(), planned, found });
-            }
-        };
-        differ("partitions", plan.partitions.to_string(), found.partitions.len().to_string());
+    async fn adapt(&self, plan: &TopicSpec, found: &Topic) -> Result<Created, TopicError> {
         let replicas = found.partitions.iter().map(|partition| partition.replicas.len()).min().unwrap_or(0);
-        differ("replication factor", plan.replication.to_string(), replicas.to_string());
+        let differs = differences([
+            ("partitions", plan.partitions.to_string(), found.partitions.len().to_string()),
+            ("replication factor", plan.replication.to_string(), replicas.to_string()),
+        ]);
+        let settings = self.settings(&plan.name).await?;
+        let value = |name: &str| settings.get(name).and_then(|entry| entry.value.clone()).unwrap_or_default();
+        let planned = plan.settings.iter().map(|(name, planned)| (name.as_str(), planned.clone(), value(name)));
+        let changed = differences(planned);
+        if !changed.is_empty() {
+            self.change(plan, &settings).await?;
+        }
+        Ok(Created::WasThere { changed, differs })
+    }
+
+    async fn settings(&self, topic: &str) -> Result<ConfigResource, TopicError> {
         let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
-        let described = self.admin.describe_configs(&[ResourceSpecifier::Topic(&plan.name)], &options).await?;
-        for config in described {
-            let config = config.map_err(|code| TopicError::Failed {
-                topic: plan.name.clone(),
-                reason: format!("its settings can't be read: {code}"),
-            })?;
-            for (name, planned) in &plan.settings {
-                let found = config.get(name).and_then(|entry| entry.value.clone()).unwrap_or_default();
-                differ(name, planned.clone(), found);
+        let described = self.admin.describe_configs(&[ResourceSpecifier::Topic(topic)], &options).await?;
+        let failed = |reason: String| TopicError::Failed { topic: topic.to_owned(), reason };
+        let described = described.into_iter().next().ok_or_else(|| failed("its settings are missing".to_owned()))?;
+        described.map_err(|code| failed(format!("its settings can't be read: {code}")))
+    }
+
+    /// Changes the settings that the plan names. The request replaces all settings of a topic, so those that somebody
+    /// else has set are in it, too.
+    async fn change(&self, plan: &TopicSpec, settings: &ConfigResource) -> Result<(), TopicError> {
+        let mut change = AlterConfig::new(ResourceSpecifier::Topic(&plan.name));
+        for entry in settings.entries.iter().filter(|entry| entry.source == ConfigSource::DynamicTopic) {
+            if let Some(value) = &entry.value {
+                change = change.set(&entry.name, value);
             }
         }
-        Ok(if differences.is_empty() { Created::WasThere } else { Created::Differs(differences) })
+        for (name, value) in &plan.settings {
+            change = change.set(name, value);
+        }
+        let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
+        for result in self.admin.alter_configs([&change], &options).await? {
+            result.map_err(|(_, code)| TopicError::Failed {
+                topic: plan.name.clone(),
+                reason: format!("its settings can't be changed: {code}"),
+            })?;
+        }
+        info!(topic = plan.name, "settings changed");
+        Ok(())
     }
+}
+
+/// Those of (what, planned, found) that are not as planned.
+fn differences<'a>(all: impl IntoIterator<Item = (&'a str, String, String)>) -> Vec<Difference> {
+    let differing = all.into_iter().filter(|(_, planned, found)| planned != found);
+    differing.map(|(what, planned, found)| Difference { what: what.to_owned(), planned, found }).collect()
 }
 
 fn topics_of(metadata: &Metadata) -> Vec<Topic> {

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use kafka::{KafkaSettings, TopicSpec, all_topics};
+use kafka::{KafkaSettings, TopicSpec, all_topics_with};
 use service::ProgramSettings;
 use topic_creator::{Cluster, Command, CreateSettings, Created};
 
@@ -58,7 +58,7 @@ async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
 
 async fn create(cluster: &Cluster, settings: &CreateSettings) -> anyhow::Result<ExitCode> {
     let plans = match &settings.topic {
-        None => all_topics(),
+        None => all_topics_with(settings.keep_changes()),
         Some(name) => vec![TopicSpec {
             name: name.clone(),
             partitions: settings.partitions,
@@ -72,16 +72,28 @@ async fn create(cluster: &Cluster, settings: &CreateSettings) -> anyhow::Result<
         let name = &plan.name;
         match cluster.create(&plan, brokers, settings.fewer_replicas).await? {
             Created::New => println!("{name}: made"),
-            Created::WasThere => println!("{name}: there already, as planned"),
-            Created::Differs(differences) => {
-                for it in differences {
+            Created::WasThere { changed, differs } if changed.is_empty() && differs.is_empty() => {
+                println!("{name}: there already, as planned");
+            }
+            Created::WasThere { changed, differs } => {
+                for it in changed {
+                    println!("{name}: {} changed from {} to {}", it.what, shown(&it.found), it.planned);
+                }
+                for it in &differs {
                     println!("{name}: {} is {}, planned is {}", it.what, it.found, it.planned);
                 }
-                code = ExitCode::from(DIFFERS);
+                if !differs.is_empty() {
+                    code = ExitCode::from(DIFFERS);
+                }
             }
         }
     }
     Ok(code)
+}
+
+/// A value as it is printed.
+fn shown(value: &str) -> &str {
+    if value.is_empty() { "nothing" } else { value }
 }
 
 fn setting(text: &str) -> anyhow::Result<(String, String)> {

@@ -3,11 +3,18 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use kafka::KEEP_CHANGES;
+
+const MINUTE: u64 = 60;
+const DEFAULT_KEEP: u32 = (KEEP_CHANGES.as_secs() / MINUTE) as u32;
+/// A week, in minutes.
+const MAX_KEEP: i64 = 7 * 24 * 60;
 
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Creates the planned topics that are missing (odds.us, odds.uk, odds.eu, odds.au, control), or one topic given by
-    /// flags. Reports what differs, and never deletes anything. Exits with 2 if something differs.
+    /// flags. Changes the settings of existing topics to those planned, and reports that. Never deletes anything, and
+    /// never changes how many partitions and replicas there are: exits with 2 if they differ.
     Create(CreateSettings),
     /// Lists the topics of the cluster.
     List,
@@ -41,6 +48,14 @@ pub struct CreateSettings {
     #[arg(long = "setting", id = "setting", value_name = "NAME=VALUE", requires = "topic")]
     pub settings: Vec<String>,
 
+    /// How many minutes every change stays readable on the planned topics of odds: so long, a historian can be away and
+    /// miss nothing. A gateway reads all of them when it starts.
+    #[arg(
+        long, value_name = "MINUTES", conflicts_with = "topic", default_value_t = DEFAULT_KEEP,
+        value_parser = clap::value_parser!(u32).range(..=MAX_KEEP)
+    )]
+    pub keep_changes: u32,
+
     /// If there are fewer brokers than planned replicas, create as many replicas as there are brokers.
     #[arg(long)]
     pub fewer_replicas: bool,
@@ -51,6 +66,10 @@ pub struct CreateSettings {
 }
 
 impl CreateSettings {
+    pub fn keep_changes(&self) -> Duration {
+        Duration::from_secs(u64::from(self.keep_changes) * MINUTE)
+    }
+
     pub fn wait(&self) -> Duration {
         Duration::from_secs(self.wait)
     }

@@ -3,13 +3,13 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { browser, everySportIsPolled, start } from "./toteboard.mjs";
-import { WITHIN, close, open as visit, prices, signIn, upcoming } from "./visitor.mjs";
+import { WITHIN, close, markets as tables, open as visit, prices, signIn, upcoming } from "./visitor.mjs";
 
 let toteboard;
 let chromium;
 
 before(async () => {
-  toteboard = await start("--speed", "20", "--poll-speed", "20", "--attempts-per-minute", "10000");
+  toteboard = await start("--attempts-per-minute", "10000");
   await everySportIsPolled(toteboard);
   chromium = await browser();
 });
@@ -22,7 +22,6 @@ after(async () => {
 const order = (page) => page.locator(".event").evaluateAll((all) => all.map((event) => event.dataset.event));
 /** The open event's position on the screen. */
 const place = (page) => page.locator(".event.open").evaluate((event) => Math.round(event.getBoundingClientRect().top));
-const tables = (page) => page.locator(".event.open .line caption");
 
 /**
  * Opens the page without the events of some sports, as if they had not been polled yet; `come` delivers them. Also
@@ -31,6 +30,7 @@ const tables = (page) => page.locator(".event.open .line caption");
 async function openEarly(settings) {
   const page = await visit(chromium, toteboard.url, await chromium.newContext(settings));
   const late = new Map();
+  const removed = new Set();
   const cursors = new Map();
   let feed;
   let inTrouble = false;
@@ -41,8 +41,10 @@ async function openEarly(settings) {
   // Without the boards by HTTP, all events come through the socket.
   await page.route("**/api/odds/**", (route) => route.abort());
   await page.routeWebSocket("**/socket.io/**", (page) => {
-    socket = page;
     const server = page.connectToServer();
+    // That of an opened event.
+    if (socket) return;
+    socket = page;
     server.onMessage((message) => {
       if (message.startsWith('42["feed"')) {
         if (inTrouble) return;
@@ -51,7 +53,7 @@ async function openEarly(settings) {
       if (!/^42\["(snapshot|odds)"/.test(message)) return page.send(message);
       const [name, payload] = JSON.parse(message.slice(2));
       for (const event of payload.events.filter(isLate)) late.set(`${payload.region} ${event.id}`, { region: payload.region, event });
-      payload.events = payload.events.filter((event) => !isLate(event) && !hasStarted(event));
+      payload.events = payload.events.filter((event) => !isLate(event) && !hasStarted(event) && !removed.has(event.id));
       for (const { commence_time } of payload.events) if (commence_time) earliest = Math.min(earliest, Date.parse(commence_time));
       cursors.set(payload.region, payload.cursor);
       page.send(`42${JSON.stringify([name, payload])}`);
@@ -79,7 +81,14 @@ async function openEarly(settings) {
     inTrouble = true;
     socket.send(`42${JSON.stringify(["feed", { ...feed, state: "stale", reason }])}`);
   };
-  return { page, come, trouble };
+  /** Removes an event from every board. */
+  const remove = (id) => {
+    removed.add(id);
+    for (const [region, cursor] of cursors) {
+      socket.send(`42${JSON.stringify(["odds", { region, prev: cursor, cursor, events: [{ id, removed: true }] }])}`);
+    }
+  };
+  return { page, come, remove, trouble };
 }
 
 /**
@@ -108,16 +117,50 @@ test("rows stay under the mouse after a click, and an open event stays in sight 
   const { page, come } = await openEarly({ viewport: { width: 1280, height: 800 } });
   await upcoming(page).click();
   await tables(page).first().waitFor(WITHIN);
+  await page.mouse.move(640, 400);
   const [first, at] = [await order(page), await place(page)];
   await come();
-  // Frames are drawn while the pointer is among the rows, and no row moves.
-  const moves = () => document.querySelectorAll(".cell.up, .cell.down").length > 0;
-  await page.waitForFunction(moves, null, WITHIN);
+  // Frames are drawn while the pointer moves among the rows, and no row moves.
+  const moves = () => page.locator(".cell.up, .cell.down").count();
+  for (let n = 0; n < 400 && !(await moves()); n++) {
+    await page.mouse.move(640 + (n % 2), 400);
+    await page.waitForTimeout(100);
+  }
+  await page.mouse.move(644, 400);
   await page.waitForTimeout(500);
   assert.deepEqual(await order(page), first);
   // The pointer leaves.
   await page.mouse.move(640, 10);
   await isBelowAndWhereItWas(page, at);
+  await close(page);
+});
+
+test("while the pointer rests, what is new is announced, what has ended is marked, and then all rows move", async () => {
+  const { page, come, remove } = await openEarly({ viewport: { width: 1280, height: 800 } });
+  await page.mouse.move(640, 400);
+  const first = await order(page);
+  await come();
+  await page.getByRole("button", { name: /^\d+ new events?$/ }).waitFor(WITHIN);
+  await page.mouse.move(641, 400);
+  const gone = first[0];
+  const event = page.locator(`.event[data-event="${gone}"]`);
+  await remove(gone);
+  await event.locator(".badge.ended").waitFor(WITHIN);
+  assert.equal(await event.locator(".best-price, .badge.margin, .badge.arbitrage, .best .price").count(), 0);
+  await page.mouse.move(640, 400);
+  await page.getByRole("button", { name: /^\d+ new events?$/ }).click();
+  await page.waitForFunction((count) => document.querySelectorAll(".event").length > count, first.length, WITHIN);
+  assert.equal(await event.count(), 0);
+  assert.equal(await page.locator(".waiting button").count(), 0);
+  await close(page);
+});
+
+test("rows that the pointer holds move after a few seconds", async () => {
+  const { page, come } = await openEarly({ viewport: { width: 1280, height: 800 } });
+  await page.mouse.move(640, 400);
+  const first = await order(page);
+  await come();
+  await page.waitForFunction((count) => document.querySelectorAll(".event").length > count, first.length, WITHIN);
   await close(page);
 });
 
@@ -159,8 +202,12 @@ test("no row moves between a finger's press and its click", async () => {
     }, kind);
   await finger("pointerenter");
   await come();
-  const moves = () => document.querySelectorAll(".cell.up, .cell.down").length > 0;
-  await page.waitForFunction(moves, null, WITHIN);
+  const moves = () => page.locator(".cell.up, .cell.down").count();
+  for (let n = 0; n < 400 && !(await moves()); n++) {
+    await finger("pointermove");
+    await page.waitForTimeout(100);
+  }
+  await finger("pointermove");
   await page.waitForTimeout(500);
   assert.deepEqual(await finger("pointerleave"), first);
   await page.waitForFunction((count) => document.querySelectorAll(".event").length > count, first.length, WITHIN);
@@ -184,12 +231,10 @@ test("what is chosen while the page connects is asked for once it is let in", as
   await signIn(page, "demo", toteboard.password);
   await prices(page).first().waitFor(WITHIN);
   for (let waits = 0; waits < 400 && !knock; waits++) await page.waitForTimeout(100);
-  await upcoming(page).click();
-  await tables(page).first().waitFor(WITHIN);
+  await page.getByRole("radio", { name: "Total" }).check({ force: true });
   knock();
   await page.locator(".state[data-state=live]").waitFor(WITHIN);
-  // All markets of the event, not only the one that was shown before.
-  await tables(page).nth(1).waitFor(WITHIN);
+  await page.locator(".outcome", { hasText: /^Over \d/ }).first().waitFor(WITHIN);
   assert.equal(connections, 1, sent.join("\n"));
   await close(page);
 });

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { browser, start } from "./toteboard.mjs";
-import { PASSWORD, WITHIN, close, open as visit, prices, region, register, signIn, upcoming } from "./visitor.mjs";
+import { PASSWORD, WITHIN, choice, close, markets, open as visit, openSheet, prices, region, register, signIn, upcoming } from "./visitor.mjs";
 
-const SETTINGS = ["--speed", "20", "--poll-speed", "20", "--attempts-per-minute", "10000", "--recheck", "1"];
+const SETTINGS = ["--attempts-per-minute", "10000", "--recheck", "1"];
 
 let toteboard;
 let chromium;
@@ -24,22 +24,20 @@ const shown = async (page) => (await prices(page).allInnerTexts()).join();
 /** Runs in the page: returns whether it shows other prices than these. */
 const differs = (before) => [...document.querySelectorAll(".row .cell:not(:empty)")].map((cell) => cell.innerText).join() !== before;
 
-/** Delays the response with the chosen regions until the returned function is called. */
+/** Delays the connection, and so what the gateway says of the chosen regions, until the returned function is called. */
 async function withhold(page) {
   let release;
   const released = new Promise((resolve) => (release = resolve));
-  await page.route("**/api/subscriptions", async (route) => {
-    if (route.request().method() !== "GET") return route.continue();
-    const response = await route.fetch();
+  await page.routeWebSocket("**/socket.io/**", async (socket) => {
     await released;
-    await route.fulfill({ response });
+    socket.connectToServer();
   });
   return release;
 }
 
 /** The positions of the controls at the top of the page. */
 const places = (page) =>
-  page.locator(".top h1 a, .top input, .top nav > *, #search").evaluateAll((all) =>
+  page.locator(".top h1 a, .top button, .regions input, .account > *, #search").evaluateAll((all) =>
     all.map((one) => {
       const { x, y, width, height } = one.getBoundingClientRect();
       return [one.value || one.innerText, x, y, width, height].join(" ");
@@ -59,7 +57,7 @@ test("somebody registers with the keyboard, chooses a region and sees prices mov
   assert.equal(await page.getByLabel("Password").getAttribute("aria-invalid"), "true");
   await page.getByLabel("Password").fill(PASSWORD);
   await page.keyboard.press("Enter");
-  await page.getByText("Choose a region above").waitFor(WITHIN);
+  await page.getByText("Choose a region to see").waitFor(WITHIN);
   await region(page, "UK").focus();
   await page.keyboard.press("Space");
   await prices(page).first().waitFor(WITHIN);
@@ -87,7 +85,7 @@ test("a change in one browser moves the other, and another tab", async () => {
     await prices(other).first().waitFor(WITHIN);
   }
   await region(phone, "EU").uncheck({ force: true });
-  await laptop.getByText("Choose a region above").waitFor(WITHIN);
+  await laptop.getByText("Choose a region to see").waitFor(WITHIN);
   await close(phone);
   await close(laptop);
 });
@@ -103,7 +101,9 @@ for (const width of [390, 1280]) {
     release();
     await page.locator(".state[data-state=live]").waitFor(WITHIN);
     assert.deepEqual(await places(page), first, "connected");
+    if (width < 1000) await openSheet(page);
     await region(page, "US").check({ force: true });
+    if (width < 1000) await page.getByRole("button", { name: "Done" }).click();
     await page.getByText("Simulated odds").waitFor(WITHIN);
     await prices(page).first().waitFor(WITHIN);
     assert.deepEqual(await places(page), first, "with a region");
@@ -195,7 +195,7 @@ test("the board shows what is chosen, and the address says so", async () => {
   await page.getByText("Nothing on the board matches").waitFor(WITHIN);
   await page.getByRole("button", { name: "Show everything" }).click();
   await prices(page).first().waitFor(WITHIN);
-  await page.getByRole("combobox").last().selectOption("american");
+  await choice(page, "Odds").selectOption("american");
   await page.locator(".cell", { hasText: /^[+-]\d{3,}$/ }).first().waitFor(WITHIN);
   await page.getByRole("radio", { name: "Total" }).check({ force: true });
   await page.locator(".outcome", { hasText: /^Over \d/ }).first().waitFor(WITHIN);
@@ -203,7 +203,23 @@ test("the board shows what is chosen, and the address says so", async () => {
   await page.locator(".outcome", { hasText: /^Over \d/ }).first().waitFor(WITHIN);
   // An event that is opened shows all its markets.
   await upcoming(page).click();
-  await page.locator(".line caption", { hasText: "Winner" }).first().waitFor(WITHIN);
+  await markets(page).filter({ hasText: "Winner" }).waitFor(WITHIN);
+  await markets(page).filter({ hasText: "Handicap" }).waitFor(WITHIN);
+  await close(page);
+});
+
+test("an open event says how often its prices changed, as recorded", async () => {
+  const page = await open();
+  await signIn(page, "demo", toteboard.password);
+  const answer = page.waitForResponse((response) => response.url().includes("/api/history/events/"), WITHIN);
+  await upcoming(page).click();
+  const { regions } = await (await answer).json();
+  const line = page.locator(".panel .recorded", { hasText: /^Prices changed/ });
+  await line.waitFor(WITHIN);
+  const changes = regions.reduce((sum, region) => sum + region.price_changes, 0);
+  const times = changes === 1 ? "once" : `${changes} times`;
+  const text = await line.innerText();
+  assert.ok(text.startsWith(`Prices changed ${times} · First seen: `), `${text}: ${JSON.stringify(regions)}`);
   await close(page);
 });
 

@@ -24,13 +24,13 @@ async function startAt(listen, data, settings) {
   const child = spawn(need("STANDALONE"), args, { stdio: ["ignore", "pipe", "pipe"] });
   let log = "";
   child.stderr.on("data", (data) => (log += data));
-  const { url, password } = await new Promise((resolve, reject) => {
+  const { url, link, password } = await new Promise((resolve, reject) => {
     const late = setTimeout(() => reject(new Error(`no address printed within ${WITHIN} ms\n${log}`)), WITHIN);
     child.once("exit", (code) => reject(new Error(`the standalone program exited with ${code}\n${log}`)));
     let output = "";
     child.stdout.on("data", (data) => {
       output += data;
-      const found = output.match(/(?<url>http:\/\/[\d.:]+)[^]*password (?<password>\S+)/);
+      const found = output.match(/(?<url>http:\/\/[\d.:]+)[^]*once: (?<link>\S+)[^]*password (?<password>\S+)/);
       if (found) {
         clearTimeout(late);
         resolve(found.groups);
@@ -47,6 +47,7 @@ async function startAt(listen, data, settings) {
   };
   return {
     url,
+    link,
     password,
     async stop() {
       await end();

@@ -33,10 +33,16 @@ export async function signIn(page, name, password) {
 export async function register(page, name) {
   await page.getByRole("button", { name: "Make an account instead" }).click();
   await signIn(page, name, PASSWORD);
-  await page.getByRole("group", { name: "Regions" }).waitFor(WITHIN);
+  await page.locator(".frame").waitFor(WITHIN);
 }
 
 export const region = (page, key) => page.getByRole("checkbox", { name: new RegExp(`^${key}`, "i") });
 /** The title of an event that has not started. One that has started may be over before the test's next step. */
 export const upcoming = (page) => page.locator(".title:not(:has(.started)) .open").first();
-export const prices = (page) => page.locator(".row .cell:not(:empty)");
+/** Prices on the board: of bookmakers, or only the best ones where bookmakers have no columns. */
+export const prices = (page) => page.locator(".row .cell:not(:empty), .row .best .price");
+/** The headings of the opened event's markets. */
+export const markets = (page) => page.locator(".panel .market h3");
+export const choice = (page, name) => page.getByRole("combobox", { name });
+/** Opens the sheet with all that can be chosen, on a screen that has no rail. */
+export const openSheet = (page) => page.locator(".top .sheet-button").click();

@@ -4,11 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use client::{BoardMirrors, ChangedEvents, MirrorUpdate};
-use odds::{Cursor, EventId, Feed, FeedState, Region, Timestamp};
+use odds::{
+    BookmakerKey, Cursor, Details, Event, EventId, Feed, FeedState, Market, MarketKey, Outcomes, Region, Timestamp,
+};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::view::{EventView, Freshness, gathered, merge};
+use crate::view::{EventView, Freshness, Key, gathered, merge};
 
 /// The state of all boards on the page.
 pub(crate) struct Boards {
@@ -49,6 +51,33 @@ pub(crate) struct Hello<'a> {
     v: u8,
     resume: BTreeMap<Region, Cursor>,
     filter: &'a RawValue,
+    /// The id of the last alert that has arrived.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alerts: Option<Key>,
+}
+
+/// The payload of a snapshot.
+#[derive(Serialize)]
+struct SnapshotOut<'a> {
+    region: Region,
+    cursor: Cursor,
+    events: Vec<EventOut<'a>>,
+}
+
+#[derive(Serialize)]
+struct EventOut<'a> {
+    id: &'a EventId,
+    #[serde(flatten)]
+    details: &'a Details,
+    quotes: Vec<QuoteOut<'a>>,
+}
+
+#[derive(Serialize)]
+struct QuoteOut<'a> {
+    bookmaker: &'a BookmakerKey,
+    market: &'a MarketKey,
+    last_update: Timestamp,
+    outcomes: &'a Outcomes,
 }
 
 impl Boards {
@@ -65,15 +94,36 @@ impl Boards {
         }
     }
 
-    /// Returns the data to connect with. It includes the current filter, which then counts as requested.
-    pub(crate) fn hello(&mut self) -> Hello<'_> {
+    /// Returns the data to connect with. It includes the current filter, which then counts as requested, and the id of
+    /// the last alert if there was one.
+    pub(crate) fn hello(&mut self, alerts: Option<Key>) -> Hello<'_> {
         self.asked = Some(self.filter.clone());
-        Hello { v: 1, resume: self.mirrors.cursors(), filter: &self.filter }
+        Hello { v: 1, resume: self.mirrors.cursors(), filter: &self.filter, alerts }
     }
 
     /// Takes a board that was loaded by HTTP. The stream continues from its cursor.
     pub(crate) fn preload(&mut self, snapshot: &str) {
         self.mirrors.take("snapshot", snapshot);
+    }
+
+    /// Takes a board and its feed as they were kept. None of its prices are live.
+    pub(crate) fn recall(&mut self, snapshot: &str, feed: Feed) {
+        self.preload(snapshot);
+        self.feeds.insert(feed.region, Feed { state: FeedState::Down, ..feed });
+    }
+
+    /// Returns a region's feed and its board, as the payload of a snapshot, if both have arrived.
+    pub(crate) fn to_keep(&self, region: Region) -> Option<(Feed, String)> {
+        let (feed, board) = (self.feeds.get(&region)?, self.mirrors.boards.get(&region)?);
+        let events = board.events().iter().map(|(id, Event { details, quotes })| {
+            let quotes = quotes.iter().map(|((bookmaker, market), quote)| {
+                let Market { last_update, outcomes } = quote;
+                QuoteOut { bookmaker, market, last_update: *last_update, outcomes }
+            });
+            EventOut { id, details, quotes: quotes.collect() }
+        });
+        let snapshot = SnapshotOut { region, cursor: board.cursor()?, events: events.collect() };
+        Some((feed.clone(), serde_json::to_string(&snapshot).ok()?))
     }
 
     /// Takes an event that arrived at `clock`, by this machine's clock.
@@ -171,9 +221,10 @@ impl Boards {
         &self.mirrors.feeds
     }
 
-    /// Returns whether the boards of all chosen regions are in sync.
+    /// Returns whether the boards of all chosen regions are in sync. One that is down may have none.
     pub(crate) fn is_loaded(&self) -> bool {
-        self.mirrors.regions.iter().all(|region| self.in_step.contains(region))
+        let is_down = |region| self.mirrors.feeds.get(region).is_some_and(|feed| feed.state == FeedState::Down);
+        self.mirrors.regions.iter().all(|region| self.in_step.contains(region) || is_down(region))
     }
 
     /// Returns the events that changed since the last call.
@@ -234,7 +285,7 @@ mod tests {
     /// Returns connected boards with the UK's board and feed as of second 1,000.
     fn loaded() -> Boards {
         let mut boards = Boards::new(filter("h2h"));
-        boards.hello();
+        boards.hello(None);
         boards.take("subscriptions", r#"{"v":1,"regions":["uk"]}"#, at(1_000));
         boards.take("feed", &feed("live", 1_000), at(1_000));
         assert_eq!(boards.take("snapshot", &snapshot(FIRST), at(1_000)), BoardsUpdate::Board { in_step_again: true });
@@ -261,6 +312,22 @@ mod tests {
         assert!(stale_since(&boards).is_some());
         assert_eq!(boards.take("odds", &odds(FIRST, SECOND), at(1_001)), BoardsUpdate::Board { in_step_again: true });
         boards.look_at(at(1_001));
+        assert_eq!(stale_since(&boards), None);
+    }
+
+    #[test]
+    fn a_board_that_was_kept_is_shown_and_not_live_until_the_stream_says_so() {
+        let (feed_kept, board) = loaded().to_keep(Region::Uk).unwrap();
+        let mut boards = Boards::new(filter("h2h"));
+        boards.take("subscriptions", r#"{"v":1,"regions":["uk"]}"#, at(1_001));
+        boards.recall(&board, feed_kept);
+        boards.look_at(at(1_001));
+        assert!(!boards.is_loaded());
+        assert_eq!(stale_since(&boards), Some(at(970)), "it was polled then");
+        assert_eq!(serde_json::to_value(boards.hello(None)).unwrap()["resume"]["uk"], FIRST);
+        boards.take("feed", &feed("live", 1_002), at(1_002));
+        assert_eq!(boards.take("odds", &odds(FIRST, SECOND), at(1_002)), BoardsUpdate::Board { in_step_again: true });
+        boards.look_at(at(1_002));
         assert_eq!(stale_since(&boards), None);
     }
 
@@ -330,10 +397,12 @@ mod tests {
     fn the_next_connection_has_the_filter_and_goes_on_from_the_board() {
         let mut boards = loaded();
         boards.set_filter(filter("totals"));
-        let hello = serde_json::to_value(boards.hello()).unwrap();
+        let hello = serde_json::to_value(boards.hello(Some("r1-1-1".into()))).unwrap();
         assert_eq!(
             hello,
-            serde_json::json!({ "v": 1, "resume": { "uk": FIRST }, "filter": { "markets": ["totals"] } })
+            serde_json::json!({
+                "v": 1, "resume": { "uk": FIRST }, "filter": { "markets": ["totals"] }, "alerts": "r1-1-1"
+            })
         );
         assert!(boards.filter_to_ask().is_none());
     }
@@ -355,6 +424,9 @@ mod tests {
         let mut boards = loaded();
         assert_eq!(boards.take("subscriptions", r#"{"v":1,"regions":["uk","us"]}"#, at(1_001)), BoardsUpdate::Regions);
         assert!(!boards.is_loaded());
+        // Nothing was ever published there.
+        boards.take("feed", &feed("down", 1_001).replace(r#""uk""#, r#""us""#), at(1_001));
+        assert!(boards.is_loaded());
         boards.take("subscriptions", r#"{"v":1,"regions":["uk"]}"#, at(1_001));
         assert!(boards.is_loaded());
         boards.take("subscriptions", r#"{"v":1,"regions":[]}"#, at(1_001));

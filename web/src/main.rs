@@ -8,6 +8,7 @@ mod boards;
 /// Compiled only for the browser, but linted on every target.
 #[cfg(any(target_arch = "wasm32", clippy))]
 mod page;
+mod text;
 mod view;
 
 #[cfg(any(target_arch = "wasm32", clippy))]

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     net::{IpAddr, Ipv6Addr},
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -12,10 +12,12 @@ use prometheus_client::metrics::counter::Counter;
 use tracing::warn;
 
 use crate::{
+    alerts::RuleLimits,
     allowance::Allowance,
     audit::{self, Requester},
     password::{Busy, Password, PasswordHash, Passwords, Verdict},
     session::{SessionData, SessionKey, StoredSession},
+    sign_in_code::SignInCode,
     store::{CreateTokenError, CreateUserError, Known, Place, Store, StoreError},
     token::{NewToken, Token, TokenId, TokenName, TokenText},
     user::{Changed, NewUser, User, UserId},
@@ -54,6 +56,8 @@ pub struct AccountSettings {
     pub session_lifetime: Duration,
     /// Every token expires after this.
     pub token_lifetime: Duration,
+    /// How many rules there may be.
+    pub rules: RuleLimits,
 }
 
 impl Default for AccountSettings {
@@ -65,6 +69,7 @@ impl Default for AccountSettings {
             session_idle: hours(168),
             session_lifetime: hours(720),
             token_lifetime: hours(365 * 24),
+            rules: RuleLimits { per_user: 100, total: 1_000_000 },
         }
     }
 }
@@ -77,6 +82,8 @@ pub enum AccountsError {
     WrongCredentials,
     #[error("the password is wrong")]
     WrongPassword,
+    #[error("this link was used, or is of an earlier start; sign in with name and password")]
+    WrongCode,
     #[error("this account is disabled")]
     Disabled,
     #[error("too many attempts; try again later")]
@@ -91,6 +98,12 @@ pub enum AccountsError {
     TooManyTokens,
     #[error("there is no such token")]
     UnknownToken,
+    #[error("there are {most} rules already; delete one first")]
+    TooManyRules { most: usize },
+    #[error("all users together have too many rules; ask the operator")]
+    TooManyRulesInTotal,
+    #[error("there is no such rule")]
+    UnknownRule,
     #[error("there is no such session")]
     UnknownSession,
     #[error("too many requests; ask less often")]
@@ -148,6 +161,8 @@ pub struct Accounts {
     by_user: Allowance<UserId>,
     changes: Allowance<UserId>,
     reads: Allowance<UserId>,
+    /// Signs a user in, until it is used.
+    code: Mutex<Option<SignInCode>>,
 }
 
 impl Accounts {
@@ -163,6 +178,7 @@ impl Accounts {
             by_user: Allowance::new(TRIES, ANOTHER_TRY_AFTER),
             changes: Allowance::new(CHANGES_AT_ONCE, ANOTHER_CHANGE_AFTER),
             reads: Allowance::new(READS_AT_ONCE, ANOTHER_READ_AFTER),
+            code: Mutex::new(None),
             settings,
         }
     }
@@ -173,6 +189,11 @@ impl Accounts {
         self
     }
 
+    /// Accepts this code once.
+    pub fn with_sign_in_code(self, code: Option<SignInCode>) -> Self {
+        Self { code: Mutex::new(code), ..self }
+    }
+
     pub fn store(&self) -> Arc<dyn Store> {
         self.store.clone()
     }
@@ -181,7 +202,7 @@ impl Accounts {
         self.settings.registration
     }
 
-    fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         (self.clock)()
     }
 
@@ -262,6 +283,31 @@ impl Accounts {
         }
         self.by_network.give_back(&from.1);
         self.by_network_and_name.give_back(&from);
+        self.note_place(&user, address).await;
+        Ok(user)
+    }
+
+    /// Signs in with the code that the program printed at its start. It works once.
+    pub async fn sign_in_with_code(&self, given: &str, by: &Requester) -> Result<User, AccountsError> {
+        let signed_in = self.try_code(given, by.address).await;
+        match &signed_in {
+            Ok(user) => audit::done("signed_in", &user.id, by, &"by link"),
+            Err(reason) => audit::refused("sign_in_refused", None, by.address, reason),
+        }
+        signed_in
+    }
+
+    async fn try_code(&self, given: &str, address: IpAddr) -> Result<User, AccountsError> {
+        self.count_attempt(address)?;
+        let code = || self.code.lock().expect("nobody panics while holding it");
+        let user = code().as_ref().filter(|code| code.is(given)).map(|code| code.user.clone());
+        let user = self.store.user(&user.ok_or(AccountsError::WrongCode)?).await?.ok_or(AccountsError::WrongCode)?;
+        if user.disabled {
+            return Err(AccountsError::Disabled);
+        }
+        // Used now, and by nobody else meanwhile.
+        code().take_if(|code| code.is(given)).ok_or(AccountsError::WrongCode)?;
+        self.by_network.give_back(&network(address));
         self.note_place(&user, address).await;
         Ok(user)
     }
@@ -423,7 +469,11 @@ impl Accounts {
         taken.map_err(|retry_after| AccountsError::TooManyReads { retry_after })
     }
 
-    fn may_change(&self, user: &UserId) -> Result<(), AccountsError> {
+    pub(crate) fn rule_limits(&self) -> RuleLimits {
+        self.settings.rules
+    }
+
+    pub(crate) fn may_change(&self, user: &UserId) -> Result<(), AccountsError> {
         allowed(self.changes.take(user.clone(), Instant::now()))
     }
 

@@ -2,13 +2,16 @@
 //! crate uses neither HTTP nor Socket.IO.
 
 mod accounts;
+mod alerts;
 mod allowance;
 mod audit;
 mod mongo;
 mod password;
+mod rules;
 mod secret;
 mod session;
 mod sessions;
+mod sign_in_code;
 mod sqlite;
 mod store;
 mod store_url;
@@ -17,12 +20,17 @@ mod user;
 mod user_name;
 
 pub use accounts::{AccountSettings, Accounts, AccountsError, Identity, network};
+pub use alerts::{
+    ALERTS_KEPT, ActiveRule, Alert, AlertContent, AlertRecord, AlertState, AlertStore, ChangeMark, ChangedRules,
+    CreateRuleError, DecidedStep, Recorded, RuleLimits, Shard, ShardProgress, StoredRule, Unwatched,
+};
 pub use allowance::Allowance;
 pub use audit::Requester;
 pub use password::{Busy, Password, PasswordHash, WeakPassword};
 pub use secret::SecretHash;
 pub use session::{SessionData, SessionKey, StoredSession};
 pub use sessions::{SESSION_DATA, Sessions};
+pub use sign_in_code::SignInCode;
 pub use store::{CreateTokenError, CreateUserError, FAMILIAR_FOR, Known, Place, Store, StoreError};
 pub use store_url::{InvalidStore, StoreUrl};
 pub use token::{InvalidTokenName, NewToken, Token, TokenId, TokenName, TokenText};

@@ -1,4 +1,7 @@
-//! Accounts in MongoDB, in five collections. Needs no transactions, no change streams, and no expiry by the server.
+//! Accounts in MongoDB, in a few collections. Needs no transactions, no change streams, and no expiry by the server.
+
+mod alerts;
+mod decisions;
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -48,6 +51,7 @@ pub struct MongoStore {
     tokens: Collection<TokenDocument>,
     places: Collection<PlaceDocument>,
     checks: Collection<Document>,
+    alerts: alerts::Collections,
     open: Semaphore,
     /// Set once the indexes exist.
     prepared: OnceCell<()>,
@@ -191,6 +195,7 @@ impl MongoStore {
             tokens: database.collection("tokens"),
             places: database.collection("places"),
             checks: database.collection("checks"),
+            alerts: alerts::Collections::of(&database),
             open: Semaphore::new(OPEN),
             prepared: OnceCell::new(),
         })
@@ -219,6 +224,7 @@ impl MongoStore {
         self.tokens.create_index(plain("user")).await?;
         self.sessions.create_index(plain("user")).await?;
         self.places.create_index(plain("user")).await?;
+        self.alerts.prepare().await?;
         // Only a help: expired sessions are refused and swept anyway.
         let options = IndexOptions::builder().expire_after(Duration::ZERO).build();
         let expiry = IndexModel::builder().keys(doc! { "expires_at": 1 }).options(options).build();
@@ -323,6 +329,7 @@ impl Store for MongoStore {
     }
 
     async fn set_disabled(&self, id: &UserId, disabled: bool) -> Result<Option<User>, StoreError> {
+        self.note_change(id).await?;
         let update = doc! { "$set": { "disabled": disabled }, "$inc": { "epoch": i64::from(disabled) } };
         let changed = self.change(doc! { "_id": id.as_str() }, update).await?;
         if disabled {
@@ -344,6 +351,7 @@ impl Store for MongoStore {
 
     async fn delete_user(&self, id: &UserId) -> Result<bool, StoreError> {
         let of_user = doc! { "user": id.as_str() };
+        self.note_change(id).await?;
         // Tokens and sessions are deleted first, so that none is left over if this is interrupted, and again at the
         // end, for those made in the meantime.
         self.get(self.tokens.delete_many(of_user.clone())).await?;
@@ -351,6 +359,7 @@ impl Store for MongoStore {
         let deleted = self.get(self.users.delete_one(doc! { "_id": id.as_str() })).await?;
         self.get(self.tokens.delete_many(of_user.clone())).await?;
         self.get(self.places.delete_many(of_user)).await?;
+        self.delete_alerts_of(id).await?;
         self.forget_sessions(id).await?;
         Ok(deleted.deleted_count == 1)
     }
@@ -487,6 +496,7 @@ impl Store for MongoStore {
     async fn sweep(&self, now: Timestamp) -> Result<u64, StoreError> {
         let since = now.plus_millis(-(FAMILIAR_FOR.as_millis() as i64));
         self.get(self.places.delete_many(doc! { "at": { "$lt": date(since) } })).await?;
+        self.sweep_alerts(now).await?;
         let expired = doc! { "expires_at": { "$lte": date(now) } };
         Ok(self.get(self.sessions.delete_many(expired)).await?.deleted_count)
     }

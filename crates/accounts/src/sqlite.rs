@@ -3,6 +3,9 @@
 //! Two threads with a connection each carry out jobs one by one: one writes, the other reads, so that a read never
 //! waits for a slow disk or for another process that writes. Several processes may have the file open at the same time.
 
+mod alerts;
+mod decisions;
+
 use std::{collections::BTreeSet, fs::OpenOptions, io, path::Path, sync::mpsc, time::Duration};
 
 use async_trait::async_trait;
@@ -13,6 +16,7 @@ use rusqlite::{
 use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
+    alerts::ALERTS_KEPT,
     password::PasswordHash,
     secret::SecretHash,
     session::{SessionData, SessionKey, StoredSession},
@@ -22,7 +26,7 @@ use crate::{
     user_name::UserName,
 };
 
-const SCHEMA_VERSION: i64 = 3;
+const SCHEMA_VERSION: i64 = 5;
 const SCHEMA: &str = "
     CREATE TABLE users (
         id TEXT PRIMARY KEY,
@@ -216,7 +220,7 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
         let message = format!("its format {version} was made by a newer version of this program");
         return Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(1), Some(message)));
     }
-    for step in [SCHEMA, PLACES, ORIGINS_AND_ENDS].iter().skip(version as usize) {
+    for step in [SCHEMA, PLACES, ORIGINS_AND_ENDS, alerts::SCHEMA, alerts::UNWATCHED].iter().skip(version as usize) {
         transaction.execute_batch(step)?;
     }
     transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
@@ -388,6 +392,7 @@ impl Store for SqliteStore {
         self.write(move |connection| {
             let set = "epoch = epoch + :value, disabled = :value";
             let changed = change(connection, &id, set, &disabled)?;
+            alerts::note_change(connection, &id)?;
             if disabled {
                 end_sessions(connection, &id)?;
             }
@@ -413,8 +418,11 @@ impl Store for SqliteStore {
 
     async fn delete_user(&self, id: &UserId) -> Result<bool, StoreError> {
         let id = id.clone();
-        self.write(move |connection| Ok(connection.execute("DELETE FROM users WHERE id = ?1", [id.as_str()])? == 1))
-            .await
+        self.write(move |connection| {
+            alerts::note_change(connection, &id)?;
+            Ok(connection.execute("DELETE FROM users WHERE id = ?1", [id.as_str()])? == 1)
+        })
+        .await
     }
 
     async fn create_session(&self, session: &StoredSession) -> Result<(), StoreError> {
@@ -604,6 +612,9 @@ impl Store for SqliteStore {
         self.write(move |connection| {
             let since = millis(now) - FAMILIAR_FOR.as_millis() as i64;
             connection.execute("DELETE FROM places WHERE at < ?1", [since])?;
+            let since = millis(now) - ALERTS_KEPT.as_millis() as i64;
+            connection.execute("DELETE FROM alerts WHERE at < ?1", [since])?;
+            connection.execute("DELETE FROM unwatched WHERE until < ?1", [since])?;
             let swept = connection.execute("DELETE FROM sessions WHERE expires_at <= ?1", [millis(now)])?;
             Ok(swept as u64)
         })

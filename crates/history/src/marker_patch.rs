@@ -58,6 +58,16 @@ mod tests {
         serde_json::from_str(json).unwrap()
     }
 
+    /// By default, serde_json may read another number than it wrote.
+    #[test]
+    fn numbers_are_read_as_they_were_written() {
+        for n in 1..20_000 {
+            let number = 1_000.0 / f64::from(n);
+            let text = serde_json::to_string(&number).unwrap();
+            assert_eq!(serde_json::from_str::<f64>(&text).unwrap().to_bits(), number.to_bits(), "{text}");
+        }
+    }
+
     #[test]
     fn a_patch_holds_only_what_differs_and_leads_to_the_second_marker() {
         let first = marker(

@@ -24,6 +24,33 @@ pub struct Difference {
     pub previous: (StepId, Arc<Marker>),
 }
 
+/// A step that is read back. It follows the one before it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredStep {
+    pub position: LogPosition,
+    pub id: StepId,
+    pub marker: Marker,
+    pub changes: Vec<Change>,
+}
+
+/// Steps that follow a step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepsAfter {
+    pub steps: Vec<StoredStep>,
+    pub then: Then,
+}
+
+/// What comes after some steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// More of them, or nothing.
+    More,
+    /// Nothing until this step.
+    Gap { next: StepId },
+    /// Nothing.
+    End,
+}
+
 /// A board as it was after a step, verified against the step's digest.
 #[derive(Clone, Debug)]
 pub struct RecordedBoard {

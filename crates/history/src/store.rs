@@ -1,11 +1,11 @@
 //! What a store of the history does.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use odds::{Cursor, EventId, LogPosition, Region, StepId, Timestamp};
+use odds::{LogPosition, Marker, Region, StepId, Timestamp};
 
-use crate::{RecordedBoard, RecordedStep};
+use crate::{EventQuery, PriceHistory, PriceQuery, RecordedBoard, RecordedEvent, RecordedStep, StepsAfter};
 
 /// A store is unavailable, or refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,7 +32,7 @@ pub enum Append {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
     At(Timestamp),
-    Step(Cursor),
+    Step(StepId),
 }
 
 /// Why a board can't be returned.
@@ -44,18 +44,12 @@ pub enum HistoryError {
     NotRecorded { from: Option<Timestamp>, until: Option<Timestamp> },
     #[error("the recorded board of step {0} does not match its digest")]
     Damaged(StepId),
+    #[error("a recorded price or marker is not what was written")]
+    DamagedRow,
+    #[error("too many prices: ask for less time, or for fewer regions or bookmakers")]
+    TooMuch,
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-/// What is recorded of an event in one region.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EventSummary {
-    pub region: Region,
-    pub first_seen: Timestamp,
-    pub last_change: Timestamp,
-    /// How often the price of an outcome changed at a bookmaker.
-    pub price_changes: u64,
 }
 
 /// Keeps the history of all regions.
@@ -70,6 +64,26 @@ pub trait Store: std::fmt::Debug + Send + Sync {
     /// The board as it was at an instant.
     async fn board_at(&self, region: Region, instant: Moment) -> Result<RecordedBoard, HistoryError>;
 
-    /// What is recorded of an event, by region.
-    async fn event_summary(&self, event: &EventId) -> Result<Vec<EventSummary>, StoreError>;
+    /// What was recorded after a step, in order: some of it. `marker` is that step's. Fails with a damaged step only if
+    /// that is the next one: those before it are returned first.
+    async fn steps_after(&self, region: Region, step: LogPosition, marker: &Marker)
+    -> Result<StepsAfter, HistoryError>;
+
+    /// The first step after a time whose whole board is recorded, and its time. Behind a damaged step, boards can be
+    /// read again from there on.
+    async fn next_keyframe(
+        &self,
+        region: Region,
+        after: Timestamp,
+    ) -> Result<Option<(Timestamp, StepId)>, HistoryError>;
+
+    /// Prices of an event over time, with the gaps in it.
+    async fn price_history(&self, query: PriceQuery) -> Result<PriceHistory, HistoryError>;
+
+    /// The events that were on a region's board, in the order of their ids.
+    async fn events(&self, query: EventQuery) -> Result<Vec<RecordedEvent>, HistoryError>;
+
+    /// Forgets what is older than `keep`, as far as no later board needs it. It is older by the time `now` and by that
+    /// of the newest step: a wrong clock of this process forgets nothing.
+    async fn forget(&self, region: Region, now: Timestamp, keep: Duration) -> Result<(), StoreError>;
 }

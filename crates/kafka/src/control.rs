@@ -19,6 +19,8 @@ pub enum ControlMessage {
     Republish { region: Region },
     /// This user's account changed. The store already has this revision or a later one.
     User { user: String, revision: u64 },
+    /// This user's rules changed. The store already has the change.
+    Rules { user: String },
 }
 
 #[derive(Clone)]

@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{debug, warn};
 
-use crate::{CONTROL, ControlMessage, KafkaSettings, Role, client_log};
+use crate::{CONTROL, ControlMessage, KafkaSettings, client_log};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ElectionEvent {
@@ -79,18 +79,8 @@ impl Election {
     pub fn join(settings: &KafkaSettings, role: &str, region: Region) -> Result<Self, KafkaError> {
         let (holds_send, holds) = watch::channel(false);
         let group = format!("{role}-{region}");
-        let mut config = settings.client(
-            Role::Consumer,
-            &[
-                ("session.timeout.ms", "10000"),
-                ("heartbeat.interval.ms", "1000"),
-                ("partition.assignment.strategy", "cooperative-sticky"),
-                ("auto.offset.reset", "latest"),
-                ("enable.auto.commit", "false"),
-            ],
-        );
-        config.set("group.id", &group);
-        let consumer: StreamConsumer<Context> = config.create_with_context(Context { region, holds: holds_send })?;
+        let consumer: StreamConsumer<Context> =
+            settings.member(&group).create_with_context(Context { region, holds: holds_send })?;
         consumer.subscribe(&[CONTROL])?;
         let consumer = Arc::new(consumer);
         let (republish_request, republish_requests) = mpsc::channel(1);

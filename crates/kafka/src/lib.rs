@@ -2,20 +2,23 @@
 //! in-process cluster, for use without Kafka.
 //!
 //! [`RegionFollower`] reads a region's odds into a verified board. [`TopicFollower`] reads all of a small topic.
-//! [`Election`] elects one leader for a job.
+//! [`PartitionGroup`] divides the partitions of a topic among processes. [`Election`] elects one leader for a job; [`SoleLeader`] leads a region where nobody else can.
 
 mod client_log;
 mod control;
 mod drop_in_background;
 mod election;
 mod embedded;
+mod partition_group;
 mod publisher;
 mod record;
 mod region_follower;
 mod region_log;
 mod sender;
 mod settings;
+mod sole_leader;
 mod topic_follower;
+mod topic_writer;
 mod topics;
 
 pub use rdkafka::error::KafkaError;
@@ -23,10 +26,15 @@ pub use rdkafka::error::KafkaError;
 pub use control::{ControlMessage, ControlWriter, follow_control};
 pub use election::{Election, ElectionEvent};
 pub use embedded::Embedded;
+pub use partition_group::{GroupEvent, PartitionGroup};
 pub use publisher::{Delivered, MAX_RECORD_BYTES, Publisher};
 pub use record::{from_message, to_headers};
 pub use region_follower::{FollowerEvent, LostBoard, RegionFollower, Steps};
 pub use region_log::{ConsumerMode, LagGauge, ReadError};
 pub use settings::{InvalidProperty, KafkaSettings, Property, Role};
+pub use sole_leader::{LeadError, SoleLeader};
 pub use topic_follower::{ReadFrom, TopicFollower};
-pub use topics::{CONTROL, TopicSpec, all_topics, topic_of};
+pub use topic_writer::TopicWriter;
+pub use topics::{
+    ALERT_PARTITIONS, ALERTS, CONTROL, KEEP_CHANGES, TopicSpec, all_topics, all_topics_with, region_topic, topic_of,
+};

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use futures::future::OptionFuture;
-use odds::{Board, Phase, Progress, Reader, Region, StepId};
+use odds::{Board, Phase, Progress, Reader, Region, StepId, Term};
 use rdkafka::error::KafkaError;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
@@ -83,6 +83,14 @@ pub struct RegionFollower {
     is_writer: bool,
     mismatches_in_a_row: u32,
     republish_requested_at: Option<Instant>,
+    grown: Option<Grown>,
+}
+
+/// The topic has more partitions than are read.
+struct Grown {
+    error: ReadError,
+    /// Until a later term begins, its leader writes only to the partitions that are read.
+    term: Term,
 }
 
 enum State {
@@ -114,6 +122,7 @@ impl RegionFollower {
             is_writer: false,
             mismatches_in_a_row: 0,
             republish_requested_at: None,
+            grown: None,
         }
     }
 
@@ -206,6 +215,10 @@ impl RegionFollower {
                     Err(error) => return self.unavailable(error),
                 },
                 State::Reading => {
+                    // A writer must write to every partition.
+                    if let Some(Grown { error, .. }) = self.grown.take_if(|_| self.is_writer) {
+                        return Ok(self.lose(LostBoard::Topic(error)));
+                    }
                     let verified_by = self.unverified_since.filter(|_| !self.is_writer).map(|at| at + VERIFIED_WITHIN);
                     let log = self.log.as_mut().expect("set while reading");
                     let event = tokio::select! {
@@ -254,8 +267,20 @@ impl RegionFollower {
             Ok(LogEvent::Progress(Progress::Mismatched(step))) => Some(self.lose(LostBoard::Mismatch(step))),
             Ok(LogEvent::Progress(_)) => Some(FollowerEvent::Advanced),
             Err(error @ (ReadError::Fenced { .. } | ReadError::Ended(_))) => return Err(error),
+            Err(error @ ReadError::OtherPartitions { partitions, known, .. })
+                if partitions > known && self.reader().phase() == Phase::Live =>
+            {
+                // The leader may notice it later. What it writes until then could not be verified with more partitions.
+                let term = self.reader().applied().term;
+                self.grown.get_or_insert(Grown { error, term });
+                None
+            }
             Err(error) => Some(self.lose(LostBoard::Topic(error))),
         };
+        let applied = self.reader().applied().term;
+        if let Some(Grown { error, .. }) = self.grown.take_if(|grown| applied > grown.term) {
+            return Ok(Some(self.lose(LostBoard::Topic(error))));
+        }
         match self.reader().phase() {
             Phase::Unverified => drop(self.unverified_since.get_or_insert_with(Instant::now)),
             _ => self.unverified_since = None,
@@ -282,6 +307,7 @@ impl RegionFollower {
     fn lose(&mut self, cause: LostBoard) -> FollowerEvent {
         error!(reason = %cause, "dropping the board");
         self.unverified_since = None;
+        self.grown = None;
         let was_verified = std::mem::take(&mut self.was_verified);
         if was_verified || self.is_writer || matches!(cause, LostBoard::Topic(_)) {
             self.open();

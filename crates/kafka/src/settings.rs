@@ -70,6 +70,9 @@ impl KafkaSettings {
     /// The configuration of a consumer, a producer, or a client that is neither. The operator's properties override
     /// these defaults.
     pub fn client(&self, role: impl Into<Option<Role>>, defaults: &[(&str, &str)]) -> ClientConfig {
+        // By default, OpenSSL frees its global state when `main` returns, while threads of librdkafka may still use it.
+        // This is the first use of OpenSSL in the process, and tells it not to.
+        openssl_sys::init();
         let role = role.into();
         let mut config = ClientConfig::new();
         config.set("client.id", "toteboard");
@@ -84,6 +87,23 @@ impl KafkaSettings {
                 config.set(&property.name, &property.value);
             }
         }
+        config
+    }
+
+    /// The configuration of a member of a group whose partitions stand for something that one process does at a time.
+    /// Another member takes over within seconds. Nothing is committed.
+    pub(crate) fn member(&self, group: &str) -> ClientConfig {
+        let mut config = self.client(
+            Role::Consumer,
+            &[
+                ("session.timeout.ms", "10000"),
+                ("heartbeat.interval.ms", "1000"),
+                ("partition.assignment.strategy", "cooperative-sticky"),
+                ("auto.offset.reset", "latest"),
+                ("enable.auto.commit", "false"),
+            ],
+        );
+        config.set("group.id", group);
         config
     }
 }

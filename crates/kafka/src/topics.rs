@@ -1,10 +1,19 @@
 //! The topics of the project. Only topic-creator creates them; automatic creation is off.
 
+use std::time::Duration;
+
 use odds::Region;
 use rdkafka::metadata::Metadata;
 
 /// The topic of messages between gateways and producers: account changes, and requests to publish a board again.
 pub const CONTROL: &str = "control";
+
+/// The topic of what fired. The partition is the shard of the user.
+pub const ALERTS: &str = "alerts";
+pub const ALERT_PARTITIONS: i32 = 8;
+
+/// How long every step stays readable on a region's topic, unless topic-creator is told otherwise.
+pub const KEEP_CHANGES: Duration = Duration::from_secs(3_600);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicSpec {
@@ -26,26 +35,51 @@ pub fn topic_of(region: Region) -> &'static str {
 
 /// The topics of the project.
 pub fn all_topics() -> Vec<TopicSpec> {
-    let odds = Region::ALL.into_iter().map(|region| {
-        let (partitions, replication) = match region {
-            Region::Us | Region::Uk => (2, 2),
-            Region::Eu | Region::Au => (1, 1),
-        };
-        TopicSpec {
-            name: topic_of(region).to_owned(),
-            partitions,
-            replication,
-            // The topic holds the live board and little else. Only closed segments are compacted.
-            settings: pairs(&[("cleanup.policy", "compact"), ("segment.ms", "600000")]),
-        }
-    });
+    all_topics_with(KEEP_CHANGES)
+}
+
+/// The topics of the project, on which every step stays readable for at least `keep_changes`.
+pub fn all_topics_with(keep_changes: Duration) -> Vec<TopicSpec> {
+    let odds = Region::ALL.into_iter().map(|region| region_topic(region, keep_changes));
     let control = TopicSpec {
         name: CONTROL.to_owned(),
         partitions: 1,
         replication: 2,
         settings: pairs(&[("cleanup.policy", "delete"), ("retention.ms", "86400000")]),
     };
-    odds.chain([control]).collect()
+    let alerts = TopicSpec {
+        name: ALERTS.to_owned(),
+        partitions: ALERT_PARTITIONS,
+        replication: 3,
+        settings: pairs(&[
+            ("cleanup.policy", "delete"),
+            ("retention.ms", "604800000"),
+            // An acknowledged alert survives the loss of a broker.
+            ("min.insync.replicas", "2"),
+        ]),
+    };
+    odds.chain([control, alerts]).collect()
+}
+
+/// The topic of a region, on which every step stays readable for at least `keep_changes`.
+pub fn region_topic(region: Region, keep_changes: Duration) -> TopicSpec {
+    let (partitions, replication) = match region {
+        Region::Us | Region::Uk => (2, 2),
+        Region::Eu | Region::Au => (1, 1),
+    };
+    TopicSpec {
+        name: topic_of(region).to_owned(),
+        partitions,
+        replication,
+        // The topic holds the live board and the newest changes. Only closed segments are compacted. How old a record
+        // is counts by the broker's clock.
+        settings: pairs(&[
+            ("cleanup.policy", "compact"),
+            ("segment.ms", "600000"),
+            ("min.compaction.lag.ms", &keep_changes.as_millis().to_string()),
+            ("message.timestamp.type", "LogAppendTime"),
+        ]),
+    }
 }
 
 fn pairs(settings: &[(&str, &str)]) -> Vec<(String, String)> {

@@ -20,4 +20,7 @@ pub use topic::{
     Pending, Phase, Progress, Reader, Record, RecordKind, SCHEMA_VERSION, STEP_KEY, SportFreshness, Status,
     StepRecords, Writer,
 };
-pub use wire::{BadHello, Feed, Hello, OddsPayload, PROTOCOL_VERSION, SnapshotPayload, Subscriptions, read_regions};
+pub use wire::{
+    BadHello, Feed, Hello, InvalidReplay, OddsPayload, PROTOCOL_VERSION, REPLAYED, Replay, SIMULATOR, SnapshotPayload,
+    Subscriptions, read_regions,
+};

@@ -64,6 +64,15 @@ impl<M: Clone + Default> Labelled<M> {
     }
 }
 
+impl Labelled<Gauge> {
+    /// Sets the gauges of the label's values 0, 1, 2 and so on.
+    pub fn set_each(&self, values: &[i64]) {
+        for (n, value) in values.iter().enumerate() {
+            self.with(n).set(*value);
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Buckets {
     first: f64,

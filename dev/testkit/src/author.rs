@@ -5,12 +5,33 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use kafka::{ConsumerMode, FollowerEvent, KafkaSettings, MAX_RECORD_BYTES, Publisher, RegionFollower, Steps};
+use kafka::{KafkaSettings, SoleLeader};
 use odds::{
-    Board, Credits, Details, Event, EventId, FeedState, Filter, Image, LeaderState, Market, Outcome, Outcomes, Pending,
-    Phase, Quotes, Region, SportFreshness, SportKey, Status, StepId, Timestamp, Writer,
+    Board, Credits, Decimal, Details, Event, EventId, FeedState, Filter, Image, Market, Outcome, Outcomes, Pending,
+    Quotes, Region, SportFreshness, SportKey, Status, StepId, Timestamp,
 };
 use rand::{RngExt, rngs::StdRng};
+
+/// An event that starts in an hour, with one quote: of A at this price, in hundredths, and of B.
+pub fn image_with_price(hundredths: i64) -> Image {
+    let outcome = |name: &str, hundredths| Outcome {
+        name: name.to_owned(),
+        price: Decimal::new(hundredths, 2),
+        point: None,
+        description: None,
+    };
+    let outcomes = Outcomes::new(vec![outcome("A", hundredths), outcome("B", 180)]);
+    let quote = Market { last_update: service::now(), outcomes };
+    let quotes: Quotes = [(("b0".parse().unwrap(), "h2h".parse().unwrap()), quote)].into();
+    let details = Details {
+        sport_key: "soccer".parse().unwrap(),
+        sport_title: "Soccer".into(),
+        commence_time: service::now().plus_millis(3_600_000),
+        home_team: Some("A".into()),
+        away_team: Some("B".into()),
+    };
+    Image { polled_at: service::now(), details, quotes }
+}
 
 type State = BTreeMap<EventId, Arc<Image>>;
 
@@ -34,13 +55,18 @@ impl History {
         self.0.lock().unwrap().last_key_value().map(|(step, _)| *step)
     }
 
+    /// Returns the time of the first step.
+    pub fn first_time(&self) -> Option<Timestamp> {
+        self.0.lock().unwrap().first_key_value().map(|(_, (at, _))| *at)
+    }
+
     pub fn newest(&self, filter: &Filter) -> BTreeMap<EventId, Event> {
         self.0.lock().unwrap().last_key_value().map(|(_, (_, state))| shown(state, filter)).unwrap_or_default()
     }
 }
 
 fn shown(state: &State, filter: &Filter) -> BTreeMap<EventId, Event> {
-    let admitted = state.iter().filter(|(_, image)| filter.admits_sport(&image.details.sport_key));
+    let admitted = state.iter().filter(|(id, image)| filter.admits_event(id, &image.details.sport_key));
     let event = |image: &Image| {
         let quotes = image.quotes.iter().filter(|((bookmaker, market), _)| filter.admits_quote(bookmaker, market));
         let quotes = quotes.map(|(key, quote)| (key.clone(), quote.clone())).collect();
@@ -51,9 +77,7 @@ fn shown(state: &State, filter: &Filter) -> BTreeMap<EventId, Event> {
 
 /// Writes a region's topic, like a producer that leads the region.
 pub struct Author {
-    follower: RegionFollower,
-    publisher: Publisher,
-    writer: Writer,
+    leader: SoleLeader,
     state: State,
     pub history: History,
     pub feed: FeedState,
@@ -63,42 +87,23 @@ pub struct Author {
 
 impl Author {
     pub async fn start(kafka: &KafkaSettings, region: Region) -> Self {
-        let mut follower = RegionFollower::new(kafka.clone(), region, ConsumerMode::Alone, Steps::Newest);
-        while !follower.is_loaded() {
-            follower.next().await.unwrap();
-        }
-        let publisher = Publisher::new(kafka, region).unwrap();
-        let (writer, _) = Writer::begin(follower.reader(), service::now(), 0, false);
-        let mut this = Self {
-            follower,
-            publisher,
-            writer,
-            state: State::new(),
-            history: History::default(),
-            feed: FeedState::Live,
-            good_for: 60_000,
-        };
-        this.new_term().await;
-        this
+        let leader = SoleLeader::start(kafka, region, service::now(), rand::random()).await.unwrap();
+        Self { leader, state: State::new(), history: History::default(), feed: FeedState::Live, good_for: 60_000 }
     }
 
     /// Returns the board as read back from the topic.
     pub fn board(&self) -> &Board {
-        self.follower.board()
+        self.leader.reader().board()
     }
 
     /// Returns the newest step that the author wrote.
     pub fn last_step(&self) -> StepId {
-        self.writer.last()
+        self.leader.last_step()
     }
 
     /// Begins a new term, as a new leader would.
     pub async fn new_term(&mut self) {
-        let republish = self.follower.reader().phase() != Phase::Live;
-        let (writer, fence) = Writer::begin(self.follower.reader(), service::now(), rand::rng().random(), republish);
-        self.writer = writer;
-        self.publisher.send(&fence).await.unwrap();
-        self.read_back().await;
+        self.leader.begin_term(service::now(), rand::random()).await.unwrap();
     }
 
     /// Publishes a step with these changes; `None` removes the event.
@@ -123,8 +128,8 @@ impl Author {
             };
             let answer: Vec<_> = wanted.iter().filter_map(of_sport).collect();
             // `Pending` accepts an empty response for a sport only when it comes twice in a row.
-            pending.poll(self.follower.board(), &sport, answer.clone());
-            pending.poll(self.follower.board(), &sport, answer);
+            pending.poll(self.leader.reader().board(), &sport, answer.clone());
+            pending.poll(self.leader.reader().board(), &sport, answer);
         }
         let status = Status {
             at: now,
@@ -138,7 +143,7 @@ impl Author {
             bookmaker_names: BTreeMap::new(),
             spent_today: None,
         };
-        let step_records = self.writer.next_step(self.follower.reader_mut(), &pending, status, MAX_RECORD_BYTES);
+        let step_records = self.leader.next_step(&pending, status);
         for record in &step_records.records {
             match &record.value {
                 Some(value) => {
@@ -148,11 +153,9 @@ impl Author {
                 None => drop(self.state.remove(&record.key.parse::<EventId>().unwrap())),
             }
         }
-        self.history.0.lock().unwrap().insert(self.writer.last(), (now, self.state.clone()));
-        self.publisher.send(&step_records.records).await.unwrap();
-        self.publisher.send(&step_records.markers).await.unwrap();
-        self.read_back().await;
-        self.writer.last()
+        self.history.0.lock().unwrap().insert(self.leader.last_step(), (now, self.state.clone()));
+        self.leader.send(&step_records).await.unwrap();
+        self.leader.last_step()
     }
 
     /// Returns a random event with one new price, or `None` if there is nothing to change.
@@ -163,14 +166,6 @@ impl Author {
         let quote = image.quotes.values_mut().nth(at)?;
         *quote = draw_quote(random);
         Some((id.clone(), Some(image)))
-    }
-
-    async fn read_back(&mut self) {
-        while self.writer.state(self.follower.reader()) != LeaderState::Ready {
-            if let FollowerEvent::Lost(cause) = self.follower.next().await.unwrap() {
-                panic!("{cause}");
-            }
-        }
     }
 }
 

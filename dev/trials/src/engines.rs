@@ -142,7 +142,7 @@ impl Part {
         }
     }
 
-    pub(crate) fn pid(&self) -> u32 {
+    pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
@@ -150,7 +150,8 @@ impl Part {
         Ok(self.child.try_wait()?.is_some())
     }
 
-    pub(crate) fn signal(&self, signal: &str) -> anyhow::Result<()> {
+    /// Sends a signal, such as `-STOP`.
+    pub fn signal(&self, signal: &str) -> anyhow::Result<()> {
         let status = Command::new("kill").arg(signal).arg(self.child.id().to_string()).status()?;
         ensure!(status.success(), "kill {signal} failed");
         Ok(())

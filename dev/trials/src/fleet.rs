@@ -124,7 +124,7 @@ impl Fleet {
 }
 
 /// Returns the sum of all metrics at an admin address whose lines start with `name`.
-pub(crate) async fn metric(admin: &str, name: &str) -> anyhow::Result<f64> {
+pub async fn metric(admin: &str, name: &str) -> anyhow::Result<f64> {
     let text = reqwest::get(format!("http://{admin}/metrics")).await?.error_for_status()?.text().await?;
     let lines = text.lines().filter(|line| line.starts_with(name));
     Ok(lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())

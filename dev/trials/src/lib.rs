@@ -1,12 +1,14 @@
-//! Code shared by the trials: `soak` on the embedded cluster, `drill` and `oddities` on real engines, `race` against
-//! other servers, and `hostile` with malicious clients.
+//! Code shared by the trials: `soak` and `alerts` on the embedded cluster, `drill` and `oddities` on real engines, `race`
+//! against other servers, `loading` of gateways, and `hostile` with malicious clients.
 
 mod account;
 mod engines;
 mod fleet;
 mod forger;
 pub mod hostile;
+pub mod local_region;
 mod parts;
+pub mod past;
 pub mod race;
 pub mod upstream;
 mod watcher;
@@ -24,9 +26,9 @@ use service::{Lifecycle, Program};
 
 pub use account::{PASSWORD, token};
 pub use engines::{Engine, Engines, Part, Recipe};
-pub use fleet::{Fleet, simulated};
+pub use fleet::{Fleet, metric, simulated};
 pub use forger::{Forger, forgeries};
-pub use parts::{Gateway, Parts, RECOVERS_WITHIN};
+pub use parts::{Gateway, Parts, RECOVERS_WITHIN, TrialSettings};
 pub use watcher::{Seen, Watcher};
 
 /// Runs a trial until it ends. Fails if it is interrupted.

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
+use clap::Args;
 use kafka::KafkaSettings;
 use odds::{Feed, FeedState, Region};
 
@@ -14,6 +15,29 @@ use crate::{Part, fleet::metric, free_address};
 
 /// Time limit for automatic recovery: new leaders, a new assignment, a reconnect.
 pub const RECOVERS_WITHIN: Duration = Duration::from_secs(120);
+
+/// The settings of every trial on real engines.
+#[derive(Clone, Debug, Args)]
+pub struct TrialSettings {
+    /// JSON file with the commands that start the engines.
+    #[arg(long, value_name = "FILE")]
+    pub engines: PathBuf,
+
+    /// Folder with the programs.
+    #[arg(long, value_name = "DIR")]
+    pub binaries: PathBuf,
+
+    /// Folder for logs.
+    #[arg(long, value_name = "DIR")]
+    pub logs: PathBuf,
+}
+
+impl TrialSettings {
+    /// The programs to start, on these brokers.
+    pub fn parts(&self, kafka: &KafkaSettings) -> Parts {
+        Parts { binaries: self.binaries.clone(), logs: self.logs.clone(), kafka: kafka.clone() }
+    }
+}
 
 /// What all started programs have in common.
 #[derive(Debug)]
@@ -58,12 +82,17 @@ impl Parts {
     /// Creates topics that are not part of the plan, and checks topic-creator's messages about them.
     pub async fn another_topic(&self) -> anyhow::Result<()> {
         let topic = "--topic=drill";
-        let create = ["create", topic, "--partitions=3", "--replication-factor=2", "--setting=retention.ms=60000"];
+        let create = |setting| ["create", topic, "--partitions=3", "--replication-factor=2", setting];
+        let (minute, hour) = (create("--setting=retention.ms=60000"), create("--setting=retention.ms=3600000"));
+        let large = create("--setting=max.message.bytes=2000000");
         let too_many = ["create", "--topic=drill-wide", "--replication-factor=9"];
         let fewer = [&too_many[..], &["--fewer-replicas"]].concat();
         for (code, arguments, expected) in [
-            (0, &create[..], "drill: made"),
-            (0, &create[..], "drill: there already, as planned"),
+            (0, &minute[..], "drill: made"),
+            (0, &minute[..], "drill: there already, as planned"),
+            (0, &large[..], "drill: max.message.bytes changed from 1048588 to 2000000"),
+            (0, &hour[..], "drill: retention.ms changed from 60000 to 3600000"),
+            (0, &large[..], "drill: there already, as planned"),
             (2, &["create", topic, "--partitions=4", "--replication-factor=2"], "partitions is 3, planned is 4"),
             (1, &too_many[..], "drill-wide"),
             (0, &fewer[..], "drill-wide: made"),
@@ -79,14 +108,17 @@ impl Parts {
         Ok(())
     }
 
-    /// Creates the planned topics, and checks that they exist with all replicas.
+    /// Creates the planned topics, and checks that they exist with all replicas and settings.
     pub async fn topics(&self) -> anyhow::Result<()> {
-        let made = self.topic_creator(&["create"]).await?;
+        let made = self.topic_creator(&["create", "--keep-changes=5"]).await?;
+        let changed = self.topic_creator(&["create"]).await?;
         let again = self.topic_creator(&["create"]).await?;
         let all = |text: &str, what: &str| {
             text.lines().filter(|line| line.ends_with(what)).count() == kafka::all_topics().len()
         };
         ensure!(all(&made, ": made"), "not all topics were created: {made}");
+        let keeps_longer = "min.compaction.lag.ms changed from 300000 to 3600000";
+        ensure!(changed.matches(keeps_longer).count() == Region::ALL.len(), "no setting was changed: {changed}");
         ensure!(all(&again, "there already, as planned"), "the topics differ from the plan: {again}");
         self.in_sync().await?;
         print!("{}", self.topic_creator(&["describe"]).await?);
@@ -113,6 +145,21 @@ impl Parts {
             ensure!(Instant::now() < end, "replicas stay out of sync: {out:?}");
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
+    }
+
+    /// Where historians record.
+    pub fn history(&self) -> PathBuf {
+        self.logs.join("history.db")
+    }
+
+    /// Starts a historian of all regions.
+    pub fn historian(&self, name: &str) -> anyhow::Result<Part> {
+        let command = vec![
+            self.binaries.join("historian").display().to_string(),
+            format!("--brokers={}", self.kafka.brokers),
+            format!("--history=sqlite:{}", self.history().display()),
+        ];
+        Part::start(name, command, self.properties(), self.logs.join(format!("historian-{name}.log")))
     }
 
     /// Starts a gateway with this instance name and store, and with open registration.

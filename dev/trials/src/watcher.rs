@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use kafka::{ConsumerMode, FollowerEvent, KafkaSettings, RegionFollower, Steps};
-use odds::{Marker, Region, StepId};
+use odds::{Digest, Marker, Region, StepId, Timestamp};
 use producers::simulator::{Shown, Simulator};
 use tokio::sync::watch;
 
@@ -31,6 +31,8 @@ pub struct Seen {
     pub wrong: Option<String>,
     /// The newest step's marker.
     pub marker: Option<Marker>,
+    /// Every step, with the time and the digest of its marker.
+    pub all: Vec<(StepId, Timestamp, Digest)>,
     shown: Shown,
 }
 
@@ -92,6 +94,7 @@ async fn watch_region(
                 seen.events = follower.board().event_count();
                 seen.quotes = follower.board().quote_count();
                 seen.marker = follower.reader().marker().cloned();
+                seen.all.extend(seen.marker.as_ref().map(|marker| (step, marker.at, marker.digest)));
                 seen.shown = Shown::of_board(follower.board());
             }),
             FollowerEvent::Lost(_) if *tolerates.borrow() => send.send_modify(|seen| seen.anew += 1),

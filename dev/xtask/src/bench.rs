@@ -1,13 +1,16 @@
 //! The `bench` command: benchmarks and load trials, compiled in release mode.
 
-use std::{path::Path, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 
 use crate::{
     commands::page_tests,
-    page, prerequisites, programs, root, starts,
+    engines, page, prerequisites, programs, root, starts,
     steps::{MINUTE, compile, remove_folder, step},
     target,
 };
@@ -15,6 +18,9 @@ use crate::{
 /// The markers around the table in BENCHMARKS.md.
 const BEGIN: &str = "<!-- the race -->";
 const END: &str = "<!-- the end of the race -->";
+
+/// Changes a second in the hour before a gateway starts, and the most seconds until it is ready.
+const LOADS: [(u32, Option<u32>); 2] = [(200, Some(10)), (2_000, None)];
 
 #[derive(Debug, Args)]
 pub(crate) struct Bench {
@@ -33,6 +39,10 @@ pub(crate) struct Bench {
     /// Write the race's results to BENCHMARKS.md.
     #[arg(long)]
     write: bool,
+
+    /// Folder of another built page: the page must show its first price in at most 0.8 of its time.
+    #[arg(long, value_name = "DIR")]
+    former_page: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -45,10 +55,17 @@ enum What {
     PollPlan,
     /// How slow clients and a flood of sign-ins affect other clients.
     Slow,
-    /// Frames per second of the page in Chromium.
+    /// The page in Chromium: how soon it shows a price on a slow phone, and its frames per second.
     Page,
     /// Time from start to ready.
     Starts,
+    /// How fast prices are recorded, and read back as charts, boards and replays, in SQLite and in QuestDB.
+    History,
+    /// A million rules: memory, and CPU while a thousand outcomes change a second. Ten thousand rules: the time until
+    /// clients are notified, and a step at which all fire.
+    Alerts,
+    /// What a gateway's start costs when the topics keep an hour of changes, on real brokers.
+    Loading,
     /// CPU and memory for connections, frames and sign-ins with other allocators, if Debian's libmimalloc2.0 and
     /// libjemalloc2 are installed.
     Allocators,
@@ -71,10 +88,24 @@ impl Bench {
                 What::Allocators => {
                     trial("allocators", "a gateway with each allocator", &allocators())?;
                 }
+                What::History => history(no_install)?,
+                What::Alerts => {
+                    bench("million", &mut cargo())?;
+                    build_for_release(&["gateway", "alerter", "alerts"])?;
+                    run_trial("alerts", "alerts", "from a step's marker to an alert at clients", &["delay".into()])?;
+                }
+                What::Loading => {
+                    engines::ensure(no_install)?;
+                    build_for_release(&["gateway", "topic-creator", "loading"])?;
+                    for (changes_a_second, goal) in LOADS {
+                        engines::loading(changes_a_second, goal)?;
+                    }
+                }
                 What::Page => {
                     let page = page::build(no_install)?;
                     let chromium = page_tests(no_install)?;
-                    bench("page", cargo().env("PAGE", page).env("CHROMIUM", chromium))?;
+                    let former = self.former_page.iter().map(|page| ("FORMER_PAGE", page));
+                    bench("page", cargo().env("PAGE", page).env("CHROMIUM", chromium).envs(former))?;
                 }
                 What::Starts => {
                     programs::build(&["--package", "toteboard-standalone", "--release"])?;
@@ -100,6 +131,13 @@ fn bench(name: &str, cargo: &mut Command) -> anyhow::Result<()> {
     step(name, 60 * MINUTE, cargo.args(args))
 }
 
+fn build_for_release(programs: &[&str]) -> anyhow::Result<()> {
+    let mut build = cargo();
+    build.args(["build", "--release", "--workspace"]);
+    build.args(programs.iter().flat_map(|name| ["--bin", name]));
+    compile("compiling for release", &mut build)
+}
+
 fn race(bench: &Bench, no_install: bool) -> anyhow::Result<()> {
     prerequisites::ensure(prerequisites::NODE, no_install)?;
     let nchan = prerequisites::ensure(prerequisites::NCHAN, no_install);
@@ -110,12 +148,7 @@ fn race(bench: &Bench, no_install: bool) -> anyhow::Result<()> {
     let mut npm = Command::new("npm");
     npm.args(["ci", "--no-audit", "--no-fund", "--silent"]).current_dir(peers.join("node"));
     step("npm packages of the peers", 10 * MINUTE, &mut npm)?;
-    let mut build = cargo();
-    build.args(["build", "--release", "--workspace"]);
-    for name in ["gateway", "race", "crowd", "floor"] {
-        build.args(["--bin", name]);
-    }
-    compile("compiling for release", &mut build)?;
+    build_for_release(&["gateway", "race", "crowd", "floor"])?;
     let binaries = target().join("release");
     let folder = target().join("race");
     remove_folder(&folder)?;
@@ -147,20 +180,31 @@ fn allocators() -> Vec<String> {
     gateways
 }
 
-/// Builds in release mode and runs one trial, with an empty folder for its output.
+/// Builds in release mode and runs one trial.
 fn trial(program: &str, name: &str, arguments: &[String]) -> anyhow::Result<()> {
-    let mut build = cargo();
-    build.args(["build", "--release", "--workspace"]);
-    for name in ["gateway", "hostile", "strangers", "crowd", "allocators"] {
-        build.args(["--bin", name]);
-    }
-    compile("compiling for release", &mut build)?;
+    build_for_release(&["gateway", "hostile", "strangers", "crowd", "allocators"])?;
+    run_trial(program, program, name, arguments)
+}
+
+/// Measures the history in SQLite and in QuestDB. Fails after both if one of them missed a goal.
+fn history(no_install: bool) -> anyhow::Result<()> {
+    prerequisites::ensure(prerequisites::JAVA, no_install)?;
+    build_for_release(&["gateway", "historian", "crowd", "history"])?;
+    let in_sqlite = run_trial("history", "history", "the price history in SQLite", &[]);
+    let (_server, url) = engines::questdb()?;
+    let settings = [format!("--questdb={url}")];
+    let in_questdb = run_trial("history", "history-questdb", "the price history in QuestDB", &settings);
+    in_sqlite.and(in_questdb)
+}
+
+/// Runs a trial that is built in release mode, with an empty folder for its output.
+fn run_trial(program: &str, folder: &str, name: &str, arguments: &[String]) -> anyhow::Result<()> {
     let binaries = target().join("release");
-    let folder = target().join(program);
+    let folder = target().join(folder);
     remove_folder(&folder)?;
     let mut trial = Command::new(binaries.join(program));
     trial.arg("--binaries").arg(&binaries).arg("--folder").arg(&folder).args(arguments);
-    step(name, 20 * MINUTE, &mut trial)
+    step(name, 30 * MINUTE, &mut trial)
 }
 
 /// Copies the race's table and chart into the repository's documents.

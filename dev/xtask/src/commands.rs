@@ -146,6 +146,15 @@ fn end_to_end(page: &Path, no_install: bool) -> anyhow::Result<()> {
     step("tests of the page in Chromium", 15 * MINUTE, node.args(["--test", "--test-reporter=spec"]))
 }
 
+/// Takes the documents' pictures.
+pub(crate) fn pictures(no_install: bool) -> anyhow::Result<()> {
+    prerequisites::ensure(prerequisites::BUILD, no_install)?;
+    let page = page::build(no_install)?;
+    build(&["--package", "toteboard-standalone"])?;
+    let mut node = page_in_chromium(&page, no_install)?;
+    step("pictures of the page", 10 * MINUTE, node.arg("pictures.mjs").arg(root().join("docs")))
+}
+
 /// Returns a Node.js command in the folder of the page's tests, with the environment that they read.
 fn page_in_chromium(page: &Path, no_install: bool) -> anyhow::Result<Command> {
     let chromium = page_tests(no_install)?;
@@ -167,10 +176,19 @@ pub(crate) struct Soak {
     /// Run only the part with unusual upstream responses.
     #[arg(long)]
     odd_answers: bool,
+
+    /// Run only the part with alerters that are killed and suspended.
+    #[arg(long, conflicts_with = "odd_answers")]
+    alerters: bool,
 }
 
 impl Soak {
     pub(crate) fn execute(self, no_install: bool) -> anyhow::Result<()> {
+        if self.alerters {
+            prerequisites::ensure(prerequisites::BUILD, no_install)?;
+            compile_all()?;
+            return alerters(self.minutes);
+        }
         prerequisites::ensure(prerequisites::JAVA, no_install)?;
         if !self.odd_answers {
             with_browser(no_install)?;
@@ -192,6 +210,7 @@ impl Soak {
         let limit = (self.minutes + 15) * MINUTE;
         step("producers", limit, &mut soak)
             .with_context(|| format!("the producers' logs are in {}", logs.display()))?;
+        alerters(self.minutes)?;
         let mut clients = Command::new("cargo");
         clients.args(["test", "--workspace", "--quiet", "--", "--ignored", "--nocapture", "board_for_long"]);
         step("clients", limit, clients.env("SOAK_MINUTES", self.minutes.to_string()))?;
@@ -201,6 +220,16 @@ impl Soak {
         step("the page on an unreliable network", limit, &mut cuts)?;
         fuzz()
     }
+}
+
+/// Kills and suspends alerters, and compares what fired with all crossings of their rules.
+fn alerters(minutes: u32) -> anyhow::Result<()> {
+    let folder = target().join("alerters");
+    remove_folder(&folder)?;
+    let mut trial = Command::new(binary("alerts"));
+    trial.arg("--binaries").arg(target().join("debug")).arg("--folder").arg(&folder);
+    trial.args(["faults", "--minutes"]).arg(minutes.to_string());
+    step("alerters", (minutes + 15) * MINUTE, &mut trial).with_context(|| format!("logs are in {}", folder.display()))
 }
 
 fn install_fuzz(no_install: bool) -> anyhow::Result<()> {

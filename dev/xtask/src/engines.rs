@@ -3,6 +3,7 @@
 mod caddy;
 mod kafka;
 mod promtool;
+mod questdb;
 
 use std::{
     fs::{self, File},
@@ -48,7 +49,7 @@ pub(crate) fn ensure(no_install: bool) -> anyhow::Result<()> {
 }
 
 /// A child process that is killed when dropped.
-struct Running(Child);
+pub(crate) struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -76,11 +77,12 @@ impl Engines {
         let mongodb = self.mongodb.as_deref().unwrap_or(&own_url).trim_end_matches('/');
         compile_all()?;
         let mut cargo = Command::new("cargo");
-        cargo.args(["test", "--workspace", "--quiet", "--", "--ignored", "mongo::", "caddy::"]);
+        cargo.args(["test", "--workspace", "--quiet", "--", "--ignored", "mongo::", "upgrade::", "caddy::"]);
         cargo.env("TOTEBOARD_TEST_MONGODB", format!("{mongodb}/toteboard-test-contract")).env("CADDY", caddy);
         step("tests on MongoDB and behind Caddy", 20 * MINUTE, &mut cargo)?;
         openapi(&folder, &format!("{mongodb}/toteboard-test-openapi"))?;
         drop(server);
+        questdb::test(&folder)?;
         drill(&folder, recipe.clone(), &own_url)?;
         oddities(recipe, &own_url, ODDITIES_SECONDS)
     }
@@ -97,7 +99,7 @@ pub(crate) fn odd_answers(seconds: u32) -> anyhow::Result<()> {
 fn oddities(mongodb: Value, url: &str, seconds: u32) -> anyhow::Result<()> {
     let folder = target().join("engines");
     let logs = folder.join("oddities");
-    let mut oddities = trial("oddities", &folder, mongodb, url, &logs)?;
+    let mut oddities = trial("oddities", "debug", &folder, mongodb, url, &logs)?;
     oddities.args(["--seconds", &seconds.to_string()]);
     // Recovery takes extra time after each fault, and some upstream responses ask for half a minute's wait.
     let limit = Duration::from_secs(u64::from(2 * seconds)) + 15 * MINUTE;
@@ -108,20 +110,41 @@ fn oddities(mongodb: Value, url: &str, seconds: u32) -> anyhow::Result<()> {
 /// Runs the `drill` trial: brokers, a store, producers, gateways and clients, where each server is killed once.
 fn drill(folder: &Path, mongodb: Value, url: &str) -> anyhow::Result<()> {
     let logs = folder.join("drill");
-    let mut drill = trial("drill", folder, mongodb, url, &logs)?;
+    let mut drill = trial("drill", "debug", folder, mongodb, url, &logs)?;
     step("a drill on real brokers", 20 * MINUTE, &mut drill).with_context(|| format!("logs are in {}", logs.display()))
 }
 
-/// Prepares brokers for a trial and returns the command that starts it.
-fn trial(name: &str, folder: &Path, mongodb: Value, url: &str, logs: &Path) -> anyhow::Result<Command> {
+/// Measures what a gateway's start costs with an hour of changes on real brokers. Needs programs built for release.
+pub(crate) fn loading(changes_a_second: u32, goal: Option<u32>) -> anyhow::Result<()> {
+    let folder = target().join("engines");
+    fs::create_dir_all(&folder)?;
+    let (mongodb, url) = mongodb(&folder)?;
+    let logs = folder.join("loading");
+    let mut loading = trial("loading", "release", &folder, mongodb, &url, &logs)?;
+    loading.args(["--changes", &changes_a_second.to_string()]);
+    loading.args(goal.map(|seconds| format!("--goal={seconds}")));
+    let name = format!("a gateway's start with {changes_a_second} changes a second");
+    step(&name, 60 * MINUTE, &mut loading).with_context(|| format!("logs are in {}", logs.display()))
+}
+
+/// Starts a QuestDB without any data, and returns its URL.
+pub(crate) fn questdb() -> anyhow::Result<(Running, String)> {
+    let folder = target().join("engines");
+    fs::create_dir_all(&folder)?;
+    questdb::serve(&folder)
+}
+
+/// Prepares brokers for a trial and returns the command that starts it, with the programs of a build profile.
+fn trial(name: &str, profile: &str, folder: &Path, mongodb: Value, url: &str, logs: &Path) -> anyhow::Result<Command> {
     empty_folder(logs)?;
     let mut engines = kafka::prepare(folder)?;
     engines["mongodb"] = mongodb;
     engines["mongodb_url"] = json!(format!("{url}/toteboard-test-{name}"));
     let file = folder.join("engines.json");
     fs::write(&file, engines.to_string())?;
-    let mut trial = Command::new(binary(name));
-    trial.arg("--engines").arg(file).arg("--binaries").arg(target().join("debug")).arg("--logs").arg(logs);
+    let binaries = target().join(profile);
+    let mut trial = Command::new(binaries.join(name));
+    trial.arg("--engines").arg(file).arg("--binaries").arg(binaries).arg("--logs").arg(logs);
     trial.args(["--log", "warn"]);
     Ok(trial)
 }

@@ -13,35 +13,48 @@ use crate::{
 
 struct Rule {
     what: &'static str,
+    /// The benchmark that does the work.
+    bench: &'static str,
     work: &'static str,
     than: &'static str,
     most: f64,
 }
 
-const RULES: [Rule; 4] = [
+const RULES: [Rule; 5] = [
     Rule {
         what: "a step with one image of 60 quotes, compared with serde_json parsing that image",
+        bench: "guard",
         work: "apply",
         than: "parse",
         most: 0.75,
     },
     Rule {
         what: "the same step, compared with a board of a tenth of the size",
+        bench: "guard",
         work: "apply",
         than: "apply-small",
         most: 1.05,
     },
     Rule {
         what: "a frame of ten events' changes, compared with serde_json writing that frame",
+        bench: "guard",
         work: "since",
         than: "write",
         most: 0.25,
     },
     Rule {
         what: "the same frame, compared with a board of a tenth of the size",
+        bench: "guard",
         work: "since",
         than: "since-small",
         most: 1.05,
+    },
+    Rule {
+        what: "a step that reaches no rule's value, compared with a twentieth of the rules",
+        bench: "rules_guard",
+        work: "many-rules",
+        than: "few-rules",
+        most: 1.1,
     },
 ];
 
@@ -61,10 +74,11 @@ pub(crate) fn guard(no_install: bool) -> anyhow::Result<()> {
     }
     ensure(no_install)?;
     let mut cargo = Command::new("cargo");
-    compile("compiling the guard", cargo.args(["test", "--workspace", "--bench", "guard", "--no-run"]))?;
+    let benches = ["test", "--workspace", "--bench", "guard", "--bench", "rules_guard", "--no-run"];
+    compile("compiling the guard", cargo.args(benches))?;
     let mut broken = 0;
-    for Rule { what, work, than, most } in RULES {
-        let ratio = instructions(work)? / instructions(than)?;
+    for Rule { what, bench, work, than, most } in RULES {
+        let ratio = instructions(bench, work)? / instructions(bench, than)?;
         let verdict = if ratio <= most { "" } else { ": TOO MANY" };
         println!("{what}: {ratio:.2} x the instructions, at most {most:.2}{verdict}");
         broken += u32::from(ratio > most);
@@ -74,20 +88,20 @@ pub(crate) fn guard(no_install: bool) -> anyhow::Result<()> {
 }
 
 /// Returns the instructions of one repetition.
-fn instructions(work: &str) -> anyhow::Result<f64> {
-    let (few, many) = (counted(work, FEW)?, counted(work, MANY)?);
+fn instructions(bench: &str, work: &str) -> anyhow::Result<f64> {
+    let (few, many) = (counted(bench, work, FEW)?, counted(bench, work, MANY)?);
     ensure!(many > few, "{work} does nothing");
     Ok((many - few) as f64 / f64::from(MANY - FEW))
 }
 
-fn counted(work: &str, times: u32) -> anyhow::Result<u64> {
+fn counted(bench: &str, work: &str, times: u32) -> anyhow::Result<u64> {
     let log = target().join(format!("guard-{work}-{times}.log"));
     let runner = format!(
         "target.'cfg(unix)'.runner=['valgrind','--tool=callgrind','--callgrind-out-file=/dev/null','--log-file={}']",
         log.display()
     );
     let mut cargo = Command::new("cargo");
-    cargo.args(["--config", &runner, "test", "--quiet", "--workspace", "--bench", "guard", "--", work]);
+    cargo.args(["--config", &runner, "test", "--quiet", "--workspace", "--bench", bench, "--", work]);
     quietly(&format!("counting the instructions of {work}"), 5 * MINUTE, cargo.arg(times.to_string()))?;
     let text = std::fs::read_to_string(&log).with_context(|| log.display().to_string())?;
     let collected = text.lines().find_map(|line| line.split_once("Collected : "));

@@ -40,10 +40,13 @@ enum Command {
     Run(commands::Run),
     /// Builds only the page, and prints its folder.
     Page,
+    /// Takes the documents' pictures: every view of the page, on a large screen and on a phone.
+    Pictures,
     /// Runs all tests that need no engines: unit, property and integration tests, and the page in Chromium.
     Test(commands::Test),
-    /// Runs long tests: an odds API that misbehaves; producers that are killed, stopped and disconnected; clients that
-    /// resume, stall and resubscribe; example clients on a bad network; every interleaving of a few leaders; fuzzing.
+    /// Runs long tests: an odds API that misbehaves; producers that are killed, stopped and disconnected; alerters that
+    /// are killed and suspended; clients that resume, stall and resubscribe; example clients on a bad network; every
+    /// interleaving of a few leaders; fuzzing.
     Soak(commands::Soak),
     /// Measures performance, compared with other servers or with a limit.
     Bench(bench::Bench),
@@ -84,6 +87,7 @@ fn execute() -> anyhow::Result<()> {
             println!("the page is in {}", page::build(no_install)?.display());
             Ok(())
         }
+        Command::Pictures => commands::pictures(no_install),
         Command::Test(test) => test.execute(no_install),
         Command::Soak(soak) => soak.execute(no_install),
         Command::Bench(bench) => bench.execute(no_install),

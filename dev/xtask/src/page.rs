@@ -33,8 +33,11 @@ pub(crate) fn build(no_install: bool) -> anyhow::Result<PathBuf> {
     }
     eprintln!("==> assembling the page");
     let glue = target().join("page-glue");
+    remove_folder(&glue)?;
+    fs::create_dir_all(&glue)?;
+    let first = split(&source, &glue)?;
     let mut bindgen = Bindgen::new();
-    bindgen.input_path(&wasm).out_name("app").web(true)?.typescript(false);
+    bindgen.input_path(&first).out_name("app").web(true)?.typescript(false).keep_lld_exports(true);
     bindgen.remove_name_section(true).remove_producers_section(true);
     let mut output = bindgen.generate_output().context("wasm-bindgen")?;
     let unused = remove_unused_exports(output.wasm_mut());
@@ -79,11 +82,13 @@ pub(crate) fn ensure(no_install: bool) -> anyhow::Result<()> {
 fn compile_app(no_install: bool) -> anyhow::Result<PathBuf> {
     ensure(no_install)?;
     let mut cargo = Command::new("cargo");
-    cargo.args(["build", "--package", PACKAGE, "--profile", "page", "--target", TRIPLE]);
+    cargo.args(["rustc", "--package", PACKAGE, "--profile", "page", "--target", TRIPLE]);
     cargo.args(["--config", &without_home()?]).env_remove(coverage::WRAPPER_VARIABLE);
     if !rustup_has_target() {
         use_debian(&mut cargo)?;
     }
+    // The page is split along its relocations.
+    cargo.args(["--", "-C", "link-arg=--emit-relocs"]);
     compile("compiling the page to wasm", &mut cargo)?;
     Ok(target().join(TRIPLE).join("page").join(format!("{PACKAGE}.wasm")))
 }
@@ -119,6 +124,49 @@ fn use_debian(cargo: &mut Command) -> anyhow::Result<()> {
         .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker);
     Ok(())
+}
+
+/// Splits the app: what is marked as lazy, and only that needs, is loaded when it is first shown. Returns the file that
+/// is loaded first.
+fn split(wasm: &[u8], glue: &Path) -> anyhow::Result<PathBuf> {
+    let first = glue.join(FIRST);
+    let mut options = wasm_split_cli_support::Options::new(wasm);
+    options.output_dir = glue;
+    options.main_out_path = &first;
+    let link = format!("./{LATER}");
+    options.link_name = &link;
+    options.main_module = "./app.js";
+    let parts = wasm_split_cli_support::transform(options).map_err(|error| anyhow::anyhow!("{error:?}"))?;
+    for part in parts.split_modules {
+        let whole = fs::read(&part)?;
+        fs::write(&part, without_names(&whole).with_context(|| part.display().to_string())?)?;
+    }
+    Ok(first)
+}
+
+/// What is loaded first, before its glue is generated.
+const FIRST: &str = "first.wasm";
+
+/// Returns a wasm module without its custom sections, which are names and the like.
+fn without_names(wasm: &[u8]) -> Option<Vec<u8>> {
+    let (mut rest, mut kept) = (wasm.get(8..)?, wasm.get(..8)?.to_vec());
+    while let [kind, tail @ ..] = rest {
+        let (mut length, mut digits) = (0_usize, 0);
+        loop {
+            let byte = *tail.get(digits)?;
+            length |= usize::from(byte & 0x7f) << (7 * digits);
+            digits += 1;
+            if byte < 0x80 {
+                break;
+            }
+        }
+        let end = 1 + digits + length;
+        if *kind != 0 {
+            kept.extend(rest.get(..end)?);
+        }
+        rest = rest.get(end..)?;
+    }
+    Some(kept)
 }
 
 /// Removes the streams that Leptos exports for server functions, which the page doesn't use, and all code that only
@@ -195,36 +243,77 @@ fn memmem(binary: &[u8], wanted: &[u8]) -> Vec<usize> {
 /// Adds a hash to every file name, updates the references between files, and writes and compresses all of them.
 fn assemble(glue: &Path, page: &Path) -> anyhow::Result<()> {
     let assets = page.join("assets");
-    fs::create_dir_all(&assets)?;
+    let mut names = write_code(glue, &assets)?;
     let web = root().join("web");
-    let mut names: BTreeMap<String, String> = BTreeMap::new();
-    // Every file comes after the files that it refers to.
-    let mut files = vec![
-        ("app.wasm".to_owned(), glue.join("app_bg.wasm")),
-        ("app.js".to_owned(), glue.join("app.js")),
-        ("boot.js".to_owned(), web.join("assets/boot.js")),
-    ];
+    let mut files = Vec::new();
     for entry in fs::read_dir(web.join("assets"))? {
         let path = entry?.path();
-        let name = path.file_name().expect("a file").to_string_lossy().into_owned();
-        if name != "boot.js" {
-            files.push((name, path));
-        }
+        files.push((path.file_name().expect("a file").to_string_lossy().into_owned(), path));
     }
-    for (name, path) in files {
-        let mut content = fill(&fs::read(&path).with_context(|| path.display().to_string())?, &names)?;
-        match name.as_str() {
-            "app.js" => content = bare(&String::from_utf8(content)?).into_bytes(),
-            "style.css" => content = squeezed(&String::from_utf8(content)?).into_bytes(),
-            _ => {}
+    // Every file comes after the files that it refers to; the worker's name has no hash.
+    files.sort_by_key(|(name, _)| (name.ends_with(".json"), name.clone()));
+    for (name, path) in files.iter().filter(|(name, _)| name != WORKER) {
+        let mut content = fill(&fs::read(path).with_context(|| path.display().to_string())?, &names)?;
+        if name == "style.css" {
+            content = squeezed(&String::from_utf8(content)?).into_bytes();
         }
         let (stem, extension) = name.rsplit_once('.').context("a file without an extension")?;
         let hashed = format!("{stem}-{:016x}.{extension}", xxh3_64(&content));
         write(&assets.join(&hashed), &content)?;
-        names.insert(name, hashed);
+        names.insert(name.clone(), hashed);
     }
     let index = fill(&fs::read(web.join("index.html"))?, &names)?;
-    write(&page.join("index.html"), &index)
+    write(&page.join("index.html"), &index)?;
+    let kept: Vec<String> = names.values().map(|name| format!("/assets/{name}")).chain(["/".to_owned()]).collect();
+    let hash = xxh3_64(&[index, kept.concat().into_bytes()].concat());
+    let shell = [("shell.name", format!("page-{hash:016x}")), ("shell.files", serde_json::to_string(&kept)?)];
+    let shell = shell.map(|(name, value)| (name.to_owned(), value)).into();
+    write(&page.join(WORKER), &fill(&fs::read(web.join("assets").join(WORKER))?, &shell)?)
+}
+
+/// The service worker, which keeps the page's files.
+const WORKER: &str = "worker.js";
+
+/// Writes the app's files into a folder whose name has the hash, because they refer to each other. Returns their final
+/// names.
+fn write_code(glue: &Path, assets: &Path) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(glue)? {
+        let path = entry?.path();
+        let name = path.file_name().expect("a file").to_string_lossy().into_owned();
+        let content = fs::read(&path)?;
+        let content = match name.as_str() {
+            FIRST => continue,
+            LATER => bare(&patient(&String::from_utf8(content)?)?).into_bytes(),
+            _ if name.ends_with(".js") => bare(&String::from_utf8(content)?).into_bytes(),
+            _ => content,
+        };
+        files.insert(name, content);
+    }
+    let all: Vec<u8> = files.values().flatten().copied().collect();
+    let folder = format!("{:016x}", xxh3_64(&all));
+    fs::create_dir_all(assets.join(&folder))?;
+    let mut names = BTreeMap::new();
+    for (name, content) in files {
+        write(&assets.join(&folder).join(&name), &content)?;
+        names.insert(name.clone(), format!("{folder}/{name}"));
+    }
+    Ok(names)
+}
+
+/// What loads the parts that are loaded later.
+const LATER: &str = "later.js";
+
+/// Returns the loader of later parts, so that it asks again for a part while the server is away: the app can't go on
+/// without it.
+fn patient(loader: &str) -> anyhow::Result<String> {
+    const FETCH: &str = "const src = fetch(";
+    anyhow::ensure!(loader.contains(FETCH), "{LATER} has no {FETCH:?}: the loader is not the one that is expected");
+    let patient = "const load = (url) =>
+        fetch(url)
+            .then((answer) => (answer.ok ? answer : Promise.reject()))
+            .catch(() => new Promise((resolve) => setTimeout(resolve, 2000)).then(() => load(url)));\n";
+    Ok(loader.replace(FETCH, "const src = load(") + patient)
 }
 
 /// Returns the glue without comments and indentation, which are an eighth of its compressed size.
@@ -252,26 +341,48 @@ fn squeezed(css: &str) -> String {
     squeezed
 }
 
-/// Prints how many bytes a visitor downloads, and fails above the limit.
+/// Prints how many bytes a visitor downloads, and fails above the limits.
 fn weigh(page: &Path) -> anyhow::Result<()> {
-    let mut sum = 0;
-    for folder in [page.to_owned(), page.join("assets")] {
-        for entry in fs::read_dir(folder)? {
-            let path = entry?.path();
-            if path.extension().is_some_and(|it| it == "br") {
-                sum += path.metadata()?.len();
-            }
+    let (mut first, mut later) = (0, 0);
+    for path in files_in(page)?.into_iter().filter(|path| path.extension().is_some_and(|it| it == "br")) {
+        let bytes = path.metadata()?.len();
+        let name = path.file_name().expect("a file").to_string_lossy().into_owned();
+        // The icon is loaded when the page is installed, and the worker some seconds after the board.
+        if name.contains(".png") || name.starts_with("split_") || name.starts_with("chunk_") || name.starts_with(WORKER)
+        {
+            eprintln!("    {name} is {bytes} bytes, and loaded later");
+            later = later.max(bytes);
+        } else {
+            first += bytes;
         }
     }
-    eprintln!("    the page is {sum} bytes with brotli");
-    if sum > MOST_BYTES {
-        bail!("the page is too large: {sum} bytes with brotli, the limit is {MOST_BYTES}");
+    eprintln!("    the page is {first} bytes with brotli");
+    if first > MOST_BYTES {
+        bail!("the page is too large: {first} bytes with brotli, the limit is {MOST_BYTES}");
+    }
+    if later > MOST_BYTES_LATER {
+        bail!("a part that is loaded later is too large: {later} bytes with brotli, the limit is {MOST_BYTES_LATER}");
     }
     Ok(())
 }
 
-/// Maximum size of all files of the page, compressed with brotli.
-const MOST_BYTES: u64 = 205_000;
+fn files_in(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            files.extend(files_in(&path)?);
+        } else {
+            files.push(path);
+        }
+    }
+    Ok(files)
+}
+
+/// Maximum size of all files of a first view, compressed with brotli.
+const MOST_BYTES: u64 = 220_000;
+/// Maximum size of a part that is loaded when it is first shown.
+const MOST_BYTES_LATER: u64 = 25_000;
 
 /// Replaces each `{{name}}` with the file's final name. Fails on an unknown name.
 fn fill(content: &[u8], names: &BTreeMap<String, String>) -> anyhow::Result<Vec<u8>> {

@@ -22,6 +22,8 @@ Each secret can be read from a file, whose path is in `TOTEBOARD_STORE_FILE`, `T
 const PROGRAMS: &[(&str, &[&str])] = &[
     ("gateway", &[]),
     ("producer", &[]),
+    ("historian", &["export", "verify", "import"]),
+    ("alerter", &[]),
     ("simulator", &[]),
     ("topic-creator", &["create", "tail", "produce"]),
     ("standalone", &[]),

@@ -3,7 +3,7 @@
 //!
 //!     cargo run -p toteboard-mirror -- --regions uk,eu
 
-use std::convert::Infallible;
+use std::{collections::HashSet, convert::Infallible};
 
 use clap::Parser;
 use client::{BoardMirrors, Client, ClientError, MirrorUpdate, Protocol, ServerMessage};
@@ -31,8 +31,9 @@ async fn main() -> anyhow::Result<()> {
     let settings = Settings::parse();
     let mut mirrors = BoardMirrors::default();
     let mut protocol = Protocol::default();
+    let mut alerts = Alerts::default();
     loop {
-        let Err(ended) = follow(&settings, &mut mirrors, &mut protocol).await;
+        let Err(ended) = follow(&settings, &mut mirrors, &mut protocol, &mut alerts).await;
         mirrors.disconnected();
         // No wait means no retry: the gateway would refuse again, or asked the client not to come back.
         let Some(wait) = protocol.wait(rand::random()) else { return Err(ended.into()) };
@@ -46,13 +47,19 @@ async fn follow(
     settings: &Settings,
     mirrors: &mut BoardMirrors,
     protocol: &mut Protocol,
+    alerts: &mut Alerts,
 ) -> Result<Infallible, ClientError> {
-    let auth = json!({ "v": 1, "token": settings.token, "regions": settings.regions, "resume": mirrors.cursors() });
+    let auth = json!({
+        "v": 1, "token": settings.token, "regions": settings.regions, "resume": mirrors.cursors(), "alerts": alerts.last,
+    });
     let mut client = Client::connect_lasting(&settings.gateway, &auth, protocol).await?;
     loop {
         let ServerMessage::Event { name, payload } = client.next().await? else { continue };
         if name == "bye" {
             eprintln!("the gateway ends the connection: {payload}");
+        }
+        if name == "alert" && alerts.is_new(&payload) {
+            println!("alert: {payload}");
         }
         match mirrors.take(&name, &payload) {
             MirrorUpdate::Board(region) => {
@@ -70,5 +77,22 @@ async fn follow(
             }
             MirrorUpdate::Nothing => {}
         }
+    }
+}
+
+/// The ids of the alerts that came.
+#[derive(Default)]
+struct Alerts {
+    known: HashSet<String>,
+    last: Option<String>,
+}
+
+impl Alerts {
+    /// After a reconnect, an alert may come again.
+    fn is_new(&mut self, payload: &str) -> bool {
+        let alert: serde_json::Value = serde_json::from_str(payload).unwrap_or_default();
+        let Some(id) = alert["id"].as_str() else { return false };
+        self.last = Some(id.to_owned());
+        self.known.insert(id.to_owned())
     }
 }

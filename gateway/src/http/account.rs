@@ -1,12 +1,13 @@
 //! Registration, sign-in and sign-out, and changes to one's own account.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use axum::{
     Json,
     extract::{Query, State, rejection::QueryRejection},
 };
 use http::StatusCode;
+use odds::Region;
 use serde::{Deserialize, Serialize};
 use tower_sessions::Session;
 use utoipa::{IntoParams, ToSchema};
@@ -16,6 +17,7 @@ use super::{
     body::Body,
     caller::{By, Caller, Person, begin_session, end_session},
     error::{ApiError, Refusals},
+    subscriptions::RegionKey,
 };
 use crate::session::AppState;
 
@@ -24,6 +26,7 @@ pub(super) fn router() -> OpenApiRouter<Arc<AppState>> {
         .routes(routes!(site))
         .routes(routes!(register))
         .routes(routes!(login))
+        .routes(routes!(login_with_code))
         .routes(routes!(logout))
         .routes(routes!(me, delete))
         .routes(routes!(password))
@@ -45,6 +48,9 @@ struct Me {
     id: String,
     name: String,
     created_at: String,
+    /// The regions that the account subscribes to.
+    #[schema(value_type = Vec<RegionKey>)]
+    regions: BTreeSet<Region>,
 }
 
 impl From<&accounts::User> for Me {
@@ -53,6 +59,7 @@ impl From<&accounts::User> for Me {
             id: user.id.as_str().to_owned(),
             name: user.name.as_str().to_owned(),
             created_at: user.created_at.to_string(),
+            regions: user.regions.clone(),
         }
     }
 }
@@ -112,6 +119,29 @@ async fn login(
     Body(given): Body<Credentials>,
 ) -> Result<Json<Me>, ApiError> {
     let user = app.accounts.sign_in(&given.name, &given.password, &by).await?;
+    begin_session(&app, &session, &user, &by).await?;
+    Ok(Json((&user).into()))
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Code {
+    /// The code in the link that the program prints at its start.
+    code: String,
+}
+
+/// Signs in with the code of the link that the program prints at its start. It works once.
+#[utoipa::path(
+    post, path = "/api/login/code", tag = "account", request_body = Code,
+    responses((status = OK, body = Me, description = "The account; a cookie has the new session."), Refusals),
+)]
+async fn login_with_code(
+    State(app): State<Arc<AppState>>,
+    By(by): By,
+    session: Session,
+    Body(given): Body<Code>,
+) -> Result<Json<Me>, ApiError> {
+    let user = app.accounts.sign_in_with_code(&given.code, &by).await?;
     begin_session(&app, &session, &user, &by).await?;
     Ok(Json((&user).into()))
 }

@@ -14,6 +14,8 @@ use serde::Serialize;
 use tracing::warn;
 use utoipa::{IntoResponses, ToSchema};
 
+use crate::turns::NoTurn;
+
 /// The `Retry-After` of a response when the store is unavailable or password checks are at their limit.
 const LATER: Duration = Duration::from_secs(5);
 
@@ -35,6 +37,8 @@ pub(crate) enum ApiError {
     HistoryDisabled,
     #[error(transparent)]
     History(#[from] HistoryError),
+    #[error(transparent)]
+    NoTurn(#[from] NoTurn),
     #[error(transparent)]
     Accounts(#[from] AccountsError),
 }
@@ -94,55 +98,65 @@ impl From<tower_sessions::session::Error> for ApiError {
 impl ApiError {
     fn status(&self) -> StatusCode {
         match self {
-            Self::NotFound(_) | Self::Accounts(AccountsError::UnknownToken | AccountsError::UnknownSession) => {
-                StatusCode::NOT_FOUND
-            }
-            Self::Invalid { .. } | Self::Accounts(AccountsError::Invalid { .. }) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::NotFound(_)
+            | Self::Accounts(
+                AccountsError::UnknownToken | AccountsError::UnknownSession | AccountsError::UnknownRule,
+            ) => StatusCode::NOT_FOUND,
+            Self::Invalid { .. }
+            | Self::History(HistoryError::TooMuch)
+            | Self::Accounts(AccountsError::Invalid { .. }) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::BadBody { status, .. } => *status,
             Self::NotReady(_)
+            | Self::NoTurn(NoTurn::InTotal(_))
             | Self::History(HistoryError::Store(_))
             | Self::Accounts(AccountsError::Store(_) | AccountsError::Busy(_)) => StatusCode::SERVICE_UNAVAILABLE,
             Self::ForbiddenOrigin | Self::TokenNotEnough => StatusCode::FORBIDDEN,
-            Self::Accounts(AccountsError::Unauthenticated | AccountsError::WrongCredentials) => {
-                StatusCode::UNAUTHORIZED
-            }
+            Self::Accounts(
+                AccountsError::Unauthenticated | AccountsError::WrongCredentials | AccountsError::WrongCode,
+            ) => StatusCode::UNAUTHORIZED,
             Self::Accounts(
                 AccountsError::WrongPassword | AccountsError::Disabled | AccountsError::RegistrationClosed,
             ) => StatusCode::FORBIDDEN,
-            Self::Accounts(AccountsError::TooManyAttempts { .. } | AccountsError::TooManyReads { .. }) => {
+            Self::NoTurn(NoTurn::OfUser(_))
+            | Self::Accounts(AccountsError::TooManyAttempts { .. } | AccountsError::TooManyReads { .. }) => {
                 StatusCode::TOO_MANY_REQUESTS
             }
-            Self::Accounts(AccountsError::TooManyTokens) | Self::History(HistoryError::NotRecorded { .. }) => {
-                StatusCode::CONFLICT
-            }
-            Self::History(HistoryError::Damaged(_)) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Accounts(
+                AccountsError::TooManyTokens | AccountsError::TooManyRules { .. } | AccountsError::TooManyRulesInTotal,
+            )
+            | Self::History(HistoryError::NotRecorded { .. }) => StatusCode::CONFLICT,
+            Self::History(HistoryError::Damaged(_) | HistoryError::DamagedRow) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::HistoryDisabled => StatusCode::NOT_IMPLEMENTED,
         }
     }
 
-    fn code(&self) -> &'static str {
+    pub(super) fn code(&self) -> &'static str {
         match self {
-            Self::NotFound(_) | Self::Accounts(AccountsError::UnknownToken | AccountsError::UnknownSession) => {
-                "not_found"
-            }
+            Self::NotFound(_)
+            | Self::Accounts(
+                AccountsError::UnknownToken | AccountsError::UnknownSession | AccountsError::UnknownRule,
+            ) => "not_found",
             Self::Invalid { .. } | Self::Accounts(AccountsError::Invalid { .. }) => "invalid",
             Self::BadBody { .. } => "bad_body",
             Self::NotReady(_) => "not_ready",
             Self::HistoryDisabled => "history_disabled",
             Self::History(HistoryError::NotRecorded { .. }) => "not_recorded",
-            Self::History(HistoryError::Damaged(_)) => "history_damaged",
+            Self::History(HistoryError::Damaged(_) | HistoryError::DamagedRow) => "history_damaged",
+            Self::History(HistoryError::TooMuch) => "too_much",
             Self::History(HistoryError::Store(_)) => "history_unavailable",
             Self::ForbiddenOrigin => "forbidden_origin",
             Self::TokenNotEnough => "token_not_enough",
             Self::Accounts(AccountsError::Unauthenticated) => "unauthenticated",
             Self::Accounts(AccountsError::WrongCredentials) => "wrong_credentials",
             Self::Accounts(AccountsError::WrongPassword) => "wrong_password",
+            Self::Accounts(AccountsError::WrongCode) => "wrong_code",
             Self::Accounts(AccountsError::Disabled) => "disabled",
             Self::Accounts(AccountsError::TooManyAttempts { .. }) => "too_many_attempts",
-            Self::Accounts(AccountsError::TooManyReads { .. }) => "too_many_requests",
-            Self::Accounts(AccountsError::Busy(_)) => "busy",
+            Self::NoTurn(NoTurn::OfUser(_)) | Self::Accounts(AccountsError::TooManyReads { .. }) => "too_many_requests",
+            Self::NoTurn(NoTurn::InTotal(_)) | Self::Accounts(AccountsError::Busy(_)) => "busy",
             Self::Accounts(AccountsError::RegistrationClosed) => "registration_closed",
             Self::Accounts(AccountsError::TooManyTokens) => "too_many_tokens",
+            Self::Accounts(AccountsError::TooManyRules { .. } | AccountsError::TooManyRulesInTotal) => "too_many_rules",
             Self::Accounts(AccountsError::Store(_)) => "store_unavailable",
         }
     }
@@ -152,7 +166,8 @@ impl ApiError {
             Self::Accounts(
                 AccountsError::TooManyAttempts { retry_after } | AccountsError::TooManyReads { retry_after },
             ) => Some(*retry_after),
-            Self::History(HistoryError::Store(_))
+            Self::NoTurn(_)
+            | Self::History(HistoryError::Store(_))
             | Self::Accounts(AccountsError::Store(_) | AccountsError::Busy(Busy)) => Some(LATER),
             _ => None,
         }
@@ -174,20 +189,25 @@ impl ApiError {
     }
 }
 
+impl ApiError {
+    /// The explanation for people. Details of the stores are not for everybody.
+    pub(super) fn message(&self) -> String {
+        match self {
+            Self::Accounts(AccountsError::Store(_)) => "accounts can't be read just now".to_owned(),
+            Self::History(HistoryError::Store(_)) => "the history can't be read just now".to_owned(),
+            other => other.to_string(),
+        }
+    }
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let message = match &self {
-            // Details of the store go to the log only.
-            Self::Accounts(AccountsError::Store(error)) => {
-                warn!(%error, "a request failed: the store is unavailable");
-                "accounts can't be read just now".to_owned()
-            }
-            Self::History(HistoryError::Store(error)) => {
-                warn!(%error, "a request failed: the history is unavailable");
-                "the history can't be read just now".to_owned()
-            }
-            other => other.to_string(),
-        };
+        match &self {
+            Self::Accounts(AccountsError::Store(error)) => warn!(%error, "a request failed: the store is unavailable"),
+            Self::History(HistoryError::Store(error)) => warn!(%error, "a request failed: the history is unavailable"),
+            _ => {}
+        }
+        let message = self.message();
         let fields = self.field().map(|field| BTreeMap::from([field]));
         let body = ErrorBody { error: Reason { code: self.code(), message, fields, gap: self.gap() } };
         let mut response = (self.status(), Json(body)).into_response();
@@ -215,7 +235,7 @@ pub(crate) enum Refusals {
     /// `not_found`
     #[response(status = NOT_FOUND)]
     NotFound(#[to_schema] ErrorBody),
-    /// `too_many_tokens`; `not_recorded`: `gap` has the time of which nothing is recorded
+    /// `too_many_tokens`, `too_many_rules`; `not_recorded`: `gap` has the time of which nothing is recorded
     #[response(status = CONFLICT)]
     Conflict(#[to_schema] ErrorBody),
     /// `bad_body`: the body is too large
@@ -224,7 +244,7 @@ pub(crate) enum Refusals {
     /// `bad_body`: the content type is not JSON
     #[response(status = UNSUPPORTED_MEDIA_TYPE)]
     NotJson(#[to_schema] ErrorBody),
-    /// `invalid`: `fields` has the reason for each invalid field
+    /// `invalid`: `fields` has the reason for each invalid field; `too_much`: the answer would be too large
     #[response(status = UNPROCESSABLE_ENTITY)]
     Invalid(#[to_schema] ErrorBody),
     /// `too_many_attempts`, `too_many_requests`: `Retry-After` has the seconds to wait

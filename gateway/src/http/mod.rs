@@ -1,6 +1,7 @@
 //! The REST API, its OpenAPI description, and the probes.
 
 mod account;
+mod alerts;
 mod body;
 mod caller;
 mod error;
@@ -8,6 +9,7 @@ mod gzip;
 mod health;
 mod history;
 mod odds;
+mod rules;
 mod schemas;
 mod sessions;
 mod subscriptions;
@@ -50,6 +52,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(30);
         version = "1",
         description = "Accounts, subscriptions, boards and their history. Updates are sent over Socket.IO; see PROTOCOL.md.",
     ),
+    components(schemas(schemas::RecordedLine)),
     modifiers(&SecuritySchemes),
 )]
 struct Document;
@@ -80,6 +83,8 @@ pub(crate) fn router(app: &Arc<AppState>, sessions: Sessions) -> Router {
         .merge(tokens::router())
         .merge(odds::router())
         .merge(history::router())
+        .merge(rules::router())
+        .merge(alerts::router())
         .split_for_parts();
     let api = api
         .route("/api/{*rest}", any(nothing_here))

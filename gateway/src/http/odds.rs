@@ -45,6 +45,7 @@ async fn regions(State(app): State<Arc<AppState>>, _: Caller) -> Json<Vec<Feed>>
     params(
         ("region" = RegionKey, Path),
         ("sport" = Option<Vec<String>>, Query, description = "Only this one; repeat it for more."),
+        ("event" = Option<Vec<String>>, Query, description = "Only this one; repeat it for more."),
         ("bookmaker" = Option<Vec<String>>, Query, description = "Only this one; repeat it for more."),
         ("market" = Option<Vec<String>>, Query, description = "Only this one; repeat it for more."),
     ),
@@ -62,7 +63,7 @@ async fn board(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let region: Region = region.parse()?;
-    let filter = filter(&query)?;
+    let filter = filter(&query, "sport, event, bookmaker or market")?;
     let not_ready = || ApiError::NotReady(format!("the board of {region} is being read"));
     let cached = app.regions[region as usize].board(filter).await.ok_or_else(not_ready)?;
 
@@ -82,15 +83,17 @@ async fn board(
     Ok(answer)
 }
 
-fn filter(query: &[(String, String)]) -> Result<Filter, ApiError> {
+/// Reads a filter. `known` names the parameters of the request, for whoever gives another.
+pub(super) fn filter(query: &[(String, String)], known: &str) -> Result<Filter, ApiError> {
     let mut lists = json!({});
     for (name, value) in query {
         let (field, list) = match name.as_str() {
             "sport" => ("sport", "sports"),
+            "event" => ("event", "events"),
             "bookmaker" => ("bookmaker", "bookmakers"),
             "market" => ("market", "markets"),
             _ => {
-                let reason = format!("unknown parameter {name:?}; use sport, bookmaker or market");
+                let reason = format!("unknown parameter {name:?}; use {known}");
                 return Err(ApiError::Invalid { field: "query".into(), reason });
             }
         };
@@ -136,10 +139,10 @@ mod tests {
             text.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
         };
         let wanted = json!({ "sports": ["a", "b"], "markets": ["h2h"] });
-        let read = filter(&pairs(&[("sport", "a"), ("sport", "b"), ("market", "h2h")])).unwrap();
+        let read = filter(&pairs(&[("sport", "a"), ("sport", "b"), ("market", "h2h")]), "sport").unwrap();
         assert_eq!(read, Filter::from_value(&wanted).unwrap());
         for (name, value, field) in [("sports", "a", "query"), ("sport", "a b", "sport")] {
-            let error = filter(&pairs(&[(name, value)])).unwrap_err();
+            let error = filter(&pairs(&[(name, value)]), "sport").unwrap_err();
             assert!(matches!(error, ApiError::Invalid { field: ref wrong, .. } if wrong == field), "{error}");
         }
     }

@@ -73,6 +73,21 @@ pub(super) struct RecordedBoard {
     events: Vec<Event>,
 }
 
+/// A line of what was recorded.
+#[derive(ToSchema)]
+pub(super) struct RecordedLine {
+    /// `snapshot`, `odds`, `feed`, `gap`, `end` or `error`
+    event: String,
+    /// The time of the step.
+    #[schema(format = DateTime)]
+    at: String,
+    /// `snapshot` and `odds`: as on a socket. `feed`: region, state, source, and the reason if there is one. `gap`: the
+    /// region, and of which time nothing is recorded, `from` and `until`. `end`: the last cursor. `error`: code and
+    /// message.
+    #[schema(value_type = Object)]
+    data: serde_json::Value,
+}
+
 #[derive(ToSchema)]
 struct Event {
     id: String,

@@ -16,6 +16,9 @@ use crate::transport::Packet;
 /// How long a member with a cursor from a step that this gateway has not read yet waits for that step.
 const AHEAD_WITHIN: Duration = Duration::from_secs(5);
 
+/// How many parts a member is sent in a row.
+const MOST_PARTS: usize = 16;
+
 /// Members that get the same part of the same frames, by the frames' address in memory and the part.
 type SamePart = HashMap<(usize, usize), (Arc<Filter>, Arc<Frames>, Vec<Sid>)>;
 
@@ -62,18 +65,36 @@ impl RegionTask {
         self.metrics.bytes.inc_by(reached * packet.bytes() as u64);
     }
 
-    /// Serves these members now, unless a tick is due: then the board is ahead of the rooms, and the tick serves all.
+    /// Serves these members now. If a tick is due, the board is ahead of the rooms, and the tick serves all but those in
+    /// the middle of a snapshot: what they get next is decided, and in a busy region, a tick is always due.
     pub(super) async fn serve_if_settled(&mut self, follower: &RegionFollower, ready: &mut Vec<Sid>) {
-        if self.due.is_none() {
-            self.serve(follower, ready).await;
-        } else {
-            self.waiting_for_time.extend(ready.drain(..));
+        if self.due.is_some() {
+            let (partly, others) = ready.drain(..).partition(|sid| self.is_in_snapshot(*sid));
+            *ready = partly;
+            self.waiting_for_time.extend::<Vec<Sid>>(others);
         }
+        self.serve(follower, ready).await;
+    }
+
+    fn is_in_snapshot(&self, sid: Sid) -> bool {
+        let member = self.room_of.get(&sid).and_then(|filter| self.rooms.get(filter)?.members.get(&sid));
+        member.is_some_and(|member| matches!(member.sync_state, SyncState::Partly(..)))
     }
 
     /// Sends members what they need to reach their rooms' cursors, as far as they can take it. A live feed is sent only
     /// to members that have the board it belongs to; any other feed is sent to all.
     pub(super) async fn serve(&mut self, follower: &RegionFollower, ready: &mut Vec<Sid>) {
+        for _ in 0..MOST_PARTS {
+            self.serve_once(follower, ready).await;
+            if ready.is_empty() {
+                return;
+            }
+        }
+        self.waiting_for_time.extend(ready.drain(..));
+    }
+
+    /// Sends each of these members one part. Leaves those that can take the next one at once.
+    async fn serve_once(&mut self, follower: &RegionFollower, ready: &mut Vec<Sid>) {
         let live = follower.reader().phase() == Phase::Live;
         let mut feed: Option<FeedPackets> = None;
         // Members that get the same part are served together.
@@ -124,7 +145,7 @@ impl RegionTask {
             same_part.entry(key).or_insert_with(|| (filter.clone(), frames, Vec::new())).2.push(sid);
         }
         for ((_, part), (filter, frames, sids)) in same_part {
-            self.send_part(&filter, &frames, part, &sids).await;
+            self.send_part(&filter, &frames, part, &sids, ready).await;
             let room = self.rooms.get_mut(&filter).expect("it was just served");
             for sid in sids {
                 let member = room.members.get_mut(&sid).expect("it was just served");
@@ -136,8 +157,16 @@ impl RegionTask {
         }
     }
 
-    /// Sends one part to these members of a room, and updates their state.
-    pub(super) async fn send_part(&mut self, filter: &Arc<Filter>, frames: &Arc<Frames>, part: usize, sids: &[Sid]) {
+    /// Sends one part to these members of a room, and updates their state. Adds to `ready` who can take the next one at
+    /// once; the region is notified when the others can.
+    async fn send_part(
+        &mut self,
+        filter: &Arc<Filter>,
+        frames: &Arc<Frames>,
+        part: usize,
+        sids: &[Sid],
+        ready: &mut Vec<Sid>,
+    ) {
         let done = part + 1 == frames.parts.len();
         let mut broadcast = Broadcast::new(&frames.parts[part], sids.len(), &self.threads);
         let room = self.rooms.get_mut(filter).expect("it was just served");
@@ -157,10 +186,17 @@ impl RegionTask {
             };
             if !done {
                 member.not_before = None;
-                self.waiting_for_time.insert(*sid);
             }
         }
         self.finish(filter, broadcast).await;
+        if !done {
+            let room = self.rooms.get_mut(filter).expect("it was just served");
+            for sid in sids {
+                if room.members.get_mut(sid).expect("it was just served").is_writable(self.region) {
+                    ready.push(*sid);
+                }
+            }
+        }
         if frames.kind == FrameKind::Snapshot {
             self.metrics.snapshots.inc_by(sids.len() as u64);
         }

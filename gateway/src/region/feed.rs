@@ -1,14 +1,9 @@
 //! The region's feed, which says how fresh its prices are, and when members get it.
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-    time::Duration,
-};
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use kafka::RegionFollower;
-use odds::{Cursor, Feed, FeedState, Filter, Phase, SportFreshness, SportKey, Timestamp};
+use odds::{Cursor, Feed, FeedState, Filter, Phase, Timestamp};
 use tokio::time::Instant;
 use tracing::info;
 
@@ -17,12 +12,6 @@ use super::{
     task::{CLOCK_INTERVAL, RegionTask},
 };
 use crate::transport::Packet;
-
-/// A member gets a `feed` at least this often. Members get it at different times: sent to all at once, it would make a
-/// tick late.
-const FEED_INTERVAL: Duration = Duration::from_secs(10);
-/// The interval is never shorter than this, however short-lived the prices are.
-const SHORTEST_FEED_INTERVAL: Duration = Duration::from_secs(1);
 
 impl RegionTask {
     /// Sends the feed that belongs to the rooms' current boards, and the reminders that are due.
@@ -44,7 +33,7 @@ impl RegionTask {
             let is_new_state = published.state != state
                 || published.reason.as_deref() != reason.as_deref()
                 || published.source != source;
-            (is_new_state, marker.is_some_and(|marker| is_fresher(&published, &marker.sports, at)))
+            (is_new_state, marker.is_some_and(|marker| published.is_staler_than(&marker.sports, at)))
         };
         if is_new_state {
             info!(state = state.key(), reason = reason.as_deref(), "feed");
@@ -69,10 +58,11 @@ impl RegionTask {
         self.serve_if_settled(follower, &mut ready).await;
     }
 
-    /// Sends the feed to the members whose reminder is due.
+    /// Sends the feed to the members whose reminder is due. Members get it at different times: sent to all at once, it
+    /// would make a tick late.
     pub(super) async fn send_reminders(&mut self, follower: &RegionFollower, at: Timestamp) {
         let feed = self.feed(follower, at);
-        let interval = reminder_interval(&feed);
+        let interval = feed.reminder_interval();
         self.published.send_replace(feed);
         let (now, mut ready) = (Instant::now(), Vec::new());
         while let Some((last, sid)) = self.reminders.front().copied() {
@@ -94,34 +84,12 @@ impl RegionTask {
 
     pub(super) fn feed(&self, follower: &RegionFollower, at: Timestamp) -> Feed {
         let (state, reason) = state(follower, at);
-        let marker = follower.reader().marker();
-        Feed {
-            region: self.region,
-            at,
-            state,
-            reason: reason.map(Cow::into_owned),
-            source: marker.map(|marker| marker.source.clone()).unwrap_or_default(),
-            sports: marker.map(|marker| marker.sports.clone()).unwrap_or_default(),
-            bookmakers: marker.map(|marker| marker.bookmakers.clone()).unwrap_or_default(),
-            bookmaker_names: marker.map(|marker| marker.bookmaker_names.clone()).unwrap_or_default(),
-            cursor: None,
+        let reason = reason.map(Cow::into_owned);
+        match follower.reader().marker() {
+            Some(marker) => Feed { state, reason, ..Feed::of(self.region, marker, at) },
+            None => Feed { state, reason, ..Feed::down(self.region, at, "") },
         }
     }
-}
-
-/// Whether a sport's prices are good now that were stale or unknown in the published feed.
-fn is_fresher(published: &Feed, sports: &BTreeMap<SportKey, SportFreshness>, at: Timestamp) -> bool {
-    let was_good = |key| published.sports.get(key).is_some_and(|it| it.stale_after >= published.at);
-    sports.iter().any(|(key, it)| it.stale_after >= at && !was_good(key))
-}
-
-/// How long members may go without a new feed. It is half of the shortest time that prices are good for, so that prices
-/// that are polled again don't look stale to a client.
-fn reminder_interval(published: &Feed) -> Duration {
-    let good = published.sports.values().filter(|it| it.stale_after >= published.at);
-    let shortest = good.map(|it| it.stale_after.millis_since(it.polled_at)).min();
-    let half = shortest.map_or(FEED_INTERVAL, |millis| Duration::from_millis(millis.max(0) as u64) / 2);
-    half.clamp(SHORTEST_FEED_INTERVAL, FEED_INTERVAL)
 }
 
 /// Returns the region's state, and why it has it.
@@ -129,8 +97,10 @@ fn state(follower: &RegionFollower, at: Timestamp) -> (FeedState, Option<Cow<'_,
     let reader = follower.reader();
     match (reader.phase(), reader.marker()) {
         (Phase::Live, None) => (FeedState::Down, Some("nothing published yet".into())),
-        (Phase::Live, Some(marker)) if marker.next_by < at => (FeedState::Stale, Some("the producer is silent".into())),
-        (Phase::Live, Some(marker)) => (marker.state, marker.reason.as_deref().map(Cow::from)),
+        (Phase::Live, Some(marker)) => {
+            let (state, reason) = marker.state_at(at);
+            (state, reason.map(Cow::from))
+        }
         (phase, _) => {
             let reason = match reader.newest_is_in().filter(|_| phase == Phase::Unverified) {
                 Some(has) => {

@@ -1,12 +1,15 @@
 //! The interface of a region's task.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
-use odds::{Cursor, Feed, FeedState, Filter, Region, Timestamp};
+use odds::{Cursor, Feed, Filter, Region, Timestamp};
 use socketioxide::socket::Sid;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::snapshot_cache::CachedSnapshot;
+use super::{
+    excerpt::{Excerpt, Wanted},
+    snapshot_cache::CachedSnapshot,
+};
 use crate::client::Client;
 
 /// The most requests that may wait for a region's task.
@@ -22,6 +25,8 @@ pub(crate) enum Request {
     Resync { sid: Sid, from: Option<Cursor> },
     /// Requests the board under a filter, for HTTP.
     Board { filter: Filter, answer: oneshot::Sender<Option<Arc<CachedSnapshot>>> },
+    /// Requests some events of the board.
+    Excerpt { wanted: Wanted, answer: oneshot::Sender<Option<Excerpt>> },
 }
 
 /// A handle to a region's task.
@@ -51,6 +56,13 @@ impl RegionHandle {
         answered.await.ok().flatten()
     }
 
+    /// Returns some events of the board, or `None` while there is no verified board.
+    pub(crate) async fn excerpt(&self, wanted: Wanted) -> Option<Excerpt> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(Request::Excerpt { wanted, answer }).await;
+        answered.await.ok().flatten()
+    }
+
     pub(crate) fn feed(&self) -> Feed {
         self.feed.borrow().clone()
     }
@@ -67,17 +79,7 @@ pub(crate) struct Inbox {
 impl RegionHandle {
     pub(crate) fn new(region: Region, now: Timestamp) -> (Self, Inbox) {
         let (send, requests) = mpsc::channel(REQUESTS);
-        let (published, feed) = watch::channel(Feed {
-            region,
-            at: now,
-            state: FeedState::Down,
-            reason: Some("the board is being read".into()),
-            source: String::new(),
-            sports: BTreeMap::new(),
-            bookmakers: BTreeMap::new(),
-            cursor: None,
-            bookmaker_names: BTreeMap::new(),
-        });
+        let (published, feed) = watch::channel(Feed::down(region, now, "the board is being read"));
         (Self { requests: send, feed }, Inbox { requests, published })
     }
 }

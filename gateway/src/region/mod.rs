@@ -6,6 +6,7 @@
 mod broadcast;
 mod delivery;
 mod due;
+mod excerpt;
 mod feed;
 mod frames;
 mod handle;
@@ -16,6 +17,7 @@ mod snapshot_cache;
 mod task;
 mod throughput;
 
+pub(crate) use excerpt::{Excerpt, Wanted};
 pub(crate) use handle::{RegionHandle, Request};
 pub(crate) use snapshot_cache::CachedSnapshot;
 pub(crate) use task::{RegionContext, RegionTask};

@@ -20,6 +20,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
     due::Due,
+    excerpt::Excerpt,
     handle::{Inbox, Request},
     lag::watch_lag,
     member::{Member, SyncState},
@@ -235,6 +236,9 @@ impl RegionTask {
             }
             Request::Board { filter, answer } => {
                 let _ = answer.send(self.snapshots.get(follower.reader(), self.region, filter));
+            }
+            Request::Excerpt { wanted, answer } => {
+                let _ = answer.send(Excerpt::of(follower.reader(), &wanted));
             }
         }
         self.metrics.members.set(self.room_of.len() as i64);

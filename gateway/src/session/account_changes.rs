@@ -42,6 +42,16 @@ impl AppState {
         });
     }
 
+    /// Makes alerters read this user's rules again.
+    pub(crate) fn rules_changed(&self, user: &UserId) {
+        let (control, user) = (self.control.clone(), user.as_str().to_owned());
+        tokio::spawn(async move {
+            if let Err(error) = control.send(&ControlMessage::Rules { user }).await {
+                warn!(%error, "a changed rule can't be announced: alerters will look it up");
+            }
+        });
+    }
+
     /// Makes this user's clients check the store again, if they don't have this revision yet.
     pub(super) fn recheck(self: &Arc<Self>, user: &UserId, revision: u64) {
         let clients: Vec<Arc<Client>> = {

@@ -7,7 +7,9 @@ use std::{
 };
 
 use accounts::{AccountsError, Identity};
-use odds::{BadHello, Hello};
+use axum::extract::Query;
+use http::Uri;
+use odds::{BadHello, Hello, Replay};
 use serde_json::Value;
 use socketioxide::{
     SocketIo,
@@ -27,6 +29,7 @@ use crate::{
     client::{Client, ClientRequest, Subscription},
     filters::{HeldFilter, TooManyFilters},
     transport::{EngineSession, Peer},
+    turns::{NoTurn, Turn},
 };
 
 /// A client that is let in, but not yet connected.
@@ -35,6 +38,7 @@ struct Admitted {
     hello: Hello,
     identity: Identity,
     filter: Arc<HeldFilter>,
+    replay: Option<(Replay, Arc<Turn>)>,
     _slot: Arc<ConnectionSlot>,
 }
 
@@ -55,6 +59,11 @@ enum Refusal {
     TooManyConnections(&'static str),
     #[error("too_many_filters: {0}")]
     TooManyFilters(#[from] TooManyFilters),
+    /// The same code as for connections, so that clients know that they may try again.
+    #[error("too_many_connections: {0}")]
+    TooManyReplays(#[from] NoTurn),
+    #[error("history_disabled: this gateway has no history to replay")]
+    HistoryDisabled,
     #[error("stopping: this gateway is about to stop; connect again in a moment")]
     Stopping,
 }
@@ -100,7 +109,20 @@ async fn admitted(socket: &SocketRef, app: &Arc<AppState>, auth: &Value) -> Resu
     };
     slot.is_of(identity.user())?;
     let filter = Arc::new(app.filters.hold(identity.user(), hello.filter.clone(), None)?);
-    Ok(Admitted { hello, identity, filter, _slot: Arc::new(slot) })
+    let replay = match hello.replay.map_or_else(|| replay_in(&parts.uri), |replay| Ok(Some(replay)))? {
+        Some(_) if app.history.is_none() => return Err(Refusal::HistoryDisabled),
+        Some(replay) => Some((replay, Arc::new(app.replay_turns.take(identity.user())?))),
+        None => None,
+    };
+    Ok(Admitted { hello, identity, filter, replay, _slot: Arc::new(slot) })
+}
+
+/// The replay that the address asks for, for clients whose `auth` can't be changed.
+fn replay_in(uri: &Uri) -> Result<Option<Replay>, BadHello> {
+    // A query that can't be read has no replay.
+    let Ok(Query(query)) = Query::<Vec<(String, String)>>::try_from_uri(uri) else { return Ok(None) };
+    let parameters = query.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    Replay::from_query(parameters).map_err(|error| BadHello::replay(&error))
 }
 
 impl From<AccountsError> for Refusal {
@@ -120,7 +142,7 @@ impl From<AccountsError> for Refusal {
 /// socketioxide doesn't run futures in the order of events.
 #[expect(clippy::needless_pass_by_value, reason = "socketioxide passes extracted values by value")]
 fn connected(socket: SocketRef, State(app): State<Arc<AppState>>) -> Ready<()> {
-    let Some(Admitted { hello, identity, filter, _slot }) = socket.extensions.remove::<Admitted>() else {
+    let Some(Admitted { hello, identity, filter, replay, _slot }) = socket.extensions.remove::<Admitted>() else {
         return ready(());
     };
     socket.extensions.insert(_slot);
@@ -137,6 +159,8 @@ fn connected(socket: SocketRef, State(app): State<Arc<AppState>>) -> Ready<()> {
         identity,
         revision: AtomicU64::new(0),
         gap: hello.gap,
+        is_replay: replay.is_some(),
+        alerts: Mutex::default(),
         sending: Mutex::default(),
         requests: Mutex::default(),
         subscription: tokio::sync::Mutex::new(Subscription {
@@ -144,6 +168,7 @@ fn connected(socket: SocketRef, State(app): State<Arc<AppState>>) -> Ready<()> {
             own: false,
             regions: BTreeSet::new(),
             filter,
+            replay: None,
         }),
     });
     let user = client.identity.user();
@@ -161,7 +186,10 @@ fn connected(socket: SocketRef, State(app): State<Arc<AppState>>) -> Ready<()> {
     socket.on("filter", refilter);
     socket.on("resync", resync);
     socket.on_fallback(unknown_event);
-    app.enqueue(&client, ClientRequest::Begin { own: hello.regions, resume: hello.resume });
+    app.enqueue(
+        &client,
+        ClientRequest::Begin { own: hello.regions, resume: hello.resume, replay, alerts: hello.alerts },
+    );
     ready(())
 }
 

@@ -10,7 +10,7 @@ use std::{
 
 use accounts::{Accounts, Allowance, UserId};
 use kafka::ControlWriter;
-use odds::Region;
+use odds::{Region, Timestamp};
 use rand::{RngExt, seq::SliceRandom};
 use socketioxide::socket::Sid;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +23,7 @@ use crate::{
     origin_policy::OriginPolicy,
     readiness::Readiness,
     region::RegionHandle,
+    turns::Turns,
 };
 
 /// Clients of a gateway that stops are told to connect again at random times within this.
@@ -40,8 +41,12 @@ pub(crate) struct AppState {
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) metrics: Metrics,
     pub(crate) accounts: Accounts,
+    pub(crate) clock: fn() -> Timestamp,
     /// None if there is no history.
     pub(crate) history: Option<Arc<dyn history::Store>>,
+    /// Of requests that stream the history.
+    pub(crate) history_turns: Turns,
+    pub(crate) replay_turns: Turns,
     pub(crate) origins: OriginPolicy,
     pub(crate) control: ControlWriter,
     pub(crate) clients: Mutex<Clients>,

@@ -7,7 +7,7 @@ use std::{
 };
 
 use accounts::{AccountsError, Changed, StoreError, User};
-use odds::{Cursor, Filter, Region, Subscriptions, read_regions};
+use odds::{Cursor, Filter, Region, Replay, Subscriptions, read_regions};
 use serde::Serialize;
 use serde_json::{Value, json};
 use socketioxide::extract::{AckSender, SocketRef};
@@ -18,6 +18,8 @@ use crate::{
     client::{Bye, Client, ClientRequest, RETRY_AFTER_MS, Subscription},
     filters::TooManyFilters,
     region::Request,
+    replay::ReplayHandle,
+    turns::Turn,
 };
 
 /// How many requests of a client may be pending.
@@ -56,25 +58,31 @@ impl AppState {
         regions: BTreeSet<Region>,
     ) {
         let before = std::mem::replace(&mut subscription.regions, regions);
-        for region in before.difference(&subscription.regions) {
-            self.region(*region).leave(client.sid()).await;
-        }
+        self.leave(client, subscription, before.difference(&subscription.regions)).await;
         send_regions(client, subscription);
-        let new: Vec<Region> = subscription.regions.difference(&before).copied().collect();
-        for region in new {
-            self.join(client, subscription, region, None).await;
+        let new = subscription.regions.difference(&before).map(|region| (*region, None));
+        self.join(client, subscription, new.collect()).await;
+    }
+
+    /// Makes the client follow these regions, each from its cursor.
+    async fn join(&self, client: &Arc<Client>, subscription: &Subscription, regions: Vec<(Region, Option<Cursor>)>) {
+        if let Some(replay) = &subscription.replay {
+            return replay.join(regions, subscription.filter.shared()).await;
+        }
+        for (region, from) in regions {
+            let (client, filter) = (client.clone(), subscription.filter.shared());
+            self.region(region).ask(Request::Join { client, filter, from }).await;
         }
     }
 
-    pub(super) async fn join(
-        &self,
-        client: &Arc<Client>,
-        subscription: &Subscription,
-        region: Region,
-        from: Option<Cursor>,
-    ) {
-        let (client, filter) = (client.clone(), subscription.filter.shared());
-        self.region(region).ask(Request::Join { client, filter, from }).await;
+    /// Returns when no more frames of these regions are sent.
+    async fn leave(&self, client: &Client, subscription: &Subscription, regions: impl IntoIterator<Item = &Region>) {
+        if let Some(replay) = &subscription.replay {
+            return replay.leave(regions.into_iter().copied().collect()).await;
+        }
+        for region in regions {
+            self.region(*region).leave(client.sid()).await;
+        }
     }
 
     pub(super) fn asked(self: &Arc<Self>, socket: &SocketRef, request: ClientRequest) {
@@ -142,7 +150,7 @@ impl AppState {
                 continue;
             }
             match request {
-                ClientRequest::Begin { own, resume } => {
+                ClientRequest::Begin { own, resume, replay, alerts } => {
                     let user = match self.recheck_identity(&client, &mut subscription).await {
                         Ok(Some(user)) => user,
                         Ok(None) => continue,
@@ -156,11 +164,15 @@ impl AppState {
                         }
                     };
                     client.revision.store(user.revision, Ordering::Release);
-                    subscription.own = own.is_some();
+                    // Whoever watches the past may choose regions without changing those of the account.
+                    subscription.own = own.is_some() || replay.is_some();
                     subscription.regions = own.unwrap_or(user.regions);
+                    subscription.replay = replay.and_then(|(replay, turn)| self.replay(replay, &client, turn));
                     send_regions(&client, &subscription);
-                    for region in &subscription.regions {
-                        self.join(&client, &subscription, *region, resume.get(region).copied()).await;
+                    let regions = subscription.regions.iter().map(|region| (*region, resume.get(region).copied()));
+                    self.join(&client, &subscription, regions.collect()).await;
+                    if let Some(last) = alerts {
+                        self.send_alerts_after(&client, &last).await;
                     }
                 }
                 ClientRequest::Recheck => match self.recheck_identity(&client, &mut subscription).await {
@@ -201,9 +213,16 @@ impl AppState {
     }
 
     pub(super) async fn leave_all(&self, client: &Client, subscription: &mut Subscription) {
-        for region in std::mem::take(&mut subscription.regions) {
-            self.region(region).leave(client.sid()).await;
+        let regions = std::mem::take(&mut subscription.regions);
+        // A replay may be waiting for the client, and ends by itself.
+        if subscription.replay.take().is_none() {
+            self.leave(client, subscription, &regions).await;
         }
+    }
+
+    fn replay(&self, replay: Replay, client: &Arc<Client>, turn: Arc<Turn>) -> Option<ReplayHandle> {
+        let store = self.history.clone()?;
+        Some(ReplayHandle::start(replay, client.clone(), store, self.metrics.clone(), turn))
     }
 
     pub(super) async fn subscribe_request(
@@ -245,14 +264,11 @@ impl AppState {
             Ok(filter) => Arc::new(filter),
             Err(failure) => return self.answer(client, ack, Err(failure)),
         };
-        for region in &subscription.regions {
-            self.region(*region).leave(client.sid()).await;
-        }
+        self.leave(client, subscription, &subscription.regions).await;
         // PROTOCOL.md promises that frames under the new filter follow the answer.
         self.answer(client, ack, Ok(json!({ "ok": true })));
-        for region in &subscription.regions {
-            self.join(client, subscription, *region, None).await;
-        }
+        let regions = subscription.regions.iter().map(|region| (*region, None));
+        self.join(client, subscription, regions.collect()).await;
     }
 
     pub(super) async fn resyncs(
@@ -276,6 +292,9 @@ impl AppState {
         // An invalid cursor counts as none: the client gets a snapshot.
         let from = data["cursor"].as_str().and_then(|cursor| cursor.parse().ok());
         self.answer(client, ack, Ok(json!({ "ok": true })));
+        if let Some(replay) = &subscription.replay {
+            return replay.resync(region, from).await;
+        }
         self.region(region).ask(Request::Resync { sid: client.sid(), from }).await;
     }
 }

@@ -295,7 +295,15 @@ async fn there_are_only_the_pages_own_files() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("index.html"), "<title>Toteboard</title>").unwrap();
     let (_stage, gateway) = gateway(&["--page", folder.path().to_str().unwrap()]).await;
-    for (path, status) in [("/", 200), ("/index.html", 200), ("/nothing", 404), ("/assets/x.js", 404), ("/../x", 404)] {
+    for (path, status) in [
+        ("/", 200),
+        ("/index.html", 200),
+        ("/event/1a", 200),
+        ("/settings", 200),
+        ("/nothing", 404),
+        ("/assets/x.js", 404),
+        ("/../x", 404),
+    ] {
         let answer = http::get(&gateway.address, path, &[]).await;
         assert_eq!(answer.status, status, "{path}");
         assert!(answer.headers.contains_key("content-security-policy"), "{path}");

@@ -267,3 +267,41 @@ async fn behind_a_proxy_clients_are_spread_over_the_gateways_and_see_the_board()
         scene.step().await;
     }
 }
+
+/// A gateway and the proxy each serve the page, to those who have no proxy and to those who have one.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Caddy"]
+async fn the_proxy_serves_the_page_as_a_gateway_does() {
+    const SAME: [&str; 8] = [
+        "cache-control",
+        "content-security-policy",
+        "cross-origin-opener-policy",
+        "cross-origin-resource-policy",
+        "permissions-policy",
+        "referrer-policy",
+        "x-content-type-options",
+        "x-frame-options",
+    ];
+    let page = tempfile::tempdir().unwrap();
+    std::fs::write(page.path().join("index.html"), "<p>the page</p>").unwrap();
+    std::fs::create_dir(page.path().join("assets")).unwrap();
+    std::fs::write(page.path().join("assets/app-1.js"), "the code").unwrap();
+    let folder = page.path().to_str().unwrap();
+    let stage = Stage::set().await;
+    let gateway = stage.starting("one", &[&format!("--page={folder}")]).await;
+    let port = free_port().await;
+    let config = crate::examples::checkout().join("deploy/web/Caddyfile");
+    let number = port.to_string();
+    let _proxy =
+        Caddy::start(&config, &[("TOTEBOARD_WEB_PORT", number.as_str()), ("TOTEBOARD_PAGE", folder)], port).await;
+    let proxy = format!("127.0.0.1:{port}");
+    for path in ["/", "/alerts", "/event/an-event", "/settings", "/assets/app-1.js"] {
+        let [ours, theirs] = [http::get(&gateway.address, path, &[]).await, http::get(&proxy, path, &[]).await];
+        assert_eq!((ours.status, theirs.status), (200, 200), "{path}");
+        assert_eq!(ours.body, theirs.body, "{path}");
+        for name in SAME {
+            assert!(ours.headers.contains_key(name), "{path}: {name}");
+            assert_eq!(ours.headers.get(name), theirs.headers.get(name), "{path}: {name}");
+        }
+    }
+}

@@ -26,8 +26,9 @@ use crate::{
     author::{Author, History, draw_board, draw_changes},
     guest::{BEARER, TOKEN},
     http,
+    past::record,
     proxy::Proxy,
-    stage::Stage,
+    stage::{Running, Stage, until},
 };
 
 const LANGUAGES: [Language; 3] = [Language::JavaScript, Language::Python, Language::Java];
@@ -45,6 +46,8 @@ const STALLED: Duration = Duration::from_secs(25);
 const CONNECTED_WITHIN: Duration = Duration::from_secs(10);
 /// How much of a failed client's log is shown.
 const LOG_LINES: usize = 30;
+/// How much time is replayed.
+const REPLAYED: Duration = Duration::from_secs(6);
 
 type Histories = BTreeMap<Region, History>;
 
@@ -305,6 +308,63 @@ async fn every_client_has_exactly_the_board_through_an_unreliable_network() {
     let ends = following.join_all().await;
     let failed: Vec<String> = ends.into_iter().filter_map(Result::err).collect();
     assert!(failed.is_empty(), "{} of {} clients failed\n{}", failed.len(), names().count(), failed.join("\n"));
+    gateway.ends().await.unwrap();
+}
+
+/// Whether the newest step of each region is recorded.
+async fn newest_is_recorded(gateway: &Running, histories: &Histories) -> bool {
+    for (region, history) in histories {
+        let path = format!("/api/history/board/{region}?at={}", service::now());
+        let answer = http::get(&gateway.address, &path, &[BEARER]).await;
+        let recorded = board(&answer.body).ok().and_then(|(_, board)| board.cursor());
+        if recorded.map(|cursor| cursor.step()) != history.last_step() {
+            return false;
+        }
+    }
+    true
+}
+
+/// The example clients get a replay by their address, without knowing it.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "`cargo xtask test` installs what it needs"]
+async fn every_client_mirrors_a_replay() {
+    let mut scene = Scene::set().await;
+    let gateway = scene.stage.gateway("one", &[&scene.stage.history_setting()]).await;
+    let (calm, stop) = (CancellationToken::new(), CancellationToken::new());
+    let mut recording = Vec::new();
+    for region in Region::ALL {
+        recording.push(record(&scene.stage, region, stop.clone()).await);
+    }
+    until("the first boards are recorded", async || newest_is_recorded(&gateway, &scene.histories).await).await;
+    let begin = service::now();
+    let mut writing = scene.write(&calm);
+    sleep(REPLAYED).await;
+    calm.cancel();
+    while let Some(written) = writing.join_next().await {
+        written.unwrap();
+    }
+    until("all is recorded", async || newest_is_recorded(&gateway, &scene.histories).await).await;
+    for language in LANGUAGES {
+        let address = format!("http://{}/?replay={begin}&speed=1", gateway.address);
+        let mut client = scene.client(format!("{language:?}"), language.mirror(&address, None));
+        let (mut moved, ended) = (0, Instant::now() + STARTED_WITHIN);
+        let end = loop {
+            match client.next(ended).await {
+                Ok((_, is_new)) => moved += u32::from(is_new),
+                Err(end) => break end,
+            }
+        };
+        let is_over = std::fs::read_to_string(&client.log).unwrap().contains("replay_over");
+        assert!(
+            end == "ended by itself" && is_over && moved > 8,
+            "{}",
+            client.failed(&format!("{end}: {moved} boards"))
+        );
+    }
+    stop.cancel();
+    for recording in recording {
+        recording.await.unwrap().unwrap();
+    }
     gateway.ends().await.unwrap();
 }
 

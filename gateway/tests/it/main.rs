@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets the unexpected fails")]
 
 mod accounts;
+mod alerts;
 mod break_in;
 mod browser;
 mod caddy;
@@ -13,10 +14,14 @@ mod files;
 mod history;
 mod hostile;
 mod http;
+mod joining;
 mod mirror;
 mod mongo;
+mod past;
 mod polling;
 mod proxy;
+mod recorded_events;
+mod replay;
 mod sockets;
 mod stage;
 mod trouble;

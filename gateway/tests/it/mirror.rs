@@ -11,17 +11,21 @@ use std::{
 };
 
 use client::{BoardMirrors, Client, Mirror, MirrorUpdate, ServerMessage};
-use odds::{Filter, Region, SnapshotPayload};
+use odds::{Cursor, Filter, Region, SnapshotPayload, Timestamp};
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use serde_json::json;
-use tokio::{task::JoinSet, time::Instant};
+use tokio::{
+    task::{JoinHandle, JoinSet},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     author::{Author, History, draw_changes},
     guest::{BEARER, TOKEN},
     http,
-    stage::{DEADLINE, Stage},
+    past::{events, record},
+    stage::{DEADLINE, Running, Stage},
 };
 
 /// All clients belong to one user, who uses many filters.
@@ -30,6 +34,12 @@ const REGIONS: [Region; 2] = [Region::Uk, Region::Eu];
 const CLIENTS: u64 = 24;
 const LASTS: Duration = Duration::from_secs(20);
 const EVENTS: u32 = 12;
+/// The pause between steps, at most, in a short run.
+const SHORTEST_PAUSE_MS: u64 = 30;
+/// A long run has longer pauses: the in-process cluster compacts nothing, and a gateway that starts reads all steps.
+const MOST_STEPS: u64 = 5_000;
+/// How many boards of the past of each region are compared.
+const LOOKS_BACK: usize = 100;
 
 type Histories = BTreeMap<Region, History>;
 
@@ -48,7 +58,7 @@ struct Cast {
 
 fn draw_filter(random: &mut StdRng) -> Filter {
     let mut value = json!({});
-    for (list, prefix, of) in [("sports", "s", 3), ("bookmakers", "b", 4), ("markets", "m", 3)] {
+    for (list, prefix, of) in [("sports", "s", 3), ("events", "e", 5), ("bookmakers", "b", 4), ("markets", "m", 3)] {
         if random.random_bool(0.3) {
             let names: Vec<String> =
                 (0..of).filter(|_| random.random_bool(0.5)).map(|n| format!("{prefix}{n}")).collect();
@@ -219,8 +229,14 @@ async fn play(lasts: Duration) {
         authors.push(author);
     }
     // The other regions' topics are empty, so those regions stay down.
-    let steady = stage.gateway("steady", &FLAGS).await;
-    let mut shaky = stage.gateway("shaky", &FLAGS).await;
+    let history_setting = stage.history_setting();
+    let flags = [&FLAGS[..], &[&history_setting]].concat();
+    let steady = stage.gateway("steady", &flags).await;
+    let mut shaky = stage.gateway("shaky", &flags).await;
+    let mut recordings = Vec::new();
+    for region in REGIONS {
+        recordings.push(Recording::start(&stage, region).await);
+    }
     let addresses: Addresses = Arc::new(Mutex::new(vec![steady.address.clone(), shaky.address.clone()]));
     let cast = Cast {
         addresses: addresses.clone(),
@@ -242,8 +258,9 @@ async fn play(lasts: Duration) {
         );
     }
 
-    // Terms change, partition leaders move, and one of the gateways is stopped and started again.
+    // Terms change, partition leaders move, and one of the gateways and the historians are stopped and started again.
     let end = Instant::now() + lasts;
+    let longest_pause = SHORTEST_PAUSE_MS.max(2 * lasts.as_millis() as u64 / MOST_STEPS);
     let mut writing = JoinSet::new();
     for (n, mut author) in (0..).zip(authors) {
         writing.spawn(async move {
@@ -257,7 +274,7 @@ async fn play(lasts: Duration) {
                 if random.random_bool(0.02) {
                     author.new_term().await;
                 }
-                tokio::time::sleep(Duration::from_millis(random.random_range(0..30))).await;
+                tokio::time::sleep(Duration::from_millis(random.random_range(0..longest_pause))).await;
             }
         });
     }
@@ -271,8 +288,14 @@ async fn play(lasts: Duration) {
         if random.random_bool(0.4) {
             addresses.lock().unwrap().retain(|address| *address == steady.address);
             shaky.ends().await.unwrap();
-            shaky = stage.gateway("shaky", &FLAGS).await;
+            shaky = stage.gateway("shaky", &flags).await;
             addresses.lock().unwrap().push(shaky.address.clone());
+        }
+        for recording in &mut recordings {
+            if random.random_bool(0.2) {
+                recording.stop().await;
+                *recording = Recording::start(&stage, recording.region).await;
+            }
         }
     }
     while let Some(written) = writing.join_next().await {
@@ -299,9 +322,69 @@ async fn play(lasts: Duration) {
             assert_eq!(*mirror.events(), newest, "{region}{query}");
         }
     }
+    // So does the history, of any time since it began.
+    for mut recording in recordings {
+        let region = recording.region;
+        let compared = compare_past(&steady, region, &histories[&region], &mut random).await;
+        println!("{region}: {compared} boards of random times are exactly those that there were");
+        recording.stop().await;
+    }
     let (frames, resumed) = (cast.frames.load(Ordering::Relaxed), cast.resumed.load(Ordering::Relaxed));
     assert!(frames > 1_000 && resumed > 20, "{frames} frames, {resumed} resumed");
     println!("{CLIENTS} clients, {frames} frames, each exactly its board; {resumed} resumed by cursor");
     steady.ends().await.unwrap();
     shaky.ends().await.unwrap();
+}
+
+/// A historian of a region.
+struct Recording {
+    region: Region,
+    stop: CancellationToken,
+    task: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Recording {
+    async fn start(stage: &Stage, region: Region) -> Self {
+        let stop = CancellationToken::new();
+        let task = record(stage, region, stop.clone()).await;
+        Self { region, stop, task }
+    }
+
+    async fn stop(&mut self) {
+        self.stop.cancel();
+        (&mut self.task).await.unwrap().unwrap();
+    }
+}
+
+/// Compares boards of random times with what the author wrote. Returns how many.
+async fn compare_past(gateway: &Running, region: Region, history: &History, random: &mut StdRng) -> usize {
+    #[derive(serde::Deserialize)]
+    struct Past {
+        at: Timestamp,
+        until: Option<Timestamp>,
+        cursor: Cursor,
+    }
+    let board = async |at: Timestamp| {
+        let answer = http::get(&gateway.address, &format!("/api/history/board/{region}?at={at}"), &[BEARER]).await;
+        assert_eq!(answer.status, 200, "{region} at {at}: {}", String::from_utf8_lossy(&answer.body));
+        let past: Past = serde_json::from_slice(&answer.body).unwrap();
+        (past, events(&answer.body))
+    };
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let newest = loop {
+        let (past, _) = board(service::now()).await;
+        if Some(past.cursor.step()) == history.last_step() {
+            break past.at;
+        }
+        assert!(Instant::now() < deadline, "{region}: the newest step is not recorded");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    let first = history.first_time().unwrap();
+    for _ in 0..LOOKS_BACK {
+        let at = first.plus_millis(random.random_range(0..=newest.millis_since(first)));
+        let (past, found) = board(at).await;
+        assert!(past.at <= at && past.until.is_none_or(|until| at < until), "{region} at {at}: {}", past.at);
+        assert_eq!(Some(found), history.shown(past.cursor.step(), &Filter::default()), "{region} at {at}");
+    }
+    LOOKS_BACK
 }

@@ -8,7 +8,7 @@ use std::{
 use historian::{Historian, Metrics};
 use history::{HistoryError, Moment, RecordedBoard, SqliteStore, Store};
 use kafka::{Embedded, all_topics};
-use odds::{Cursor, Digest, Filter, Region, StepId};
+use odds::{Digest, Region, StepId};
 use rand::{SeedableRng, rngs::StdRng};
 use service::MetricRegistry;
 use tempfile::TempDir;
@@ -69,8 +69,8 @@ impl Scene {
         Running { ended: tokio::spawn(historian.run(stop.clone())), stop, metrics }
     }
 
-    async fn board(&self, (step, digest): (StepId, Digest)) -> Result<RecordedBoard, HistoryError> {
-        self.store.board_at(REGION, Moment::Step(Cursor::new(step, digest, &Filter::default()))).await
+    async fn board(&self, (step, _): (StepId, Digest)) -> Result<RecordedBoard, HistoryError> {
+        self.store.board_at(REGION, Moment::Step(step)).await
     }
 
     /// Waits until the newest step is recorded.
@@ -158,6 +158,41 @@ async fn a_store_that_fails_for_a_while_misses_nothing() {
         failing.store(false, Ordering::Relaxed);
         scene.is_recorded().await;
     }
+    historian.stops().await;
+    scene.is_complete().await;
+}
+
+/// As long as the store is away, a bounded number of steps waits in memory; the others wait on the topic.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_away_for_long_costs_bounded_memory_and_misses_nothing() {
+    const MOST_WAITING: f64 = 1_000.0;
+    let mut scene = Scene::set().await;
+    let historian = scene.historian();
+    scene.is_recorded().await;
+    scene.store.refuses.store(true, Ordering::Relaxed);
+    for _ in 0..1_400 {
+        scene.author.step(draw_changes(&mut scene.random, 1)).await;
+        scene.steps.push((scene.author.last_step(), scene.author.board().digest()));
+        assert!(historian.metric("waiting_steps") <= MOST_WAITING);
+    }
+    scene.store.refuses.store(false, Ordering::Relaxed);
+    scene.is_recorded().await;
+    historian.stops().await;
+    scene.is_complete().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_store_gets_larger_batches() {
+    let mut scene = Scene::set().await;
+    let historian = scene.historian();
+    scene.is_recorded().await;
+    let (batches, steps) = (historian.metric("batches_total"), historian.metric("steps_total"));
+    *scene.store.takes.lock().unwrap() = Duration::from_millis(500);
+    scene.write(60).await;
+    scene.is_recorded().await;
+    let (batches, steps) = (historian.metric("batches_total") - batches, historian.metric("steps_total") - steps);
+    assert!(steps == 60.0 && batches < 30.0, "{steps} steps in {batches} batches");
+    assert!(historian.metric("quotes_total") > 60.0);
     historian.stops().await;
     scene.is_complete().await;
 }

@@ -1,13 +1,19 @@
 //! A store that fails when it is told to.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use async_trait::async_trait;
-use history::{Append, EventSummary, HistoryError, Moment, RecordedBoard, RecordedStep, Store, StoreError};
-use odds::{EventId, LogPosition, Region};
+use history::{
+    Append, EventQuery, HistoryError, Moment, PriceHistory, PriceQuery, RecordedBoard, RecordedEvent, RecordedStep,
+    StepsAfter, Store, StoreError,
+};
+use odds::{LogPosition, Marker, Region, StepId, Timestamp};
 
 /// Passes everything on to another store, as long as it is available.
 #[derive(Debug)]
@@ -16,13 +22,15 @@ pub struct Stubborn {
     pub refuses: AtomicBool,
     /// It writes, but the answer is lost.
     pub loses_answers: AtomicBool,
+    /// It takes this long for each write, and writes only then.
+    pub takes: Mutex<Duration>,
     pub failures: AtomicUsize,
 }
 
 impl Stubborn {
     pub fn before(store: Arc<dyn Store>) -> Arc<Self> {
         let (refuses, loses_answers) = (AtomicBool::new(false), AtomicBool::new(false));
-        Arc::new(Self { store, refuses, loses_answers, failures: AtomicUsize::new(0) })
+        Arc::new(Self { store, refuses, loses_answers, takes: Mutex::default(), failures: AtomicUsize::new(0) })
     }
 }
 
@@ -33,6 +41,8 @@ impl Store for Stubborn {
             self.failures.fetch_add(1, Ordering::Relaxed);
             return Err(StoreError("it refuses".into()));
         }
+        let takes = *self.takes.lock().unwrap();
+        tokio::time::sleep(takes).await;
         let done = self.store.append(region, steps).await;
         if self.loses_answers.load(Ordering::Relaxed) {
             self.failures.fetch_add(1, Ordering::Relaxed);
@@ -49,7 +59,32 @@ impl Store for Stubborn {
         self.store.board_at(region, moment).await
     }
 
-    async fn event_summary(&self, event: &EventId) -> Result<Vec<EventSummary>, StoreError> {
-        self.store.event_summary(event).await
+    async fn steps_after(
+        &self,
+        region: Region,
+        step: LogPosition,
+        marker: &Marker,
+    ) -> Result<StepsAfter, HistoryError> {
+        self.store.steps_after(region, step, marker).await
+    }
+
+    async fn next_keyframe(
+        &self,
+        region: Region,
+        after: Timestamp,
+    ) -> Result<Option<(Timestamp, StepId)>, HistoryError> {
+        self.store.next_keyframe(region, after).await
+    }
+
+    async fn price_history(&self, query: PriceQuery) -> Result<PriceHistory, HistoryError> {
+        self.store.price_history(query).await
+    }
+
+    async fn events(&self, query: EventQuery) -> Result<Vec<RecordedEvent>, HistoryError> {
+        self.store.events(query).await
+    }
+
+    async fn forget(&self, region: Region, now: Timestamp, keep: Duration) -> Result<(), StoreError> {
+        self.store.forget(region, now, keep).await
     }
 }

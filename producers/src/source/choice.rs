@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 
+use odds::SIMULATOR;
+
 use super::{ApiKey, Source, TheOddsApi};
-use crate::simulator;
 
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Odds API")]
@@ -37,20 +38,22 @@ pub enum SourceChoice {
 
 impl SourceSettings {
     /// Opens the source. Fails unless the settings are unambiguous, so that a typing error can't serve made-up odds as
-    /// real ones, or spend credits by mistake.
-    pub fn open(&self) -> anyhow::Result<Arc<dyn Source>> {
+    /// real ones, or spend credits by mistake. The source of a simulation that is `speed` times faster than reality says
+    /// so.
+    pub fn open(&self, speed: f64) -> anyhow::Result<Arc<dyn Source>> {
         let key = self.api_key.as_deref().map(str::trim).filter(|key| !key.is_empty());
         let (name, flag, url, key) = match (self.source, key) {
             (None, _) => anyhow::bail!("no source of odds: set --source simulator or --source the-odds-api"),
             (Some(SourceChoice::TheOddsApi), None) => anyhow::bail!("--source the-odds-api needs --api-key"),
             (Some(SourceChoice::TheOddsApi), Some(key)) => {
-                (TheOddsApi::SOURCE, "--api-url", self.api_url.as_deref().unwrap_or(TheOddsApi::BASE), key)
+                (TheOddsApi::SOURCE.to_owned(), "--api-url", self.api_url.as_deref().unwrap_or(TheOddsApi::BASE), key)
             }
             (Some(SourceChoice::Simulator), Some(_)) => {
                 anyhow::bail!("--source simulator takes no --api-key: remove the key, or set --source the-odds-api")
             }
             (Some(SourceChoice::Simulator), None) => {
-                (simulator::SOURCE, "--simulator-url", &*self.simulator_url, "simulator")
+                let name = if speed == 1.0 { SIMULATOR.to_owned() } else { format!("{SIMULATOR}:{speed}") };
+                (name, "--simulator-url", &*self.simulator_url, "simulator")
             }
         };
         let url = url.parse().map_err(|error| anyhow::anyhow!("{flag} {url}: {error}"))?;

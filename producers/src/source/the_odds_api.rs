@@ -49,7 +49,7 @@ impl fmt::Debug for ApiKey {
 /// A client of The Odds API.
 #[derive(Debug)]
 pub struct TheOddsApi {
-    name: &'static str,
+    name: String,
     base: Url,
     key: ApiKey,
     client: Client,
@@ -59,9 +59,9 @@ impl TheOddsApi {
     pub const SOURCE: &str = "the-odds-api";
     pub const BASE: &str = "https://api.the-odds-api.com";
 
-    pub fn new(name: &'static str, base: Url, key: ApiKey) -> anyhow::Result<Self> {
+    pub fn new(name: impl Into<String>, base: Url, key: ApiKey) -> anyhow::Result<Self> {
         let client = Client::builder().connect_timeout(CONNECT_TIMEOUT).timeout(TIMEOUT).gzip(true).build()?;
-        Ok(Self { name, base, key, client })
+        Ok(Self { name: name.into(), base, key, client })
     }
 
     /// Sends a request that costs at most `price` credits.
@@ -208,7 +208,7 @@ fn is_code(text: &str) -> bool {
 #[async_trait]
 impl Source for TheOddsApi {
     fn name(&self) -> &str {
-        self.name
+        &self.name
     }
 
     async fn sports(&self) -> Result<SportList, SourceError> {

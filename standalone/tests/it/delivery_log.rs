@@ -24,7 +24,7 @@ impl Standalone {
     fn start(settings: &[&str]) -> Self {
         let data = tempfile::tempdir().unwrap();
         let mut command = standalone(data.path());
-        command.args(["--listen=127.0.0.1:0", "--log-format=json", "--speed=20"]).args(settings);
+        command.args(["--listen=127.0.0.1:0", "--log-format=json"]).args(settings);
         let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         Self { running: Running(child), _data: data }
     }

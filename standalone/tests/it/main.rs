@@ -5,6 +5,7 @@
 mod cap;
 mod delivery_log;
 mod program;
+mod replay;
 
 use std::{
     path::Path,

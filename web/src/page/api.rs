@@ -3,11 +3,22 @@
 use std::{collections::BTreeMap, fmt};
 
 use leptos::prelude::window;
-use odds::Region;
+use odds::{Region, Timestamp};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{Request, RequestInit, Response};
+
+use crate::{text, view::Rule};
+
+/// The address of the gateway's sockets.
+pub(crate) fn socket_url() -> String {
+    let location = window().location();
+    let scheme = if location.protocol().is_ok_and(|it| it == "https:") { "wss" } else { "ws" };
+    let host = location.host().unwrap_or_default();
+    format!("{scheme}://{host}/socket.io/?EIO=4&transport=websocket")
+}
 
 /// A failed request, with a message to show.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -24,9 +35,10 @@ impl fmt::Display for Failure {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Me {
     pub(crate) name: String,
+    pub(crate) regions: Vec<Region>,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -47,9 +59,20 @@ pub(crate) struct Token {
     pub(crate) token: Option<String>,
 }
 
+/// What is recorded of an event in one region.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub(crate) struct EventInRegion {
+    pub(crate) region: Region,
+    pub(crate) first_seen: odds::Timestamp,
+    pub(crate) price_changes: u64,
+}
+
+/// The code of a failure without an answer.
+pub(crate) const UNREACHABLE: &str = "unreachable";
+
 fn unreachable(_: impl fmt::Debug) -> Failure {
-    let message = "The server can't be reached. Check your connection and try again.".into();
-    Failure { code: "unreachable".into(), message, ..Failure::default() }
+    let message = text::UNREACHABLE.into();
+    Failure { code: UNREACHABLE.into(), message, ..Failure::default() }
 }
 
 /// Sends a request and returns the response's text. Fails on any status that isn't 2xx.
@@ -74,7 +97,8 @@ async fn fetch(method: &str, path: &str, body: Option<&str>) -> Result<(u16, Opt
     Ok((response.status(), response.headers().get("retry-after")?, text))
 }
 
-fn refused(wait: Option<String>, text: &str) -> Failure {
+/// The failure in a response that refuses.
+pub(crate) fn refused(wait: Option<String>, text: &str) -> Failure {
     #[derive(Deserialize)]
     struct Refused {
         error: Failure,
@@ -82,7 +106,7 @@ fn refused(wait: Option<String>, text: &str) -> Failure {
     match serde_json::from_str(text) {
         Ok(Refused { error }) => {
             let message = match (error.code.as_str(), wait) {
-                ("too_many_attempts", Some(seconds)) => format!("Too many attempts. Try again in {seconds} s."),
+                ("too_many_attempts", Some(seconds)) => text::too_many_attempts(&seconds),
                 _ => sentence(&error.message),
             };
             Failure { message, ..error }
@@ -132,6 +156,15 @@ pub(crate) async fn sign_in(name: &str, password: &str, is_new: bool) -> Result<
     read(&ask("POST", path, Some(json(&Credentials { name: Some(name), password: Some(password) }))).await?)
 }
 
+/// Signs in with the code of a link.
+pub(crate) async fn sign_in_with_code(code: &str) -> Result<Me, Failure> {
+    #[derive(Serialize)]
+    struct Code<'a> {
+        code: &'a str,
+    }
+    read(&ask("POST", "/api/login/code", Some(json(&Code { code }))).await?)
+}
+
 pub(crate) async fn sign_out(everywhere: bool) -> Result<(), Failure> {
     ask("POST", &format!("/api/logout?everywhere={everywhere}"), None).await.map(drop)
 }
@@ -150,11 +183,6 @@ pub(crate) async fn delete_account(password: &str) -> Result<(), Failure> {
     ask("DELETE", "/api/me", Some(json(&Credentials { name: None, password: Some(password) }))).await.map(drop)
 }
 
-/// Returns the payload of the event `subscriptions`.
-pub(crate) async fn subscriptions() -> Result<String, Failure> {
-    ask("GET", "/api/subscriptions", None).await
-}
-
 /// Changes the subscriptions, and returns the payload of the event `subscriptions`.
 pub(crate) async fn subscribe(regions: &[Region]) -> Result<String, Failure> {
     #[derive(Serialize)]
@@ -169,6 +197,15 @@ pub(crate) async fn board(region: Region, query: &str) -> Result<String, Failure
     ask("GET", &format!("/api/odds/{region}{query}"), None).await
 }
 
+/// Returns what is recorded of an event.
+pub(crate) async fn event_history(id: &str) -> Result<Vec<EventInRegion>, Failure> {
+    #[derive(Deserialize)]
+    struct History {
+        regions: Vec<EventInRegion>,
+    }
+    get::<History>(&format!("/api/history/events/{id}")).await.map(|it| it.regions)
+}
+
 pub(crate) async fn tokens() -> Result<Vec<Token>, Failure> {
     get("/api/tokens").await
 }
@@ -179,4 +216,53 @@ pub(crate) async fn make_token(name: &str, password: &str) -> Result<Token, Fail
 
 pub(crate) async fn revoke_token(id: &str) -> Result<(), Failure> {
     ask("DELETE", &format!("/api/tokens/{id}"), None).await.map(drop)
+}
+
+/// The newest alerts, the oldest first.
+#[derive(Deserialize)]
+pub(crate) struct Inbox {
+    pub(crate) alerts: Vec<Box<RawValue>>,
+    /// How many of all are unread.
+    pub(crate) unread: usize,
+    /// The oldest first.
+    pub(crate) unwatched: Vec<UnwatchedTime>,
+}
+
+/// A time in which rules about a region were not evaluated.
+#[derive(Deserialize)]
+pub(crate) struct UnwatchedTime {
+    pub(crate) region: Region,
+    pub(crate) from: Timestamp,
+    pub(crate) until: Timestamp,
+}
+
+pub(crate) async fn alerts(limit: usize) -> Result<Inbox, Failure> {
+    get(&format!("/api/alerts?limit={limit}")).await
+}
+
+/// Marks these alerts as read, or all. Returns how many are still unread.
+pub(crate) async fn read_alerts(ids: Option<Vec<String>>) -> Result<usize, Failure> {
+    #[derive(Serialize)]
+    struct Read {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ids: Option<Vec<String>>,
+    }
+    #[derive(Deserialize)]
+    struct Unread {
+        unread: usize,
+    }
+    read::<Unread>(&ask("POST", "/api/alerts/read", Some(json(&Read { ids }))).await?).map(|it| it.unread)
+}
+
+pub(crate) async fn rules() -> Result<Vec<Rule>, Failure> {
+    get("/api/rules").await
+}
+
+/// Makes a rule of these fields.
+pub(crate) async fn make_rule(fields: &impl Serialize) -> Result<(), Failure> {
+    ask("POST", "/api/rules", Some(json(fields))).await.map(drop)
+}
+
+pub(crate) async fn delete_rule(id: &str) -> Result<(), Failure> {
+    ask("DELETE", &format!("/api/rules/{id}"), None).await.map(drop)
 }

@@ -1,130 +1,89 @@
-//! The root of the page: who is signed in, and which view they see.
+//! The root of the page: who is signed in.
 
-use leptos::{prelude::*, task::spawn_local};
+use leptos::{lazy, prelude::*, task::spawn_local};
 
 use super::{
-    api::{self, Me, Site},
-    board::BoardPage,
+    api::{self, Failure, Me, Site},
     brand::Brand,
-    choices::Regions,
-    settings::Settings,
-    shared::{either, when},
+    browser,
+    frame::Frame,
+    kept,
+    shared::later,
     sign_in::SignIn,
-    stream::{Connection, Stream},
     who::Who,
 };
+use crate::{text, view::set_decimal_point};
 
-const SETTINGS: &str = "#settings";
+/// How often a sign-out is tried that failed.
+const SIGN_OUT_EVERY: std::time::Duration = std::time::Duration::from_secs(3);
 
 #[component]
 pub(crate) fn App() -> impl IntoView {
+    set_decimal_point(super::time::decimal_point());
     let who = RwSignal::new(Who::Unknown);
     let look = move || {
         spawn_local(async move {
+            sign_out_later().await;
             who.set(match api::site().await {
-                Ok(Site { me: Some(me), .. }) => Who::Somebody(me),
+                Ok(Site { me: Some(me), .. }) if !browser::wants_to_sign_out() => Who::Somebody(me),
                 Ok(_) => Who::Nobody { notice: None },
-                Err(failure) => Who::Unclear(failure),
+                Err(failure) => {
+                    let me = kept::me().filter(|_| failure.code == api::UNREACHABLE);
+                    me.map_or(Who::Unclear(failure), Who::Somebody)
+                }
             });
         });
     };
     look();
+    Effect::new(move |_| match who.get() {
+        Who::Somebody(me) => browser::keep(browser::ME, &api::json(&me)),
+        Who::Nobody { .. } => kept::forget(),
+        Who::Unknown | Who::Unclear(_) => {}
+    });
+    set_interval(|| spawn_local(sign_out_later()), SIGN_OUT_EVERY);
     move || match who.get() {
-        Who::Unknown => view! { <p class="quiet" role="status">"One moment…"</p> }.into_any(),
+        Who::Unknown => view! { <p class="quiet" role="status">{text::WAIT}</p> }.into_any(),
         Who::Unclear(failure) => view! {
             <main class="narrow">
                 <Brand/>
                 <p role="alert">{failure.message}</p>
-                <button class="primary" on:click=move |_| look()>"Try again"</button>
+                <button class="primary" on:click=move |_| look()>{text::TRY_AGAIN}</button>
             </main>
         }
         .into_any(),
-        Who::Nobody { notice } => view! { <SignIn who notice/> }.into_any(),
-        Who::Somebody(me) => view! { <SignedIn who me/> }.into_any(),
+        Who::Nobody { notice } => later(sign_in(who, notice)),
+        Who::Somebody(me) => signed_in(who, me),
     }
 }
 
-#[component]
-fn SignedIn(who: RwSignal<Who>, me: Me) -> impl IntoView {
-    let stream = Stream::start();
-    let location = move || window().location().hash().unwrap_or_default();
-    let page = RwSignal::new(location());
-    let handle = window_event_listener_untyped("hashchange", move |_| page.set(location()));
-    on_cleanup(move || handle.remove());
-    Effect::new(move |_| {
-        if !stream.signed_out.get() {
-            return;
-        }
-        let look = move || {
-            spawn_local(async move {
-                match api::site().await {
-                    // The password was changed on this page, which has a new session now.
-                    Ok(Site { me: Some(_), .. }) => stream.connect_again(),
-                    _ => who.set(Who::Nobody { notice: Some("You were signed out. Sign in to go on.") }),
-                }
-            });
-        };
-        // The new session's cookie may still be on its way.
-        set_timeout(look, std::time::Duration::from_secs(1));
-    });
-    // Watching the board also counts as use of the session, so that it doesn't expire.
-    let asked = set_interval_with_handle(|| spawn_local(async { drop(api::site().await) }), HOUR).ok();
-    on_cleanup(move || {
-        if let Some(asked) = asked {
-            asked.clear();
-        }
-    });
-    let sign_out = move |_| {
+#[lazy]
+fn sign_in(who: RwSignal<Who>, notice: Option<&'static str>) -> AnyView {
+    view! { <SignIn who notice/> }.into_any()
+}
+
+/// Signs out if the visitor wanted to while the gateway could not be reached.
+async fn sign_out_later() {
+    if browser::wants_to_sign_out() && is_signed_out(&api::sign_out(false).await) {
+        browser::want_to_sign_out(false);
+    }
+}
+
+fn is_signed_out(done: &Result<(), Failure>) -> bool {
+    done.as_ref().map_or_else(|failure| failure.code == "unauthenticated", |()| true)
+}
+
+fn signed_in(who: RwSignal<Who>, me: Me) -> AnyView {
+    let sign_out = move || {
         spawn_local(async move {
-            // Even if the request fails, the page shows the visitor as signed out.
-            let _ = api::sign_out(false).await;
-            who.set(Who::Nobody { notice: None });
+            let done = api::sign_out(false).await;
+            let notice = if is_signed_out(&done) {
+                None
+            } else {
+                browser::want_to_sign_out(true);
+                Some(text::SIGN_OUT_LATER)
+            };
+            who.set(Who::Nobody { notice });
         });
     };
-    let at_settings = move || page.get() == SETTINGS;
-    view! {
-        <header class="top">
-            {when(
-                move || !at_settings(),
-                || view! { <a class="skip" href="#board">"Skip to the board"</a> }.into_any(),
-            )}
-            <h1><a href="#" aria-label="Toteboard, to the board"><Brand/></a></h1>
-            <State stream/>
-            <Regions stream/>
-            <nav aria-label="Account">
-                {either(
-                    at_settings,
-                    || view! { <a href="#">"Board"</a> }.into_any(),
-                    || view! { <a href=SETTINGS>"Settings"</a> }.into_any(),
-                )}
-                <button class="link" on:click=sign_out>"Sign out"</button>
-            </nav>
-        </header>
-        {either(
-            at_settings,
-            move || view! { <Settings who name=me.name.clone()/> }.into_any(),
-            move || view! { <BoardPage stream/> }.into_any(),
-        )}
-    }
-}
-
-const HOUR: std::time::Duration = std::time::Duration::from_secs(3_600);
-
-/// The connection's state, which is always visible.
-#[component]
-fn State(stream: Stream) -> impl IntoView {
-    let shown = move || match stream.connection.get() {
-        Connection::Connecting => ("wait", "Connecting".to_owned()),
-        // Connected, but the boards are not up to date yet.
-        Connection::Live if !stream.loaded.get() => ("behind", "Live".to_owned()),
-        Connection::Live => ("live", "Live".to_owned()),
-        Connection::Reconnecting => ("wait", "Reconnecting".to_owned()),
-        Connection::Offline => ("off", "Offline".to_owned()),
-        Connection::Ended(reason) => ("off", format!("Not connected: {reason}")),
-    };
-    view! {
-        <span class="state" role="status" data-state=move || shown().0>
-            {move || shown().1}
-        </span>
-    }
+    view! { <Frame who me sign_out=Callback::from(sign_out)/> }.into_any()
 }

@@ -5,59 +5,76 @@ use odds::FeedState;
 
 use super::{
     browser,
-    choices::Toolbar,
     event_card::EventCard,
+    keys,
+    route::Router,
     shared::{list, when},
-    stream::Stream,
+    stream::{Connection, HEADING, Stream},
+    time,
 };
-use crate::view::{Key, Query};
+use crate::{
+    text,
+    view::{Key, breakable},
+};
 
 #[component]
-pub(crate) fn BoardPage(stream: Stream) -> impl IntoView {
+pub(crate) fn BoardPage(stream: Stream, router: Router, sheet: RwSignal<bool>) -> impl IntoView {
     let columns = move || stream.columns.with(Vec::len).to_string();
-    let simulated = move || stream.feeds.with(|feeds| feeds.values().any(|it| it.source == "simulator"));
-    let banner = || {
-        view! { <aside class="banner" aria-label="About these odds">"Simulated odds. Nobody offers these prices."</aside> }
-            .into_any()
+    for (name, held) in [("focusin", true), ("keydown", true), ("focusout", false)] {
+        let handle = window_event_listener_untyped(name, move |event| {
+            if browser::is_on_board(&event) {
+                stream.hold(held);
+            }
+        });
+        on_cleanup(move || handle.remove());
+    }
+    let draw = move |id: Key| match id.strip_prefix(HEADING) {
+        Some(title) => heading(title),
+        None => stream.event(&id).map(|event| view! { <EventCard stream event=event.into()/> }).into_any(),
     };
     view! {
-        <Toolbar stream/>
         <main id="board" tabindex="-1">
-            <Empty stream/>
+            <Empty stream sheet/>
+            <Waiting stream/>
             <div
-                class="board" role="table" aria-label="Odds by event and bookmaker" data-scrolls=""
+                class="board" role="table" aria-label=text::TABLE data-scrolls="" aria-rowcount="-1"
+                class:comfortable=move || stream.query.with(|query| query.density != text::DENSITIES[0].0)
                 class:hidden=move || stream.order.with(Vec::is_empty)
+                class:connecting=move || stream.connection.get() == Connection::Connecting
                 style:--columns=columns
+                on:click=keys::clicked(stream, router)
                 on:pointerenter=move |_| stream.hold(true)
                 on:pointermove=move |_| stream.hold(true)
                 on:pointerleave=move |_| stream.hold(false)
             >
                 <div class="head" role="rowgroup">
                     <div class="row" role="row">
-                        <span class="outcome" role="columnheader">"Outcome"</span>
-                        <span class="best" role="columnheader">"Best"</span>
-                        {list(move || stream.columns.get(), move |key| column(stream, key))}
+                        <span class="outcome" role="columnheader">{text::OUTCOME}</span>
+                        <span class="best" role="columnheader">{text::BEST}</span>
+                        {list(stream.shown_columns(), move |key| column(stream, key))}
                     </div>
                 </div>
-                {list(
-                    move || stream.order.get(),
-                    move |id| stream.event(&id).map(|event| view! { <EventCard stream event=event.into()/> }).into_any(),
-                )}
+                {list(move || stream.order.get(), draw)}
             </div>
         </main>
-        // Below the board, so that a message that appears doesn't move rows under the pointer.
-        <Feeds stream/>
-        {when(simulated, banner)}
     }
 }
 
+fn heading(title: &str) -> AnyView {
+    view! {
+        <div class="league" role="rowgroup">
+            <div role="row"><div role="rowheader"><h2>{title.to_owned()}</h2></div></div>
+        </div>
+    }
+    .into_any()
+}
+
 fn column(stream: Stream, bookmaker: Key) -> AnyView {
-    // A long name is truncated, so the tooltip has the key.
     let (key, about) = (bookmaker.clone(), bookmaker.to_string());
-    let is_mine = move || stream.query.with(|query| query.mine.contains(&*key));
+    let is_mine = move || stream.query.with(|query| query.mine.contains(&key));
     view! {
         <span class="bookmaker" role="columnheader" title=about class:mine=is_mine>
-            {move || stream.bookmaker(&bookmaker)}
+            {move || breakable(&stream.bookmaker(&bookmaker))}
         </span>
     }
     .into_any()
@@ -65,23 +82,30 @@ fn column(stream: Stream, bookmaker: Key) -> AnyView {
 
 /// The problems of each region, if there are any.
 #[component]
-fn Feeds(stream: Stream) -> impl IntoView {
+pub(crate) fn Troubles(stream: Stream) -> impl IntoView {
     let troubles = move || {
         stream.feeds.with(|feeds| {
             let troubled = feeds.values().filter(|feed| feed.state != FeedState::Live || feed.reason.is_some());
             let messages = troubled.map(|feed| {
                 let newest = feed.sports.values().map(|sport| sport.polled_at).max();
-                let since = newest.map(|at| format!(" Last seen {}.", browser::clock_to_the_second(at)));
-                let reason = feed.reason.clone().unwrap_or_else(|| "no reason is known".into());
-                let name = feed.region.name();
+                let since = newest.map(|at| text::last_seen(&time::clock_to_the_second(at)));
+                let reason = feed.reason.as_deref().unwrap_or(text::NO_REASON);
                 let what = match feed.state {
-                    FeedState::Live => "some prices may be old",
-                    FeedState::Stale => "prices may be old",
-                    FeedState::Down => "there are no live prices",
+                    FeedState::Live => text::SOME_OLD,
+                    FeedState::Stale => text::OLD,
+                    FeedState::Down => text::NONE_LIVE,
                 };
-                format!("{name}: {what}: {reason}.{}", since.unwrap_or_default()).into()
+                format!("{}: {what}: {reason}.{}", feed.region.name(), since.unwrap_or_default()).into()
             });
-            messages.collect()
+            let mut messages: Vec<Key> = messages.collect();
+            if let Some(at) = stream.kept_at.get() {
+                messages.push(text::kept(&time::day_and_clock(at, stream.now.get_untracked())).into());
+            }
+            let refusal = stream.refusal.get();
+            if !refusal.is_empty() {
+                messages.push(text::refused(&refusal).into());
+            }
+            messages
         })
     };
     view! {
@@ -91,38 +115,49 @@ fn Feeds(stream: Stream) -> impl IntoView {
     }
 }
 
+/// What has come while the rows are held.
+#[component]
+fn Waiting(stream: Stream) -> impl IntoView {
+    let show = move |_| stream.release();
+    view! {
+        // Over the board, so that it moves nothing.
+        <div class="waiting" role="status">
+            {when(
+                move || !stream.waiting.with(String::is_empty),
+                move || view! { <button class="primary" on:click=show>{stream.waiting}</button> }.into_any(),
+            )}
+        </div>
+    }
+}
+
 /// Why the board is empty, and what to do about it.
 #[component]
-fn Empty(stream: Stream) -> impl IntoView {
-    let clear = move |_| {
-        stream.query.update(|query| {
-            let (format, mine, pinned) = (query.format, query.mine.clone(), query.pinned.clone());
-            *query = Query { format, mine, pinned, ..Query::default() };
-        });
-    };
+fn Empty(stream: Stream, sheet: RwSignal<bool>) -> impl IntoView {
+    let clear = move |_| stream.query.update(|query| *query = query.everything());
     let why = Memo::new(move |_| {
         if !stream.order.with(Vec::is_empty) {
             ""
         } else if stream.regions.with(Vec::is_empty) {
-            if stream.feeds.with(std::collections::BTreeMap::is_empty) {
-                "Choose a region above to see its odds."
-            } else {
-                ""
-            }
+            if stream.feeds.with(std::collections::BTreeMap::is_empty) { text::CHOOSE_REGION } else { "" }
         } else if stream.loaded.get() {
-            "Nothing on the board matches what is chosen."
+            text::NOTHING
         } else {
-            "Reading the board…"
+            text::READING
         }
     });
-    let can_clear = move || why.get().starts_with("Nothing");
     view! {
         <div class="empty" class:hidden=move || why.get().is_empty()>
             <p role="status">{why}</p>
             {when(
-                can_clear,
-                move || view! { <button class="primary" on:click=clear>"Show everything"</button> }.into_any(),
+                move || why.get() == text::NOTHING,
+                move || view! { <button class="primary" on:click=clear>{text::SHOW_EVERYTHING}</button> }.into_any(),
             )}
+            <button
+                class="primary sheet-button" class:hidden=move || why.get() != text::CHOOSE_REGION
+                on:click=move |_| sheet.set(true)
+            >
+                {text::CHOOSE_REGIONS}
+            </button>
         </div>
     }
 }

@@ -1,100 +1,199 @@
-//! Access to the browser: time and locale, the address, local storage, scrolling and visibility.
+//! Access to the browser: the address, local storage, the focus, scrolling and visibility.
 
 use std::cell::RefCell;
 
-use js_sys::{Array, Date, Object, Reflect};
+use js_sys::{Array, Reflect};
 use leptos::prelude::{document, request_animation_frame, window};
 use odds::Timestamp;
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use web_sys::{
-    Element, HtmlInputElement, IntersectionObserver, IntersectionObserverEntry, IntersectionObserverInit,
-    UrlSearchParams,
+    Element, Event, HtmlElement, HtmlInputElement, IntersectionObserver, IntersectionObserverEntry,
+    IntersectionObserverInit, MouseEvent, Node, UrlSearchParams,
 };
 
-use crate::view::{Query, day_of};
+use super::time::now;
+use crate::{
+    text,
+    view::{Pairs, Query},
+};
 
-const KEPT: &str = "toteboard";
+/// The names in local storage: of what is shown, of the visitor's own settings, and of a sign-out that is still to come.
+const KEPT_VIEW: &str = "toteboard";
+const KEPT_OWN: &str = "toteboard-own";
+const SIGN_OUT: &str = "toteboard-sign-out";
+/// The name in local storage of who is signed in, for a page that opens without a network.
+pub(crate) const ME: &str = "toteboard-me";
 
-/// Returns the time by this machine's clock.
-pub(crate) fn now() -> Timestamp {
-    Timestamp::from_millis(Date::now() as i64)
+pub(crate) fn kept(name: &str) -> Option<String> {
+    window().local_storage().ok()??.get_item(name).ok()?
 }
 
-fn date(moment: Timestamp) -> Date {
-    let millis = moment.millis_since(Timestamp::from_millis(0));
-    Date::new(&JsValue::from_f64(millis as f64))
-}
-
-/// Returns by how many minutes the visitor's time zone is ahead of UTC at that time.
-pub(crate) fn minutes_ahead(moment: Timestamp) -> i64 {
-    -date(moment).get_timezone_offset() as i64
-}
-
-fn formatted(moment: Timestamp, options: &[(&str, &str)]) -> String {
-    let object = Object::new();
-    for (name, value) in options {
-        let _ = Reflect::set(&object, &(*name).into(), &(*value).into());
-    }
-    date(moment).to_locale_string("default", &object).into()
-}
-
-/// Formats a time like 15:00, in the visitor's time zone and locale.
-pub(crate) fn clock(moment: Timestamp) -> String {
-    formatted(moment, &[("hour", "2-digit"), ("minute", "2-digit")])
-}
-
-/// Formats a time like 15:00:07, in the visitor's time zone. Called thousands of times, so it avoids the browser's slow
-/// localised formatting.
-pub(crate) fn clock_to_the_second(moment: Timestamp) -> String {
-    thread_local!(static AHEAD: i64 = minutes_ahead(now()));
-    let millis = moment.millis_since(Timestamp::from_millis(0)) + AHEAD.with(|ahead| ahead * 60_000);
-    let seconds = millis.div_euclid(1_000).rem_euclid(86_400);
-    format!("{:02}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60)
-}
-
-/// Formats a day: today, tomorrow, yesterday, or the date.
-pub(crate) fn day(moment: Timestamp, now: Timestamp) -> String {
-    let of = |moment| day_of(moment, minutes_ahead(moment));
-    match of(moment) - of(now) {
-        0 => "Today".into(),
-        1 => "Tomorrow".into(),
-        -1 => "Yesterday".into(),
-        _ => formatted(moment, &[("weekday", "short"), ("day", "numeric"), ("month", "short")]),
+pub(crate) fn keep(name: &str, text: &str) {
+    if let Ok(Some(store)) = window().local_storage() {
+        let _ = if text.is_empty() { store.remove_item(name) } else { store.set_item(name, text) };
     }
 }
 
-/// Reads the query from the address, or from local storage if the address has none.
-pub(crate) fn read_query() -> Query {
-    let search = window().location().search().unwrap_or_default();
-    let kept = || window().local_storage().ok().flatten().and_then(|store| store.get_item(KEPT).ok().flatten());
-    let text = if search.len() > 1 { search } else { kept().unwrap_or_default() };
-    let Ok(params) = UrlSearchParams::new_with_str(&text) else { return Query::default() };
+/// Whether the visitor wanted to sign out while the gateway could not be reached.
+pub(crate) fn wants_to_sign_out() -> bool {
+    kept(SIGN_OUT).is_some()
+}
+
+pub(crate) fn want_to_sign_out(wants: bool) {
+    keep(SIGN_OUT, if wants { "1" } else { "" });
+}
+
+/// The parameters in a text like that of an address.
+fn pairs(text: &str) -> Vec<(String, String)> {
+    let Ok(params) = UrlSearchParams::new_with_str(text) else { return Vec::new() };
     let pairs = js_sys::try_iter(&params).ok().flatten().into_iter().flatten();
     let pairs = pairs.filter_map(|pair| {
         let pair: Array = pair.ok()?.dyn_into().ok()?;
         Some((pair.get(0).as_string()?, pair.get(1).as_string()?))
     });
-    Query::from_pairs(pairs)
+    pairs.collect()
 }
 
-/// Writes the query to the address and to local storage. Replaces the history entry, so that "back" doesn't undo single
-/// keystrokes.
-pub(crate) fn write_query(query: &Query) {
-    let Ok(params) = UrlSearchParams::new() else { return };
-    for (name, value) in query.pairs() {
+fn parameters(pairs: Pairs) -> String {
+    let Ok(params) = UrlSearchParams::new() else { return String::new() };
+    for (name, value) in pairs {
         params.append(name, &value);
     }
-    let text: String = params.to_string().into();
-    let location = window().location();
-    let path = location.pathname().unwrap_or_default();
-    let hash = location.hash().unwrap_or_default();
-    let url = if text.is_empty() { format!("{path}{hash}") } else { format!("{path}?{text}{hash}") };
+    params.to_string().into()
+}
+
+/// Reads what is shown from the address, or as it was last if the address doesn't say; and the visitor's own settings.
+pub(crate) fn read_query() -> Query {
+    let mut view = pairs(&window().location().search().unwrap_or_default());
+    if !view.iter().any(|(name, _)| Query::is_view(name)) {
+        view.extend(pairs(&kept(KEPT_VIEW).unwrap_or_default()));
+    }
+    let mut query = Query::from_pairs(view);
+    query.set_own(own_settings());
+    query
+}
+
+/// The visitor's own settings, as they are kept: another tab may have changed them.
+pub(crate) fn own_settings() -> Vec<(String, String)> {
+    pairs(&kept(KEPT_OWN).unwrap_or_default())
+}
+
+/// Writes what is shown to the address, and all of the query to local storage. Replaces the history entry, so that "back"
+/// doesn't undo single keystrokes.
+pub(crate) fn write_query(query: &Query) {
+    let view = parameters(query.view_pairs());
     if let Ok(history) = window().history() {
+        let url = address(&path(), &view);
         let _ = history.replace_state_with_url(&JsValue::NULL, "", Some(&url));
     }
-    if let Ok(Some(store)) = window().local_storage() {
-        let _ = store.set_item(KEPT, &text);
+    keep(KEPT_VIEW, &view);
+    keep(KEPT_OWN, &parameters(query.own_pairs()));
+}
+
+/// The path of the address.
+pub(crate) fn path() -> String {
+    window().location().pathname().unwrap_or_default()
+}
+
+/// Takes the code of a sign-in link from the address, where it doesn't stay.
+pub(crate) fn take_sign_in_code() -> Option<String> {
+    let hash = window().location().hash().ok()?;
+    let code = hash.strip_prefix("#sign-in=")?;
+    if let Ok(history) = window().history() {
+        let _ = history.replace_state_with_url(&JsValue::NULL, "", Some(&path()));
     }
+    Some(code.to_owned())
+}
+
+/// Goes to a path, with the same parameters. "Back" returns from there.
+pub(crate) fn go(path: &str) {
+    let view = window().location().search().unwrap_or_default();
+    if let Ok(history) = window().history() {
+        let url = address(path, view.trim_start_matches('?'));
+        let _ = history.push_state_with_url(&JsValue::NULL, "", Some(&url));
+    }
+}
+
+fn address(path: &str, view: &str) -> String {
+    if view.is_empty() { path.to_owned() } else { format!("{path}?{view}") }
+}
+
+/// Sets an attribute of the root element, for styles.
+pub(crate) fn mark_root(name: &str, value: &str) {
+    if let Some(root) = document().document_element() {
+        let _ = root.set_attribute(name, value);
+    }
+}
+
+/// Returns whether the screen is so narrow that the board has no columns of bookmakers.
+pub(crate) fn is_narrow() -> bool {
+    window().match_media("(max-width: 48rem)").ok().flatten().is_some_and(|query| query.matches())
+}
+
+pub(crate) fn set_title(view: &str) {
+    document().set_title(&format!("{view} – {}", text::NAME));
+}
+
+pub(crate) fn focus(element: &Element) {
+    if let Some(element) = element.dyn_ref::<HtmlElement>() {
+        let _ = element.focus();
+    }
+}
+
+/// Gives the focus to the element with this id, once it is drawn.
+pub(crate) fn focus_soon(id: &'static str) {
+    request_animation_frame(move || focus_on(id));
+}
+
+/// Gives the focus to an event on the board.
+pub(crate) fn focus_on_event(id: &str) {
+    if let Ok(Some(link)) = document().query_selector(&format!(".event[data-event=\"{id}\"] .open")) {
+        focus(&link);
+    }
+}
+
+/// Whether a click opens a link in another tab or window.
+pub(crate) fn opens_elsewhere(event: &MouseEvent) -> bool {
+    event.button() != 0 || event.ctrl_key() || event.meta_key() || event.shift_key()
+}
+
+/// Gives the focus to the element with this id.
+pub(crate) fn focus_on(id: &str) {
+    if let Some(element) = document().get_element_by_id(id) {
+        focus(&element);
+    }
+}
+
+/// Whether the page can't be seen now.
+pub(crate) fn is_hidden() -> bool {
+    document().hidden()
+}
+
+/// Whether an event is about something on the board.
+pub(crate) fn is_on_board(event: &Event) -> bool {
+    let target = event.target().and_then(|target| target.dyn_into::<Element>().ok());
+    target.is_some_and(|target| target.closest("[data-scrolls]").is_ok_and(|board| board.is_some()))
+}
+
+/// Closes the open menu, if this is a press outside of it or the key Escape, which gives the focus to the menu's button.
+pub(crate) fn close_menus(event: &Event) {
+    let Ok(Some(menu)) = document().query_selector("details.menu[open]") else { return };
+    let key = Reflect::get(event, &"key".into()).ok().and_then(|key| key.as_string());
+    let is_outside = || {
+        let target = event.target().and_then(|target| target.dyn_into::<Node>().ok());
+        !menu.contains(target.as_ref())
+    };
+    if key.map_or_else(is_outside, |key| key == "Escape") {
+        let _ = menu.remove_attribute("open");
+        if !is_outside() {
+            menu.first_element_child().iter().for_each(focus);
+        }
+    }
+}
+
+/// The element that has the focus: it loses it when it moves.
+pub(crate) fn focused() -> Option<Element> {
+    document().active_element()
 }
 
 /// Returns the input with this id, if it exists.
@@ -102,8 +201,8 @@ pub(crate) fn input(id: &str) -> Option<HtmlInputElement> {
     document().get_element_by_id(id)?.dyn_into().ok()
 }
 
-/// An event that keeps its place on the screen while others appear and disappear above it: an open event in view, or
-/// else the topmost event in view, unless the board is scrolled to its top.
+/// An event that keeps its place on the screen while others appear and disappear above it: the open event if it is in
+/// view, or else the topmost event in view, unless the board is scrolled to its top.
 #[derive(Clone)]
 pub(crate) struct Anchor {
     board: Element,
@@ -132,9 +231,10 @@ impl Anchor {
             Some(event) => event,
             None if scrolled == 0 => return None,
             None => {
-                let below_head = board.first_element_child()?.get_bounding_client_rect().bottom() + 1.0;
-                let edge = document().element_from_point(screen.left() as f32 + 1.0, below_head as f32)?;
-                edge.closest(".event").ok()??
+                let below_head = board.first_element_child()?.get_bounding_client_rect().bottom() as f32;
+                let at = |down| document().element_from_point(screen.left() as f32 + 1.0, below_head + down);
+                // A league's heading may be there.
+                [2.0, 32.0, 64.0].into_iter().find_map(|down| at(down)?.closest(".event").ok()?)?
             }
         };
         // While rows above it are being drawn, the event may not be in its place, so the position held is used.

@@ -1,23 +1,24 @@
-//! One event: its line with a row for each outcome and a cell for each bookmaker. A cell is updated only when its own
-//! price changes.
+//! One event on the board: its line with a row for each outcome and a cell for each bookmaker.
 
 use std::sync::Arc;
 
 use leptos::{html, prelude::*};
-use odds::{Decimal, Timestamp};
 use send_wrapper::SendWrapper;
 
 use super::{
-    browser::{self, Watch},
+    browser::Watch,
+    cell::{Best, Cell, OutcomeKey, find, label_of},
+    route::Route,
     shared::{list, when},
     stream::Stream,
+    time,
 };
-use crate::view::{EventView, Key, Line, OddsFormat, Offer, OutcomeView, day_of, market_title, percent};
+use crate::{
+    text,
+    view::{EventView, Key, Line, day_of, percent},
+};
 
-type Event = RwSignal<Arc<EventView>>;
-
-/// Identifies an outcome within a line: its name and point.
-type OutcomeKey = (String, Option<Decimal>);
+pub(crate) type Event = RwSignal<Arc<EventView>>;
 
 #[component]
 pub(crate) fn EventCard(stream: Stream, event: Event) -> impl IntoView {
@@ -32,7 +33,7 @@ pub(crate) fn EventCard(stream: Stream, event: Event) -> impl IntoView {
     });
     let is_open = {
         let id = id.clone();
-        Memo::new(move |_| stream.opened.with(|opened| opened.contains(id.as_str())))
+        Memo::new(move |_| stream.opened.with(|opened| opened.as_deref() == Some(id.as_str())))
     };
     let places = Memo::new(move |_| {
         let market = stream.query.with(|query| query.market.clone());
@@ -44,15 +45,12 @@ pub(crate) fn EventCard(stream: Stream, event: Event) -> impl IntoView {
         place.map(|place| view! { <OutcomeRow stream event place/> }).into_any()
     };
     let content = move || {
-        let nobody = || {
-            view! { <div class="row none" role="row"><span role="cell">"Nobody offers this market."</span></div> }
-                .into_any()
-        };
+        let nobody =
+            || view! { <div class="row none" role="row"><span role="cell">{text::NOBODY}</span></div> }.into_any();
         view! {
-            <Title stream event is_open/>
+            <Title stream event/>
             {list(labels, draw)}
             {when(move || places.with(Vec::is_empty), nobody)}
-            {when(move || is_open.get(), move || view! { <AllLines stream event/> }.into_any())}
         }
         .into_any()
     };
@@ -73,78 +71,69 @@ fn places_of(line: &Line) -> Vec<OutcomeKey> {
 }
 
 #[component]
-fn Title(stream: Stream, event: Event, is_open: Memo<bool>) -> impl IntoView {
+fn Title(stream: Stream, event: Event) -> impl IntoView {
     let id = event.with_untracked(|view| view.id.clone());
     let title = Memo::new(move |_| event.with(|view| view.title()));
-    let details = Memo::new(move |_| event.with(|view| (view.details.clone(), view.regions.clone())));
+    let details = Memo::new(move |_| event.with(|view| view.details.clone()));
     // A memo of the day, because depending on the clock would redraw every title every second.
-    let today = Memo::new(move |_| day_of(stream.now.get(), browser::minutes_ahead(stream.now.get())));
+    let today = Memo::new(move |_| day_of(stream.now.get(), time::minutes_ahead(stream.now.get())));
+    let is_pinned = {
+        let id = id.clone();
+        Memo::new(move |_| stream.query.with(|query| query.pinned.contains(id.as_str())))
+    };
+    let ended = move || event.with(|view| view.has_ended);
+    let started = Memo::new(move |_| details.with(|details| details.commence_time <= stream.now.get()) && !ended());
     let about = Memo::new(move |_| {
         today.track();
-        details.with(|(details, regions)| {
-            let start = details.commence_time;
-            let when = format!("{} {}", browser::day(start, stream.now.get_untracked()), browser::clock(start));
-            let regions: Vec<String> = regions.iter().map(|it| it.key().to_ascii_uppercase()).collect();
-            format!("{} · {when} · {}", details.sport_title, regions.join(" "))
+        let by_league = stream.query.with(|query| query.sort == text::SORTS[0].0) && !is_pinned.get();
+        let has_started = started.get();
+        details.with(|details| {
+            let when = time::day_and_clock(details.commence_time, stream.now.get_untracked());
+            match (by_league, has_started) {
+                (true, false) => when,
+                // The heading says that they have started.
+                (true, true) => details.sport_title.clone(),
+                (false, _) => format!("{} · {when}", details.sport_title),
+            }
         })
     });
-    let started = move || details.with(|(details, _)| details.commence_time <= stream.now.get());
     let margin = Memo::new(move |_| {
+        if stream.cut_off.get() {
+            return None;
+        }
         let market = stream.query.with(|query| query.market.clone());
         let margin = event.with(|view| view.main_line(&market).and_then(Line::margin));
         // A margin that is shown as 0.0 % is not an arbitrage.
         margin.map(|margin| (margin <= -0.0005, percent(margin)))
     });
-    let toggle = {
-        let id = id.clone();
-        move |_| {
-            stream.opened.update(|opened| {
-                if !opened.remove(id.as_str()) {
-                    opened.insert(id.clone().into());
-                }
-            });
-        }
-    };
-    let is_pinned = {
-        let id = id.clone();
-        Memo::new(move |_| stream.query.with(|query| query.pinned.contains(id.as_str())))
-    };
-    let pin = move |_| {
-        stream.query.update(|query| {
-            if !query.pinned.remove(id.as_str()) {
-                query.pinned.insert(id.clone().into());
-            }
-        });
+    let path = Route::Event(id.into()).path();
+    let badge = move || {
+        margin.get().map(|(is_arbitrage, percent)| {
+            let class = if is_arbitrage { "badge arbitrage" } else { "badge margin" };
+            view! { <span class=class title=text::ABOUT_MARGINS>{text::margin(is_arbitrage, &percent)}</span> }
+        })
     };
     view! {
         <div class="title" role="row">
-            <div class="sticky" role="cell">
+            <div class="sticky" role="rowheader">
                 <button
-                    class="pin" aria-pressed=move || is_pinned.get().to_string()
-                    aria-label=move || format!("Pin {}", title.get()) on:click=pin
+                    class="pin" tabindex="-1" aria-pressed=move || is_pinned.get().to_string()
+                    aria-label=move || text::pin(&title.get())
                 >
                     {move || if is_pinned.get() { "★" } else { "☆" }}
                 </button>
-                <button class="open" aria-expanded=move || is_open.get().to_string() on:click=toggle>{title}</button>
-                {when(started, || view! { <span class="badge started">"started"</span> }.into_any())}
-                <span class="about">{about}</span>
-                {move || {
-                    margin
-                        .get()
-                        .map(|(is_arbitrage, margin)| match is_arbitrage {
-                            true => view! { <span class="badge arbitrage">{format!("arbitrage {margin}")}</span> },
-                            false => view! { <span class="badge margin">{format!("margin {margin}")}</span> },
-                        })
-                }}
+                <h3>
+                    <a class="open" href=path>{title}</a>
+                    <span class="about">
+                        {when(move || started.get(), || view! { <span class="badge started">{text::HAS_STARTED}</span> }.into_any())}
+                        {when(ended, || view! { <span class="badge ended">{text::HAS_ENDED}</span> }.into_any())}
+                        <span>{about}</span>
+                        {badge}
+                    </span>
+                </h3>
             </div>
         </div>
     }
-}
-
-fn find<'a>(view: &'a EventView, market: &str, place: &OutcomeKey) -> Option<(&'a Line, &'a OutcomeView)> {
-    let line = view.main_line(market)?;
-    let outcome = line.outcomes.iter().find(|it| it.name == place.0 && it.point == place.1)?;
-    Some((line, outcome))
 }
 
 #[component]
@@ -152,172 +141,40 @@ fn OutcomeRow(stream: Stream, event: Event, place: OutcomeKey) -> impl IntoView 
     let label = label_of(&place);
     let place = StoredValue::new(place);
     let best = Memo::new(move |_| {
+        if stream.cut_off.get() {
+            return None;
+        }
         let market = stream.query.with(|query| query.market.clone());
         event.with(|view| {
             let (line, outcome) = place.with_value(|place| find(view, &market, place))?;
-            let (bookmaker, offer) = outcome.best().filter(|_| line.marks_best())?;
-            Some((Key::from(bookmaker.clone()), offer.price))
+            let (_, offer) = outcome.best().filter(|_| line.marks_best())?;
+            let bookmakers = outcome.best_bookmakers().into_iter().map(|key| Key::from(key.clone()));
+            Some(Best { price: offer.price, bookmakers: bookmakers.collect() })
         })
     });
     let best_text = move || {
-        best.get().map(|(bookmaker, price)| {
+        best.get().map(|Best { price, bookmakers }| {
             let price = stream.query.with(|query| query.format).say(price);
+            let more = match bookmakers.len() - 1 {
+                0 => String::new(),
+                others => format!(" +{others}"),
+            };
             view! {
                 <span class="price">{price}</span>
-                <span class="by" title=bookmaker.to_string()>{stream.bookmaker(&bookmaker)}</span>
+                <span class="by" title=bookmakers.join(", ")>
+                    {stream.bookmaker(&bookmakers[0])} <span class="more">{more}</span>
+                </span>
             }
         })
     };
     view! {
-        <div class="row" role="row">
-            <span class="outcome" role="rowheader" title=label.clone()>{label.clone()}</span>
+        <div class="row" role="row" tabindex="-1" data-outcome=label.clone()>
+            <span class="outcome" role="rowheader">{label.clone()}</span>
             <span class="best" role="cell">{best_text}</span>
             {list(
-                move || stream.columns.get(),
+                stream.shown_columns(),
                 move |bookmaker| view! { <Cell stream event place best bookmaker/> }.into_any(),
             )}
         </div>
-    }
-}
-
-fn label_of((name, point): &OutcomeKey) -> String {
-    match point {
-        Some(point) if ["Over", "Under"].contains(&name.as_str()) => format!("{name} {point}"),
-        Some(point) if point.to_f64() > 0.0 => format!("{name} +{point}"),
-        Some(point) => format!("{name} {point}"),
-        None => name.clone(),
-    }
-}
-
-/// What a cell shows.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Look {
-    offer: Option<Offer>,
-    /// When the offer was removed.
-    gone: Option<Timestamp>,
-    /// The class for the last price move. Two equal moves in a row have different classes, so that the animation
-    /// restarts.
-    moved: &'static str,
-    is_best: bool,
-}
-
-impl Look {
-    /// Returns the look of a cell with this offer, given its previous look.
-    fn after(before: Option<&Self>, offer: Option<Offer>, is_best: bool, now: Timestamp) -> Self {
-        let Some(before) = before else { return Self { offer, is_best, ..Self::default() } };
-        let price = |offer: &Option<Offer>| offer.as_ref().map(|offer| offer.price);
-        let (moved, gone) = match (price(&before.offer), price(&offer)) {
-            (Some(from), Some(to)) if to > from => (if before.moved == "up" { "up again" } else { "up" }, None),
-            (Some(from), Some(to)) if to < from => (if before.moved == "down" { "down again" } else { "down" }, None),
-            (Some(_), Some(_)) => (before.moved, None),
-            (None, Some(_)) => ("", None),
-            (Some(_), None) => ("", Some(now)),
-            (None, None) => ("", before.gone),
-        };
-        Self { offer, gone, moved, is_best }
-    }
-
-    fn class(&self) -> String {
-        let is_stale = self.offer.as_ref().is_some_and(|offer| offer.stale_since.is_some());
-        let stale = if is_stale { "stale" } else { self.moved };
-        let best = if self.is_best { "best-price" } else { "" };
-        format!("cell {best} {stale}")
-    }
-
-    fn text(&self, format: OddsFormat) -> String {
-        match (&self.offer, self.gone) {
-            (Some(offer), _) => format.say(offer.price),
-            (None, Some(_)) => "–".to_owned(),
-            (None, None) => String::new(),
-        }
-    }
-
-    fn about(&self, bookmaker: &str) -> String {
-        let about = match (&self.offer, self.gone) {
-            (Some(Offer { since, stale_since: None, .. }), _) => ("this price since ", Some(*since)),
-            (Some(Offer { stale_since, .. }), _) => ("old, last seen ", *stale_since),
-            (None, Some(at)) => ("not offered since ", Some(at)),
-            (None, None) => ("not offered", None),
-        };
-        let at = about.1.map(browser::clock_to_the_second).unwrap_or_default();
-        format!("{bookmaker}: {}{at}", about.0)
-    }
-}
-
-#[component]
-fn Cell(
-    stream: Stream,
-    event: Event,
-    place: StoredValue<OutcomeKey>,
-    best: Memo<Option<(Key, Decimal)>>,
-    bookmaker: Key,
-) -> impl IntoView {
-    let key = bookmaker.clone();
-    let look = Memo::new(move |before: Option<&Look>| {
-        let offer = stream.query.with(|query| {
-            event.with(|view| {
-                let (_, outcome) = place.with_value(|place| find(view, &query.market, place))?;
-                outcome.offers.get(&*key).cloned()
-            })
-        });
-        let is_best = best.with(|best| best.as_ref().is_some_and(|best| best.0 == key));
-        Look::after(before, offer, is_best, stream.now.get_untracked())
-    });
-    let class = move || look.with(Look::class);
-    let about = move || look.with(|look| look.about(&stream.bookmaker(&bookmaker)));
-    let text = move || look.with(|look| look.text(stream.query.with(|query| query.format)));
-    view! { <span class=class role="cell" title=about>{text}</span> }
-}
-
-/// All markets and lines of an open event.
-#[component]
-fn AllLines(stream: Stream, event: Event) -> impl IntoView {
-    let lines = move || {
-        let format = stream.query.with(|query| query.format);
-        let columns = stream.columns.get();
-        event.with(|view| view.lines.iter().map(|line| line_view(stream, line, &columns, format)).collect_view())
-    };
-    view! { <div class="all" role="row" tabindex="0"><div role="cell">{lines}</div></div> }
-}
-
-fn line_view(stream: Stream, line: &Line, columns: &[Key], format: OddsFormat) -> impl IntoView + use<> {
-    let others = line.outcomes.iter().flat_map(|outcome| outcome.offers.keys());
-    let mut bookmakers: Vec<Key> = columns.to_vec();
-    bookmakers.extend(others.cloned().map(Key::from));
-    bookmakers.retain(|key| line.outcomes.iter().any(|outcome| outcome.offers.contains_key(&**key)));
-    let mut seen = std::collections::BTreeSet::new();
-    bookmakers.retain(|key| seen.insert(key.clone()));
-    let name = market_title(line.market.as_str());
-    let name = line.description.as_ref().map_or(name.clone(), |about| format!("{name} · {about}"));
-    let margin = line.margin().map(|margin| format!(" · margin {}", percent(margin)));
-    let head = bookmakers.iter().map(|key| view! { <th scope="col">{stream.bookmaker(key)}</th> });
-    let head = head.collect_view();
-    let rows = line.outcomes.iter().map(|outcome| {
-        let best = outcome.best().filter(|_| line.marks_best()).map(|(key, _)| key.as_str());
-        let cells = bookmakers.iter().map(|key| match outcome.offers.get(&**key) {
-            None => view! { <td></td> }.into_any(),
-            Some(offer) => {
-                let is_best = best == Some(&**key);
-                let since = browser::clock_to_the_second(offer.since);
-                let old = offer.stale_since.map(|at| format!("old, last seen {}", browser::clock_to_the_second(at)));
-                let is_stale = old.is_some();
-                view! {
-                    <td class:best-price=is_best class:stale=is_stale>
-                        {format.say(offer.price)} <small>{old.unwrap_or_else(|| format!("since {since}"))}</small>
-                    </td>
-                }
-                .into_any()
-            }
-        });
-        let cells = cells.collect_view();
-        view! { <tr><th scope="row">{label_of(&(outcome.name.clone(), outcome.point))}</th>{cells}</tr> }
-    });
-    let rows = rows.collect_view();
-    view! {
-        <table class="line">
-            <caption>{name}{margin}</caption>
-            <thead><tr><th scope="col">"Outcome"</th>{head}</tr></thead>
-            <tbody>{rows}</tbody>
-        </table>
     }
 }

@@ -55,13 +55,15 @@ impl Form {
     ) -> AnyView {
         let fields: Vec<AnyView> = inputs.iter().map(|input| self.field(*input)).collect();
         let names: Vec<&'static str> = inputs.iter().map(|input| input.field).collect();
+        // If no input is named as wrong, it is most likely a password.
+        let likely = inputs.iter().find(|input| input.is_secret).or(inputs.first()).map(|input| input.field);
         let general =
             move || self.failure.with(|it| if it.fields.is_empty() { it.message.clone() } else { String::new() });
         let send: Arc<dyn Fn(Vec<String>) -> Answer> = Arc::new(send);
         let submit = move |event: SubmitEvent| {
             event.prevent_default();
             if !self.is_busy.get_untracked() {
-                spawn_local(self.submit(names.clone(), send.clone()));
+                spawn_local(self.submit(names.clone(), likely, send.clone()));
             }
         };
         view! {
@@ -78,7 +80,7 @@ impl Form {
     fn field(self, input: Input) -> AnyView {
         let Input { field, label, is_secret, autocomplete, hint } = input;
         let reason = move || self.failure.with(|it| it.fields.get(field).cloned());
-        let error = move || reason().map(|reason| format!("{label} {reason}."));
+        let error = move || reason().map(|reason| format!("{label}: {reason}."));
         view! {
             <div class="field">
                 <label for=field>{label}</label>
@@ -95,7 +97,12 @@ impl Form {
         .into_any()
     }
 
-    async fn submit(self, names: Vec<&'static str>, send: Arc<dyn Fn(Vec<String>) -> Answer>) {
+    async fn submit(
+        self,
+        names: Vec<&'static str>,
+        likely: Option<&'static str>,
+        send: Arc<dyn Fn(Vec<String>) -> Answer>,
+    ) {
         let given = |name: &&str| browser::input(name).map(|input| input.value()).unwrap_or_default();
         self.is_busy.set(true);
         self.failure.set(Failure::default());
@@ -111,8 +118,8 @@ impl Form {
                 }
             }
             Err(failure) => {
-                let wrong = names.iter().find(|name| failure.fields.contains_key(**name)).or(names.first());
-                let wrong = wrong.copied().and_then(browser::input);
+                let wrong = names.into_iter().find(|name| failure.fields.contains_key(*name)).or(likely);
+                let wrong = wrong.and_then(browser::input);
                 self.failure.try_set(failure);
                 if let Some(input) = wrong {
                     let _ = input.focus();

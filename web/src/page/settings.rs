@@ -4,19 +4,19 @@ use leptos::{ev::MouseEvent, prelude::*, task::spawn_local};
 
 use super::{
     api::{self, Token},
-    browser,
     form::{Form, Input},
     shared::list,
+    time,
     who::Who,
 };
-use crate::view::Key;
+use crate::{text, view::Key};
 
 #[component]
 pub(crate) fn Settings(who: RwSignal<Who>, name: String) -> impl IntoView {
     view! {
         <main class="settings">
-            <h2>"Settings"</h2>
-            <p class="lead">"Signed in as " <strong>{name}</strong></p>
+            <h2>{text::SETTINGS}</h2>
+            <p class="lead">{text::SIGNED_IN_AS} " " <strong>{name}</strong></p>
             <Tokens/>
             <Password/>
             <Ends who/>
@@ -39,15 +39,15 @@ fn Tokens() -> impl IntoView {
     };
     load();
     let inputs = [
-        Input::text("name", "Name of the token", "off"),
-        Input::secret("token_password", "Your password", "current-password"),
+        Input::text("name", text::TOKEN_NAME, "off"),
+        Input::secret("token_password", text::YOUR_PASSWORD, "current-password"),
     ];
-    let make = form.view(&inputs, "Make a token".into(), false, move |given| {
+    let make = form.view(&inputs, text::MAKE_TOKEN.into(), false, move |given| {
         Box::pin(async move {
             let token = api::make_token(&given[0], &given[1]).await?;
             made.try_set(token.token.unwrap_or_default());
             load();
-            Ok("Copy it now; it is shown this once:")
+            Ok(text::COPY_TOKEN)
         })
     });
     let revoke = move |id: String| {
@@ -70,8 +70,8 @@ fn Tokens() -> impl IntoView {
     };
     view! {
         <section class="card" aria-labelledby="tokens">
-            <h3 id="tokens">"Tokens for programs"</h3>
-            <p class="hint">"A program signs in with a token instead of your password. It can't change your account."</p>
+            <h3 id="tokens">{text::TOKENS}</h3>
+            <p class="hint">{text::ABOUT_TOKENS}</p>
             {make}
             <code class="secret" class:hidden=move || made.with(String::is_empty)>{made}</code>
             <ul class="tokens">
@@ -88,15 +88,14 @@ fn key_of(token: &Token) -> Key {
 }
 
 fn token_view(token: Token, revoke: impl FnMut(MouseEvent) + 'static) -> impl IntoView {
-    let day = |at| format!("{} {}", browser::day(at, browser::now()), browser::clock(at));
-    let used = token.used_at.map_or("never used".to_owned(), |at| format!("last used {}", day(at)));
-    let about = format!("made {}, {used}", day(token.created_at));
-    let label = format!("Revoke {}", token.name);
+    let day = |at| time::day_and_clock(at, time::now());
+    let about = text::about_token(&day(token.created_at), token.used_at.map(day));
+    let label = text::revoke(&token.name);
     view! {
         <li>
             <strong>{token.name}</strong>
             <span class="about">{about}</span>
-            <button aria-label=label on:click=revoke>"Revoke"</button>
+            <button aria-label=label on:click=revoke>{text::REVOKE}</button>
         </li>
     }
 }
@@ -104,18 +103,18 @@ fn token_view(token: Token, revoke: impl FnMut(MouseEvent) + 'static) -> impl In
 #[component]
 fn Password() -> impl IntoView {
     let inputs = [
-        Input::secret("current_password", "Current password", "current-password"),
-        Input::secret("new_password", "New password", "new-password"),
+        Input::secret("current_password", text::CURRENT_PASSWORD, "current-password"),
+        Input::secret("new_password", text::NEW_PASSWORD, "new-password"),
     ];
-    let form = Form::new().view(&inputs, "Change the password".into(), false, |given| {
+    let form = Form::new().view(&inputs, text::CHANGE_PASSWORD.into(), false, |given| {
         Box::pin(async move {
             api::change_password(&given[0], &given[1]).await?;
-            Ok("The password is changed. Everywhere else you are signed out.")
+            Ok(text::PASSWORD_CHANGED)
         })
     });
     view! {
         <section class="card" aria-labelledby="password-title">
-            <h3 id="password-title">"Password"</h3>
+            <h3 id="password-title">{text::PASSWORD}</h3>
             {form}
         </section>
     }
@@ -127,24 +126,24 @@ fn Ends(who: RwSignal<Who>) -> impl IntoView {
     let sign_out = move |_| {
         spawn_local(async move {
             match api::sign_out(true).await {
-                Ok(()) => who.set(Who::Nobody { notice: Some("You are signed out everywhere.") }),
+                Ok(()) => who.set(Who::Nobody { notice: Some(text::SIGNED_OUT_EVERYWHERE) }),
                 Err(failed) => drop(form.failure.try_set(failed)),
             }
         });
     };
-    let label = "Password, to delete the account with all that belongs to it";
+    let label = text::DELETE_PASSWORD;
     let inputs = [Input::secret("password", label, "current-password")];
-    let delete = form.view(&inputs, "Delete my account".into(), true, move |given| {
+    let delete = form.view(&inputs, text::DELETE_ACCOUNT.into(), true, move |given| {
         Box::pin(async move {
             api::delete_account(&given[0]).await?;
-            who.set(Who::Nobody { notice: Some("Your account is deleted.") });
+            who.set(Who::Nobody { notice: Some(text::ACCOUNT_DELETED) });
             Ok("")
         })
     });
     view! {
         <section class="card" aria-labelledby="ends">
-            <h3 id="ends">"Sessions and account"</h3>
-            <p><button on:click=sign_out>"Sign out everywhere"</button></p>
+            <h3 id="ends">{text::SESSIONS}</h3>
+            <p><button on:click=sign_out>{text::SIGN_OUT_EVERYWHERE}</button></p>
             {delete}
         </section>
     }

@@ -1,8 +1,8 @@
 //! Helpers for views. They box their arguments, so that Leptos' generic code is compiled once and not for every use.
 
-use std::sync::Arc;
+use std::{future::Future, sync::Arc};
 
-use leptos::prelude::*;
+use leptos::{prelude::*, reactive::computed::ScopedFuture, task::spawn_local};
 
 use crate::view::Key;
 
@@ -38,4 +38,21 @@ pub(crate) fn when(
 fn one_of(holds: Box<dyn Fn() -> bool + Send + Sync>, draw: Box<dyn Fn(bool) -> AnyView + Send + Sync>) -> AnyView {
     let holds = Memo::new(move |_| holds());
     (move || draw(holds.get())).into_any()
+}
+
+/// Shows a view that is still to be loaded.
+pub(crate) fn later(view: impl Future<Output = AnyView> + 'static) -> AnyView {
+    arriving(Box::pin(view))
+}
+
+fn arriving(view: std::pin::Pin<Box<dyn Future<Output = AnyView>>>) -> AnyView {
+    let came = RwSignal::new(false);
+    let slot = StoredValue::new_local(None);
+    spawn_local(ScopedFuture::new(async move {
+        let view = view.await;
+        if slot.try_set_value(Some(view)).is_none() {
+            came.set(true);
+        }
+    }));
+    (move || came.get().then(|| slot.try_update_value(Option::take).flatten())).into_any()
 }

@@ -6,9 +6,12 @@ use std::{cell::RefCell, rc::Rc, time::Duration};
 use client::{Protocol, ProtocolEvent};
 use leptos::leptos_dom::helpers::{set_timeout, set_timeout_with_handle};
 use leptos::prelude::TimeoutHandle;
+use odds::{Cursor, Region};
 use serde::Serialize;
 use wasm_bindgen::{JsCast, closure::Closure};
 use web_sys::{CloseEvent, MessageEvent, WebSocket};
+
+use super::api;
 
 /// An event of the connection, for the page.
 pub(crate) enum SocketEvent {
@@ -25,7 +28,8 @@ pub(crate) enum SocketEvent {
     },
     /// The answer to the oldest unanswered request.
     Answer {
-        is_refusal: bool,
+        /// Why the gateway refused it.
+        refusal: Option<String>,
     },
 }
 
@@ -91,6 +95,16 @@ impl Client {
         welcome
     }
 
+    /// Asks for a region from a cursor, or anew. Returns whether that was sent.
+    pub(crate) fn resync(&self, region: Region, cursor: Option<Cursor>) -> bool {
+        #[derive(Serialize)]
+        struct Resync {
+            region: Region,
+            cursor: Option<Cursor>,
+        }
+        self.emit("resync", &Resync { region, cursor })
+    }
+
     fn open(&self) {
         self.forget_retry();
         if self.0.borrow().open.is_some() || self.0.borrow().stopped {
@@ -139,7 +153,8 @@ impl Client {
             ProtocolEvent::Refused { .. } | ProtocolEvent::Over => self.close(),
             ProtocolEvent::Event { name, payload } => self.notify(SocketEvent::Event { name, payload }),
             ProtocolEvent::Answer { answer, .. } => {
-                self.notify(SocketEvent::Answer { is_refusal: answer.starts_with(r#"{"error""#) });
+                let refusal = answer.starts_with(r#"{"error""#).then(|| api::refused(None, &answer).message);
+                self.notify(SocketEvent::Answer { refusal });
             }
             ProtocolEvent::Nothing => {}
         }
@@ -183,7 +198,8 @@ impl Client {
         }
     }
 
-    fn close(&self) {
+    /// Closes the connection. A reconnect is scheduled.
+    pub(crate) fn close(&self) {
         if let Some(open) = &self.0.borrow().open {
             let _ = open.socket.close();
         }

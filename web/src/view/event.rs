@@ -42,6 +42,8 @@ pub(crate) struct EventView {
     pub(crate) regions: Vec<Region>,
     /// Sorted by market; within a market, the line with the most bookmakers comes first.
     pub(crate) lines: Vec<Line>,
+    /// It is on no board any more. It has no offers.
+    pub(crate) has_ended: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -72,7 +74,7 @@ pub(crate) fn merge(live: &BoardMirrors, regions: &[Region], id: &EventId, fresh
     }
     let details = details?;
     let lines = lines(&details, quotes, fresh);
-    Some(EventView { id: id.clone(), details, regions: found, lines })
+    Some(EventView { id: id.clone(), details, regions: found, lines, has_ended: false })
 }
 
 fn lines(
@@ -149,15 +151,35 @@ fn line_point(details: &Details, name: &str, point: Decimal) -> Decimal {
     if is_away { point.negated() } else { point }
 }
 
-/// Returns a sort key for outcomes: home, draw, away; over before under; others by name.
+/// Returns a sort key for outcomes: home, draw, away, or away first where that is usual; over before under; others by
+/// name.
 fn place_of(details: &Details, name: &str) -> String {
+    let (first, last) = teams(details);
     let place = match name {
-        _ if details.home_team.as_deref() == Some(name) => 0,
+        _ if first == Some(name) => 0,
         "Draw" | "Over" | "Yes" => 1,
-        _ if details.away_team.as_deref() == Some(name) => 2,
+        _ if last == Some(name) => 2,
         _ => 3,
     };
     format!("{place} {name}")
+}
+
+/// The two teams in the sport's usual order.
+fn teams(details: &Details) -> (Option<&str>, Option<&str>) {
+    ordered(details.sport_key.as_str(), details.home_team.as_deref(), details.away_team.as_deref())
+}
+
+/// Sports of North America name the visitors first.
+fn ordered<'a>(sport: &str, home: Option<&'a str>, away: Option<&'a str>) -> (Option<&'a str>, Option<&'a str>) {
+    let visitors_first =
+        ["americanfootball_", "basketball_", "icehockey_", "baseball_"].iter().any(|group| sport.starts_with(group));
+    if visitors_first { (away, home) } else { (home, away) }
+}
+
+/// An event's teams, as its title. `None` if it has no two.
+pub(crate) fn title_of(sport: &str, home: Option<&str>, away: Option<&str>) -> Option<String> {
+    let (first, last) = ordered(sport, home, away);
+    Some(format!("{} – {}", first?, last?))
 }
 
 fn bookmakers(outcomes: &[OutcomeView]) -> usize {
@@ -170,6 +192,13 @@ impl OutcomeView {
         let live = self.offers.iter().filter(|(_, offer)| offer.stale_since.is_none());
         // Of equal prices the first, so that the mark doesn't move.
         live.rev().max_by_key(|(_, offer)| offer.price)
+    }
+
+    /// Returns the bookmakers that have the highest live price.
+    pub(crate) fn best_bookmakers(&self) -> Vec<&BookmakerKey> {
+        let Some((_, best)) = self.best() else { return Vec::new() };
+        let is_best = |offer: &&Offer| offer.stale_since.is_none() && offer.price == best.price;
+        self.offers.iter().filter(|(_, offer)| is_best(offer)).map(|(bookmaker, _)| bookmaker).collect()
     }
 }
 
@@ -203,16 +232,41 @@ impl EventView {
         self.lines.iter().find(|line| line.market.as_str() == market)
     }
 
+    /// The best live prices of the market's main line.
+    pub(crate) fn best_prices(&self, market: &str) -> Vec<f64> {
+        let outcomes = self.main_line(market).map(|line| line.outcomes.iter());
+        let best = |outcome: &OutcomeView| outcome.best().map_or(0.0, |(_, offer)| offer.price.to_f64());
+        outcomes.into_iter().flatten().map(best).collect()
+    }
+
+    /// The event after it was removed from the boards.
+    pub(crate) fn ended(&self) -> Self {
+        let outcome =
+            |it: &OutcomeView| OutcomeView { name: it.name.clone(), point: it.point, offers: BTreeMap::new() };
+        let line = |line: &Line| Line {
+            market: line.market.clone(),
+            description: line.description.clone(),
+            outcomes: line.outcomes.iter().map(outcome).collect(),
+            complete: line.complete,
+        };
+        Self {
+            id: self.id.clone(),
+            details: self.details.clone(),
+            regions: self.regions.clone(),
+            lines: self.lines.iter().map(line).collect(),
+            has_ended: true,
+        }
+    }
+
     /// Returns whether any bookmaker offers this market.
     pub(crate) fn has(&self, market: &str) -> bool {
         self.main_line(market).is_some()
     }
 
     pub(crate) fn title(&self) -> String {
-        match (&self.details.home_team, &self.details.away_team) {
-            (Some(home), Some(away)) => format!("{home} – {away}"),
-            _ => self.details.sport_title.clone(),
-        }
+        let Details { sport_key, home_team, away_team, .. } = &self.details;
+        title_of(sport_key.as_str(), home_team.as_deref(), away_team.as_deref())
+            .unwrap_or_else(|| self.details.sport_title.clone())
     }
 
     pub(crate) fn has_started(&self, now: Timestamp) -> bool {
@@ -276,6 +330,21 @@ mod tests {
     }
 
     #[test]
+    fn sports_of_north_america_name_the_visitors_first() {
+        let details = |sport: &str| Details {
+            sport_key: sport.parse().unwrap(),
+            sport_title: "A league".into(),
+            commence_time: Timestamp::from_millis(0),
+            home_team: Some("Giants".into()),
+            away_team: Some("Eagles".into()),
+        };
+        assert_eq!(teams(&details("americanfootball_nfl")), (Some("Eagles"), Some("Giants")));
+        assert_eq!(teams(&details("soccer_epl")), (Some("Giants"), Some("Eagles")));
+        let nba = details("basketball_nba");
+        assert!(place_of(&nba, "Eagles") < place_of(&nba, "Draw") && place_of(&nba, "Draw") < place_of(&nba, "Giants"));
+    }
+
+    #[test]
     fn only_the_same_line_is_compared() {
         let spread = |bookmaker, home, away| {
             let outcomes = [outcome("Leeds", "1.9", Some(home)), outcome("Arsenal", "2.0", Some(away))];
@@ -319,6 +388,19 @@ mod tests {
         let view_stale = view(&[("uk", &quotes)], &Freshness::default());
         let line = view_stale.main_line("h2h").unwrap();
         assert_eq!((line.outcomes[0].best(), line.margin()), (None, None), "old prices are compared with nothing");
+    }
+
+    #[test]
+    fn all_that_share_the_best_price_have_it_and_an_ended_event_has_none() {
+        let two = |leeds: &str| [outcome("Leeds", leeds, None), outcome("Arsenal", "1.6", None)].join(",");
+        let quotes = [("a", "2.2"), ("b", "2.1"), ("c", "2.2")].map(|(key, leeds)| quote(key, "h2h", 1, &two(leeds)));
+        let view = view(&[("uk", &quotes.join(","))], &Freshness::all_live());
+        let names = |view: &EventView| -> Vec<String> {
+            view.lines[0].outcomes[0].best_bookmakers().into_iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(names(&view), ["a", "c"]);
+        let ended = view.ended();
+        assert_eq!((names(&ended), ended.lines[0].margin(), ended.has_ended), (vec![], None, true));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Formats of prices, percentages and days.
 
+use std::cell::Cell;
+
 use odds::{Decimal, Timestamp};
 
 const DAY: i64 = 86_400_000;
@@ -20,14 +22,6 @@ impl OddsFormat {
             Self::Decimal => "decimal",
             Self::American => "american",
             Self::Fractional => "fractional",
-        }
-    }
-
-    pub(crate) fn title(self) -> &'static str {
-        match self {
-            Self::Decimal => "Decimal",
-            Self::American => "American",
-            Self::Fractional => "Fractional",
         }
     }
 
@@ -54,12 +48,20 @@ pub(crate) fn percent(share: f64) -> String {
 
 /// Formats a number, rounded to this many decimal places. Uses integers, because the standard library's code for floats
 /// would add more to the page than this whole file.
-fn fixed(value: f64, places: u32) -> String {
+pub(crate) fn fixed(value: f64, places: u32) -> String {
     let unit = 10_i64.pow(places);
     let units = (value * unit as f64).round() as i64;
     let sign = if units < 0 { "-" } else { "" };
     let units = units.abs();
-    format!("{sign}{}.{:0width$}", units / unit, units % unit, width = places as usize)
+    let point = DECIMAL_POINT.get();
+    format!("{sign}{}{point}{:0width$}", units / unit, units % unit, width = places as usize)
+}
+
+thread_local!(static DECIMAL_POINT: Cell<char> = const { Cell::new('.') });
+
+/// Sets what separates the decimals of numbers, as is usual where the visitor lives.
+pub(crate) fn set_decimal_point(point: char) {
+    DECIMAL_POINT.set(point);
 }
 
 /// Returns the day of a time as a number, in a time zone that is this many minutes ahead of UTC.

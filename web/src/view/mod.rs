@@ -1,6 +1,7 @@
 //! The page's view model as plain values, independent of the browser: merging the boards of several regions, choosing
 //! an event's line, the best price, freshness, and the query.
 
+mod alert;
 mod event;
 mod format;
 mod freshness;
@@ -9,11 +10,12 @@ mod query;
 
 use std::sync::Arc;
 
+pub(crate) use alert::{Alert, Rule, a_step_better, read_price, written};
 pub(crate) use event::{EventView, Line, Offer, OutcomeView, merge};
-pub(crate) use format::{OddsFormat, day_of, percent};
+pub(crate) use format::{OddsFormat, day_of, percent, set_decimal_point};
 pub(crate) use freshness::Freshness;
-pub(crate) use names::{market_title, pretty, told_apart};
-pub(crate) use query::{Query, When};
+pub(crate) use names::{breakable, folded, market_title, pretty, told_apart};
+pub(crate) use query::{Pairs, Query, When, key_in};
 
 /// The key of a list item. One type for all lists, because generic code is compiled once per type.
 pub(crate) type Key = Arc<str>;

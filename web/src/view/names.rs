@@ -2,17 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use crate::text;
+
 /// Returns a market's display name.
 pub(crate) fn market_title(key: &str) -> String {
-    match key {
-        "h2h" => "Winner".into(),
-        "h2h_lay" => "Winner, lay".into(),
-        "spreads" => "Handicap".into(),
-        "totals" => "Total".into(),
-        "outrights" => "Outright".into(),
-        "outrights_lay" => "Outright, lay".into(),
-        other => pretty(other),
-    }
+    text::market(key).map_or_else(|| pretty(key), str::to_owned)
 }
 
 /// Turns `some_key` into a title, for a sport or market without one.
@@ -39,6 +33,23 @@ pub(crate) fn told_apart(names: &BTreeMap<String, String>, key: &str) -> String 
         _ => name.clone(),
     }
 }
+
+/// Returns a name that may break between its parts, also inside of a word like `BoyleSports`.
+pub(crate) fn breakable(name: &str) -> String {
+    let mut text = String::with_capacity(name.len() + 6);
+    let mut before = ' ';
+    for letter in name.chars() {
+        let is_part = before.is_ascii_lowercase() && (letter.is_ascii_uppercase() || letter == '.');
+        if is_part {
+            text.push(ZERO_WIDTH_SPACE);
+        }
+        text.push(letter);
+        before = letter;
+    }
+    text
+}
+
+const ZERO_WIDTH_SPACE: char = '\u{200b}';
 
 /// Returns a text for searching: without case and accents.
 #[cfg(target_arch = "wasm32")]
@@ -74,6 +85,14 @@ mod tests {
         let shown: Vec<String> = names.keys().map(|key| told_apart(&names, key)).collect();
         assert_eq!(shown, ["Betfair EU", "Betfair UK", "Unibet", "Unibet UK", "Caesars"]);
         assert_eq!(told_apart(&names, "new_one"), "new_one");
+    }
+
+    #[test]
+    fn a_name_breaks_between_its_parts() {
+        let parts = |name: &str| breakable(name).split(ZERO_WIDTH_SPACE).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(parts("BoyleSports"), ["Boyle", "Sports"]);
+        assert_eq!(parts("BetOnline.ag"), ["Bet", "Online", ".ag"]);
+        assert_eq!(parts("TAB"), ["TAB"]);
     }
 
     #[test]

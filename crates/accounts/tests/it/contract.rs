@@ -33,6 +33,22 @@ macro_rules! contract {
             a_writable_store_passes_its_check
             places_are_remembered_for_a_while
             a_deleted_user_leaves_nothing
+            a_rule_is_as_it_was_made_and_belongs_to_its_user
+            the_number_of_rules_is_limited
+            an_edited_rule_begins_anew
+            an_episode_fires_only_after_the_cool_down_of_the_recorded_firing
+            unwatched_times_are_noted_once_for_each_shard
+            nothing_of_a_former_revision_is_recorded_after_an_edit
+            a_firing_is_recorded_once_and_needs_its_episode
+            an_episode_begins_only_after_the_steps_of_the_one_before
+            a_rule_that_fires_once_ends_with_its_firing
+            many_owners_record_a_firing_once
+            rules_of_disabled_and_deleted_users_are_not_evaluated
+            active_rules_come_in_pages
+            changed_rules_are_found_by_their_users
+            alerts_come_in_order_and_are_read
+            a_late_alert_is_settled_once
+            progress_only_goes_forward
         );
     };
     ($open:expr, $attributes:tt $($name:ident)*) => {
@@ -48,7 +64,9 @@ macro_rules! contract {
     };
 }
 
-type AnyStore = Arc<dyn Store>;
+pub use crate::contract_of_alerts::*;
+
+pub type AnyStore = Arc<dyn Store>;
 
 /// A time in 2096, because a server that deletes expired sessions by its own clock could do so in the middle of a test.
 pub fn at(seconds: i64) -> Timestamp {

@@ -3,5 +3,7 @@
 
 mod audit;
 mod contract;
+mod contract_of_alerts;
 mod mongo;
+mod sign_in_code;
 mod sqlite;

@@ -201,3 +201,22 @@ async fn what_was_acknowledged_survives_a_kill() {
         assert!(store.user_and_password(&name.parse().unwrap()).await.unwrap().is_some(), "{name}");
     }
 }
+
+/// A file of version 3, which has no rules.
+#[tokio::test]
+async fn a_file_of_an_earlier_version_keeps_its_users_and_can_keep_rules() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("accounts.db");
+    let store = StoreUrl::Sqlite(path.clone()).open().await.unwrap();
+    let user = crate::contract::make(&store).await;
+    drop(store);
+    let former = rusqlite::Connection::open(&path).unwrap();
+    for table in ["alerts", "armings", "rules", "rule_changes", "alerter_progress", "unwatched"] {
+        former.execute_batch(&format!("DROP TABLE {table}")).unwrap();
+    }
+    former.pragma_update(None, "user_version", 3).unwrap();
+    drop(former);
+    let store = StoreUrl::Sqlite(path).open().await.unwrap();
+    assert_eq!(store.user(&user.id).await.unwrap().as_ref(), Some(&user));
+    crate::contract::the_number_of_rules_is_limited(store).await;
+}

@@ -48,7 +48,7 @@ fn filtered(board: &Board, filter: &Filter) -> BTreeMap<EventId, Event> {
     for id in board.event_ids() {
         let Image { details, mut quotes, .. } = board.image(id, Timestamp::from_millis(0)).unwrap();
         quotes.retain(|(bookmaker, market), _| filter.admits_quote(bookmaker, market));
-        if filter.admits_sport(&details.sport_key) {
+        if filter.admits_event(id, &details.sport_key) {
             events.insert(id.clone(), Event { details, quotes });
         }
     }
@@ -92,7 +92,12 @@ fn draw_filter(random: &mut StdRng) -> Filter {
         let drawn = random.random_bool(0.5);
         drawn.then(|| (0..of).filter(|_| random.random_bool(0.5)).map(|n| format!("{prefix}{n}")).collect())
     };
-    let value = serde_json::json!({ "sports": some("s", 3), "bookmakers": some("b", 3), "markets": some("m", 2) });
+    let value = serde_json::json!({
+        "sports": some("s", 3),
+        "events": some("e", 4),
+        "bookmakers": some("b", 3),
+        "markets": some("m", 2),
+    });
     Filter::from_value(&value).unwrap()
 }
 

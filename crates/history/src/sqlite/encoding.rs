@@ -123,10 +123,10 @@ pub(super) struct Decoder<'a> {
 }
 
 /// What a quote was at a time.
-pub(super) struct Quote {
-    pub(super) last_update: Timestamp,
+struct Quote {
+    last_update: Timestamp,
     /// None if it was withdrawn.
-    pub(super) outcomes: Vec<Outcome>,
+    outcomes: Vec<Outcome>,
 }
 
 impl<'a> Decoder<'a> {
@@ -161,23 +161,45 @@ impl<'a> Decoder<'a> {
         Ok(changes)
     }
 
-    pub(super) fn quote(&mut self, texts: &mut impl Lookup) -> Result<Quote> {
+    fn quote(&mut self, texts: &mut impl Lookup) -> Result<Quote> {
+        let mut prices = Vec::new();
+        let (last_update, shape) = self.quote_prices(texts, &mut prices)?;
+        let mut outcomes = shape.to_vec();
+        for (outcome, price) in outcomes.iter_mut().zip(prices) {
+            outcome.price = price;
+        }
+        Ok(Quote { last_update, outcomes })
+    }
+
+    /// The outcomes of an encoded quote, without their prices, which are put into `prices`.
+    pub(super) fn prices(&mut self, texts: &mut impl Lookup, prices: &mut Vec<Decimal>) -> Result<Arc<[Outcome]>> {
+        Ok(self.quote_prices(texts, prices)?.1)
+    }
+
+    fn quote_prices(
+        &mut self,
+        texts: &mut impl Lookup,
+        prices: &mut Vec<Decimal>,
+    ) -> Result<(Timestamp, Arc<[Outcome]>)> {
+        prices.clear();
         let last_update = self.at.plus_millis(self.take::<i64>()?.saturating_neg());
         let count: u64 = self.take()?;
         if count == 0 {
-            return Ok(Quote { last_update, outcomes: Vec::new() });
+            return Ok((last_update, Arc::default()));
         }
         let shape = texts.shape(self.take()?)?;
         if shape.len() as u64 != count {
             return Err(damaged());
         }
-        let mut outcomes = shape.to_vec();
-        for outcome in &mut outcomes {
+        for _ in &*shape {
             let (&scale, rest) = self.bytes.split_first().ok_or_else(damaged)?;
+            if scale > Decimal::MAX_SCALE {
+                return Err(damaged());
+            }
             self.bytes = rest;
-            outcome.price = Decimal::new(self.take()?, scale);
+            prices.push(Decimal::new(self.take()?, scale));
         }
-        Ok(Quote { last_update, outcomes })
+        Ok((last_update, shape))
     }
 
     fn take<N: VarInt>(&mut self) -> Result<N> {

@@ -4,25 +4,35 @@
 //! write survives a power failure.
 
 mod encoding;
+mod events;
+mod forget;
+mod prices;
 mod read;
 mod schema;
 mod texts;
+mod windows;
 mod write;
 
 use std::{
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
 
 use async_trait::async_trait;
-use odds::{EventId, LogPosition, Region};
+use odds::{LogPosition, Marker, Region, StepId, Timestamp};
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
-use self::{read::Reader, write::Writer};
-use crate::{Append, EventSummary, HistoryError, Moment, RecordedBoard, RecordedStep, Store, StoreError};
+use self::{forget::Forgetting, read::Reader, write::Writer};
+use crate::{
+    Append, EventQuery, HistoryError, Moment, PriceHistory, PriceQuery, RecordedBoard, RecordedEvent, RecordedStep,
+    StepsAfter, Store, StoreError,
+};
 
 /// How many queries run at once. More wait.
 const READERS: usize = 3;
+/// How long the writer is left to others after some rows were removed.
+const BETWEEN_REMOVALS: Duration = Duration::from_millis(10);
 
 #[derive(Debug)]
 pub struct SqliteStore {
@@ -35,6 +45,28 @@ pub struct SqliteStore {
 struct Readers {
     idle: Arc<Mutex<Vec<Reader>>>,
     turns: Arc<Semaphore>,
+}
+
+/// A reader that is in use. It comes back even after a panic.
+struct InUse(Option<Reader>, Readers);
+
+impl Readers {
+    fn idle(&self) -> MutexGuard<'_, Vec<Reader>> {
+        self.idle.lock().expect("nobody panics while holding it")
+    }
+
+    /// Takes a reader. There is one for each turn.
+    fn take(&self) -> InUse {
+        let reader = self.idle().pop();
+        InUse(reader, self.clone())
+    }
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        let reader = self.0.take();
+        self.1.idle().extend(reader);
+    }
 }
 
 impl SqliteStore {
@@ -62,11 +94,7 @@ impl SqliteStore {
         let turn = readers.turns.clone().acquire_owned().await.expect("it is never closed");
         let read = move || {
             let _turn = turn;
-            let idle = || readers.idle.lock().expect("nobody panics while holding it");
-            let mut reader = idle().pop().expect("one for each turn");
-            let done = work(&mut reader);
-            idle().push(reader);
-            done
+            work(readers.take().0.as_mut().expect("set until dropped"))
         };
         spawn_blocking(read).await.unwrap_or_else(|error| Err(StoreError::new(error).into()))
     }
@@ -88,8 +116,43 @@ impl Store for SqliteStore {
         self.read(move |reader| reader.board_at(region, moment)).await
     }
 
-    async fn event_summary(&self, event: &EventId) -> Result<Vec<EventSummary>, StoreError> {
-        let event = event.clone();
-        self.read(move |reader| reader.event_summary(&event).map_err(StoreError::new)).await
+    async fn steps_after(
+        &self,
+        region: Region,
+        step: LogPosition,
+        marker: &Marker,
+    ) -> Result<StepsAfter, HistoryError> {
+        let marker = marker.clone();
+        self.read(move |reader| reader.steps_after(region, step, &marker)).await
+    }
+
+    async fn next_keyframe(
+        &self,
+        region: Region,
+        after: Timestamp,
+    ) -> Result<Option<(Timestamp, StepId)>, HistoryError> {
+        self.read(move |reader| reader.next_keyframe(region, after)).await
+    }
+
+    async fn price_history(&self, query: PriceQuery) -> Result<PriceHistory, HistoryError> {
+        self.read(move |reader| reader.price_history(&query)).await
+    }
+
+    async fn events(&self, query: EventQuery) -> Result<Vec<RecordedEvent>, HistoryError> {
+        self.read(move |reader| reader.events(&query)).await
+    }
+
+    async fn forget(&self, region: Region, now: Timestamp, keep: Duration) -> Result<(), StoreError> {
+        let writer = self.writer.clone();
+        let forget = move || {
+            let writer = || writer.lock().expect("nobody panics while holding it");
+            let Some(mut forgetting) = Forgetting::start(&mut writer(), region, now, keep)? else { return Ok(()) };
+            // Steps are appended between two parts.
+            while forgetting.go_on(&mut writer())? {
+                std::thread::sleep(BETWEEN_REMOVALS);
+            }
+            Ok(())
+        };
+        spawn_blocking(forget).await.map_err(StoreError::new)?.map_err(|error: rusqlite::Error| StoreError::new(error))
     }
 }

@@ -1,24 +1,31 @@
 //! Finds steps, and rebuilds boards.
 
-use std::io::Read;
+use std::{cmp::Reverse, io::Read};
 
 use flate2::read::DeflateDecoder;
-use odds::{Cursor, EventId, LogId, LogPosition, Marker, Outcome, Region, StepId, Timestamp};
+use odds::{Change, LogId, LogPosition, Marker, Region, StepId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Result, Row};
 use serde_json::Value;
 use tracing::error;
 
 use super::{
     encoding::{Decoder, damaged},
-    texts::{Texts, number_of},
+    texts::Texts,
+    windows::windows,
 };
-use crate::{EventSummary, HistoryError, Moment, RecordedBoard, StoreError, marker_patch, rebuild::Rebuild};
+use crate::{
+    HistoryError, Moment, RecordedBoard, StepsAfter, StoreError, StoredStep, Then, marker_patch, rebuild::Rebuild,
+};
+
+/// How many steps, and about how many bytes of them, are read at once.
+const MOST_STEPS: usize = 256;
+const MOST_BYTES: usize = 1 << 20;
 
 /// A connection that reads.
 #[derive(Debug)]
 pub(super) struct Reader {
-    connection: Connection,
-    texts: Texts,
+    pub(super) connection: Connection,
+    pub(super) texts: Texts,
 }
 
 /// A stored step, without what it changed.
@@ -39,6 +46,10 @@ fn step(row: &Row<'_>) -> Result<Step> {
 
 impl From<rusqlite::Error> for HistoryError {
     fn from(error: rusqlite::Error) -> Self {
+        if is_damage(&error) {
+            error!(%error, "the history is damaged");
+            return Self::DamagedRow;
+        }
         StoreError::new(error).into()
     }
 }
@@ -64,17 +75,13 @@ impl Reader {
         let snapshot = self.connection.unchecked_transaction()?;
         let (step, until) = match moment {
             Moment::At(at) => step_at(&snapshot, region, at)?,
-            Moment::Step(cursor) => step_of(&snapshot, region, &cursor)?,
+            Moment::Step(id) => step_of(&snapshot, region, id)?,
         };
         let position = LogPosition { log: log_name(&snapshot, step.log)?, seq: step.seq as u64 };
-        let rebuilt = rebuild(&snapshot, &mut self.texts, step);
-        let rebuilt = match rebuilt {
-            Err(error) if is_damage(&error) => None,
-            rebuilt => Some(rebuilt?),
-        };
+        let rebuilt = undamaged(rebuild(&snapshot, &mut self.texts, step))?;
         let verified = rebuilt.and_then(|(events, marker)| {
             let marker: Marker = serde_json::from_value(marker).ok()?;
-            let board = events.finish(marker.digest).ok()?;
+            let board = events.finish(step.id, marker.digest).ok()?;
             Some((board, marker))
         });
         let Some((board, marker)) = verified else {
@@ -84,49 +91,82 @@ impl Reader {
         Ok(RecordedBoard { region, position, id: step.id, marker, board, until })
     }
 
-    pub(super) fn event_summary(&mut self, event: &EventId) -> Result<Vec<EventSummary>> {
+    pub(super) fn steps_after(
+        &mut self,
+        region: Region,
+        step: LogPosition,
+        marker: &Marker,
+    ) -> Result<StepsAfter, HistoryError> {
         let snapshot = self.connection.unchecked_transaction()?;
-        let Some(event) = number_of(&snapshot, event.as_str())? else { return Ok(Vec::new()) };
-        let mut summaries: Vec<EventSummary> = Vec::new();
-        let mut quotes = snapshot.prepare_cached(
-            "SELECT quotes.region, quotes.id, at, value FROM quotes JOIN quote_changes ON quote = quotes.id
-             WHERE event = ?1 ORDER BY quotes.region, quotes.id, at",
+        let next_log = next_log(&snapshot, region, &step.log)?;
+        let mut after = snapshot.prepare_cached(
+            "SELECT seq, at, step, marker, changes FROM steps
+             WHERE log = (SELECT id FROM logs WHERE region = ?1 AND name = ?2) AND seq > ?3 ORDER BY seq LIMIT ?4",
         )?;
-        let mut rows = quotes.query([event as i64])?;
-        let mut of_quote: Option<(i64, Vec<Outcome>)> = None;
+        let mut rows = after.query((region.key(), step.log.to_be_bytes(), step.seq as i64, MOST_STEPS as i64))?;
+        let mut marker = marker_patch::value(marker);
+        let mut steps: Vec<StoredStep> = Vec::new();
+        let mut bytes = 0;
         while let Some(row) = rows.next()? {
-            let region: Region = row.get_ref(0)?.as_str()?.parse().map_err(|_| damaged())?;
-            let quote: i64 = row.get(1)?;
-            let at = Timestamp::from_millis(row.get(2)?);
-            let outcomes = Decoder::new(row.get_ref(3)?.as_blob()?, at).quote(&mut self.texts.on(&snapshot))?.outcomes;
-            if summaries.last().is_none_or(|last| last.region != region) {
-                summaries.push(EventSummary { region, first_seen: at, last_change: at, price_changes: 0 });
+            let position = LogPosition { log: step.log, seq: row.get::<_, i64>(0)? as u64 };
+            let at = Timestamp::from_millis(row.get(1)?);
+            if next_log.is_some_and(|(begins, _)| begins <= at) {
+                break;
             }
-            let summary = summaries.last_mut().expect("one was just pushed");
-            summary.first_seen = summary.first_seen.min(at);
-            let (last_quote, last) = of_quote.get_or_insert_with(|| (quote, Vec::new()));
-            if *last_quote != quote {
-                (*last_quote, *last) = (quote, Vec::new());
+            // What is before a damaged step is returned first, and the next call finds the damage.
+            let some = |steps| Ok(StepsAfter { steps, then: Then::More });
+            let Some(id) = undamaged(row.get(2))?.map(StepId::from_be_bytes) else {
+                return if steps.is_empty() { Err(damaged().into()) } else { some(steps) };
+            };
+            let recorded = (row.get_ref(3)?.as_str_or_null(), row.get_ref(4)?.as_blob_or_null());
+            let last = steps.last().map_or(step, |last| last.position);
+            let (Ok(Some(patch)), Ok(Some(changes)), true) = (recorded.0, recorded.1, position.follows(last)) else {
+                return Ok(StepsAfter { steps, then: Then::Gap { next: id } });
+            };
+            bytes += patch.len() + changes.len();
+            let read = json(patch).and_then(|patch| {
+                marker_patch::apply(&mut marker, patch);
+                let changes = Decoder::new(changes, at).changes(&mut self.texts.on(&snapshot))?;
+                let marker = serde_json::from_value(marker.clone()).map_err(|_| damaged())?;
+                Ok(StoredStep { position, id, marker, changes })
+            });
+            let Some(stored) = undamaged(read)? else {
+                if !steps.is_empty() {
+                    return some(steps);
+                }
+                error!(%region, step = %id, "a recorded step is damaged");
+                return Err(HistoryError::Damaged(id));
+            };
+            steps.push(stored);
+            if steps.len() == MOST_STEPS || bytes >= MOST_BYTES {
+                return some(steps);
             }
-            let changed = outcomes.iter().filter(|now| last.iter().any(|then| is_other_price(then, now))).count();
-            if changed > 0 {
-                summary.price_changes += changed as u64;
-                summary.last_change = summary.last_change.max(at);
-            }
-            // The price before a withdrawal counts when it is back.
-            last.retain(|then| !outcomes.iter().any(|now| is_same_outcome(then, now)));
-            last.extend(outcomes);
         }
-        Ok(summaries)
+        let then = next_log.map_or(Then::End, |(_, next)| Then::Gap { next });
+        Ok(StepsAfter { steps, then })
     }
-}
 
-fn is_same_outcome(a: &Outcome, b: &Outcome) -> bool {
-    (&a.name, a.point, &a.description) == (&b.name, b.point, &b.description)
-}
-
-fn is_other_price(a: &Outcome, b: &Outcome) -> bool {
-    is_same_outcome(a, b) && a.price != b.price
+    /// The first step after a time that has a keyframe.
+    pub(super) fn next_keyframe(
+        &mut self,
+        region: Region,
+        after: Timestamp,
+    ) -> Result<Option<(Timestamp, StepId)>, HistoryError> {
+        let snapshot = self.connection.unchecked_transaction()?;
+        // An id of another length is damaged.
+        let mut next = snapshot.prepare_cached(
+            "SELECT at, step FROM steps JOIN keyframes USING (log, seq)
+             WHERE log = ?1 AND at > ?2 AND at <= ?3 AND length(step) = 20 ORDER BY at LIMIT 1",
+        )?;
+        for window in windows(&snapshot, region)? {
+            let step = |row: &Row<'_>| Ok((Timestamp::from_millis(row.get(0)?), StepId::from_be_bytes(row.get(1)?)));
+            let limits = (window.log, after.as_millis(), window.last().as_millis());
+            if let Some(found) = next.query_row(limits, step).optional()? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
 }
 
 /// The step whose board was valid at a time, and when the next one came.
@@ -144,10 +184,11 @@ fn step_at(connection: &Connection, region: Region, at: Timestamp) -> Result<(St
             let first: Option<i64> = connection
                 .prepare_cached("SELECT min(at) FROM steps WHERE log = ?1")?
                 .query_row([log], |row| row.get(0))?;
-            later = first.map(Timestamp::from_millis).or(later);
+            later = first.map(Timestamp::from_millis).into_iter().chain(later).min();
             continue;
         };
-        let next = step_after(connection, found)?;
+        // Another log begins after a gap, whatever this one says about later times.
+        let next = step_after(connection, found)?.filter(|next| later.is_none_or(|later| next.at < later));
         return match next {
             Some(next) if next.seq == found.seq + 1 => Ok((found, Some(next.at))),
             _ if found.at == at => Ok((found, None)),
@@ -165,13 +206,8 @@ fn step_after(connection: &Connection, of: Step) -> Result<Option<Step>> {
     select.query_row((of.log, of.seq), step).optional()
 }
 
-/// The step of a cursor, and when the next one came.
-fn step_of(
-    connection: &Connection,
-    region: Region,
-    cursor: &Cursor,
-) -> Result<(Step, Option<Timestamp>), HistoryError> {
-    let id = cursor.step();
+/// A step by its id, and when the next one came.
+fn step_of(connection: &Connection, region: Region, id: StepId) -> Result<(Step, Option<Timestamp>), HistoryError> {
     let found = connection
         .prepare_cached(&format!("{STEP} WHERE step = ?1 AND log IN (SELECT id FROM logs WHERE region = ?2)"))?
         .query_row((id.to_be_bytes(), region.key()), step)
@@ -181,20 +217,30 @@ fn step_of(
     Ok((found, next.map(|next| next.at)))
 }
 
-/// The events and the marker after a step.
-fn rebuild(connection: &Connection, texts: &mut Texts, to: Step) -> Result<(Rebuild, Value)> {
+/// The newest keyframe at or before a step: its position in the log, the board, and the marker.
+pub(super) fn keyframe(
+    connection: &Connection,
+    texts: &mut Texts,
+    log: i64,
+    seq: i64,
+) -> Result<(i64, Vec<Change>, Value)> {
     let mut select = connection.prepare_cached(
         "SELECT keyframes.seq, at, keyframes.marker, content FROM keyframes JOIN steps USING (log, seq)
          WHERE keyframes.log = ?1 AND keyframes.seq <= ?2 ORDER BY keyframes.seq DESC LIMIT 1",
     )?;
-    let mut rows = select.query((to.log, to.seq))?;
+    let mut rows = select.query((log, seq))?;
     let row = rows.next()?.ok_or_else(damaged)?;
-    let first: i64 = row.get(0)?;
-    let mut events = Rebuild::default();
     let content = decompress(row.get_ref(3)?.as_blob()?)?;
     let at = Timestamp::from_millis(row.get(1)?);
-    events.apply(Decoder::new(&content, at).changes(&mut texts.on(connection))?);
-    let mut marker: Value = json(row.get_ref(2)?.as_str()?)?;
+    let changes = Decoder::new(&content, at).changes(&mut texts.on(connection))?;
+    Ok((row.get(0)?, changes, json(row.get_ref(2)?.as_str()?)?))
+}
+
+/// The events and the marker after a step.
+fn rebuild(connection: &Connection, texts: &mut Texts, to: Step) -> Result<(Rebuild, Value)> {
+    let (first, changes, mut marker) = keyframe(connection, texts, to.log, to.seq)?;
+    let mut events = Rebuild::default();
+    events.apply(changes);
 
     let mut select = connection.prepare_cached(
         "SELECT seq, at, marker, changes FROM steps WHERE log = ?1 AND seq > ?2 AND seq <= ?3 ORDER BY seq",
@@ -222,7 +268,7 @@ fn log_name(connection: &Connection, log: i64) -> Result<LogId> {
         .query_row([log], |row| row.get(0).map(LogId::from_be_bytes))
 }
 
-fn json(text: &str) -> Result<Value> {
+pub(super) fn json(text: &str) -> Result<Value> {
     serde_json::from_str(text).map_err(|_| damaged())
 }
 
@@ -232,7 +278,33 @@ fn decompress(bytes: &[u8]) -> Result<Vec<u8>> {
     Ok(content)
 }
 
-/// Whether rows are not what was written, rather than unreadable for now.
+/// `None` if rows are not what was written. An error means that they can't be read for now.
+fn undamaged<T>(read: Result<T>) -> Result<Option<T>> {
+    match read {
+        Err(error) if is_damage(&error) => Ok(None),
+        read => read.map(Some),
+    }
+}
+
 fn is_damage(error: &rusqlite::Error) -> bool {
-    error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseCorrupt)
+    use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType};
+    matches!(error, FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) | InvalidColumnType(..))
+        || error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseCorrupt)
+}
+
+/// The log that replaces this one, by its first step, and from when on.
+fn next_log(connection: &Connection, region: Region, log: &LogId) -> Result<Option<(Timestamp, StepId)>> {
+    let mut later = connection.prepare_cached("SELECT id, name FROM logs WHERE region = ?1 AND name > ?2")?;
+    let mut rows = later.query((region.key(), log.to_be_bytes()))?;
+    let mut firsts = Vec::new();
+    while let Some(row) = rows.next()? {
+        let first = connection
+            .prepare_cached("SELECT at, step FROM steps WHERE log = ?1 ORDER BY seq LIMIT 1")?
+            .query_row([row.get::<_, i64>(0)?], |first| Ok((first.get::<_, i64>(0)?, first.get(1)?)))
+            .optional()?;
+        let name: [u8; 20] = row.get(1)?;
+        firsts.extend(first.map(|(at, step)| (at, Reverse(name), step)));
+    }
+    let first = firsts.into_iter().min_by_key(|(at, name, _)| (*at, *name));
+    Ok(first.map(|(at, _, step)| (Timestamp::from_millis(at), StepId::from_be_bytes(step))))
 }

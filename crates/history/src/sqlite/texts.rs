@@ -61,6 +61,8 @@ pub(super) fn number_of(connection: &Connection, text: &str) -> Result<Option<u6
 pub(super) struct Texts {
     texts: HashMap<u64, Arc<str>>,
     shapes: HashMap<u64, Arc<[Outcome]>>,
+    /// The shape that was read last: mostly, the next one is the same.
+    last_shape: Option<(u64, Arc<[Outcome]>)>,
 }
 
 impl Texts {
@@ -90,6 +92,17 @@ impl Lookup for LookupOn<'_> {
     }
 
     fn shape(&mut self, number: u64) -> Result<Arc<[Outcome]>> {
+        if let Some((_, shape)) = self.texts.last_shape.as_ref().filter(|(last, _)| *last == number) {
+            return Ok(shape.clone());
+        }
+        let shape = self.numbered_shape(number)?;
+        self.texts.last_shape = Some((number, shape.clone()));
+        Ok(shape)
+    }
+}
+
+impl LookupOn<'_> {
+    fn numbered_shape(&mut self, number: u64) -> Result<Arc<[Outcome]>> {
         if let Some(shape) = self.texts.shapes.get(&number) {
             return Ok(shape.clone());
         }

@@ -9,14 +9,15 @@ use tracing::error;
 
 use super::{
     encoding::{NumberedChange, NumberedKind, encode, number},
-    texts::Numbers,
+    read::keyframe,
+    texts::{Numbers, Texts},
 };
 use crate::{Append, RecordedStep, marker_patch};
 
 /// The connection that writes.
 #[derive(Debug)]
 pub(super) struct Writer {
-    connection: Connection,
+    pub(super) connection: Connection,
     numbers: Numbers,
 }
 
@@ -32,6 +33,31 @@ impl Writer {
             self.numbers.forget();
         }
         appended
+    }
+
+    /// Records a step that has a keyframe as the first one: as a whole board, and not as what changed.
+    pub(super) fn record_as_first(&mut self, region: Region, log: i64, seq: i64, at: Timestamp) -> Result<()> {
+        let recorded = self.try_record_as_first(region, log, seq, at);
+        if recorded.is_err() {
+            self.numbers.forget();
+        }
+        recorded
+    }
+
+    fn try_record_as_first(&mut self, region: Region, log: i64, seq: i64, at: Timestamp) -> Result<()> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let changed = transaction.execute(
+            "UPDATE steps SET marker = NULL, changes = NULL WHERE log = ?1 AND seq = ?2 AND changes IS NOT NULL",
+            (log, seq),
+        )?;
+        if changed == 0 {
+            return Ok(());
+        }
+        let (_, board, _) = keyframe(&transaction, &mut Texts::default(), log, seq)?;
+        for change in number(&board, at, &mut self.numbers.in_transaction(&transaction))? {
+            append_change(&transaction, region, log, &change, at)?;
+        }
+        transaction.commit()
     }
 
     fn try_append(&mut self, region: Region, steps: &[RecordedStep]) -> Result<Append> {
@@ -101,7 +127,7 @@ fn append_step(
         _ => return Ok(Append::Stored),
     };
     for change in changes {
-        append_change(transaction, region, &change, at)?;
+        append_change(transaction, region, log, &change, at)?;
     }
     Ok(Append::Stored)
 }
@@ -122,14 +148,18 @@ fn stored_step(transaction: &Transaction<'_>, log: i64, seq: i64) -> Result<Opti
 }
 
 /// Writes a change to the tables that charts read.
-fn append_change(transaction: &Transaction<'_>, region: Region, change: &NumberedChange, at: Timestamp) -> Result<()> {
+fn append_change(
+    transaction: &Transaction<'_>,
+    region: Region,
+    log: i64,
+    change: &NumberedChange,
+    at: Timestamp,
+) -> Result<()> {
     let event = change.event as i64;
     let append_event = |details: Option<u64>| {
         transaction
-            .prepare_cached(
-                "INSERT OR REPLACE INTO event_changes (event, region, at, details) VALUES (?1, ?2, ?3, ?4)",
-            )?
-            .execute(params![event, region.key(), at.as_millis(), details.map(|it| it as i64)])
+            .prepare_cached("INSERT OR REPLACE INTO event_changes (event, log, at, details) VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![event, log, at.as_millis(), details.map(|it| it as i64)])
     };
     let NumberedKind::Changed { details, quotes } = &change.kind else {
         append_event(None)?;
@@ -141,8 +171,8 @@ fn append_change(transaction: &Transaction<'_>, region: Region, change: &Numbere
     for quote in quotes {
         let id = quote_number(transaction, event, quote.market as i64, region, quote.bookmaker as i64)?;
         transaction
-            .prepare_cached("INSERT OR REPLACE INTO quote_changes (quote, at, value) VALUES (?1, ?2, ?3)")?
-            .execute(params![id, at.as_millis(), quote.value])?;
+            .prepare_cached("INSERT OR REPLACE INTO quote_changes (quote, log, at, value) VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![id, log, at.as_millis(), quote.value])?;
     }
     Ok(())
 }

@@ -2,5 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod contract;
-mod region;
+mod questdb;
 mod sqlite;
+
+use testkit::region;

@@ -2,5 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
+mod partition_group;
 mod region_follower;
 mod topic_follower;

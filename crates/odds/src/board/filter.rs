@@ -4,17 +4,21 @@ use std::{collections::BTreeSet, fmt};
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use crate::{BookmakerKey, Digest, MarketKey, SportKey};
+use crate::{BookmakerKey, Digest, EventId, MarketKey, SportKey};
 
 /// The most names that one list of a filter may have.
 const MAX_NAMES: usize = 100;
+/// The lists of a filter.
+const FIELDS: [&str; 4] = ["sports", "events", "bookmakers", "markets"];
 
-/// Selects events by sport, and quotes by bookmaker and market. An absent list admits everything, an empty one nothing.
-/// Names need not occur on the board.
+/// Selects events by sport and id, and quotes by bookmaker and market. An absent list admits everything, an empty one
+/// nothing. Names need not occur on the board.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct Filter {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sports: Option<BTreeSet<SportKey>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub events: Option<BTreeSet<EventId>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bookmakers: Option<BTreeSet<BookmakerKey>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -24,6 +28,11 @@ pub struct Filter {
 impl Filter {
     pub fn is_all(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Whether an event of this sport passes.
+    pub fn admits_event(&self, id: &EventId, sport: &SportKey) -> bool {
+        self.admits_sport(sport) && self.events.as_ref().is_none_or(|events| events.contains(id))
     }
 
     pub fn admits_sport(&self, sport: &SportKey) -> bool {
@@ -54,12 +63,13 @@ impl Filter {
         let Some(object) = value.as_object() else {
             return Err(InvalidFilter { field: "filter", reason: "expected an object with lists of names".into() });
         };
-        if let Some(unknown) = object.keys().find(|key| !["sports", "bookmakers", "markets"].contains(&key.as_str())) {
-            let reason = format!("unknown field {unknown:?}; known are sports, bookmakers, markets");
+        if let Some(unknown) = object.keys().find(|key| !FIELDS.contains(&key.as_str())) {
+            let reason = format!("unknown field {unknown:?}; known are {}", FIELDS.join(", "));
             return Err(InvalidFilter { field: "filter", reason });
         }
         Ok(Self {
             sports: names(object, "sports")?,
+            events: names(object, "events")?,
             bookmakers: names(object, "bookmakers")?,
             markets: names(object, "markets")?,
         })
@@ -107,6 +117,14 @@ mod tests {
     }
 
     #[test]
+    fn events_are_admitted_by_id_and_sport() {
+        let filter = Filter::from_value(&json!({ "events": ["a"], "sports": ["soccer_epl"] })).unwrap();
+        let admits = |id: &str, sport: &str| filter.admits_event(&id.parse().unwrap(), &sport.parse().unwrap());
+        assert!(admits("a", "soccer_epl"));
+        assert!(!admits("b", "soccer_epl") && !admits("a", "tennis"));
+    }
+
+    #[test]
     fn the_wrong_field_is_named() {
         for (value, field) in [
             (json!([]), "filter"),
@@ -114,6 +132,7 @@ mod tests {
             (json!({ "sports": "soccer_epl" }), "sports"),
             (json!({ "markets": ["h2h", 7] }), "markets"),
             (json!({ "bookmakers": ["a b"] }), "bookmakers"),
+            (json!({ "events": [""] }), "events"),
             (json!({ "bookmakers": vec!["a"; MAX_NAMES + 1] }), "bookmakers"),
         ] {
             assert_eq!(Filter::from_value(&value).unwrap_err().field, field, "{value}");

@@ -69,12 +69,30 @@ impl Board {
     /// Like [`Self::since`], up to a given cursor. Nothing that passes the filter may have changed since that cursor.
     pub fn since_until(&self, region: Region, from: &Cursor, to: &Cursor, filter: &Filter) -> Option<Frame> {
         let Found::At(revision) = self.find(from, filter) else { return None };
+        Some(self.odds(region, revision, from, to, filter))
+    }
+
+    /// What passes the filter and changed since a revision that the board remembers, from one cursor to another. `None`
+    /// if nothing did.
+    pub fn changed_since(
+        &self,
+        region: Region,
+        revision: Revision,
+        from: &Cursor,
+        to: &Cursor,
+        filter: &Filter,
+    ) -> Option<Frame> {
+        self.changes(Some(revision), filter).next()?;
+        Some(self.odds(region, revision, from, to, filter))
+    }
+
+    fn odds(&self, region: Region, revision: Revision, from: &Cursor, to: &Cursor, filter: &Filter) -> Frame {
         let mut json = format!(r#"{{"region":"{region}","prev":"{from}","cursor":"{to}","events":["#);
         for change in self.changes(Some(revision), filter) {
             change.write_to(&mut json);
         }
         json.push_str("]}");
-        Some(Frame { kind: FrameKind::Odds, json })
+        Frame { kind: FrameKind::Odds, json }
     }
 
     /// All events on the board, as changes of an empty board.
@@ -114,8 +132,8 @@ impl Entry {
         from: Option<Revision>,
         filter: &'a Filter,
     ) -> Option<EventChange<'a>> {
-        let known = from.is_some_and(|from| self.sport_at(from).is_some_and(|sport| filter.admits_sport(sport)));
-        let shown = self.present && filter.admits_sport(&self.details.sport_key);
+        let known = from.is_some_and(|from| self.sport_at(from).is_some_and(|sport| filter.admits_event(id, sport)));
+        let shown = self.present && filter.admits_event(id, &self.details.sport_key);
         let kind = match (known, shown) {
             (false, false) => return None,
             (true, false) => ChangeKind::Removed,

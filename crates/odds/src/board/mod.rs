@@ -148,6 +148,12 @@ impl Board {
         self.events.get(id).filter(|entry| entry.present).map(|entry| &entry.details)
     }
 
+    /// The event's quotes, without withdrawn ones, in the order of their bookmakers and markets.
+    pub fn quotes_of(&self, id: &EventId) -> impl Iterator<Item = (&BookmakerKey, &MarketKey, &Outcomes)> {
+        let entry = self.events.get(id).filter(|entry| entry.present);
+        entry.into_iter().flat_map(Entry::live_quotes).map(|quote| (&quote.bookmaker, &quote.market, &quote.outcomes))
+    }
+
     /// The event as an image; `None` if it is not on the board.
     pub fn image(&self, id: &EventId, polled_at: Timestamp) -> Option<Image> {
         let entry = self.events.get(id).filter(|entry| entry.present)?;

@@ -1,6 +1,6 @@
 //! Changes between two states of a board, and the events that they are applied to.
 
-use std::collections::{BTreeMap, btree_map::Entry};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer};
 
@@ -42,33 +42,42 @@ impl Change {
         }
     }
 
+    /// The quotes that changed. A removal has none.
+    pub fn quotes(&self) -> &[QuoteChange] {
+        match self {
+            Self::Removed { .. } => &[],
+            Self::Changed { quotes, .. } => quotes,
+        }
+    }
+
     /// Applies the change to the events of a board.
     pub fn apply_to(self, events: &mut BTreeMap<EventId, Event>) {
-        match self {
-            Self::Removed { id } => {
-                events.remove(&id);
-            }
-            Self::Changed { id, details, quotes } => {
-                let event = match (events.entry(id), details) {
-                    (Entry::Occupied(entry), details) => {
-                        let event = entry.into_mut();
-                        if let Some(details) = details {
-                            event.details = details;
-                        }
-                        event
-                    }
-                    (Entry::Vacant(entry), Some(details)) => entry.insert(Event { details, quotes: Quotes::new() }),
-                    // Prices of an event without details can't be shown.
-                    (Entry::Vacant(_), None) => return,
-                };
-                for quote in quotes {
-                    let key = (quote.bookmaker, quote.market);
-                    if quote.outcomes.is_empty() {
-                        event.quotes.remove(&key);
-                    } else {
-                        event.quotes.insert(key, Market { last_update: quote.last_update, outcomes: quote.outcomes });
-                    }
-                }
+        let id = self.id().clone();
+        let mut event = events.remove(&id);
+        self.apply_to_event(&mut event);
+        events.extend(event.map(|event| (id, event)));
+    }
+
+    /// Applies the change to its event, which is `None` while it is not on the board.
+    pub fn apply_to_event(self, event: &mut Option<Event>) {
+        let Self::Changed { details, quotes, .. } = self else {
+            *event = None;
+            return;
+        };
+        match (&mut *event, details) {
+            (Some(event), Some(details)) => event.details = details,
+            (Some(_), None) => {}
+            (None, Some(details)) => *event = Some(Event { details, quotes: Quotes::new() }),
+            // Prices of an event without details can't be shown.
+            (None, None) => return,
+        }
+        let event = event.as_mut().expect("it was there or was just made");
+        for quote in quotes {
+            let key = (quote.bookmaker, quote.market);
+            if quote.outcomes.is_empty() {
+                event.quotes.remove(&key);
+            } else {
+                event.quotes.insert(key, Market { last_update: quote.last_update, outcomes: quote.outcomes });
             }
         }
     }

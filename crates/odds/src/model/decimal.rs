@@ -15,13 +15,14 @@ pub struct Decimal {
 
 /// With 18 digits every value fits an `i64`.
 pub(crate) const MAX_DIGITS: usize = 18;
-const MAX_SCALE: u8 = 18;
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a decimal number of at most {MAX_DIGITS} digits")]
 pub struct InvalidDecimal(pub String);
 
 impl Decimal {
+    pub const MAX_SCALE: u8 = 18;
+
     pub fn new(mantissa: i64, scale: u8) -> Self {
         let mut it = Self { mantissa, scale };
         while it.scale > 0 && it.mantissa % 10 == 0 {
@@ -163,7 +164,7 @@ fn parse(text: &str) -> Option<Decimal> {
         mantissa = mantissa.checked_mul(10)?;
         scale += 1;
     }
-    let scale = u8::try_from(scale).ok().filter(|scale| *scale <= MAX_SCALE)?;
+    let scale = u8::try_from(scale).ok().filter(|scale| *scale <= Decimal::MAX_SCALE)?;
     (mantissa.unsigned_abs() < 10u64.pow(MAX_DIGITS as u32)).then_some(Decimal { mantissa, scale })
 }
 

@@ -5,7 +5,7 @@ use std::{borrow::Borrow, collections::BTreeMap, fmt, str::FromStr, sync::Arc};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::value::RawValue;
 
-use super::{Decimal, Timestamp, canonical::is_canonical};
+use super::{Decimal, Event, Timestamp, canonical::is_canonical};
 
 /// The longest valid key or id, in bytes.
 const MAX_KEY: usize = 128;
@@ -142,7 +142,8 @@ impl Outcomes {
 }
 
 impl Outcome {
-    fn identity(&self) -> (&str, Option<Decimal>, Option<&str>) {
+    /// What tells the outcomes of a market apart.
+    pub fn identity(&self) -> (&str, Option<Decimal>, Option<&str>) {
         (&self.name, self.point, self.description.as_deref())
     }
 }
@@ -184,6 +185,10 @@ pub struct Image {
 }
 
 impl Image {
+    pub fn into_event(self) -> Event {
+        Event { details: self.details, quotes: self.quotes }
+    }
+
     /// Whether details and quotes are equal, whenever they were polled.
     pub fn is_equal_except_time(&self, other: &Self) -> bool {
         self.details == other.details && self.quotes == other.quotes

@@ -91,6 +91,16 @@ pub struct Marker {
     pub spent_today: Option<DaySpending>,
 }
 
+impl Marker {
+    /// The region's state at a time at which no newer marker has come, and the reason for it.
+    pub fn state_at(&self, at: Timestamp) -> (FeedState, Option<&str>) {
+        match self.next_by < at {
+            true => (FeedState::Stale, Some("the producer is silent")),
+            false => (self.state, self.reason.as_deref()),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

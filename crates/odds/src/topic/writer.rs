@@ -7,8 +7,8 @@ use std::{
 };
 
 use crate::{
-    BookmakerKey, Credits, DaySpending, EventId, FeedState, Headers, Image, LogPosition, Marker, Pending, Phase,
-    Reader, Record, RecordKind, SCHEMA_VERSION, SportFreshness, SportKey, StepId, Term, Timestamp,
+    BadRecord, BookmakerKey, Credits, DaySpending, EventId, FeedState, Headers, Image, LogPosition, Marker, Pending,
+    Phase, Reader, Record, RecordKind, SCHEMA_VERSION, SportFreshness, SportKey, StepId, Term, Timestamp,
 };
 
 /// A record to be sent to Kafka.
@@ -24,6 +24,17 @@ pub struct Outgoing {
 impl Outgoing {
     fn new(partition: u32, record: &Record) -> Self {
         Self { partition, id: record.id, key: record.key().to_owned(), value: record.value().map(Arc::from) }
+    }
+
+    /// The record as it is read back.
+    pub fn record(&self) -> Result<Record, BadRecord> {
+        let headers = self.headers();
+        let headers = Headers {
+            v: Some(headers.v.as_bytes()),
+            term: Some(headers.term.as_bytes()),
+            step: Some(headers.step.as_bytes()),
+        };
+        Record::read(headers, Some(self.key.as_bytes()), self.value.as_deref().map(str::as_bytes))
     }
 
     pub fn headers(&self) -> Headers<String> {

@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{Cursor, Filter, PROTOCOL_VERSION, Region, UnknownRegion};
+use crate::{Cursor, Filter, InvalidReplay, PROTOCOL_VERSION, Region, Replay, UnknownRegion};
 
 /// Valid values of `max_rate`, in frames a second.
 const RATES: std::ops::RangeInclusive<f64> = 0.01..=1_000.0;
@@ -23,6 +23,10 @@ pub struct Hello {
     pub filter: Filter,
     /// The least time between two frames, from `max_rate`.
     pub gap: Option<Duration>,
+    /// The past that the client wants instead of the present.
+    pub replay: Option<Replay>,
+    /// The last alert that the client has: it gets those after it.
+    pub alerts: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,6 +43,10 @@ fn bad(field: &'static str, reason: impl Into<String>) -> BadHello {
 impl BadHello {
     pub fn not_json() -> Self {
         bad("auth", "expected JSON")
+    }
+
+    pub fn replay(error: &InvalidReplay) -> Self {
+        bad("replay", error.to_string())
     }
 }
 
@@ -70,12 +78,17 @@ impl Hello {
             let rate = rate.as_f64().filter(|rate| RATES.contains(rate));
             rate.ok_or_else(|| bad("max_rate", format!("expected a number from {} to {}", RATES.start(), RATES.end())))
         });
+        let replay = decoded("replay").map(|it| Replay::from_value(&it)).transpose();
+        let replay = replay.map_err(|error| BadHello::replay(&error))?;
+        let alerts = given("alerts").map(|id| id.as_str().ok_or_else(|| bad("alerts", "expected the id of an alert")));
         Ok(Self {
             token: token.transpose()?.map(str::to_owned),
             regions,
             resume: resume.filter_map(cursor).collect(),
             filter,
             gap: rate.transpose()?.map(|rate| Duration::from_secs_f64(1.0 / rate)),
+            replay,
+            alerts: alerts.transpose()?.map(str::to_owned),
         })
     }
 }
@@ -114,7 +127,7 @@ mod tests {
         let hello = Hello::read(&json!({
             "v": 1, "token": "tb_x", "regions": ["uk", "us", "uk"], "max_rate": 4,
             "resume": { "us": cursor, "uk": "nonsense", "mars": cursor },
-            "filter": { "sports": ["soccer_epl"] },
+            "filter": { "sports": ["soccer_epl"] }, "replay": { "at": "2026-11-21T12:00:00Z" }, "alerts": "a-1-2",
         }))
         .unwrap();
         assert_eq!(hello.token.as_deref(), Some("tb_x"));
@@ -122,6 +135,8 @@ mod tests {
         assert_eq!(hello.resume, HashMap::from([(Region::Us, cursor.parse().unwrap())]));
         assert_eq!(hello.gap, Some(Duration::from_millis(250)));
         assert!(!hello.filter.is_all());
+        assert_eq!(hello.alerts.as_deref(), Some("a-1-2"));
+        assert_eq!(hello.replay.map(|it| it.speed), Some(Some(1.0)));
     }
 
     #[test]
@@ -130,6 +145,7 @@ mod tests {
         let plain = json!({
             "v": 1, "token": "tb_x", "regions": ["uk", "us"], "max_rate": 4,
             "resume": { "us": cursor }, "filter": { "sports": ["soccer_epl"] },
+            "replay": { "at": "2026-11-21T12:00:00Z", "speed": 2 },
         });
         let texts = plain.as_object().unwrap().iter().map(|(name, value)| {
             let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
@@ -155,6 +171,8 @@ mod tests {
             (json!({ "regions": "[\"xx\"]" }), "regions"),
             (json!({ "resume": "[]" }), "resume"),
             (json!({ "v": "2" }), "v"),
+            (json!({ "replay": { "speed": 2 } }), "replay"),
+            (json!({ "alerts": 7 }), "alerts"),
         ] {
             assert_eq!(Hello::read(&auth).unwrap_err().field, field, "{auth}");
         }

@@ -1,11 +1,9 @@
 //! The protocol's payloads as types. The board writes snapshots and odds itself; their types here are for clients,
 //! which read them.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
-use crate::{BookmakerKey, Change, Cursor, FeedState, Region, SportFreshness, SportKey, Timestamp};
+use crate::{Change, Cursor, Region};
 
 pub const PROTOCOL_VERSION: u32 = 1;
 
@@ -44,24 +42,4 @@ pub struct OddsPayload {
     pub prev: Cursor,
     pub cursor: Cursor,
     pub events: Vec<Change>,
-}
-
-/// How fresh a region is.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Feed {
-    pub region: Region,
-    /// The gateway's clock.
-    pub at: Timestamp,
-    pub state: FeedState,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    pub source: String,
-    pub sports: BTreeMap<SportKey, SportFreshness>,
-    pub bookmakers: BTreeMap<BookmakerKey, Timestamp>,
-    /// Upstream's names of bookmakers, for people. A bookmaker without one is shown by its key.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub bookmaker_names: BTreeMap<BookmakerKey, String>,
-    /// The cursor of the client's board once it has applied all frames sent before this.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cursor: Option<Cursor>,
 }

@@ -7,8 +7,8 @@ use std::{
 };
 
 use odds::{
-    Credits, Details, EventId, FeedState, Headers, Image, LeaderState, LogPosition, Market, Outcome, Outcomes,
-    Outgoing, Pending, Phase, Progress, Quotes, Reader, Record, SportKey, Status, StepId, Timestamp, Writer,
+    Credits, Details, EventId, FeedState, Image, LeaderState, LogPosition, Market, Outcome, Outcomes, Outgoing,
+    Pending, Phase, Progress, Quotes, Reader, Record, SportKey, Status, StepId, Timestamp, Writer,
 };
 
 /// What a leader wants on the board: a price for each event, or none.
@@ -67,13 +67,7 @@ impl Log {
     }
 
     pub fn append(&mut self, out: &Outgoing) -> i64 {
-        let headers = out.headers();
-        let headers = Headers {
-            v: Some(headers.v.as_bytes()),
-            term: Some(headers.term.as_bytes()),
-            step: Some(headers.step.as_bytes()),
-        };
-        let record = Record::read(headers, Some(out.key.as_bytes()), out.value.as_deref().map(str::as_bytes)).unwrap();
+        let record = out.record().unwrap();
         let partition = &mut self.partitions[out.partition as usize];
         let offset = partition.last().map_or(0, |last| last.offset + 1);
         partition.push(Arc::new(Entry { offset, key: out.key.clone(), record }));

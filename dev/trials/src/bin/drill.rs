@@ -4,7 +4,6 @@
 use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
     process::{Command, ExitCode},
     sync::{
         Arc,
@@ -17,9 +16,11 @@ use anyhow::{Context, bail, ensure};
 use clap::Parser;
 use client::{BoardMirrors, Client, ClientError, MirrorUpdate, ServerMessage};
 use futures::future::try_join_all;
-use kafka::{KafkaSettings, TopicSpec};
-use odds::{Region, StepId};
+use history::{Moment, Playback, Played, StoreUrl};
+use kafka::{KEEP_CHANGES, KafkaSettings, region_topic};
+use odds::{Region, StepId, Timestamp};
 use producers::simulator::{Shown, Simulator, SimulatorSettings};
+use rand::seq::IndexedRandom;
 use rdkafka::{
     admin::{AdminClient, AdminOptions, NewPartitions},
     client::DefaultClientContext,
@@ -28,10 +29,13 @@ use serde_json::json;
 use service::{Lifecycle, ProgramSettings};
 use tokio::{net::TcpListener, sync::watch};
 use trials::{
-    Engine, Engines, Fleet, Forger, Gateway, Parts, RECOVERS_WITHIN, SPEED, Watcher, forgeries, simulated, token,
+    Engine, Engines, Fleet, Forger, Gateway, Parts, RECOVERS_WITHIN, SPEED, TrialSettings, Watcher, forgeries,
+    simulated, token,
 };
 
 const CLIENTS: usize = 6;
+/// How many boards of the past are compared.
+const LOOKS_BACK: usize = 100;
 /// Time limit for a region to be live again after a forged record.
 const LIVE_WITHIN: Duration = Duration::from_secs(20);
 /// How long a killed process stays down.
@@ -41,17 +45,8 @@ const DEAD_FOR: Duration = Duration::from_secs(8);
 #[derive(Debug, Parser)]
 #[command(name = "drill", version)]
 struct Settings {
-    /// JSON file with the commands that start the engines.
-    #[arg(long, value_name = "FILE")]
-    engines: PathBuf,
-
-    /// Folder with the programs.
-    #[arg(long, value_name = "DIR")]
-    binaries: PathBuf,
-
-    /// Folder for logs.
-    #[arg(long, value_name = "DIR")]
-    logs: PathBuf,
+    #[command(flatten)]
+    trial: TrialSettings,
 
     #[command(flatten)]
     simulator: SimulatorSettings,
@@ -70,13 +65,13 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
 }
 
 async fn drill(settings: Settings, lifecycle: &Lifecycle) -> anyhow::Result<()> {
-    let engines = Engines::read(&settings.engines)?;
+    let engines = Engines::read(&settings.trial.engines)?;
     let kafka = engines.kafka()?;
     let Engines { brokers, mongodb, mongodb_url, tools, tools_bootstrap, .. } = engines;
     let mut brokers = try_join_all(brokers.into_iter().map(Engine::start)).await?;
     let mut mongodb = Engine::start(mongodb).await?;
     println!("three brokers and a store are up");
-    let parts = Parts { binaries: settings.binaries.clone(), logs: settings.logs.clone(), kafka: kafka.clone() };
+    let parts = settings.trial.parts(&kafka);
     parts.topics().await?;
     parts.another_topic().await?;
 
@@ -85,8 +80,10 @@ async fn drill(settings: Settings, lifecycle: &Lifecycle) -> anyhow::Result<()> 
     let simulator = SimulatorSettings { speed: SPEED, ..settings.simulator };
     let simulator = Simulator::new(&simulator, service::now);
     lifecycle.run("the simulator", simulator.clone().serve(listener, lifecycle.stopping().cancelled_owned()));
-    let mut fleet = Fleet::start(&settings.binaries, &settings.logs, &kafka, &Region::ALL, &simulated(&source))?;
+    let mut fleet =
+        Fleet::start(&settings.trial.binaries, &settings.trial.logs, &kafka, &Region::ALL, &simulated(&source))?;
     let mut watchers: Vec<Watcher> = Region::ALL.into_iter().map(|region| Watcher::start(&kafka, region)).collect();
+    let mut historians = [parts.historian("one")?, parts.historian("two")?];
     let mut gateways = [parts.gateway("one", &mongodb_url)?, parts.gateway("two", &mongodb_url)?];
     for gateway in &mut gateways {
         gateway.is_ready().await?;
@@ -122,6 +119,13 @@ async fn drill(settings: Settings, lifecycle: &Lifecycle) -> anyhow::Result<()> 
     fleet.revive()?;
     println!("a leading producer: killed; its standby leads");
 
+    for historian in &mut historians {
+        historian.kill()?;
+        tokio::time::sleep(DEAD_FOR).await;
+        historian.revive()?;
+    }
+    println!("two historians: each killed, and back");
+
     let before = resumes(&clients);
     gateways[0].part.kill()?;
     tokio::time::sleep(DEAD_FOR).await;
@@ -154,8 +158,14 @@ async fn drill(settings: Settings, lifecycle: &Lifecycle) -> anyhow::Result<()> 
     let (forged, growing) = (Region::Uk, Region::Au);
     forge(&kafka, forged, &mut watchers, &clients, &mut fleet, &mut gateways).await?;
 
+    let watcher = watchers.iter_mut().find(|watcher| watcher.region == growing).expect("each region has one");
+    let before = watcher.seen.borrow().newest.term;
     let partitions = grow(&kafka, growing).await?;
     let began = Instant::now();
+    // Its leader begins a new term, which uses the new partitions.
+    tokio::time::timeout(RECOVERS_WITHIN, watcher.seen.wait_for(|seen| seen.newest.term > before))
+        .await
+        .with_context(|| format!("{growing}: no leader has noticed the new partitions"))??;
     live_again(growing, RECOVERS_WITHIN, &mut watchers, &clients, &gateways).await.context("with more partitions")?;
     let live_after = began.elapsed();
     gateways[0].part.kill()?;
@@ -184,10 +194,52 @@ async fn drill(settings: Settings, lifecycle: &Lifecycle) -> anyhow::Result<()> 
         let region = watcher.region;
         println!("{region}: {} steps in {} terms, {} quotes, all true", seen.steps, seen.terms, seen.quotes);
     }
+    for historian in &mut historians {
+        historian.lives()?;
+    }
+    recorded(&parts, &watchers).await?;
     let frames: u64 = clients.iter().map(|client| client.counts.frames.load(Ordering::Relaxed)).sum();
     println!("{frames} frames; every client shows the truth; {} boards resumed", resumes(&clients));
     lag(&tools, &tools_bootstrap).await?;
     fleet.end();
+    Ok(())
+}
+
+/// Fails unless the history has each step that the watchers saw, exactly, and the boards of some at random.
+async fn recorded(parts: &Parts, watchers: &[Watcher]) -> anyhow::Result<()> {
+    let store = StoreUrl::Sqlite(parts.history()).open().await?;
+    for watcher in watchers {
+        let (region, all) = (watcher.region, watcher.seen.borrow().all.clone());
+        let newest = all.iter().map(|(id, ..)| *id).max().context("no step was seen")?;
+        let end = Instant::now() + RECOVERS_WITHIN;
+        while store.board_at(region, Moment::Step(newest)).await.is_err() {
+            ensure!(Instant::now() < end, "{region}: the newest step {newest} is not recorded");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        // A playback compares each board with the digest of its step.
+        let begin = Moment::At(Timestamp::default());
+        let (mut playback, _) = Playback::start(store.clone(), region, begin, None).await?;
+        let mut steps = BTreeMap::new();
+        loop {
+            steps.insert(playback.step(), (playback.marker().at, playback.marker().digest));
+            if let Played::End(_) = playback.next().await? {
+                break;
+            }
+        }
+        for (id, at, digest) in &all {
+            let found = steps.get(id);
+            ensure!(found == Some(&(*at, *digest)), "{region}: of step {id}, the history has {found:?}");
+        }
+        let chosen: Vec<_> = all.sample(&mut rand::rng(), LOOKS_BACK).copied().collect();
+        for (id, at, digest) in chosen {
+            for moment in [Moment::Step(id), Moment::At(at)] {
+                let board = store.board_at(region, moment).await.with_context(|| format!("{region}: {moment:?}"))?;
+                let found = (board.id, board.marker.digest, board.board.digest());
+                ensure!(found == (id, digest, digest), "{region}: at step {id}, the history has {found:?}");
+            }
+        }
+    }
+    println!("the history has every step, and {LOOKS_BACK} random boards of each region, exactly");
     Ok(())
 }
 
@@ -219,7 +271,7 @@ async fn forge(
     gateways: &mut [Gateway],
 ) -> anyhow::Result<()> {
     let forger = Forger::new(kafka, region)?;
-    let partitions = plan_of(region).context("the region has no planned topic")?.partitions;
+    let partitions = region_topic(region, KEEP_CHANGES).partitions;
     let at = watchers.iter().position(|watcher| watcher.region == region).context("the region has no watcher")?;
     let (count, mut longest) = (forgeries(StepId::default()).len(), Duration::ZERO);
     for n in 0..count {
@@ -263,7 +315,7 @@ async fn live_again(
 /// Adds two partitions to a region's topic, and returns the new number.
 async fn grow(kafka: &KafkaSettings, region: Region) -> anyhow::Result<usize> {
     let admin: AdminClient<DefaultClientContext> = kafka.client(None, &[]).create()?;
-    let partitions = plan_of(region).context("the region has no planned topic")?.partitions as usize + 2;
+    let partitions = region_topic(region, KEEP_CHANGES).partitions as usize + 2;
     let topic = NewPartitions::new(kafka::topic_of(region), partitions);
     for done in admin.create_partitions(&[topic], &AdminOptions::new()).await? {
         done.map_err(|(topic, code)| anyhow::anyhow!("{topic}: {code}"))?;
@@ -271,12 +323,8 @@ async fn grow(kafka: &KafkaSettings, region: Region) -> anyhow::Result<usize> {
     Ok(partitions)
 }
 
-fn plan_of(region: Region) -> Option<TopicSpec> {
-    kafka::all_topics().into_iter().find(|topic| topic.name == kafka::topic_of(region))
-}
-
 fn replicas(region: Region) -> i32 {
-    plan_of(region).map_or(0, |topic| topic.replication)
+    region_topic(region, KEEP_CHANGES).replication
 }
 
 /// Waits until each of these regions has a new step, and every client has a new frame of each region.

@@ -7,7 +7,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
     process::ExitCode,
     sync::{Arc, Mutex},
     time::Duration,
@@ -24,7 +23,7 @@ use serde_json::json;
 use service::{Lifecycle, ProgramSettings};
 use tokio::{net::TcpListener, time::Instant};
 use trials::{
-    Engine, Engines, Fleet, Gateway, Parts, RECOVERS_WITHIN, Watcher, token,
+    Engine, Engines, Fleet, Gateway, RECOVERS_WITHIN, TrialSettings, Watcher, token,
     upstream::{BOOKMAKERS, COST, IN_PLAY, Item, Upstream, Way},
 };
 
@@ -51,17 +50,8 @@ struct Settings {
     #[arg(long, default_value_t = 100, value_name = "SECONDS")]
     seconds: u64,
 
-    /// JSON file with the commands that start the engines.
-    #[arg(long, value_name = "FILE")]
-    engines: PathBuf,
-
-    /// Folder with the programs.
-    #[arg(long, value_name = "DIR")]
-    binaries: PathBuf,
-
-    /// Folder for logs.
-    #[arg(long, value_name = "DIR")]
-    logs: PathBuf,
+    #[command(flatten)]
+    trial: TrialSettings,
 
     #[command(flatten)]
     program: ProgramSettings,
@@ -77,10 +67,10 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
 }
 
 async fn trial(settings: Settings, lifecycle: &Lifecycle) -> anyhow::Result<()> {
-    let engines = Engines::read(&settings.engines)?;
+    let engines = Engines::read(&settings.trial.engines)?;
     let kafka = engines.kafka()?;
     let _brokers = try_join_all(engines.brokers.into_iter().map(Engine::start)).await?;
-    let parts = Parts { binaries: settings.binaries.clone(), logs: settings.logs.clone(), kafka: kafka.clone() };
+    let parts = settings.trial.parts(&kafka);
     parts.topics().await?;
 
     let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
@@ -95,8 +85,8 @@ async fn trial(settings: Settings, lifecycle: &Lifecycle) -> anyhow::Result<()> 
         "--max-credits-per-day=10000000".to_owned(),
         format!("--poll-speed={POLL_SPEED}"),
     ];
-    let fleet = Fleet::start(&settings.binaries, &settings.logs, &kafka, &[REGION], &arguments)?;
-    let store = format!("sqlite:{}", settings.logs.join("accounts.db").display());
+    let fleet = Fleet::start(&settings.trial.binaries, &settings.trial.logs, &kafka, &[REGION], &arguments)?;
+    let store = format!("sqlite:{}", settings.trial.logs.join("accounts.db").display());
     let mut gateway = parts.gateway("one", &store)?;
     gateway.is_ready().await?;
     let mirrors = follow(gateway.address.clone(), token(&gateway.address, "trial").await?);

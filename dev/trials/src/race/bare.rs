@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use kafka::{Role, topic_of};
+use kafka::{KEEP_CHANGES, Role, region_topic, topic_of};
 use rdkafka::{
     Message, Offset, TopicPartitionList,
     consumer::{Consumer, StreamConsumer},
@@ -10,11 +10,7 @@ use rdkafka::{
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    author::{Times, newest_step},
-    micros,
-    server::Ground,
-};
+use super::{author::Times, micros, server::Ground, world::newest_step};
 
 /// A bare consumer in the background.
 #[derive(Debug)]
@@ -37,8 +33,7 @@ impl Bare {
         let consumer: StreamConsumer = ground.kafka.client(Role::Consumer, &defaults).create()?;
         let topic = topic_of(ground.region);
         let mut assignment = TopicPartitionList::new();
-        let planned = kafka::all_topics().into_iter().find(|planned| planned.name == topic);
-        for partition in 0..planned.map_or(1, |planned| planned.partitions) {
+        for partition in 0..region_topic(ground.region, KEEP_CHANGES).partitions {
             assignment.add_partition_offset(topic, partition, Offset::End)?;
         }
         consumer.assign(&assignment)?;

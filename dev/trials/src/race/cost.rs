@@ -33,6 +33,13 @@ pub(crate) fn memory(root: u32) -> anyhow::Result<f64> {
     Ok(bytes)
 }
 
+/// Returns the most bytes of memory that a process has had so far, without those that it started (VmHWM).
+pub fn most_memory(pid: u32) -> anyhow::Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).context("the process has ended")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("status has no VmHWM line")?;
+    Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? * 1024.0)
+}
+
 fn processes() -> anyhow::Result<BTreeMap<u32, Process>> {
     let mut all = BTreeMap::new();
     for entry in fs::read_dir("/proc")? {

@@ -5,20 +5,25 @@ mod bare;
 mod cost;
 mod crowd;
 mod frames;
+mod historian;
 mod replay;
 mod report;
 mod run;
 mod server;
+mod world;
 
-pub use author::{Author, Times, Writing, newest_step};
+pub use author::{Author, Times, Writing};
 pub use bare::Bare;
 pub(crate) use cost::cpu_seconds;
+pub use cost::most_memory;
 pub use crowd::{Crowd, Joined, Order, Report, Size, Target};
 pub use frames::FrameReader;
+pub use historian::Historian;
 pub use replay::{Frames, Recorder, Replaying};
 pub use report::{Finding, Goal, Table};
 pub use run::{Run, count, quantile, watch};
 pub use server::{Ground, Kind, Limits, Server, Ticks};
+pub use world::{EVENTS_OF_A_SPORT, World, newest_step};
 
 /// Returns the wall-clock time in microseconds, which all processes of a machine share.
 #[expect(clippy::disallowed_methods, reason = "the service clock's milliseconds are too coarse for latencies")]

@@ -10,8 +10,9 @@ use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
-    author::{Times, newest_step},
+    author::Times,
     server::{Publisher, Server},
+    world::newest_step,
 };
 
 /// Recorded packets, each with its time after the first one.

@@ -14,12 +14,14 @@ use serde_json::{Value, json};
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use super::{
-    cost::{cpu_seconds, memory},
+    cost::{cpu_seconds, memory, most_memory},
     crowd::Target,
 };
 use crate::{Part, free_address, token};
 
-const UP_WITHIN: Duration = Duration::from_secs(60);
+/// Long enough to read an hour of many changes.
+const UP_WITHIN: Duration = Duration::from_secs(300);
+const ASKED_EVERY: Duration = Duration::from_millis(50);
 const DOWN_WITHIN: Duration = Duration::from_secs(3);
 /// A limit that is never reached, because all clients are one user at one address.
 const MANY: usize = 100_000;
@@ -93,6 +95,8 @@ pub struct Server {
     /// The gateway's admin address, or the address at which `floor` receives frames.
     second: String,
     token: Option<String>,
+    /// How long it took to be ready.
+    pub ready_after: Duration,
 }
 
 impl Drop for Server {
@@ -190,10 +194,12 @@ impl Server {
             }
         };
         let log = ground.folder.join(format!("{}.log", port(&address)));
+        let began = Instant::now();
         let part = Part::start(&kind.to_string(), command, ground.environment.clone(), log)?;
         let region = ground.region;
-        let mut this = Self { kind, part, region, address, second, token: None };
+        let mut this = Self { kind, part, region, address, second, token: None, ready_after: Duration::ZERO };
         this.is_ready().await?;
+        this.ready_after = began.elapsed();
         if let Kind::Gateway(_) = kind {
             this.token = Some(token(&this.address, "trial").await?);
         }
@@ -215,7 +221,7 @@ impl Server {
                 return Ok(());
             }
             ensure!(Instant::now() < end, "{} did not start in time", self.kind);
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            tokio::time::sleep(ASKED_EVERY).await;
         }
     }
 
@@ -266,6 +272,11 @@ impl Server {
 
     pub fn memory(&self) -> anyhow::Result<f64> {
         memory(self.part.pid())
+    }
+
+    /// The most memory that the process has had so far (RSS).
+    pub fn most_memory(&self) -> anyhow::Result<f64> {
+        most_memory(self.part.pid())
     }
 
     /// Returns the number of open files of the process, which includes connections.

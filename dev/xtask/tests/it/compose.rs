@@ -132,6 +132,19 @@ fn mongodb_asks_for_a_password() {
     assert_eq!(compose().services["mongodb"].command, ["mongod", "--auth"]);
 }
 
+/// QuestDB asks for no password, so nothing outside may reach it.
+#[test]
+fn the_history_is_inside_and_on_the_disk_before_it_is_acknowledged() {
+    let services = compose().services;
+    let questdb = &services["questdb"];
+    assert_eq!(questdb.networks.as_deref(), Some(&["inside".to_owned()][..]));
+    assert_eq!(questdb.environment["QDB_CAIRO_COMMIT_MODE"], "sync");
+    assert_eq!(questdb.environment["QDB_TELEMETRY_ENABLED"], "false");
+    for program in ["gateway", "historian"] {
+        assert_eq!(services[program].environment["TOTEBOARD_HISTORY"], "questdb:http://questdb:9000", "{program}");
+    }
+}
+
 #[test]
 fn each_program_can_read_its_own_passwords_only() {
     let mut readers = Table::new();
@@ -150,9 +163,11 @@ fn each_program_can_read_its_own_passwords_only() {
         }
     }
     let producers: Vec<&str> = PRODUCERS.into_iter().chain(["topic-creator"]).collect();
-    let expected: [(&str, &[&str]); 4] = [
+    let expected: [(&str, &[&str]); 6] = [
+        ("alerter-secrets", &["alerter"]),
         ("broker-secrets", &["kafka-1", "kafka-2", "kafka-3"]),
         ("gateway-secrets", &["gateway"]),
+        ("historian-secrets", &["historian"]),
         ("mongodb-secrets", &["mongodb", "mongodb-users"]),
         ("producer-secrets", &producers),
     ];

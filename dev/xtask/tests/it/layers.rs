@@ -81,3 +81,24 @@ fn few_know_each_outside_system() {
     assert_eq!(folders_that_need("socketioxide"), ["gateway"]);
     assert_eq!(folders_that_need("leptos"), ["web"]);
 }
+
+/// Other files only name the store.
+#[test]
+fn only_one_folder_knows_questdb() {
+    let knows = |file: &Path| {
+        let text = fs::read_to_string(file).unwrap();
+        ["wal_tables", "RESUME WAL", "DEDUP", "/exec", "/write"].iter().any(|word| text.contains(word))
+    };
+    let mut folders = vec![root().join("crates/history/src"), root().join("historian/src"), root().join("gateway/src")];
+    let mut knowing = BTreeSet::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if entry.is_dir() {
+                folders.push(entry);
+            } else if knows(&entry) {
+                knowing.insert(folder.strip_prefix(root()).unwrap().to_owned());
+            }
+        }
+    }
+    assert_eq!(knowing, BTreeSet::from([PathBuf::from("crates/history/src/questdb")]));
+}

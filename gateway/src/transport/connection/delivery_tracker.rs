@@ -22,6 +22,8 @@ use super::Connection;
 
 /// How many bytes a client may send before it signs in: the gateway may have to hold each of them.
 pub(crate) const STRANGER_BYTES: usize = 4_096;
+/// The bit of a replay that waits for a notification.
+const REPLAY: u8 = 1 << 7;
 
 /// For each region, the queue of sockets that can take more. A region is notified once for each time that it asks.
 #[derive(Clone, Debug)]
@@ -37,7 +39,7 @@ impl WritableQueues {
 pub(crate) struct DeliveryTracker {
     sent_count: AtomicU64,
     accepted_count: AtomicU64,
-    /// A bit for each region that waits for a notification.
+    /// A bit for each region that waits for a notification, and [`REPLAY`].
     waiting: AtomicU8,
     writable_queues: WritableQueues,
     sid: OnceLock<Sid>,
@@ -45,6 +47,8 @@ pub(crate) struct DeliveryTracker {
     ending: AtomicBool,
     cut: AtomicBool,
     was_cut: Notify,
+    /// Wakes a replay, which waits for events to be accepted.
+    was_taken: Notify,
     /// The websocket that carries all events from now on. It is set with the first event that a websocket carries:
     /// while a websocket is being probed, events are still delivered by polling.
     carrier: OnceLock<Weak<Connection>>,
@@ -65,6 +69,7 @@ impl DeliveryTracker {
             ending: AtomicBool::new(false),
             cut: AtomicBool::new(false),
             was_cut: Notify::new(),
+            was_taken: Notify::new(),
             carrier: OnceLock::new(),
             allowance: AtomicUsize::new(STRANGER_BYTES),
             websockets: Mutex::default(),
@@ -126,10 +131,25 @@ impl DeliveryTracker {
         if waiting == 0 {
             return;
         }
+        if waiting & REPLAY != 0 {
+            self.was_taken.notify_one();
+        }
         let Some(sid) = self.sid.get() else { return };
         for region in Region::ALL.into_iter().filter(|region| waiting & bit(*region) != 0) {
             // The region's task ends only with the process.
             let _ = self.writable_queues.0[region as usize].send(*sid);
+        }
+    }
+
+    /// Waits until the network has accepted the event with this number. Only one task may wait.
+    pub(crate) async fn until_taken(&self, number: u64) {
+        while !self.has_taken(number) {
+            self.waiting.fetch_or(REPLAY, Ordering::AcqRel);
+            // Check again: an event that was accepted before the request does not notify.
+            if self.has_taken(number) {
+                return;
+            }
+            self.was_taken.notified().await;
         }
     }
 

@@ -3,15 +3,16 @@
 use std::{collections::BTreeSet, rc::Rc, time::Duration};
 
 use leptos::{prelude::*, task::spawn_local};
-use odds::{Cursor, Region};
-use serde::{Deserialize, Serialize};
+use odds::{Feed, Region};
+use serde::Deserialize;
 
-use super::{Stream, set_if_new};
+use super::{OnDrop, Stream, set_if_new, subscriptions};
 use crate::{
     boards::BoardsUpdate,
     page::{
-        api, browser,
+        api, kept,
         socket::{Client, SocketEvent},
+        time,
     },
     view::{Key, Query},
 };
@@ -30,12 +31,6 @@ pub(crate) enum Connection {
     Ended(String),
 }
 
-#[derive(Serialize)]
-struct Resync {
-    region: Region,
-    cursor: Option<Cursor>,
-}
-
 #[derive(Default, Deserialize)]
 struct Bye {
     code: String,
@@ -43,43 +38,59 @@ struct Bye {
 }
 
 impl Stream {
-    /// Fetches the boards by HTTP, which compresses them, and then connects to continue from their cursors.
-    pub(super) async fn begin(self) {
-        let subscriptions = api::subscriptions().await;
-        if self.is_over() {
-            return;
-        }
-        if let Ok(subscriptions) = subscriptions {
-            self.received("subscriptions", &subscriptions);
-        }
-        // The last one to drop it connects.
-        let all_came = Rc::new(Connects(self));
+    /// Fetches the boards of these regions by HTTP, which compresses them, and then connects to continue from their
+    /// cursors.
+    pub(super) fn begin(self, regions: &[Region]) {
+        self.received("subscriptions", &subscriptions(regions));
+        let all_came = Rc::new(OnDrop(move || {
+            if !self.is_over() {
+                self.flush_soon();
+                self.connect();
+            }
+        }));
         for region in self.regions.get_untracked() {
             let query = self.query.with_untracked(http_query);
             let all_came = all_came.clone();
             spawn_local(async move {
-                let board = api::board(region, &query).await;
-                if !self.is_over()
-                    && let Ok(board) = board
-                {
-                    self.inner().borrow_mut().boards.preload(&board);
+                match api::board(region, &query).await {
+                    Ok(board) if !self.is_over() => self.inner().borrow_mut().boards.preload(&board),
+                    Ok(_) => {}
+                    Err(_) => self.recall(region).await,
                 }
                 drop(all_came);
             });
         }
     }
 
+    /// Shows a board as it was kept.
+    async fn recall(self, region: Region) {
+        let Some(kept) = kept::recall(region).await else { return };
+        if self.is_over() {
+            return;
+        }
+        self.names.update(|names| {
+            names.extend(kept.feed.bookmaker_names.iter().map(|(key, name)| (key.as_str().to_owned(), name.clone())));
+        });
+        self.kept_at.update(|at| *at = Some(at.map_or(kept.at, |at| at.min(kept.at))));
+        self.inner().borrow_mut().boards.recall(kept.snapshot.get(), kept.feed);
+    }
+
+    /// A region's feed and its board, as the payload of a snapshot.
+    pub(crate) fn board_to_keep(self, region: Region) -> Option<(Feed, String)> {
+        self.inner().borrow().boards.to_keep(region)
+    }
+
     fn connect(self) {
         if self.is_over() {
             return;
         }
-        let location = window().location();
-        let scheme = if location.protocol().is_ok_and(|it| it == "https:") { "wss" } else { "ws" };
-        let host = location.host().unwrap_or_default();
-        let url = format!("{scheme}://{host}/socket.io/?EIO=4&transport=websocket");
         let inner = self.inner();
-        let auth = move || api::json(&inner.borrow_mut().boards.hello());
-        let client = Client::connect(url, auth, move |event| self.happened(event));
+        let auth = move || {
+            let mut inner = inner.borrow_mut();
+            let last_alert = inner.last_alert.clone();
+            api::json(&inner.boards.hello(last_alert))
+        };
+        let client = Client::connect(api::socket_url(), auth, move |event| self.happened(event));
         self.inner().borrow_mut().client = Some(client);
     }
 
@@ -130,9 +141,17 @@ impl Stream {
                 }
                 self.inner().borrow_mut().farewell = bye.message;
             }
+            SocketEvent::Event { name, payload } if name == "alert" => {
+                let take = self.inner().borrow().on_alert.clone();
+                if let Some(take) = take {
+                    take(&payload);
+                }
+            }
             SocketEvent::Event { name, payload } => self.received(&name, &payload),
-            SocketEvent::Answer { is_refusal } => {
+            SocketEvent::Answer { refusal } => {
                 self.inner().borrow_mut().boards.was_answered();
+                let is_refusal = refusal.is_some();
+                self.refusal.set(refusal.unwrap_or_default());
                 let again = move || {
                     if !self.is_over() {
                         self.inner().borrow_mut().boards.filter_was_refused();
@@ -149,7 +168,7 @@ impl Stream {
     /// Takes an event, or an HTTP response with the same payload.
     pub(crate) fn received(self, name: &str, payload: &str) {
         let inner = self.inner();
-        let update = inner.borrow_mut().boards.take(name, payload, browser::now());
+        let update = inner.borrow_mut().boards.take(name, payload, time::now());
         match update {
             BoardsUpdate::Nothing => {}
             BoardsUpdate::Board { in_step_again } => {
@@ -171,10 +190,14 @@ impl Stream {
                 set_if_new(self.names, names);
                 self.feeds.set(inner.borrow().boards.feeds().clone());
                 self.look_at_the_clock();
+                // A region that is down is not waited for.
+                if !self.loaded.get_untracked() {
+                    self.flush_soon();
+                }
             }
             BoardsUpdate::Resync(region, cursor) => {
                 let client = inner.borrow().client.clone();
-                if client.is_some_and(|client| client.emit("resync", &Resync { region, cursor })) {
+                if client.is_some_and(|client| client.resync(region, cursor)) {
                     inner.borrow_mut().boards.was_asked();
                 }
                 // A feed may have shown that a frame or an answer is lost.
@@ -186,12 +209,20 @@ impl Stream {
     fn lost(self) {
         self.inner().borrow_mut().boards.disconnected();
         self.loaded.set(false);
+        self.cut_off.set(true);
     }
 
     pub(super) fn network_changed(self) {
         let is_online = window().navigator().on_line();
         match (is_online, self.connection.get_untracked()) {
             (false, Connection::Reconnecting) => self.connection.set(Connection::Offline),
+            // Without a network, the socket would notice only when pings stop coming.
+            (false, Connection::Live) => {
+                let client = self.inner().borrow().client.clone();
+                if let Some(client) = client {
+                    client.close();
+                }
+            }
             (true, Connection::Offline) => {
                 self.connection.set(Connection::Reconnecting);
                 if let Some(client) = self.inner().borrow().client.clone() {
@@ -211,18 +242,6 @@ impl Stream {
             inner.boards.filter_was_asked();
             drop(inner);
             self.loaded.set(false);
-        }
-    }
-}
-
-/// Shows the boards that came by HTTP, and connects, when it is dropped.
-struct Connects(Stream);
-
-impl Drop for Connects {
-    fn drop(&mut self) {
-        if !self.0.is_over() {
-            self.0.flush_soon();
-            self.0.connect();
         }
     }
 }

@@ -6,8 +6,8 @@ use client::ChangedEvents;
 use leptos::prelude::*;
 use odds::{EventId, Timestamp};
 
-use super::Stream;
-use crate::{page::browser, view::gathered};
+use super::{Stream, set_if_new};
+use crate::{page::time, view::gathered};
 
 impl Stream {
     pub(super) fn tick(self) {
@@ -23,7 +23,7 @@ impl Stream {
         let inner = self.inner();
         let changed = {
             let mut inner = inner.borrow_mut();
-            let clock = browser::now();
+            let clock = time::now();
             self.now.set(inner.boards.server_time(clock));
             inner.boards.look_at(clock)
         };
@@ -63,7 +63,13 @@ impl Stream {
             let market = self.query.with_untracked(|query| query.market.clone());
             for id in ids {
                 match inner.boards.event(&id) {
-                    None => rearrange |= inner.events.remove(&id).is_some(),
+                    // While the rows are held, it is still shown.
+                    None => {
+                        if let Some(signal) = inner.events.remove(&id) {
+                            changed.push((signal.clone(), Arc::new(signal.get_untracked().ended())));
+                            rearrange = true;
+                        }
+                    }
                     Some(view) => match inner.events.get(&id) {
                         Some(signal) => {
                             rearrange |= signal.with_untracked(|before| {
@@ -74,6 +80,7 @@ impl Stream {
                             }
                         }
                         None => {
+                            inner.first_prices.entry(id.clone()).or_insert_with(|| view.best_prices(&market));
                             inner.events.insert(id, ArcRwSignal::new(Arc::new(view)));
                             rearrange = true;
                         }
@@ -83,6 +90,10 @@ impl Stream {
             let loaded = inner.boards.is_loaded();
             if self.loaded.get_untracked() != loaded {
                 self.loaded.set(loaded);
+            }
+            if loaded && self.cut_off.get_untracked() {
+                self.cut_off.set(false);
+                set_if_new(self.kept_at, None);
             }
         }
         for (signal, view) in changed {

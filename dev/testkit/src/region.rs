@@ -1,10 +1,10 @@
 //! A region without Kafka: a leader that writes steps and reads them back, and every board that there was.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use odds::{
-    Credits, Decimal, Details, Event, EventId, FeedState, Headers, Image, Market, Outcome, Outcomes, Outgoing, Pending,
-    Quotes, Reader, Record, SportFreshness, SportKey, Status, Timestamp, Writer,
+    Credits, Decimal, Details, Event, EventId, FeedState, Image, Market, Outcome, Outcomes, Outgoing, Pending, Quotes,
+    Reader, SportFreshness, SportKey, Status, Timestamp, Writer,
 };
 use rand::{RngExt, rngs::StdRng};
 
@@ -71,19 +71,36 @@ impl Region {
                 _ => drop(self.wanted.insert(id, draw_image(random, event, self.now))),
             }
         }
+        self.publish(random);
+    }
+
+    /// Changes what the leader wants. Without an image, the event is removed.
+    pub fn want(&mut self, id: EventId, image: Option<Image>) {
+        match image {
+            Some(image) => drop(self.wanted.insert(id, image)),
+            None => drop(self.wanted.remove(&id)),
+        }
+    }
+
+    /// Writes a step with what the leader wants.
+    pub fn publish(&mut self, random: &mut StdRng) {
         let mut pending = Pending::default();
         let mut sports = BTreeMap::new();
-        for n in 0..SPORTS {
+        let board = self.reader.board();
+        let published = board.event_ids().filter_map(|id| board.details(id));
+        let all = published.chain(self.wanted.values().map(|image| &image.details));
+        let polled: BTreeSet<SportKey> = (0..SPORTS).map(sport).chain(all.map(|it| it.sport_key.clone())).collect();
+        for sport in polled {
             let of_sport = |(id, image): (&EventId, &Image)| {
-                (image.details.sport_key == sport(n)).then(|| (id.clone(), image.clone()))
+                (image.details.sport_key == sport).then(|| (id.clone(), image.clone()))
             };
             let answer: Vec<_> = self.wanted.iter().filter_map(of_sport).collect();
             // An answer that empties a sport is accepted only the second time.
-            pending.poll(self.reader.board(), &sport(n), answer.clone());
-            pending.poll(self.reader.board(), &sport(n), answer);
+            pending.poll(board, &sport, answer.clone());
+            pending.poll(board, &sport, answer);
             if random.random_bool(0.8) {
                 let stale_after = self.now.plus_millis(60_000);
-                sports.insert(sport(n), SportFreshness { polled_at: self.now, stale_after });
+                sports.insert(sport, SportFreshness { polled_at: self.now, stale_after });
             }
         }
         let status = Status {
@@ -104,19 +121,11 @@ impl Region {
     }
 
     fn write(&mut self, records: Vec<Outgoing>) {
-        for record in records {
-            let headers = record.headers();
-            let headers = Headers {
-                v: Some(headers.v.as_bytes()),
-                term: Some(headers.term.as_bytes()),
-                step: Some(headers.step.as_bytes()),
-            };
-            let value = record.value.map(|value| match self.is_old {
-                true => without_position(&value),
-                false => value.to_string(),
-            });
-            let read = Record::read(headers, Some(record.key.as_bytes()), value.as_deref().map(str::as_bytes)).unwrap();
-            self.reader.read(0, self.offset, read);
+        for mut record in records {
+            if self.is_old {
+                record.value = record.value.map(|value| without_position(&value).into());
+            }
+            self.reader.read(0, self.offset, record.record().unwrap());
             self.offset += 1;
         }
     }

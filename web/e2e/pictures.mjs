@@ -1,0 +1,64 @@
+// Takes the pictures of the documents: all views, on a large screen and on a phone, as small WebP files.
+// Run by `cargo xtask pictures`.
+
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { browser, everySportIsPolled, start } from "./toteboard.mjs";
+import { WITHIN, markets, openSheet, prices, signIn, upcoming } from "./visitor.mjs";
+
+/** The most bytes of a picture. */
+const MOST = 150_000;
+const [folder] = process.argv.slice(2);
+if (!folder) throw new Error("name the folder for the pictures");
+
+const toteboard = await start("--attempts-per-minute", "10000");
+const chromium = await browser();
+const drawing = await chromium.newPage();
+
+/** Writes what a page shows, as WebP: Chromium takes pictures as PNG only, but can draw and encode them. */
+async function take(page, name) {
+  const png = (await page.screenshot()).toString("base64");
+  const encode = async (png) => {
+    const image = new Image();
+    image.src = `data:image/png;base64,${png}`;
+    await image.decode();
+    const canvas = Object.assign(document.createElement("canvas"), { width: image.width, height: image.height });
+    canvas.getContext("2d").drawImage(image, 0, 0);
+    return canvas.toDataURL("image/webp", 0.75).split(",")[1];
+  };
+  const webp = Buffer.from(await drawing.evaluate(encode, png), "base64");
+  if (webp.length > MOST) throw new Error(`${name} has ${webp.length} bytes, the limit is ${MOST}`);
+  writeFileSync(join(folder, `${name}.webp`), webp);
+  console.log(`${name}.webp: ${webp.length} bytes`);
+}
+
+async function board(width, height, colorScheme) {
+  const context = await chromium.newContext({ viewport: { width, height }, colorScheme, reducedMotion: "reduce" });
+  const page = await context.newPage();
+  await page.goto(toteboard.url);
+  await signIn(page, "demo", toteboard.password);
+  await prices(page).first().waitFor(WITHIN);
+  await page.locator(".state[data-state=live]").waitFor(WITHIN);
+  return page;
+}
+
+try {
+  await everySportIsPolled(toteboard);
+  const light = await board(1440, 900, "light");
+  await take(light, "board-light");
+  const dark = await board(1440, 900, "dark");
+  await upcoming(dark).click();
+  await markets(dark).nth(1).waitFor(WITHIN);
+  await take(dark, "event-dark");
+  const phone = await board(390, 844, "light");
+  await take(phone, "phone-board");
+  await openSheet(phone);
+  await take(phone, "phone-filters");
+  await phone.keyboard.press("Escape");
+  await upcoming(phone).click();
+  await markets(phone).nth(1).waitFor(WITHIN);
+  await take(phone, "phone-event");
+} finally {
+  await chromium.close();
+  await toteboard.stop();
+}
