@@ -2,7 +2,9 @@
 //! in-process cluster, for use without Kafka.
 //!
 //! [`RegionFollower`] reads a region's odds into a verified board. [`TopicFollower`] reads all of a small topic.
-//! [`PartitionGroup`] divides the partitions of a topic among processes. [`Election`] elects one leader for a job; [`SoleLeader`] leads a region where nobody else can.
+//! [`TopicConsumer`] reads topics in a consumer group and gives each record to a handler. [`PartitionGroup`] divides the
+//! partitions of a topic among processes. [`Election`] elects one leader for a job; [`SoleLeader`] leads a region where
+//! nobody else can.
 
 mod client_log;
 mod control;
@@ -17,6 +19,7 @@ mod region_log;
 mod sender;
 mod settings;
 mod sole_leader;
+mod topic_consumer;
 mod topic_follower;
 mod topic_writer;
 mod topics;
@@ -33,6 +36,10 @@ pub use region_follower::{FollowerEvent, LostBoard, RegionFollower, Steps};
 pub use region_log::{ConsumerMode, LagGauge, ReadError};
 pub use settings::{InvalidProperty, KafkaSettings, Property, Role};
 pub use sole_leader::{LeadError, SoleLeader};
+pub use topic_consumer::{
+    ConsumerCounts, ConsumerError, ConsumerSpec, RecordHandler, Refused, TopicConsumer, TopicRecord, Verdict,
+    dead_letters_of,
+};
 pub use topic_follower::{ReadFrom, TopicFollower};
 pub use topic_writer::TopicWriter;
 pub use topics::{

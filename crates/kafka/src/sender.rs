@@ -12,7 +12,7 @@ use std::{
 use rdkafka::{
     ClientConfig, Message,
     error::{KafkaError, RDKafkaErrorCode},
-    message::DeliveryResult,
+    message::{DeliveryResult, ToBytes},
     producer::{BaseProducer, BaseRecord, Producer, ProducerContext, PurgeConfig},
 };
 use tokio::{sync::oneshot, time::Instant};
@@ -51,7 +51,11 @@ impl Sender {
     }
 
     /// Returns when Kafka has acknowledged the record. Waits up to `within` for room in a full queue.
-    pub(crate) async fn send(&self, record: BaseRecord<'_, str, str>, within: Duration) -> Result<Place, KafkaError> {
+    pub(crate) async fn send<K, P>(&self, record: BaseRecord<'_, K, P>, within: Duration) -> Result<Place, KafkaError>
+    where
+        K: ToBytes + ?Sized,
+        P: ToBytes + ?Sized,
+    {
         let (report, reported) = oneshot::channel();
         let BaseRecord { topic, partition, payload, key, timestamp, headers, .. } = record;
         let delivery_opaque = Box::new(report);

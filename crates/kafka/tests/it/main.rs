@@ -4,4 +4,5 @@
 
 mod partition_group;
 mod region_follower;
+mod topic_consumer;
 mod topic_follower;
