@@ -36,7 +36,7 @@ fn main() -> ExitCode {
         let cluster = Embedded::start(&all_topics()).unwrap();
         let mut random = StdRng::seed_from_u64(1);
         let mut author = Author::start(&cluster.settings(), REGION).await;
-        let mut images: Vec<(EventId, Image)> =
+        let images: Vec<(EventId, Image)> =
             (0..EVENTS).map(|n| (format!("event-{n:03}").parse().unwrap(), image(&mut random, n))).collect();
         author.step(images.iter().map(|(id, image)| (id.clone(), Some(image.clone()))).collect()).await;
 

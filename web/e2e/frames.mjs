@@ -28,10 +28,15 @@ const spent = async () => {
   return { script: of("ScriptDuration"), all: of("TaskDuration") };
 };
 
-/** Counts frames for a while, and prints and returns how many there were a second and how busy the main thread was. */
+const share = (before, after, name) => (100 * (after[name] - before[name])) / SECONDS;
+
+/** Prints and returns how busy the main thread is, and then how many frames there are a second. */
 async function look(what) {
+  // Not at the same time: what counts frames demands one each time the screen is refreshed.
   const before = await spent();
-  const seen = await page.evaluate(
+  await page.waitForTimeout(SECONDS * 1000);
+  const after = await spent();
+  const gaps = await page.evaluate(
     (millis) =>
       new Promise((resolve) => {
         const gaps = [];
@@ -47,15 +52,13 @@ async function look(what) {
       }),
     SECONDS * 1000,
   );
-  const after = await spent();
-  const total = seen.reduce((sum, gap) => sum + gap, 0);
-  const rate = (seen.length / total) * 1000;
-  const share = (name) => (100 * (after[name] - before[name])) / SECONDS;
+  const rate = (gaps.length / gaps.reduce((sum, gap) => sum + gap, 0)) * 1000;
+  const [script, busy] = ["script", "all"].map((name) => share(before, after, name));
   console.log(
-    `${what}: ${rate.toFixed(1)} frames a second, the longest ${Math.max(...seen).toFixed(0)} ms; ` +
-      `${share("script").toFixed(1)} % of the main thread in scripts, ${share("all").toFixed(1)} % in all`,
+    `${what}: ${script.toFixed(1)} % of the main thread in scripts, ${busy.toFixed(1)} % in all; ` +
+      `${rate.toFixed(1)} frames a second, the longest ${Math.max(...gaps).toFixed(0)} ms`,
   );
-  return { rate, busy: share("all") };
+  return { rate, busy };
 }
 
 await look("at rest");
@@ -82,7 +85,7 @@ const scrolling = page.evaluate(
       };
       roll();
     }),
-  SECONDS * 1000,
+  2 * SECONDS * 1000,
 );
 await look("the same while it is scrolled");
 console.log(`scrolled ${Math.round(await scrolling)} pixels`);

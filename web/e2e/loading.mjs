@@ -30,13 +30,12 @@ async function member(url) {
   const made = await ask("POST", "/api/register", { name: "phone", password: "seven wet badgers" });
   const [name, value] = made.headers.get("set-cookie").split(";")[0].split("=");
   await ask("PUT", "/api/subscriptions", { regions: ["uk"] }, { cookie: `${name}=${value}` });
-  return { name, value, url };
+  return { name, value };
 }
 
 async function load(chromium, cookie) {
-  const network = await startSlowNetwork(cookie.url, NETWORK);
   const context = await chromium.newContext({ viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true });
-  await context.addCookies([{ ...cookie, url: network.url }]);
+  await context.addCookies([cookie]);
   const page = await context.newPage();
   const session = await context.newCDPSession(page);
   await session.send("Emulation.setCPUThrottlingRate", { rate: SLOWER });
@@ -55,7 +54,7 @@ async function load(chromium, cookie) {
     };
     requestAnimationFrame(look);
   }, PRICE);
-  await page.goto(network.url, { timeout: WITHIN, waitUntil: "commit" });
+  await page.goto(cookie.url, { timeout: WITHIN, waitUntil: "commit" });
   await page.waitForFunction(() => globalThis.seen.first !== null, null, { timeout: WITHIN, polling: 200 }).catch(async () => {
     throw new Error(`${cookie.url} shows no price, but: ${await page.locator("body").innerText()}`);
   });
@@ -63,19 +62,24 @@ async function load(chromium, cookie) {
   await page.waitForTimeout(2_000);
   const { first, tasks, shift } = await page.evaluate(() => globalThis.seen);
   await context.close();
-  network.stop();
   return { first, longest: Math.max(0, ...tasks), shift };
 }
 
 const middle = (numbers) => numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)];
 
-const chromium = await browser();
-const cookies = await Promise.all(process.argv.slice(2).map(member));
+const gateways = process.argv.slice(2);
+const networks = await Promise.all(gateways.map((url) => startSlowNetwork(url, NETWORK)));
+// Gateways accept requests only from pages at their own addresses, so these addresses resolve to the networks.
+const pages = gateways.map((url) => new URL(url.replace("127.0.0.1", "localhost")));
+const rules = pages.map(({ host }, n) => `MAP ${host} ${new URL(networks[n].url).host}`);
+const chromium = await browser(`--host-resolver-rules=${rules.join(",")}`);
+const cookies = await Promise.all(gateways.map(async (url, n) => ({ ...(await member(url)), url: pages[n].origin })));
 const loads = cookies.map(() => []);
 for (let round = 0; round < ROUNDS; round++) {
   for (const [n, cookie] of cookies.entries()) loads[n].push(await load(chromium, cookie));
 }
 await chromium.close();
+networks.forEach((network) => network.stop());
 const of = (n, what) => middle(loads[n].map((it) => it[what]));
 const [own, former] = [0, 1].map((n) => loads[n] && { first: of(n, "first"), longest: of(n, "longest"), shift: of(n, "shift") });
 const wrong = [];

@@ -24,6 +24,8 @@ pub(crate) const HEADING: &str = "#";
 
 /// How long rows are held after the pointer left: it may have slipped out, and a finger's click is still to come.
 const RELEASE_AFTER: Duration = Duration::from_millis(400);
+/// How many rows are added at once. More would keep the page busy for too long to answer.
+const ADDED_AT_ONCE: usize = 20;
 /// How long rows are held while the pointer rests.
 const HELD_AT_MOST: Duration = Duration::from_secs(6);
 
@@ -86,7 +88,17 @@ impl Stream {
     }
 
     pub(super) fn arrange_now(self) {
-        let order = self.wanted_order();
+        let mut order = self.wanted_order();
+        let most = self.order.with_untracked(Vec::len) + ADDED_AT_ONCE;
+        if order.len() > most {
+            order.truncate(most);
+            let go_on = move || {
+                if !self.is_over() {
+                    self.arrange_now();
+                }
+            };
+            set_timeout(go_on, Duration::ZERO);
+        }
         let (columns, markets, sports) = {
             let inner = self.inner();
             let inner = inner.borrow();

@@ -1,6 +1,6 @@
 //! Copies changed boards into the signals of their events.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use client::ChangedEvents;
 use leptos::prelude::*;
@@ -8,6 +8,9 @@ use odds::{EventId, Timestamp};
 
 use super::{Stream, set_if_new};
 use crate::{page::time, view::gathered};
+
+/// The least time between two drawings.
+const DRAWN_EVERY_MS: i64 = 200;
 
 impl Stream {
     pub(super) fn tick(self) {
@@ -32,22 +35,32 @@ impl Stream {
         }
     }
 
-    /// Draws all frames that arrive until the next animation frame at once.
+    /// Draws everything that arrives until the next animation frame at once: a few times a second, because each drawing
+    /// costs the browser more than a changed price.
     pub(super) fn flush_soon(self) {
-        if !std::mem::replace(&mut self.inner().borrow_mut().flush_is_due, true) {
-            request_animation_frame(move || {
-                if self.is_over() {
-                    return;
-                }
-                let touched = {
-                    let inner = self.inner();
-                    let mut inner = inner.borrow_mut();
-                    inner.flush_is_due = false;
-                    inner.boards.take_changed()
-                };
-                self.draw(touched);
-            });
+        let wait = {
+            let inner = self.inner();
+            let mut inner = inner.borrow_mut();
+            if std::mem::replace(&mut inner.flush_is_due, true) {
+                return;
+            }
+            DRAWN_EVERY_MS - time::now().millis_since(inner.drawn_at).clamp(0, DRAWN_EVERY_MS)
+        };
+        set_timeout(move || request_animation_frame(move || self.flush()), Duration::from_millis(wait as u64));
+    }
+
+    fn flush(self) {
+        if self.is_over() {
+            return;
         }
+        let touched = {
+            let inner = self.inner();
+            let mut inner = inner.borrow_mut();
+            inner.flush_is_due = false;
+            inner.drawn_at = time::now();
+            inner.boards.take_changed()
+        };
+        self.draw(touched);
     }
 
     fn draw(self, touched: ChangedEvents) {

@@ -99,6 +99,7 @@ struct Inner {
     release: Option<TimeoutHandle>,
     order_is_due: bool,
     flush_is_due: bool,
+    drawn_at: Timestamp,
     ticking: Option<IntervalHandle>,
 }
 
@@ -118,6 +119,7 @@ impl Stream {
             release: None,
             order_is_due: false,
             flush_is_due: false,
+            drawn_at: Timestamp::default(),
             ticking: None,
         };
         let this = Self {
