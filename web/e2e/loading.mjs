@@ -14,7 +14,7 @@ const SLOWER = 4;
 const MOST_OF_FORMER = 0.8;
 const LONGEST_TASK = 150;
 const MOST_SHIFT = 0.01;
-const PRICE = ".row .cell:not(:empty), .row .best .price";
+const PRICE = ".row .cell:not(:empty), .row .best :is(.price, .last)";
 
 /** Makes an account that follows a region, and returns its cookie. */
 async function member(url) {

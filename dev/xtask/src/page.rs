@@ -256,6 +256,8 @@ fn assemble(glue: &Path, page: &Path) -> anyhow::Result<()> {
         let mut content = fill(&fs::read(path).with_context(|| path.display().to_string())?, &names)?;
         if name == "style.css" {
             content = squeezed(&String::from_utf8(content)?).into_bytes();
+        } else if name.ends_with(".js") {
+            content = bare(&String::from_utf8(content)?).into_bytes();
         }
         let (stem, extension) = name.rsplit_once('.').context("a file without an extension")?;
         let hashed = format!("{stem}-{:016x}.{extension}", xxh3_64(&content));
@@ -316,16 +318,16 @@ fn patient(loader: &str) -> anyhow::Result<String> {
     Ok(loader.replace(FETCH, "const src = load(") + patient)
 }
 
-/// Returns the glue without comments and indentation, which are an eighth of its compressed size.
-fn bare(glue: &str) -> String {
+/// Returns code without comments and indentation, which are an eighth of its compressed size.
+fn bare(code: &str) -> String {
     let mut in_comment = false;
-    let code = glue.lines().map(str::trim).filter(|line| {
+    let lines = code.lines().map(str::trim).filter(|line| {
         in_comment |= line.starts_with("/**");
-        let is_code = !in_comment && !line.is_empty();
+        let is_code = !in_comment && !line.is_empty() && !line.starts_with("//");
         in_comment &= !line.ends_with("*/");
         is_code
     });
-    code.map(|line| format!("{line}\n")).collect()
+    lines.map(|line| format!("{line}\n")).collect()
 }
 
 /// Returns a style sheet without comments and insignificant spaces.

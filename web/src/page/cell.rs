@@ -23,6 +23,8 @@ pub(crate) fn find<'a>(view: &'a EventView, market: &str, place: &OutcomeKey) ->
 pub(crate) struct Best {
     pub(crate) price: Decimal,
     pub(crate) bookmakers: Vec<Key>,
+    /// Whether the board is up to date. If not, it only was the best price.
+    pub(crate) is_live: bool,
 }
 
 pub(crate) fn label_of((name, point): &OutcomeKey) -> String {
@@ -108,7 +110,7 @@ pub(crate) fn Cell(
             let (_, outcome) = place.with_value(|place| find(view, &market, place))?;
             outcome.offers.get(&*key).cloned()
         });
-        let is_best = best.with(|best| best.as_ref().is_some_and(|best| best.bookmakers.contains(&key)));
+        let is_best = best.with(|best| best.as_ref().is_some_and(|best| best.is_live && best.bookmakers.contains(&key)));
         Look::after(before, market, offer, is_best, stream.now.get_untracked())
     });
     let class = move || look.with(Look::class);

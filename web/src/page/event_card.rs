@@ -141,26 +141,31 @@ fn OutcomeRow(stream: Stream, event: Event, place: OutcomeKey) -> impl IntoView 
     let label = label_of(&place);
     let place = StoredValue::new(place);
     let best = Memo::new(move |_| {
-        if stream.cut_off.get() {
+        let is_live = !stream.cut_off.get();
+        // On a narrow screen, this is the only price.
+        if !is_live && !stream.narrow.get() {
             return None;
         }
         let market = stream.query.with(|query| query.market.clone());
         event.with(|view| {
             let (line, outcome) = place.with_value(|place| find(view, &market, place))?;
-            let (_, offer) = outcome.best().filter(|_| line.marks_best())?;
-            let bookmakers = outcome.best_bookmakers().into_iter().map(|key| Key::from(key.clone()));
-            Some(Best { price: offer.price, bookmakers: bookmakers.collect() })
+            let best = if is_live { outcome.best() } else { outcome.highest() };
+            let (bookmaker, offer) = best.filter(|_| line.marks_best())?;
+            let bookmakers = if is_live { outcome.best_bookmakers() } else { vec![bookmaker] };
+            let bookmakers = bookmakers.into_iter().map(|key| Key::from(key.clone())).collect();
+            Some(Best { price: offer.price, bookmakers, is_live })
         })
     });
     let best_text = move || {
-        best.get().map(|Best { price, bookmakers }| {
+        best.get().map(|Best { price, bookmakers, is_live }| {
             let price = stream.query.with(|query| query.format).say(price);
             let more = match bookmakers.len() - 1 {
                 0 => String::new(),
                 others => format!(" +{others}"),
             };
+            let class = if is_live { "price" } else { "last stale" };
             view! {
-                <span class="price">{price}</span>
+                <span class=class>{price}</span>
                 <span class="by" title=bookmakers.join(", ")>
                     {stream.bookmaker(&bookmakers[0])} <span class="more">{more}</span>
                 </span>

@@ -194,6 +194,11 @@ impl OutcomeView {
         live.rev().max_by_key(|(_, offer)| offer.price)
     }
 
+    /// Returns the highest price, however old.
+    pub(crate) fn highest(&self) -> Option<(&BookmakerKey, &Offer)> {
+        self.offers.iter().rev().max_by_key(|(_, offer)| offer.price)
+    }
+
     /// Returns the bookmakers that have the highest live price.
     pub(crate) fn best_bookmakers(&self) -> Vec<&BookmakerKey> {
         let Some((_, best)) = self.best() else { return Vec::new() };
