@@ -6,8 +6,8 @@ const preload = (href) => document.head.append(Object.assign(document.createElem
 
 import("/assets/{{app.js}}").then((app) => app.default({ module_or_path: "/assets/{{app_bg.wasm}}" }));
 
-// Whoever has chosen something may see other boards first.
-if (!location.search && !localStorage.getItem("toteboard")) {
+// With the worker, the code is there at once. Whoever has chosen something may see other boards first.
+if (!navigator.serviceWorker?.controller && !location.search && !localStorage.getItem("toteboard")) {
   // With another address, because the code takes the response for the first one.
   fetch("/api/site?")
     .then((response) => response.json())

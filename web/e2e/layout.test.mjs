@@ -67,6 +67,13 @@ test("prices of the last bookmaker are seen", async () => {
 
 test("a large screen shows 26 outcomes and 16 bookmakers at once", async () => {
   const page = await board(1440, 900);
+  // Rows are added in portions.
+  const isWhole = () => {
+    const before = globalThis.rowsBefore;
+    globalThis.rowsBefore = document.querySelectorAll(".event").length;
+    return globalThis.rowsBefore === before;
+  };
+  await page.waitForFunction(isWhole, null, { ...WITHIN, polling: 300 });
   const seen = await page.evaluate(() => {
     const below = document.querySelector(".head").getBoundingClientRect().bottom;
     const isIn = ({ left, right, top, bottom, height }) => height > 0 && left >= 0 && right <= innerWidth && top >= below && bottom <= innerHeight;
