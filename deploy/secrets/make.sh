@@ -5,10 +5,11 @@ set -euo pipefail
 shopt -s inherit_errexit
 umask 077
 brokers=$1/brokers mongodb=$1/mongodb gateway=$1/gateway historian=$1/historian producer=$1/producer alerter=$1/alerter
+notifier=$1/notifier
 chown 1000:1000 "$brokers"
 chown 999:999 "$mongodb"
-chown 10001:10001 "$gateway" "$historian" "$producer" "$alerter"
-chmod 700 "$brokers" "$mongodb" "$gateway" "$historian" "$producer" "$alerter"
+chown 10001:10001 "$gateway" "$historian" "$producer" "$alerter" "$notifier"
+chmod 700 "$brokers" "$mongodb" "$gateway" "$historian" "$producer" "$alerter" "$notifier"
 
 # Writes a file for the owner of its folder, atomically.
 write() {
@@ -48,7 +49,7 @@ sasl.mechanism=PLAIN
 sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required username="toteboard" password="$client";
 END
 
-for program in "$gateway" "$historian" "$producer" "$alerter"; do
+for program in "$gateway" "$historian" "$producer" "$alerter" "$notifier"; do
     write "$program/kafka" <<END
 security.protocol=SASL_PLAINTEXT
 sasl.mechanism=PLAIN
@@ -57,7 +58,7 @@ sasl.password=$client
 END
 done
 
-for program in "$gateway" "$alerter"; do
+for program in "$gateway" "$alerter" "$notifier"; do
     write "$program/store" <<END
 mongodb://gateway:$store@mongodb:27017/toteboard
 END

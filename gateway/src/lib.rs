@@ -4,6 +4,7 @@ mod client;
 mod files;
 mod filters;
 mod http;
+mod messages;
 mod metrics;
 mod operator;
 mod origin_policy;

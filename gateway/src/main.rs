@@ -56,10 +56,13 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let mut registry = MetricRegistry::default();
     let metrics = Metrics::new(&mut registry);
     program.serve_admin(&settings.admin, registry).await?;
-    let history = settings.gateway.history.clone();
+    let (history, outbox) = (settings.gateway.history.clone(), settings.gateway.outbox.clone());
     let mut gateway = Gateway::bind(settings.gateway, settings.kafka, store, service::now, metrics)?;
     if let Some(url) = history {
         gateway = gateway.with_history(url.open().await?);
+    }
+    if let Some(url) = outbox {
+        gateway = gateway.with_outbox(url.open().await?);
     }
     info!(address = %gateway.address()?, "listening");
     gateway.start(&program.lifecycle)?;

@@ -9,6 +9,7 @@ use std::{
 use accounts::{Accounts, Allowance, Sessions, SignInCode, Store};
 use anyhow::Context;
 use kafka::{ALERTS, ConsumerMode, ControlWriter, KafkaSettings, ReadFrom, TopicFollower, follow_control};
+use messages::Outbox;
 use odds::{Region, Timestamp};
 use service::Lifecycle;
 use socketioxide::{ParserConfig, SocketIo};
@@ -25,6 +26,7 @@ use crate::{
     GatewaySettings, Metrics, files,
     filters::Filters,
     http,
+    messages::Messages,
     origin_policy::OriginPolicy,
     page,
     readiness::Readiness,
@@ -62,6 +64,7 @@ pub struct Gateway {
     kafka: KafkaSettings,
     store: Arc<dyn Store>,
     history: Option<Arc<dyn history::Store>>,
+    outbox: Option<Arc<dyn Outbox>>,
     sign_in_code: Option<SignInCode>,
     clock: fn() -> Timestamp,
     metrics: Metrics,
@@ -92,13 +95,19 @@ impl Gateway {
         if let Some(folder) = &settings.page {
             anyhow::ensure!(folder.join("index.html").is_file(), "--page {}: it has no index.html", folder.display());
         }
-        Ok(Self { listener, settings, kafka, store, history: None, sign_in_code: None, clock, metrics })
+        Ok(Self { listener, settings, kafka, store, history: None, outbox: None, sign_in_code: None, clock, metrics })
     }
 
     /// Also serves the history in this store.
     #[must_use]
     pub fn with_history(self, history: Arc<dyn history::Store>) -> Self {
         Self { history: Some(history), ..self }
+    }
+
+    /// Also serves the messages in this store, and produces records.
+    #[must_use]
+    pub fn with_outbox(self, outbox: Arc<dyn Outbox>) -> Self {
+        Self { outbox: Some(outbox), ..self }
     }
 
     /// Accepts this code once, instead of a name and a password.
@@ -113,7 +122,7 @@ impl Gateway {
 
     /// Starts the gateway's tasks in this lifecycle: a thread for each region, the account checks and the listener.
     pub fn start(self, lifecycle: &Lifecycle) -> anyhow::Result<()> {
-        let Self { listener, settings, kafka, store, history, sign_in_code, clock, metrics } = self;
+        let Self { listener, settings, kafka, store, history, outbox, sign_in_code, clock, metrics } = self;
         let origins =
             OriginPolicy::new(settings.accounts.origins(listener.local_addr()?), settings.accounts.is_secure()?);
         if origins.are_none() {
@@ -132,6 +141,8 @@ impl Gateway {
         let transport = Transport::new(writable_queues, &settings, origins.are_secure(), door);
         let (handles, inboxes): (Vec<_>, Vec<_>) =
             Region::ALL.map(|region| RegionHandle::new(region, clock())).into_iter().unzip();
+        let topics = settings.produce_topics.clone();
+        let messages = outbox.map(|outbox| Messages::new(outbox, &kafka, topics)).transpose()?;
         let app = Arc::new(AppState {
             regions: handles.try_into().expect("one for each region"),
             limits: Limits {
@@ -145,6 +156,7 @@ impl Gateway {
             accounts,
             clock,
             history,
+            messages,
             history_turns: Turns::new(HISTORY_STREAMS, HISTORY_STREAMS_PER_USER),
             replay_turns: Turns::new(REPLAYS, REPLAYS_PER_USER),
             origins,

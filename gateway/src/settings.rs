@@ -10,6 +10,7 @@ use std::{
 use accounts::{AccountSettings, RuleLimits, StoreUrl};
 use clap::Args;
 use ipnet::IpNet;
+use messages::OutboxUrl;
 use odds::Region;
 
 #[derive(Clone, Debug, Args)]
@@ -88,6 +89,15 @@ pub struct GatewaySettings {
     /// gateway: there is no history.
     #[arg(long, value_name = "URL", hide_env_values = true)]
     pub history: Option<history::StoreUrl>,
+
+    /// Where messages to people are stored: mongodb://… or sqlite:FILE, as for the notifier. Default of the gateway:
+    /// there are no messages, and nothing can be produced.
+    #[arg(long, value_name = "URL", hide_env_values = true)]
+    pub outbox: Option<OutboxUrl>,
+
+    /// The topics that programs may produce to; repeat for more.
+    #[arg(long, value_name = "TOPIC", value_delimiter = ',', default_value = kafka::TRANSACTIONS)]
+    pub produce_topics: Vec<String>,
 
     #[command(flatten)]
     pub accounts: AccountArgs,

@@ -1,6 +1,6 @@
 //! The program `standalone`, which is all of Toteboard in one process: an embedded Kafka cluster, the simulator, four
-//! producers, four historians, an alerter, and the gateway with the page, on one port on loopback. Instead of live odds, it can show
-//! exported histories.
+//! producers, four historians, an alerter, a notifier, and the gateway with the page, on one port on loopback. Instead of
+//! live odds, it can show exported histories.
 
 mod replay;
 
@@ -19,6 +19,8 @@ use clap::Parser;
 use gateway::{Gateway, GatewaySettings, Registration};
 use historian::{Historian, Retention};
 use kafka::{Embedded, KafkaSettings, all_topics};
+use messages::OutboxUrl;
+use notifier::{MessageSettings, Notifier};
 use odds::Region;
 use producers::{
     PollSettings, Producer, SourceChoice, SourceSettings,
@@ -34,7 +36,7 @@ use tracing::{debug, info};
 #[command(name = "standalone", version)]
 #[command(mut_arg("speed", |speed| speed.default_value(SPEED)), mut_arg("log", |log| log.default_value(LOG)))]
 struct Settings {
-    /// The folder where accounts and the history of prices are kept.
+    /// The folder where accounts, messages and the history of prices are kept.
     #[arg(long, value_name = "DIR", default_value = "toteboard-data")]
     data: PathBuf,
 
@@ -43,6 +45,9 @@ struct Settings {
 
     #[command(flatten)]
     retention: Retention,
+
+    #[command(flatten)]
+    messages: MessageSettings,
 
     #[command(flatten)]
     polling: PollSettings,
@@ -85,6 +90,15 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let mut registry = MetricRegistry::default();
     let gateway_metrics = gateway::Metrics::new(&mut registry);
     let alerter_metrics = alerter::Metrics::new(&mut registry);
+    let outbox = settings.gateway.outbox.clone().unwrap_or(OutboxUrl::Sqlite(settings.data.join("messages.db")));
+    let outbox = outbox.open().await.context("the outbox")?;
+    notifier::produce_again(&*outbox, &kafka, service::now()).await?;
+    for channel in settings.messages.open(&settings.data.join("messages"))? {
+        let metrics = notifier::Metrics::new(&mut registry, channel.channel);
+        let name = format!("the channel {}", channel.channel);
+        let notifier = Notifier::new(kafka.clone(), outbox.clone(), channel, service::now, metrics);
+        lifecycle.run(name, notifier.run(lifecycle.stopping()));
+    }
     let history = match settings.gateway.history.clone() {
         Some(url) => url,
         None => history::StoreUrl::Sqlite(settings.data.join("history.db")),
@@ -115,8 +129,9 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let alerter = Alerter::new(kafka.clone(), store.clone(), service::now, alerter_metrics);
     lifecycle.run("the alerter", alerter.run(lifecycle.stopping()));
     let is_private = settings.accounts.is_private(settings.listen);
-    let mut gateway =
-        Gateway::bind(settings, kafka, store.clone(), service::now, gateway_metrics)?.with_history(history);
+    let mut gateway = Gateway::bind(settings, kafka, store.clone(), service::now, gateway_metrics)?
+        .with_history(history)
+        .with_outbox(outbox);
     let address = gateway.address()?;
     let demo = demo_account(store, is_private).await?;
     let mut welcome = format!("\nToteboard is at http://{address}\n");

@@ -19,7 +19,7 @@ use crate::{
     session::{SessionData, SessionKey, StoredSession},
     sign_in_code::SignInCode,
     store::{CreateTokenError, CreateUserError, Known, Place, Store, StoreError},
-    token::{NewToken, Token, TokenId, TokenName, TokenText},
+    token::{NewToken, Scope, Token, TokenId, TokenName, TokenText},
     user::{Changed, NewUser, User, UserId},
     user_name::UserName,
 };
@@ -98,6 +98,8 @@ pub enum AccountsError {
     TooManyTokens,
     #[error("there is no such token")]
     UnknownToken,
+    #[error("this token is not for that: it needs the scope {0}")]
+    MissingScope(Scope),
     #[error("there are {most} rules already; delete one first")]
     TooManyRules { most: usize },
     #[error("all users together have too many rules; ask the operator")]
@@ -400,8 +402,9 @@ impl Accounts {
         Ok((Identity::Session { user: user.id.clone(), key: key.clone(), epoch: session.epoch }, user))
     }
 
-    /// Authenticates a token. A valid one is never refused because of wrong ones from the same network.
-    pub async fn by_token(&self, text: &str, address: IpAddr) -> Result<(Identity, User), AccountsError> {
+    /// Authenticates a token that needs this scope. A valid one is never refused because of wrong ones from the same
+    /// network.
+    pub async fn by_token(&self, text: &str, scope: Scope, address: IpAddr) -> Result<(Identity, User), AccountsError> {
         let now = self.now();
         let token = match text.parse::<TokenText>() {
             Ok(token) => self.store.token(&token.hash()).await?,
@@ -418,6 +421,10 @@ impl Accounts {
             audit::refused("token_refused", concerned.as_ref(), address, &"unknown, expired, or of a disabled account");
             return Err(tried.err().unwrap_or(AccountsError::Unauthenticated));
         };
+        if !token.scopes.contains(&scope) {
+            audit::refused("token_refused", concerned.as_ref(), address, &format_args!("without the scope {scope}"));
+            return Err(AccountsError::MissingScope(scope));
+        }
         let noted = token.used_at.is_some_and(|at| now.millis_since(at) < USE_NOTED_EVERY.as_millis() as i64);
         if !noted && let Err(error) = self.store.note_use(&token.id, now).await {
             warn!(%error, "can't store when a token was used");
@@ -555,13 +562,14 @@ impl Accounts {
         Ok(Changed::gone(&user.id))
     }
 
-    /// Creates a token that expires after `lasts`, and after the longest allowed time at the latest.
+    /// Creates a token for these scopes that expires after `lasts`, and after the longest allowed time at the latest.
     pub async fn create_token(
         &self,
         user: &User,
         password: &str,
         name: &str,
         lasts: Option<Duration>,
+        scopes: BTreeSet<Scope>,
         by: &Requester,
     ) -> Result<(Token, TokenText), AccountsError> {
         self.may_change(&user.id)?;
@@ -577,6 +585,7 @@ impl Accounts {
             hash: text.hash(),
             created_at: now,
             expires_at: Some(now.plus_millis(lasts.as_millis() as i64)),
+            scopes,
         };
         match self.store.create_token(&token, MOST_TOKENS).await {
             Ok(token) => {

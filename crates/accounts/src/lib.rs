@@ -33,6 +33,6 @@ pub use sessions::{SESSION_DATA, Sessions};
 pub use sign_in_code::SignInCode;
 pub use store::{CreateTokenError, CreateUserError, FAMILIAR_FOR, Known, Place, Store, StoreError};
 pub use store_url::{InvalidStore, StoreUrl};
-pub use token::{InvalidTokenName, NewToken, Token, TokenId, TokenName, TokenText};
+pub use token::{InvalidTokenName, NewToken, Scope, Token, TokenId, TokenName, TokenText, UnknownScope};
 pub use user::{Changed, NewUser, User, UserId};
 pub use user_name::{InvalidUserName, UserName};

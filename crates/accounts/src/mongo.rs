@@ -30,7 +30,7 @@ use crate::{
     secret::SecretHash,
     session::{SessionData, SessionKey, StoredSession},
     store::{CreateTokenError, CreateUserError, FAMILIAR_FOR, Known, Place, Store, StoreError},
-    token::{NewToken, Token, TokenId, TokenName},
+    token::{NewToken, Scope, Token, TokenId, TokenName},
     user::{Changed, NewUser, User, UserId},
     user_name::UserName,
 };
@@ -97,6 +97,9 @@ struct TokenDocument {
     used_at: Option<bson::DateTime>,
     #[serde(default)]
     expires_at: Option<bson::DateTime>,
+    /// Absent in documents of earlier versions.
+    #[serde(default)]
+    scopes: Option<Vec<String>>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -156,6 +159,11 @@ impl TokenDocument {
             created_at: time(self.created_at),
             used_at: self.used_at.map(time),
             expires_at: self.expires_at.map(time),
+            // A scope of a later version is none here.
+            scopes: match self.scopes {
+                Some(scopes) => scopes.iter().filter_map(|scope| scope.parse().ok()).collect(),
+                None => Scope::of_old_tokens(),
+            },
         }
     }
 }
@@ -410,6 +418,7 @@ impl Store for MongoStore {
             created_at: date(new.created_at),
             used_at: None,
             expires_at: new.expires_at.map(date),
+            scopes: Some(new.scopes.iter().map(|scope| scope.key().to_owned()).collect()),
         };
         self.get(self.tokens.insert_one(&document)).await?;
         // Counted afterwards, so that tokens made at the same time can't exceed the limit.

@@ -26,7 +26,7 @@ use crate::{
     user_name::UserName,
 };
 
-const SCHEMA_VERSION: i64 = 5;
+const SCHEMA_VERSION: i64 = 6;
 const SCHEMA: &str = "
     CREATE TABLE users (
         id TEXT PRIMARY KEY,
@@ -74,6 +74,8 @@ const ORIGINS_AND_ENDS: &str = "
     ALTER TABLE tokens ADD COLUMN expires_at INTEGER;
     CREATE TABLE checks (id INTEGER PRIMARY KEY, at INTEGER NOT NULL) STRICT;
 ";
+/// Added by version 6.
+const SCOPES: &str = "ALTER TABLE tokens ADD COLUMN scopes TEXT NOT NULL DEFAULT 'stream';";
 /// How long to wait for another process that has locked the file.
 const BUSY_FOR: Duration = Duration::from_secs(5);
 /// How long to wait for an answer.
@@ -220,7 +222,8 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
         let message = format!("its format {version} was made by a newer version of this program");
         return Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(1), Some(message)));
     }
-    for step in [SCHEMA, PLACES, ORIGINS_AND_ENDS, alerts::SCHEMA, alerts::UNWATCHED].iter().skip(version as usize) {
+    let steps = [SCHEMA, PLACES, ORIGINS_AND_ENDS, alerts::SCHEMA, alerts::UNWATCHED, SCOPES];
+    for step in steps.iter().skip(version as usize) {
         transaction.execute_batch(step)?;
     }
     transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
@@ -260,6 +263,8 @@ fn token(row: &Row<'_>) -> rusqlite::Result<Token> {
         created_at: Timestamp::from_millis(row.get("created_at")?),
         used_at: row.get::<_, Option<i64>>("used_at")?.map(Timestamp::from_millis),
         expires_at: row.get::<_, Option<i64>>("expires_at")?.map(Timestamp::from_millis),
+        // A scope of a later version is none here.
+        scopes: row.get::<_, String>("scopes")?.split(',').filter_map(|scope| scope.parse().ok()).collect(),
     })
 }
 
@@ -494,7 +499,8 @@ impl Store for SqliteStore {
         let new = new.clone();
         let created = self.write(move |connection| {
             let insert = "
-                INSERT INTO tokens (id, user, name, hash, created_at, expires_at) SELECT ?1, ?2, ?3, ?4, ?5, ?7
+                INSERT INTO tokens (id, user, name, hash, created_at, expires_at, scopes)
+                SELECT ?1, ?2, ?3, ?4, ?5, ?7, ?8
                 WHERE (SELECT count(*) FROM tokens WHERE user = ?2) < ?6
                 RETURNING *";
             let values = params![
@@ -505,6 +511,7 @@ impl Store for SqliteStore {
                 millis(new.created_at),
                 most as i64,
                 new.expires_at.map(millis),
+                new.scopes.iter().map(|scope| scope.key()).collect::<Vec<_>>().join(","),
             ];
             connection.query_row(insert, values, token).optional()
         });

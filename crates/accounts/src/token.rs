@@ -1,6 +1,6 @@
 //! Tokens, by which programs sign in.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{collections::BTreeSet, fmt, str::FromStr, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use odds::Timestamp;
@@ -101,6 +101,50 @@ impl TokenName {
     }
 }
 
+/// What a token may be used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// Boards, the history, rules, alerts and messages of its user.
+    Stream,
+    /// Producing records.
+    Produce,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected stream or produce")]
+pub struct UnknownScope;
+
+impl Scope {
+    pub const ALL: [Self; 2] = [Self::Stream, Self::Produce];
+
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Stream => "stream",
+            Self::Produce => "produce",
+        }
+    }
+
+    /// What tokens may do that were made before there were scopes.
+    pub(crate) fn of_old_tokens() -> BTreeSet<Self> {
+        BTreeSet::from([Self::Stream])
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.key())
+    }
+}
+
+impl FromStr for Scope {
+    type Err = UnknownScope;
+
+    fn from_str(text: &str) -> Result<Self, UnknownScope> {
+        Self::ALL.into_iter().find(|scope| scope.key() == text).ok_or(UnknownScope)
+    }
+}
+
 /// A token without its secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
@@ -111,6 +155,7 @@ pub struct Token {
     pub used_at: Option<Timestamp>,
     /// When it expires. Absent in tokens made by earlier versions.
     pub expires_at: Option<Timestamp>,
+    pub scopes: BTreeSet<Scope>,
 }
 
 impl Token {
@@ -129,6 +174,7 @@ pub struct NewToken {
     pub hash: SecretHash,
     pub created_at: Timestamp,
     pub expires_at: Option<Timestamp>,
+    pub scopes: BTreeSet<Scope>,
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ mod embedded;
 mod partition_group;
 mod publisher;
 mod record;
+mod record_producer;
 mod region_follower;
 mod region_log;
 mod sender;
@@ -32,6 +33,7 @@ pub use embedded::Embedded;
 pub use partition_group::{GroupEvent, PartitionGroup};
 pub use publisher::{Delivered, MAX_RECORD_BYTES, Publisher};
 pub use record::{from_message, to_headers};
+pub use record_producer::{NewRecord, Placed, RecordProducer, partition_of_key};
 pub use region_follower::{FollowerEvent, LostBoard, RegionFollower, Steps};
 pub use region_log::{ConsumerMode, LagGauge, ReadError};
 pub use settings::{InvalidProperty, KafkaSettings, Property, Role};
@@ -43,5 +45,6 @@ pub use topic_consumer::{
 pub use topic_follower::{ReadFrom, TopicFollower};
 pub use topic_writer::TopicWriter;
 pub use topics::{
-    ALERT_PARTITIONS, ALERTS, CONTROL, KEEP_CHANGES, TopicSpec, all_topics, all_topics_with, region_topic, topic_of,
+    ALERT_PARTITIONS, ALERTS, CONTROL, KEEP_CHANGES, TRANSACTIONS, TopicSpec, all_topics, all_topics_with,
+    region_topic, topic_of,
 };

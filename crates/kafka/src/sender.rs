@@ -17,7 +17,7 @@ use rdkafka::{
 };
 use tokio::{sync::oneshot, time::Instant};
 
-use crate::client_log::Plain;
+use crate::{client_log::Plain, topics::partitions_of};
 
 /// How long one poll waits. The thread may outlive the producer's last handle by this time.
 const AT_A_TIME: Duration = Duration::from_secs(2);
@@ -80,6 +80,11 @@ impl Sender {
     /// Waits until all records are delivered, or fails after this time.
     pub(crate) fn flush(&self, within: Duration) -> Result<(), KafkaError> {
         self.producer().flush(within)
+    }
+
+    /// Returns the number of a topic's partitions; 0 if it doesn't exist. Blocks.
+    pub(crate) fn partitions_of(&self, topic: &str, within: Duration) -> Result<usize, KafkaError> {
+        self.producer().client().fetch_metadata(Some(topic), within).map(|metadata| partitions_of(&metadata, topic))
     }
 
     fn producer(&self) -> &BaseProducer<Plain> {

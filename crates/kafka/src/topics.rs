@@ -5,12 +5,17 @@ use std::time::Duration;
 use odds::Region;
 use rdkafka::metadata::Metadata;
 
+use crate::topic_consumer::dead_letters_of;
+
 /// The topic of messages between gateways and producers: account changes, and requests to publish a board again.
 pub const CONTROL: &str = "control";
 
 /// The topic of what fired. The partition is the shard of the user.
 pub const ALERTS: &str = "alerts";
 pub const ALERT_PARTITIONS: i32 = 8;
+
+/// The topic of what other systems want people to be told.
+pub const TRANSACTIONS: &str = "transactions";
 
 /// How long every step stays readable on a region's topic, unless topic-creator is told otherwise.
 pub const KEEP_CHANGES: Duration = Duration::from_secs(3_600);
@@ -47,18 +52,20 @@ pub fn all_topics_with(keep_changes: Duration) -> Vec<TopicSpec> {
         replication: 2,
         settings: pairs(&[("cleanup.policy", "delete"), ("retention.ms", "86400000")]),
     };
-    let alerts = TopicSpec {
-        name: ALERTS.to_owned(),
-        partitions: ALERT_PARTITIONS,
+    // What is acknowledged survives the loss of a broker.
+    let durable = |name: &str, partitions, days: u32| TopicSpec {
+        name: name.to_owned(),
+        partitions,
         replication: 3,
         settings: pairs(&[
             ("cleanup.policy", "delete"),
-            ("retention.ms", "604800000"),
-            // An acknowledged alert survives the loss of a broker.
+            ("retention.ms", &(86_400_000 * u64::from(days)).to_string()),
             ("min.insync.replicas", "2"),
         ]),
     };
-    odds.chain([control, alerts]).collect()
+    let transactions = durable(TRANSACTIONS, 3, 7);
+    let dead_letters = durable(&dead_letters_of(TRANSACTIONS), 1, 30);
+    odds.chain([control, durable(ALERTS, ALERT_PARTITIONS, 7), transactions, dead_letters]).collect()
 }
 
 /// The topic of a region, on which every step stays readable for at least `keep_changes`.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, path::Path, sync::Arc};
 
-use accounts::{NewToken, NewUser, PasswordHash, Store, StoreUrl, TokenId, TokenText, UserId};
+use accounts::{NewToken, NewUser, PasswordHash, Scope, Store, StoreUrl, TokenId, TokenText, UserId};
 
 pub const NAME: &str = "guest";
 pub const TOKEN: &str = "tb_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
@@ -28,6 +28,7 @@ pub async fn add_user(store: &dyn Store, name: &str, token: &str) {
     store.create_user(&user).await.unwrap();
     let hash = token.parse::<TokenText>().unwrap().hash();
     let (token, name) = (TokenId::random(), "tests".parse().unwrap());
-    let token = NewToken { id: token, user: id, name, hash, created_at: at, expires_at: None };
+    let token =
+        NewToken { id: token, user: id, name, hash, created_at: at, expires_at: None, scopes: Scope::ALL.into() };
     store.create_token(&token, 1).await.unwrap();
 }

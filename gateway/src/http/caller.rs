@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, sync::Arc};
 
-use accounts::{AccountsError, Identity, Requester, SESSION_DATA, SessionData, SessionKey, User};
+use accounts::{AccountsError, Identity, Requester, SESSION_DATA, Scope, SessionData, SessionKey, User};
 use axum::{
     extract::{FromRef, FromRequestParts},
     http::request::Parts,
@@ -28,6 +28,11 @@ pub(super) struct Person {
     pub(super) session: Session,
 }
 
+/// A user whose program produces records, with a token for that.
+pub(super) struct Program {
+    pub(super) user: User,
+}
+
 /// The requester's address and user agent, for limits and the audit log.
 pub(super) struct By(pub(super) Requester);
 
@@ -50,18 +55,36 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let app = Arc::<AppState>::from_ref(state);
-        if let Some(given) = parts.headers.get(header::AUTHORIZATION) {
-            let token = given.to_str().ok().and_then(|given| given.split_once(' '));
-            let token =
-                token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
-            let peer = parts.extensions.get::<Peer>().expect("the listener adds the peer");
-            let (_, user) = app.accounts.by_token(token.unwrap_or_default(), peer.address).await?;
+        if let Some(user) = by_token(&app, parts, Scope::Stream).await? {
             may_read(&app, parts, &user)?;
             return Ok(Self { user });
         }
         let Person { user, .. } = Person::from_request_parts(parts, state).await?;
         Ok(Self { user })
     }
+}
+
+impl<S> FromRequestParts<S> for Program
+where
+    S: Send + Sync,
+    Arc<AppState>: FromRef<S>,
+{
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let app = Arc::<AppState>::from_ref(state);
+        by_token(&app, parts, Scope::Produce).await?.map(|user| Self { user }).ok_or(UNAUTHENTICATED)
+    }
+}
+
+/// Returns the user whose token the request has, if it has one.
+async fn by_token(app: &AppState, parts: &Parts, scope: Scope) -> Result<Option<User>, ApiError> {
+    let Some(given) = parts.headers.get(header::AUTHORIZATION) else { return Ok(None) };
+    let token = given.to_str().ok().and_then(|given| given.split_once(' '));
+    let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
+    let peer = parts.extensions.get::<Peer>().expect("the listener adds the peer");
+    let (_, user) = app.accounts.by_token(token.unwrap_or_default(), scope, peer.address).await?;
+    Ok(Some(user))
 }
 
 impl<S> FromRequestParts<S> for Person

@@ -18,6 +18,8 @@ use crate::turns::NoTurn;
 
 /// The `Retry-After` of a response when the store is unavailable or password checks are at their limit.
 const LATER: Duration = Duration::from_secs(5);
+/// The `Retry-After` of a response to a request that is being carried out.
+const SOON: Duration = Duration::from_secs(1);
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApiError {
@@ -35,6 +37,20 @@ pub(crate) enum ApiError {
     TokenNotEnough,
     #[error("this gateway has no history: it was started without --history")]
     HistoryDisabled,
+    #[error("this gateway has no messages: it was started without --outbox")]
+    MessagesDisabled,
+    #[error("a topic of this name can't be produced to")]
+    UnknownTopic,
+    #[error("the topic has {count} partitions, so from 0 to {}", .count - 1)]
+    PartitionOutOfRange { count: usize },
+    #[error("this request is being carried out: repeat it in a moment")]
+    RequestRunning,
+    #[error("another request had this request_id")]
+    RequestIdReused,
+    #[error("whether the record was written is unknown: repeat the request, with the same request_id")]
+    ResultUnknown(String),
+    #[error(transparent)]
+    Messages(#[from] messages::StoreError),
     #[error(transparent)]
     History(#[from] HistoryError),
     #[error(transparent)]
@@ -105,12 +121,18 @@ impl ApiError {
             Self::Invalid { .. }
             | Self::History(HistoryError::TooMuch)
             | Self::Accounts(AccountsError::Invalid { .. }) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::UnknownTopic => StatusCode::NOT_FOUND,
+            Self::PartitionOutOfRange { .. } => StatusCode::BAD_REQUEST,
+            Self::RequestRunning | Self::RequestIdReused => StatusCode::CONFLICT,
+            Self::ResultUnknown(_) | Self::Messages(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::BadBody { status, .. } => *status,
             Self::NotReady(_)
             | Self::NoTurn(NoTurn::InTotal(_))
             | Self::History(HistoryError::Store(_))
             | Self::Accounts(AccountsError::Store(_) | AccountsError::Busy(_)) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::ForbiddenOrigin | Self::TokenNotEnough => StatusCode::FORBIDDEN,
+            Self::ForbiddenOrigin | Self::TokenNotEnough | Self::Accounts(AccountsError::MissingScope(_)) => {
+                StatusCode::FORBIDDEN
+            }
             Self::Accounts(
                 AccountsError::Unauthenticated | AccountsError::WrongCredentials | AccountsError::WrongCode,
             ) => StatusCode::UNAUTHORIZED,
@@ -126,7 +148,7 @@ impl ApiError {
             )
             | Self::History(HistoryError::NotRecorded { .. }) => StatusCode::CONFLICT,
             Self::History(HistoryError::Damaged(_) | HistoryError::DamagedRow) => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::HistoryDisabled => StatusCode::NOT_IMPLEMENTED,
+            Self::HistoryDisabled | Self::MessagesDisabled => StatusCode::NOT_IMPLEMENTED,
         }
     }
 
@@ -140,6 +162,14 @@ impl ApiError {
             Self::BadBody { .. } => "bad_body",
             Self::NotReady(_) => "not_ready",
             Self::HistoryDisabled => "history_disabled",
+            Self::MessagesDisabled => "messages_disabled",
+            Self::UnknownTopic => "unknown_topic",
+            Self::PartitionOutOfRange { .. } => "partition_out_of_range",
+            Self::RequestRunning => "request_running",
+            Self::RequestIdReused => "request_id_reused",
+            Self::ResultUnknown(_) => "result_unknown",
+            Self::Messages(_) => "messages_unavailable",
+            Self::Accounts(AccountsError::MissingScope(_)) => "missing_scope",
             Self::History(HistoryError::NotRecorded { .. }) => "not_recorded",
             Self::History(HistoryError::Damaged(_) | HistoryError::DamagedRow) => "history_damaged",
             Self::History(HistoryError::TooMuch) => "too_much",
@@ -166,7 +196,10 @@ impl ApiError {
             Self::Accounts(
                 AccountsError::TooManyAttempts { retry_after } | AccountsError::TooManyReads { retry_after },
             ) => Some(*retry_after),
+            Self::RequestRunning => Some(SOON),
             Self::NoTurn(_)
+            | Self::ResultUnknown(_)
+            | Self::Messages(_)
             | Self::History(HistoryError::Store(_))
             | Self::Accounts(AccountsError::Store(_) | AccountsError::Busy(Busy)) => Some(LATER),
             _ => None,
@@ -195,6 +228,7 @@ impl ApiError {
         match self {
             Self::Accounts(AccountsError::Store(_)) => "accounts can't be read just now".to_owned(),
             Self::History(HistoryError::Store(_)) => "the history can't be read just now".to_owned(),
+            Self::Messages(_) => "messages can't be read just now".to_owned(),
             other => other.to_string(),
         }
     }
@@ -205,6 +239,8 @@ impl IntoResponse for ApiError {
         match &self {
             Self::Accounts(AccountsError::Store(error)) => warn!(%error, "a request failed: the store is unavailable"),
             Self::History(HistoryError::Store(error)) => warn!(%error, "a request failed: the history is unavailable"),
+            Self::Messages(error) => warn!(%error, "a request failed: the outbox is unavailable"),
+            Self::ResultUnknown(error) => warn!(%error, "a record may not have been written"),
             _ => {}
         }
         let message = self.message();
@@ -223,19 +259,19 @@ impl IntoResponse for ApiError {
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "used for the description only; the responses are made from ApiError")]
 pub(crate) enum Refusals {
-    /// The query or a parameter can't be read.
+    /// The query or a parameter can't be read; `partition_out_of_range`.
     #[response(status = BAD_REQUEST)]
     BadRequest(#[to_schema] ErrorBody),
     /// `unauthenticated`, `wrong_credentials`
     #[response(status = UNAUTHORIZED)]
     Unauthorized(#[to_schema] ErrorBody),
-    /// `forbidden_origin`, `token_not_enough`, `wrong_password`, `disabled`, `registration_closed`
+    /// `forbidden_origin`, `token_not_enough`, `missing_scope`, `wrong_password`, `disabled`, `registration_closed`
     #[response(status = FORBIDDEN)]
     Forbidden(#[to_schema] ErrorBody),
-    /// `not_found`
+    /// `not_found`, `unknown_topic`
     #[response(status = NOT_FOUND)]
     NotFound(#[to_schema] ErrorBody),
-    /// `too_many_tokens`, `too_many_rules`; `not_recorded`: `gap` has the time of which nothing is recorded
+    /// `too_many_tokens`, `too_many_rules`, `request_running`, `request_id_reused`; `not_recorded`: `gap` has the time of which nothing is recorded
     #[response(status = CONFLICT)]
     Conflict(#[to_schema] ErrorBody),
     /// `bad_body`: the body is too large
@@ -250,9 +286,18 @@ pub(crate) enum Refusals {
     /// `too_many_attempts`, `too_many_requests`: `Retry-After` has the seconds to wait
     #[response(status = TOO_MANY_REQUESTS)]
     TooMany(#[to_schema] ErrorBody),
-    /// `store_unavailable`, `history_unavailable`, `busy`, `not_ready`
+    /// `store_unavailable`, `history_unavailable`, `messages_unavailable`, `result_unknown`, `busy`, `not_ready`
     #[response(status = SERVICE_UNAVAILABLE)]
     Unavailable(#[to_schema] ErrorBody),
+}
+
+/// The error responses that only requests about messages have.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "used for the description only; the responses are made from ApiError")]
+pub(crate) enum MessageRefusals {
+    /// `messages_disabled`
+    #[response(status = NOT_IMPLEMENTED)]
+    Disabled(#[to_schema] ErrorBody),
 }
 
 /// The error responses that only requests of the history have.

@@ -8,7 +8,9 @@ mod error;
 mod gzip;
 mod health;
 mod history;
+mod messages;
 mod odds;
+mod produce;
 mod rules;
 mod schemas;
 mod sessions;
@@ -85,11 +87,14 @@ pub(crate) fn router(app: &Arc<AppState>, sessions: Sessions) -> Router {
         .merge(history::router())
         .merge(rules::router())
         .merge(alerts::router())
+        .merge(messages::router())
+        .merge(produce::router())
         .split_for_parts();
     let api = api
         .route("/api/{*rest}", any(nothing_here))
         .layer(sessions)
         .layer(from_fn_with_state(app.clone(), from_our_page))
+        // Routes may have limits of their own.
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, ANSWER_WITHIN));
     // Serialized once: it is the same for every request.

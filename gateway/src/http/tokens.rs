@@ -1,8 +1,8 @@
 //! Lists, creates and revokes tokens, with which programs sign in. Tokens themselves may not do this.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use accounts::{Token, TokenId};
+use accounts::{Scope, Token, TokenId};
 use axum::{
     Json,
     extract::{Path, State},
@@ -32,6 +32,34 @@ struct ListedToken {
     /// When it was last used, to the minute; null if never.
     used_at: Option<String>,
     expires_at: String,
+    /// What it may be used for.
+    scopes: Vec<TokenScope>,
+}
+
+/// What a token may be used for: `stream` for everything that its user sees, `produce` for producing records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum TokenScope {
+    Stream,
+    Produce,
+}
+
+impl From<Scope> for TokenScope {
+    fn from(scope: Scope) -> Self {
+        match scope {
+            Scope::Stream => Self::Stream,
+            Scope::Produce => Self::Produce,
+        }
+    }
+}
+
+impl From<TokenScope> for Scope {
+    fn from(scope: TokenScope) -> Self {
+        match scope {
+            TokenScope::Stream => Self::Stream,
+            TokenScope::Produce => Self::Produce,
+        }
+    }
 }
 
 impl ListedToken {
@@ -42,6 +70,7 @@ impl ListedToken {
             created_at: token.created_at.to_string(),
             used_at: token.used_at.map(|at| at.to_string()),
             expires_at: expires_at.to_string(),
+            scopes: token.scopes.iter().map(|scope| (*scope).into()).collect(),
         }
     }
 }
@@ -65,6 +94,14 @@ struct TokenRequest {
     /// The number of days that it is valid. The default, and the most, is what the operator allows.
     #[schema(minimum = 1)]
     expires_in_days: Option<u32>,
+    /// What it may be used for. Default: `stream`.
+    #[serde(default = "only_stream")]
+    #[schema(min_items = 1)]
+    scopes: Vec<TokenScope>,
+}
+
+fn only_stream() -> Vec<TokenScope> {
+    vec![TokenScope::Stream]
 }
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);
@@ -101,8 +138,13 @@ async fn create(
     if wanted.expires_in_days == Some(0) {
         return Err(ApiError::Invalid { field: "expires_in_days".into(), reason: "must be 1 or more".into() });
     }
+    let scopes: BTreeSet<Scope> = wanted.scopes.into_iter().map(Scope::from).collect();
+    if scopes.is_empty() {
+        return Err(ApiError::Invalid { field: "scopes".into(), reason: "name at least one".into() });
+    }
     let lasts = wanted.expires_in_days.map(|days| DAY * days);
-    let (token, text) = app.accounts.create_token(&user, &wanted.password, &wanted.name, lasts, &by).await?;
+    let created = app.accounts.create_token(&user, &wanted.password, &wanted.name, lasts, scopes, &by).await;
+    let (token, text) = created?;
     let end = app.accounts.end_of(&token);
     Ok((StatusCode::CREATED, Json(Made { listed: ListedToken::new(&token, end), token: text.reveal().to_owned() })))
 }

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, atomic::AtomicU64},
 };
 
-use accounts::{AccountsError, Identity};
+use accounts::{AccountsError, Identity, Scope};
 use axum::extract::Query;
 use http::Uri;
 use odds::{BadHello, Hello, Replay};
@@ -98,7 +98,7 @@ async fn admitted(socket: &SocketRef, app: &Arc<AppState>, auth: &Value) -> Resu
     let mut slot = ConnectionSlot::take(app, peer.address)?;
     let hello = Hello::read(auth)?;
     let identity = match &hello.token {
-        Some(token) => app.accounts.by_token(token, peer.address).await?.0,
+        Some(token) => app.accounts.by_token(token, Scope::Stream, peer.address).await?.0,
         None => {
             let key = app.origins.session_of(&parts.headers).ok_or(Refusal::Unauthenticated)?;
             if !app.origins.is_ours(&parts.headers) {

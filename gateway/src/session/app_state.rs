@@ -19,6 +19,7 @@ use tracing::{info, warn};
 use crate::{
     client::{Bye, Client},
     filters::Filters,
+    messages::Messages,
     metrics::Metrics,
     origin_policy::OriginPolicy,
     readiness::Readiness,
@@ -44,6 +45,8 @@ pub(crate) struct AppState {
     pub(crate) clock: fn() -> Timestamp,
     /// None if there is no history.
     pub(crate) history: Option<Arc<dyn history::Store>>,
+    /// None if there are no messages.
+    pub(crate) messages: Option<Messages>,
     /// Of requests that stream the history.
     pub(crate) history_turns: Turns,
     pub(crate) replay_turns: Turns,

@@ -422,6 +422,7 @@ async fn a_token_needs_the_password_and_ends() {
         hash: text.hash(),
         created_at: now,
         expires_at: Some(now.plus_millis(3_000)),
+        scopes: [accounts::Scope::Stream].into(),
     };
     stage.store.create_token(&new, 50).await.unwrap();
     let mut bot = Socket::with_token(&gateway.address, text.reveal()).await.unwrap();

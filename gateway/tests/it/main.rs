@@ -19,6 +19,7 @@ mod mirror;
 mod mongo;
 mod past;
 mod polling;
+mod produce;
 mod proxy;
 mod recorded_events;
 mod replay;

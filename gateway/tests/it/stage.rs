@@ -53,6 +53,11 @@ impl Stage {
         format!("--history=sqlite:{}", self.folder.path().join("history.db").display())
     }
 
+    /// The setting of a gateway that serves the stage's messages.
+    pub fn outbox_setting(&self) -> String {
+        format!("--outbox=sqlite:{}", self.folder.path().join("messages.db").display())
+    }
+
     pub fn kafka(&self) -> KafkaSettings {
         self.cluster.settings()
     }
@@ -76,10 +81,13 @@ impl Stage {
         let settings = Settings::try_parse_from(args).unwrap().gateway;
         let mut registry = MetricRegistry::default();
         let metrics = Metrics::new(&mut registry);
-        let history = settings.history.clone();
+        let (history, outbox) = (settings.history.clone(), settings.outbox.clone());
         let mut gateway = Gateway::bind(settings, self.kafka(), self.store.clone(), service::now, metrics).unwrap();
         if let Some(url) = history {
             gateway = gateway.with_history(url.open().await.unwrap());
+        }
+        if let Some(url) = outbox {
+            gateway = gateway.with_outbox(url.open().await.unwrap());
         }
         let address: SocketAddr = gateway.address().unwrap();
         let lifecycle = Lifecycle::new();

@@ -110,7 +110,8 @@ pub(crate) fn Cell(
             let (_, outcome) = place.with_value(|place| find(view, &market, place))?;
             outcome.offers.get(&*key).cloned()
         });
-        let is_best = best.with(|best| best.as_ref().is_some_and(|best| best.is_live && best.bookmakers.contains(&key)));
+        let is_best =
+            best.with(|best| best.as_ref().is_some_and(|best| best.is_live && best.bookmakers.contains(&key)));
         Look::after(before, market, offer, is_best, stream.now.get_untracked())
     });
     let class = move || look.with(Look::class);

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use accounts::{AccountSettings, Accounts, Requester, StoreUrl};
+use accounts::{AccountSettings, Accounts, Requester, Scope, StoreUrl};
 use odds::Timestamp;
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
@@ -45,11 +45,10 @@ impl Lines {
 #[tokio::test]
 async fn who_did_what_from_where_is_logged_and_no_secret_is() {
     let lines = Lines::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new("audit=info"))
-        .with_ansi(false)
-        .with_writer(lines.clone())
-        .finish();
+    let logger = || tracing_subscriber::fmt().with_env_filter(EnvFilter::new("audit=info")).with_ansi(false);
+    // Whether a line is logged at all is decided when it is first reached, also by another test's thread.
+    tracing::subscriber::set_global_default(logger().with_writer(std::io::sink).finish()).unwrap();
+    let subscriber = logger().with_writer(lines.clone()).finish();
     let _logged = tracing::subscriber::set_default(subscriber);
     let folder = tempfile::tempdir().unwrap();
     let store = StoreUrl::Sqlite(folder.path().join("accounts.db")).open().await.unwrap();
@@ -70,13 +69,13 @@ async fn who_did_what_from_where_is_logged_and_no_secret_is() {
     // A password typed into the wrong field.
     accounts.sign_in("tuesday-7-badgers", WRONG, &by).await.unwrap_err();
     assert_logged("sign_in_refused", "unknown");
-    let (token, text) = accounts.create_token(&anna, PASSWORD, "bot", None, &by).await.unwrap();
+    let (token, text) = accounts.create_token(&anna, PASSWORD, "bot", None, [Scope::Stream].into(), &by).await.unwrap();
     assert_logged("token_created", token.id.as_str());
-    accounts.create_token(&anna, WRONG, "bot", None, &by).await.unwrap_err();
+    accounts.create_token(&anna, WRONG, "bot", None, [Scope::Stream].into(), &by).await.unwrap_err();
     assert_logged("password_refused", anna.id.as_str());
     accounts.revoke_token(&anna.id, &token.id, &by).await.unwrap();
     assert_logged("token_revoked", token.id.as_str());
-    accounts.by_token(text.reveal(), by.address).await.unwrap_err();
+    accounts.by_token(text.reveal(), Scope::Stream, by.address).await.unwrap_err();
     assert_logged("token_refused", "unknown");
     accounts.change_password(&anna, PASSWORD, "nine loud badgers", &by).await.unwrap();
     assert_logged("password_changed", anna.id.as_str());

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use accounts::{
-    Changed, CreateTokenError, CreateUserError, FAMILIAR_FOR, NewToken, NewUser, Password, PasswordHash, Place,
+    Changed, CreateTokenError, CreateUserError, FAMILIAR_FOR, NewToken, NewUser, Password, PasswordHash, Place, Scope,
     SessionData, SessionKey, Store, StoredSession, TokenId, TokenText, User, UserId, UserName,
 };
 use odds::{Region, Timestamp};
@@ -111,7 +111,8 @@ fn session(user: &User, until: i64) -> StoredSession {
 pub fn token(user: &User, name: &str) -> (NewToken, TokenText) {
     let text = TokenText::random();
     let (id, user, hash) = (TokenId::random(), user.id.clone(), text.hash());
-    (NewToken { id, user, name: name.parse().unwrap(), hash, created_at: at(7), expires_at: None }, text)
+    let (name, scopes) = (name.parse().unwrap(), BTreeSet::from([Scope::Stream]));
+    (NewToken { id, user, name, hash, created_at: at(7), expires_at: None, scopes }, text)
 }
 
 pub async fn names_are_taken_once_in_any_case(store: AnyStore) {

@@ -214,6 +214,7 @@ async fn a_file_of_an_earlier_version_keeps_its_users_and_can_keep_rules() {
     for table in ["alerts", "armings", "rules", "rule_changes", "alerter_progress", "unwatched"] {
         former.execute_batch(&format!("DROP TABLE {table}")).unwrap();
     }
+    former.execute_batch("ALTER TABLE tokens DROP COLUMN scopes").unwrap();
     former.pragma_update(None, "user_version", 3).unwrap();
     drop(former);
     let store = StoreUrl::Sqlite(path).open().await.unwrap();

@@ -175,7 +175,10 @@ impl ConsumerContext for Context {
             let is_lost = consumer.assignment_lost();
             let done = self.hand_over(list);
             // Another member may have read the partitions that were lost.
-            if !is_lost && done.count() > 0 && let Err(error) = consumer.commit(&done, CommitMode::Sync) {
+            if !is_lost
+                && done.count() > 0
+                && let Err(error) = consumer.commit(&done, CommitMode::Sync)
+            {
                 info!(%error, "what was done last can't be committed: it comes again");
             }
             consumer.incremental_unassign(list)
@@ -277,7 +280,9 @@ impl Poller {
             }
         }
         drop(workers);
-        if done.count() > 0 && let Err(error) = self.consumer.commit(&done, CommitMode::Async) {
+        if done.count() > 0
+            && let Err(error) = self.consumer.commit(&done, CommitMode::Async)
+        {
             info!(%error, "what was done can't be committed: it is committed later");
         }
     }

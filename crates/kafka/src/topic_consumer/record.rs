@@ -48,7 +48,8 @@ impl TopicRecord {
 
     /// About how much memory it takes.
     pub(super) fn bytes(&self) -> usize {
-        let headers: usize = self.headers.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len)).sum();
+        let headers: usize =
+            self.headers.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len)).sum();
         size_of::<Self>() + self.key.as_ref().map_or(0, Vec::len) + self.value.as_ref().map_or(0, Vec::len) + headers
     }
 

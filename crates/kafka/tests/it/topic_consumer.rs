@@ -217,12 +217,8 @@ async fn a_record_that_can_never_be_handled_is_a_dead_letter_with_everything_tha
     assert_eq!(dead_letter(&kafka).await, json!(1));
     // Read by a consumer, which shows the headers.
     let (seen, records) = tokio::sync::mpsc::unbounded_channel();
-    let reader = TopicConsumer::new(
-        &kafka,
-        ConsumerSpec::new("readers", &["orders.dead"]),
-        Arc::new(Forward(seen)),
-        clock,
-    );
+    let reader =
+        TopicConsumer::new(&kafka, ConsumerSpec::new("readers", &["orders.dead"]), Arc::new(Forward(seen)), clock);
     let stop = CancellationToken::new();
     let running = Running { task: tokio::spawn(reader.unwrap().run(stop.clone())), stop };
     let mut records = records;

@@ -5,11 +5,12 @@ use serde::Deserialize;
 const FILE: &str = include_str!("../../../../deploy/prometheus/alerts.yml");
 const TESTS: &str = include_str!("../../../../deploy/prometheus/alerts.test.yml");
 const OPERATING: &str = include_str!("../../../../docs/operating.md");
-const METRICS: [&str; 4] = [
+const METRICS: [&str; 5] = [
     include_str!("../../../../gateway/src/metrics.rs"),
     include_str!("../../../../producers/src/metrics.rs"),
     include_str!("../../../../historian/src/metrics.rs"),
     include_str!("../../../../alerter/src/metrics.rs"),
+    include_str!("../../../../notifier/src/metrics.rs"),
 ];
 
 #[derive(Deserialize)]
@@ -61,9 +62,8 @@ fn every_metric_of_an_alert_is_registered() {
     for Rule { alert, expr } in rules() {
         let words = expr.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
         for metric in words.filter(|word| word.starts_with("toteboard_")) {
-            let name = ["toteboard_gateway_", "toteboard_historian_", "toteboard_producer_", "toteboard_alerter_"]
-                .iter()
-                .find_map(|it| metric.strip_prefix(it));
+            let programs = ["gateway", "historian", "producer", "alerter", "notifier"];
+            let name = programs.iter().find_map(|it| metric.strip_prefix(&format!("toteboard_{it}_")));
             let name = name.unwrap_or_else(|| panic!("{alert}: {metric}"));
             // Suffixes that the text format adds to counters and histograms.
             let name = ["_total", "_seconds_bucket"].iter().find_map(|it| name.strip_suffix(it)).unwrap_or(name);

@@ -163,12 +163,13 @@ fn each_program_can_read_its_own_passwords_only() {
         }
     }
     let producers: Vec<&str> = PRODUCERS.into_iter().chain(["topic-creator"]).collect();
-    let expected: [(&str, &[&str]); 6] = [
+    let expected: [(&str, &[&str]); 7] = [
         ("alerter-secrets", &["alerter"]),
         ("broker-secrets", &["kafka-1", "kafka-2", "kafka-3"]),
         ("gateway-secrets", &["gateway"]),
         ("historian-secrets", &["historian"]),
         ("mongodb-secrets", &["mongodb", "mongodb-users"]),
+        ("notifier-secrets", &["notifier"]),
         ("producer-secrets", &producers),
     ];
     assert_eq!(readers, table(expected));

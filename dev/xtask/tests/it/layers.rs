@@ -76,8 +76,9 @@ fn libraries_know_no_program_and_nothing_needs_what_only_developers_run() {
 fn few_know_each_outside_system() {
     // The topic creator manages Kafka directly.
     assert_eq!(folders_that_need("rdkafka"), ["crates/kafka", "topic-creator"]);
-    assert_eq!(folders_that_need("mongodb"), ["crates/accounts"]);
-    assert_eq!(folders_that_need("rusqlite"), ["crates/accounts", "crates/history"]);
+    assert_eq!(folders_that_need("mongodb"), ["crates/accounts", "crates/messages"]);
+    assert_eq!(folders_that_need("rusqlite"), ["crates/accounts", "crates/history", "crates/messages"]);
+    assert_eq!(folders_that_need("lettre"), ["crates/messages"]);
     assert_eq!(folders_that_need("socketioxide"), ["gateway"]);
     assert_eq!(folders_that_need("leptos"), ["web"]);
 }

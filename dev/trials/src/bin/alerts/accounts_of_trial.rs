@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeSet, path::Path, sync::Arc};
 
-use accounts::{NewToken, NewUser, PasswordHash, RuleLimits, Store, StoreUrl, StoredRule, TokenId, TokenText, UserId};
+use accounts::{
+    NewToken, NewUser, PasswordHash, RuleLimits, Scope, Store, StoreUrl, StoredRule, TokenId, TokenText, UserId,
+};
 use alerts::{Rule, RuleId};
 use odds::Timestamp;
 use serde_json::Value;
@@ -35,7 +37,8 @@ impl Users {
     pub async fn token(&self, user: &UserId) -> anyhow::Result<String> {
         let (text, name) = (TokenText::random(), "trial".parse()?);
         let (id, created_at) = (TokenId::random(), service::now());
-        let token = NewToken { id, user: user.clone(), name, hash: text.hash(), created_at, expires_at: None };
+        let (user, hash, scopes) = (user.clone(), text.hash(), Scope::ALL.into());
+        let token = NewToken { id, user, name, hash, created_at, expires_at: None, scopes };
         self.store.create_token(&token, 10).await?;
         Ok(text.reveal().to_owned())
     }

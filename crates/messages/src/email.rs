@@ -1,0 +1,140 @@
+//! E-mail: by an SMTP server, or into files.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use async_trait::async_trait;
+use lettre::{
+    AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor,
+    message::{Mailbox, MultiPart},
+    transport::smtp::{Error as SmtpError, PoolConfig},
+};
+
+use crate::{Accepted, Delivery, EmailText, Fault, Folder, Provider, Refusal, text::with_sources};
+
+/// How long a server may take for each of its answers.
+const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+/// How long all of it may take.
+const SENT_WITHIN: Duration = Duration::from_secs(60);
+/// Replies that are about the recipient or the message, and final. Others, as those about the login, concern the
+/// operator, and the message waits.
+const FINAL: [u16; 6] = [501, 550, 551, 552, 553, 555];
+
+/// Where e-mails go: `smtp://…` or `smtps://…`, or a folder.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SmtpUrl(String);
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "expected smtps://[USER:PASSWORD@]HOST[:PORT], smtp://…?tls=required (STARTTLS) or smtp://… (without encryption)"
+)]
+pub struct InvalidSmtpUrl;
+
+impl FromStr for SmtpUrl {
+    type Err = InvalidSmtpUrl;
+
+    fn from_str(text: &str) -> Result<Self, InvalidSmtpUrl> {
+        AsyncSmtpTransport::<Tokio1Executor>::from_url(text).map_err(|_| InvalidSmtpUrl)?;
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// Hides the password that may be in the URL.
+impl fmt::Debug for SmtpUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SmtpUrl(…)")
+    }
+}
+
+/// The sender of e-mails, as `Toteboard <odds@example.com>`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EmailSender(Mailbox);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected an address such as odds@example.com or Toteboard <odds@example.com>")]
+pub struct InvalidSender;
+
+impl FromStr for EmailSender {
+    type Err = InvalidSender;
+
+    fn from_str(text: &str) -> Result<Self, InvalidSender> {
+        text.parse().map(Self).map_err(|_| InvalidSender)
+    }
+}
+
+/// Sends e-mails by a server.
+pub struct SmtpProvider {
+    transport: AsyncSmtpTransport<Tokio1Executor>,
+    sender: EmailSender,
+}
+
+impl SmtpProvider {
+    /// Keeps up to `connections` open.
+    pub fn new(url: &SmtpUrl, sender: EmailSender, connections: u32) -> Self {
+        let transport = AsyncSmtpTransport::<Tokio1Executor>::from_url(&url.0).expect("it was checked");
+        let pool = PoolConfig::new().max_size(connections).idle_timeout(Duration::from_secs(30));
+        let transport = transport.timeout(Some(ANSWER_WITHIN)).pool_config(pool).build();
+        Self { transport, sender }
+    }
+}
+
+#[async_trait]
+impl Provider for SmtpProvider {
+    async fn send(&self, delivery: &Delivery<'_>) -> Result<Accepted, Refusal> {
+        let message = compose(delivery, &self.sender)?;
+        match tokio::time::timeout(SENT_WITHIN, self.transport.send(message)).await {
+            Ok(Ok(reply)) => {
+                let words: Vec<&str> = reply.message().collect();
+                Ok(Accepted { provider_id: None, detail: Some(format!("{} {}", reply.code(), words.join(" "))) })
+            }
+            Ok(Err(error)) => Err(refusal(&error)),
+            Err(_) => Err(Refusal::Unknown(format!("no answer within {} seconds", SENT_WITHIN.as_secs()))),
+        }
+    }
+}
+
+fn refusal(error: &SmtpError) -> Refusal {
+    let reason = with_sources(error);
+    match error.status().map(u16::from) {
+        Some(code) if FINAL.contains(&code) => Refusal::Never(reason),
+        Some(code) if (450..=452).contains(&code) => Refusal::Later { reason, at_fault: Fault::Message },
+        Some(_) => Refusal::Later { reason, at_fault: Fault::Provider },
+        // The connection may have been lost after the final dot.
+        None => Refusal::Unknown(reason),
+    }
+}
+
+fn compose(delivery: &Delivery<'_>, sender: &EmailSender) -> Result<Message, Refusal> {
+    let never = |error: &dyn fmt::Display| Refusal::Never(error.to_string());
+    let Some(first) = delivery.messages.first() else { return Err(Refusal::Never("it has no content".into())) };
+    let EmailText { subject, text, html } = EmailText::of(&first.message.content);
+    let date = std::time::UNIX_EPOCH + Duration::from_millis(delivery.at.as_millis().max(0) as u64);
+    let recipient: lettre::Address = delivery.recipient.parse().map_err(|error| never(&error))?;
+    Message::builder()
+        .from(sender.0.clone())
+        .to(Mailbox::new(None, recipient))
+        .subject(subject)
+        .date(date)
+        .message_id(Some(format!("<{}@{}>", delivery.reference, sender.0.email.domain())))
+        .multipart(MultiPart::alternative_plain_html(text, html))
+        .map_err(|error| never(&error))
+}
+
+/// Writes e-mails as files, for whoever has no server.
+pub struct EmailFiles {
+    folder: Folder,
+    sender: EmailSender,
+}
+
+impl EmailFiles {
+    pub fn new(folder: Folder, sender: EmailSender) -> Self {
+        Self { folder, sender }
+    }
+}
+
+#[async_trait]
+impl Provider for EmailFiles {
+    async fn send(&self, delivery: &Delivery<'_>) -> Result<Accepted, Refusal> {
+        let message = compose(delivery, &self.sender)?;
+        self.folder.write(&format!("{}.eml", delivery.reference), message.formatted()).await
+    }
+}

@@ -1,0 +1,36 @@
+//! Messages to people: the outbox in which they wait, its stores, and the channels by which they leave.
+//!
+//! A message is in the [`Outbox`] once for each channel. Workers lease recipients, send what is due by a [`Provider`],
+//! and note the outcome. This crate knows neither Kafka nor HTTP requests of users.
+
+mod address;
+mod channel;
+mod email;
+mod folder;
+mod gsm;
+mod message;
+mod mongo;
+mod outbox;
+mod produce;
+mod provider;
+mod sms;
+mod sqlite;
+mod store_url;
+mod text;
+mod transaction;
+mod unit;
+
+pub use address::{EmailAddress, InvalidEmailAddress, InvalidPhoneNumber, PhoneNumber};
+pub use channel::{Channel, UnknownChannel};
+pub use email::{EmailFiles, EmailSender, InvalidSender, InvalidSmtpUrl, SmtpProvider, SmtpUrl};
+pub use folder::Folder;
+pub use message::{Content, InvalidMessageId, MessageId, NewMessage, State, StoredMessage};
+pub use mongo::MongoOutbox;
+pub use outbox::{Claim, Finished, Lease, Outbox, OutboxCounts, Outcome, StoreError};
+pub use produce::{Begun, ProduceRequest, Produced};
+pub use provider::{Accepted, Delivery, Fault, Provider, Refusal};
+pub use sms::{SmsAccount, SmsFiles, SmsProvider};
+pub use sqlite::SqliteOutbox;
+pub use store_url::{InvalidOutbox, OutboxUrl};
+pub use text::{EmailText, sms_text};
+pub use transaction::{MESSAGE_ID, Transaction, USER};

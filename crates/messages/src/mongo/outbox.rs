@@ -1,0 +1,312 @@
+//! Messages.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::atomic::Ordering,
+};
+
+use futures::{StreamExt, TryStreamExt, stream};
+use mongodb::bson::{self, Bson, Document, doc};
+use odds::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{AT_ONCE, MongoOutbox, date, duplicates, open_states, recipients::recipient_id, time};
+use crate::{
+    Channel, Claim, Finished, Lease, MessageId, NewMessage, OutboxCounts, Outcome, State, StoreError, StoredMessage,
+    unit::next_unit,
+};
+
+/// How many messages of each recipient are looked at together. A recipient with more is looked at by itself.
+const FOR_EACH: usize = 4;
+/// How many of one recipient's messages are looked at.
+const OF_ONE: usize = 200;
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct MessageDocument {
+    /// Channel and id.
+    #[serde(rename = "_id")]
+    key: String,
+    id: String,
+    channel: String,
+    /// The key of its recipient.
+    to: String,
+    recipient: String,
+    user: Option<String>,
+    content: String,
+    created_at: bson::DateTime,
+    deadline: bson::DateTime,
+    number: i64,
+    state: String,
+    due_at: bson::DateTime,
+    attempts: i64,
+    detail: Option<String>,
+    provider_id: Option<String>,
+    batch: Option<String>,
+    changed_at: bson::DateTime,
+    /// Only if nothing is to be sent any more.
+    finished_at: Option<bson::DateTime>,
+}
+
+fn key_of(channel: Channel, id: &MessageId) -> String {
+    format!("{channel}:{id}")
+}
+
+impl MessageDocument {
+    fn new(message: &NewMessage, number: i64, now: Timestamp) -> Self {
+        Self {
+            key: key_of(message.channel, &message.id),
+            id: message.id.as_str().to_owned(),
+            channel: message.channel.key().to_owned(),
+            to: recipient_id(message.channel, &message.recipient),
+            recipient: message.recipient.clone(),
+            user: message.user.clone(),
+            content: serde_json::to_string(&message.content).expect("plain values"),
+            created_at: date(message.created_at),
+            deadline: date(message.deadline),
+            number,
+            state: State::Waiting.key().to_owned(),
+            due_at: date(now),
+            attempts: 0,
+            detail: None,
+            provider_id: None,
+            batch: None,
+            changed_at: date(now),
+            finished_at: None,
+        }
+    }
+
+    fn message(self) -> Result<StoredMessage, StoreError> {
+        Ok(StoredMessage {
+            message: NewMessage {
+                id: self.id.parse().map_err(StoreError::new)?,
+                channel: self.channel.parse().map_err(StoreError::new)?,
+                recipient: self.recipient,
+                user: self.user,
+                content: serde_json::from_str(&self.content).map_err(StoreError::new)?,
+                created_at: time(self.created_at),
+                deadline: time(self.deadline),
+            },
+            order: self.number,
+            state: State::from_key(&self.state).ok_or_else(|| StoreError(format!("no state: {}", self.state)))?,
+            attempts: self.attempts as u32,
+            detail: self.detail,
+            provider_id: self.provider_id,
+            batch: self.batch,
+            changed_at: time(self.changed_at),
+        })
+    }
+}
+
+impl MongoOutbox {
+    pub(super) async fn add_messages(&self, messages: &[NewMessage], now: Timestamp) -> Result<usize, StoreError> {
+        if messages.is_empty() {
+            return Ok(0);
+        }
+        let number = self.next_number(now, messages.len());
+        let documents: Vec<MessageDocument> =
+            (number..).zip(messages).map(|(number, message)| MessageDocument::new(message, number, now)).collect();
+        let known = match self.ask(self.messages.insert_many(&documents).ordered(false)).await? {
+            Ok(_) => 0,
+            Err(error) => duplicates(error)?.len(),
+        };
+        // Also those that were added before: whoever added them may not have come to this.
+        self.wake(messages.iter().map(|it| (it.channel, it.recipient.as_str())).collect(), now).await?;
+        Ok(documents.len() - known)
+    }
+
+    /// Takes this many places in the order.
+    fn next_number(&self, now: Timestamp, count: usize) -> i64 {
+        // Microseconds, if this process adds less than that.
+        let first = |last: i64| (last + 1).max(now.as_millis() * 1_000);
+        let update = |last| Some(first(last) + count as i64 - 1);
+        let before = self.last_number.fetch_update(Ordering::AcqRel, Ordering::Acquire, update);
+        first(before.unwrap_or_else(|last| last))
+    }
+
+    pub(super) async fn claim_messages(
+        &self,
+        channel: Channel,
+        holder: &str,
+        now: Timestamp,
+        until: Timestamp,
+        most: usize,
+    ) -> Result<Vec<Claim>, StoreError> {
+        let leases = self.lease(channel, holder, now, until, most).await?;
+        if leases.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut due = self.due_of(&leases, now).await?;
+        let mut claims = Vec::new();
+        let mut idle = Vec::new();
+        for lease in &leases {
+            let (messages, is_taken_over) = next_unit(due.remove(&lease.recipient).unwrap_or_default());
+            match messages.is_empty() {
+                true => idle.push(lease),
+                false => claims.push(Claim { lease: lease.clone(), messages, is_taken_over }),
+            }
+        }
+        if !claims.is_empty() {
+            let keys = claims.iter().flat_map(|claim| &claim.messages).map(|it| key_of(channel, &it.message.id));
+            let keys: Vec<String> = keys.collect();
+            let begin = doc! { "$set": { "state": State::Sending.key(), "changed_at": date(now) } };
+            let open = doc! { "_id": { "$in": keys }, "state": open_states() };
+            self.get(self.messages.update_many(open, begin)).await?;
+        }
+        if !idle.is_empty() {
+            self.release(&idle).await?;
+        }
+        Ok(claims)
+    }
+
+    /// The first due messages of each recipient, in their order.
+    async fn due_of(
+        &self,
+        leases: &[Lease],
+        now: Timestamp,
+    ) -> Result<HashMap<String, Vec<StoredMessage>>, StoreError> {
+        let id = |lease: &Lease| recipient_id(lease.channel, &lease.recipient);
+        let most = FOR_EACH * leases.len();
+        let ids: Vec<String> = leases.iter().map(id).collect();
+        let found = self.due(doc! { "$in": ids }.into(), now, most).await?;
+        let is_cut = found.len() == most;
+        let mut due: HashMap<String, Vec<StoredMessage>> = HashMap::new();
+        for message in found {
+            due.entry(message.message.recipient.clone()).or_default().push(message);
+        }
+        if is_cut {
+            // Some may have crowded others out.
+            for lease in leases {
+                due.insert(lease.recipient.clone(), self.due(id(lease).into(), now, OF_ONE).await?);
+            }
+        }
+        Ok(due)
+    }
+
+    async fn due(&self, to: Bson, now: Timestamp, most: usize) -> Result<Vec<StoredMessage>, StoreError> {
+        let due = doc! {
+            "to": to,
+            "$or": [
+                { "state": State::Sending.key() },
+                { "state": State::Waiting.key(), "due_at": { "$lte": date(now) } },
+            ],
+        };
+        let found = self.get(async {
+            self.messages
+                .find(due)
+                .sort(doc! { "number": 1, "_id": 1 })
+                .limit(most as i64)
+                .await?
+                .try_collect::<Vec<MessageDocument>>()
+                .await
+        });
+        found.await?.into_iter().map(MessageDocument::message).collect()
+    }
+
+    pub(super) async fn finish_messages(&self, finished: &[Finished], now: Timestamp) -> Result<(), StoreError> {
+        let leases: Vec<&Lease> = finished.iter().map(|it| &it.lease).collect();
+        let held = self.still_held(&leases).await?;
+        let is_held = |lease: &Lease| held.contains(&recipient_id(lease.channel, &lease.recipient));
+        let mut updates: HashMap<String, (Document, Document, Vec<String>)> = HashMap::new();
+        for it in finished {
+            let is_sent = matches!(it.outcome, Outcome::Sent { .. });
+            if !is_held(&it.lease) && !is_sent {
+                continue;
+            }
+            let update = update_for(it, now);
+            let states = match is_sent {
+                true => doc! { "$in": [State::Waiting.key(), State::Sending.key(), State::Unknown.key()] },
+                false => doc! { "$in": [State::Sending.key()] },
+            };
+            // What is the same for several messages is written at once.
+            let group = updates.entry(format!("{update} {states}")).or_insert_with(|| (states, update, Vec::new()));
+            group.2.extend(it.messages.iter().map(|id| key_of(it.lease.channel, id)));
+        }
+        let writes = updates.into_values().map(|(states, update, keys)| {
+            self.get(self.messages.update_many(doc! { "_id": { "$in": keys }, "state": states }, update))
+        });
+        stream::iter(writes).buffer_unordered(AT_ONCE).try_collect::<Vec<_>>().await?;
+        self.release(&leases).await
+    }
+
+    pub(super) async fn note_report(
+        &self,
+        channel: Channel,
+        id: &MessageId,
+        state: State,
+        detail: Option<&str>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let key = key_of(channel, id);
+        if self.get(self.messages.find_one(doc! { "_id": &key })).await?.is_none() {
+            return Ok(false);
+        }
+        let mut set = doc! { "state": state.key(), "changed_at": date(now) };
+        if let Some(detail) = detail {
+            set.insert("detail", detail);
+        }
+        if !state.is_open() {
+            set.insert("finished_at", date(now));
+        }
+        let not_final = doc! { "$nin": [State::Delivered.key(), State::Failed.key()] };
+        self.get(self.messages.update_one(doc! { "_id": key, "state": not_final }, doc! { "$set": set })).await?;
+        Ok(true)
+    }
+
+    pub(super) async fn find_message(
+        &self,
+        channel: Channel,
+        id: &MessageId,
+    ) -> Result<Option<StoredMessage>, StoreError> {
+        let found = self.get(self.messages.find_one(doc! { "_id": key_of(channel, id) })).await?;
+        found.map(MessageDocument::message).transpose()
+    }
+
+    pub(super) async fn find_messages_of(
+        &self,
+        user: &str,
+        before: Option<i64>,
+        most: usize,
+    ) -> Result<Vec<StoredMessage>, StoreError> {
+        let wanted = doc! { "user": user, "number": { "$lt": before.unwrap_or(i64::MAX) } };
+        let found = self.get(async {
+            let find = self.messages.find(wanted).sort(doc! { "number": -1 }).limit(most as i64);
+            find.await?.try_collect::<Vec<MessageDocument>>().await
+        });
+        found.await?.into_iter().map(MessageDocument::message).collect()
+    }
+
+    pub(super) async fn count(&self, channel: Channel) -> Result<OutboxCounts, StoreError> {
+        let open = doc! { "channel": channel.key(), "state": open_states() };
+        let count = self.get(self.messages.count_documents(open.clone())).await?;
+        let oldest = self.get(self.messages.find_one(open).sort(doc! { "created_at": 1 })).await?;
+        Ok(OutboxCounts { open: count, oldest: oldest.map(|it| time(it.created_at)) })
+    }
+
+    pub(super) async fn forget_messages(&self, before: Timestamp, most: usize) -> Result<u64, StoreError> {
+        let old = doc! { "finished_at": { "$lt": date(before) } };
+        let old = self.get(async {
+            let find = self.messages.find(old).limit(most as i64);
+            find.await?.map_ok(|it| it.key).try_collect::<HashSet<String>>().await
+        });
+        let keys: Vec<String> = old.await?.into_iter().collect();
+        Ok(self.get(self.messages.delete_many(doc! { "_id": { "$in": keys } })).await?.deleted_count)
+    }
+}
+
+fn update_for(finished: &Finished, now: Timestamp) -> Document {
+    let state = finished.outcome.state();
+    let mut set = doc! {
+        "state": state.key(), "detail": &finished.detail, "changed_at": date(now), "batch": Bson::Null,
+        "finished_at": (!state.is_open()).then(|| date(now)),
+    };
+    match &finished.outcome {
+        Outcome::Sent { provider_id: Some(id) } => drop(set.insert("provider_id", id)),
+        Outcome::Later { due_at, batch } => {
+            set.insert("due_at", date(*due_at));
+            set.insert("batch", batch);
+        }
+        _ => {}
+    }
+    let failed = matches!(finished.outcome, Outcome::Later { .. } | Outcome::Failed);
+    doc! { "$set": set, "$inc": { "attempts": i64::from(failed) } }
+}

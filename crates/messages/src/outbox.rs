@@ -1,0 +1,158 @@
+//! What an outbox does.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use odds::Timestamp;
+
+use crate::{
+    Channel, MessageId, NewMessage, State, StoredMessage,
+    produce::{Begun, ProduceRequest, Produced},
+};
+
+/// The store is unavailable. The reason is for the log.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the store of messages is unavailable: {0}")]
+pub struct StoreError(pub String);
+
+impl StoreError {
+    pub(crate) fn new(error: impl fmt::Display) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// The right to send to one recipient until a time. Nobody else sends to it meanwhile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    pub channel: Channel,
+    pub recipient: String,
+    /// Whoever holds it; different for each lease of each worker.
+    pub holder: String,
+    pub until: Timestamp,
+}
+
+/// A lease, and what is to be sent to its recipient now: one message, or several as one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    pub lease: Lease,
+    pub messages: Vec<StoredMessage>,
+    /// Another worker began to send them, and did not say how it ended.
+    pub is_taken_over: bool,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Sent {
+        provider_id: Option<String>,
+    },
+    /// It is tried again at this time, as the same batch if there is one.
+    Later {
+        due_at: Timestamp,
+        batch: Option<String>,
+    },
+    Failed,
+    Expired,
+    Skipped,
+    Unknown,
+}
+
+impl Outcome {
+    pub fn state(&self) -> State {
+        match self {
+            Self::Sent { .. } => State::Sent,
+            Self::Later { .. } => State::Waiting,
+            Self::Failed => State::Failed,
+            Self::Expired => State::Expired,
+            Self::Skipped => State::Skipped,
+            Self::Unknown => State::Unknown,
+        }
+    }
+}
+
+/// A claim that was worked off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finished {
+    pub lease: Lease,
+    pub messages: Vec<MessageId>,
+    pub outcome: Outcome,
+    /// The provider's own words.
+    pub detail: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OutboxCounts {
+    /// Messages that still have to be sent.
+    pub open: u64,
+    /// The oldest of them.
+    pub oldest: Option<Timestamp>,
+}
+
+/// Messages that wait to be sent, what became of the others, and the requests that produced them. Several processes may
+/// use it at the same time. What it has acknowledged survives a power failure.
+#[async_trait]
+pub trait Outbox: fmt::Debug + Send + Sync + 'static {
+    /// Adds messages. Those whose id and channel are known already stay as they are. Returns how many were new.
+    async fn add(&self, messages: &[NewMessage], now: Timestamp) -> Result<usize, StoreError>;
+
+    /// Leases up to `most` recipients that have something due, and chooses what is sent to each. `holder` must not have
+    /// been used before. The lease of a worker that is late is taken over.
+    async fn claim(
+        &self,
+        channel: Channel,
+        holder: &str,
+        now: Timestamp,
+        until: Timestamp,
+        most: usize,
+    ) -> Result<Vec<Claim>, StoreError>;
+
+    /// Notes how claims ended, and ends their leases. What is reported under a lease that was taken over counts only if
+    /// it says that messages were sent.
+    async fn finish(&self, finished: &[Finished], now: Timestamp) -> Result<(), StoreError>;
+
+    /// Notes what a provider reported about a message that it had accepted. Returns whether there is such a message.
+    async fn report(
+        &self,
+        channel: Channel,
+        id: &MessageId,
+        state: State,
+        detail: Option<&str>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError>;
+
+    async fn message(&self, channel: Channel, id: &MessageId) -> Result<Option<StoredMessage>, StoreError>;
+
+    /// The user's messages, the newest first, from those added before `before` on.
+    async fn messages_of(&self, user: &str, before: Option<i64>, most: usize)
+    -> Result<Vec<StoredMessage>, StoreError>;
+
+    async fn counts(&self, channel: Channel) -> Result<OutboxCounts, StoreError>;
+
+    /// Deletes up to `most` messages that were finished before, and requests that began before. Returns how many it
+    /// deleted.
+    async fn forget(
+        &self,
+        messages_before: Timestamp,
+        requests_before: Timestamp,
+        most: usize,
+    ) -> Result<u64, StoreError>;
+
+    /// Begins a request of a program to produce a record, unless the same one was made before.
+    async fn begin_request(
+        &self,
+        request: &ProduceRequest,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Begun, StoreError>;
+
+    /// Notes where the record of a request is.
+    async fn finish_request(&self, user: &str, request_id: &str, produced: &Produced) -> Result<(), StoreError>;
+
+    /// Requests that began at or after a time, the oldest first, beginning behind one of them.
+    async fn requests_since(
+        &self,
+        since: Timestamp,
+        after: Option<&ProduceRequest>,
+        most: usize,
+    ) -> Result<Vec<ProduceRequest>, StoreError>;
+}

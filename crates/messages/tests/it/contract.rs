@@ -1,0 +1,378 @@
+//! What every outbox does. Each function gets an open one.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use messages::{
+    Begun, Channel, Claim, Content, Finished, MessageId, NewMessage, Outbox, OutboxCounts, Outcome, ProduceRequest,
+    Produced, State, StoredMessage,
+};
+use odds::Timestamp;
+
+/// One `#[tokio::test]` for each function here, on the outbox that `$open` gives.
+#[macro_export]
+macro_rules! contract {
+    ($open:expr, $(#[$attribute:meta])*) => {
+        $crate::contract!(
+            $open, [$(#[$attribute])*]
+            a_message_is_added_once_for_each_channel
+            a_message_is_claimed_by_one_worker_and_sent_once
+            a_recipient_gets_one_message_at_a_time_in_their_order
+            a_retry_waits_and_does_not_delay_later_messages
+            a_worker_that_is_late_loses_its_lease_and_its_successor_takes_over
+            what_a_late_worker_says_counts_only_if_it_was_sent
+            a_batch_whose_end_is_unknown_is_claimed_again_as_it_was
+            a_message_that_is_added_while_another_is_sent_is_not_forgotten
+            workers_at_once_never_send_the_same
+            a_provider_reports_what_became_of_a_message
+            messages_of_a_user_come_in_pages_the_newest_first
+            what_is_open_is_counted
+            what_was_finished_long_ago_is_forgotten
+            a_request_is_carried_out_once
+            a_request_whose_first_run_died_is_carried_out_as_it_was_decided
+            requests_are_listed_in_their_order
+        );
+    };
+    ($open:expr, $attributes:tt $($name:ident)*) => {
+        $( $crate::contract!(@ $open, $attributes $name); )*
+    };
+    (@ $open:expr, [$(#[$attribute:meta])*] $name:ident) => {
+        #[tokio::test(flavor = "multi_thread")]
+        $(#[$attribute])*
+        async fn $name() {
+            let open = $open.await;
+            $crate::contract::$name(open.outbox.clone()).await;
+        }
+    };
+}
+
+pub type Store = Arc<dyn Outbox>;
+
+pub fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_millis(seconds * 1_000)
+}
+
+fn id(text: &str) -> MessageId {
+    text.parse().unwrap()
+}
+
+pub fn message(name: &str, recipient: &str) -> NewMessage {
+    NewMessage {
+        id: id(name),
+        channel: Channel::Email,
+        recipient: recipient.to_owned(),
+        user: Some("anna".into()),
+        content: Content::Transaction { transaction_id: name.to_owned(), body: "Hello".into() },
+        created_at: at(0),
+        deadline: at(1_000_000),
+    }
+}
+
+/// Claims for 300 seconds.
+pub async fn claim(outbox: &Store, holder: &str, now: i64, most: usize) -> Vec<Claim> {
+    outbox.claim(Channel::Email, holder, at(now), at(now + 300), most).await.unwrap()
+}
+
+fn ids(messages: &[StoredMessage]) -> Vec<&str> {
+    messages.iter().map(|it| it.message.id.as_str()).collect()
+}
+
+fn claimed(claims: &[Claim]) -> BTreeMap<&str, Vec<&str>> {
+    claims.iter().map(|it| (it.lease.recipient.as_str(), ids(&it.messages))).collect()
+}
+
+fn ended(claim: &Claim, outcome: Outcome) -> Finished {
+    Finished {
+        lease: claim.lease.clone(),
+        messages: claim.messages.iter().map(|it| it.message.id.clone()).collect(),
+        outcome,
+        detail: Some("the provider's words".into()),
+    }
+}
+
+fn sent() -> Outcome {
+    Outcome::Sent { provider_id: None }
+}
+
+async fn finish(outbox: &Store, claims: &[Claim], outcome: Outcome, now: i64) {
+    let finished: Vec<Finished> = claims.iter().map(|claim| ended(claim, outcome.clone())).collect();
+    outbox.finish(&finished, at(now)).await.unwrap();
+}
+
+async fn state(outbox: &Store, name: &str) -> State {
+    outbox.message(Channel::Email, &id(name)).await.unwrap().unwrap().state
+}
+
+pub async fn a_message_is_added_once_for_each_channel(outbox: Store) {
+    let email = message("a", "anna@example.com");
+    let sms = NewMessage { channel: Channel::Sms, recipient: "+447700900123".into(), ..email.clone() };
+    assert_eq!(outbox.add(&[email.clone(), sms.clone()], at(1)).await.unwrap(), 2);
+    let other = NewMessage { recipient: "eve@example.com".into(), ..email.clone() };
+    assert_eq!(outbox.add(&[other, message("b", "bo@example.com")], at(2)).await.unwrap(), 1);
+    let stored = outbox.message(Channel::Email, &email.id).await.unwrap().unwrap();
+    assert_eq!(stored.message, email);
+    assert_eq!((stored.state, stored.attempts, stored.detail), (State::Waiting, 0, None));
+    assert_eq!(outbox.message(Channel::Sms, &sms.id).await.unwrap().unwrap().message, sms);
+    assert_eq!(outbox.message(Channel::Sms, &id("b")).await.unwrap(), None);
+    let claims = claim(&outbox, "w", 3, 10).await;
+    assert_eq!(claimed(&claims), BTreeMap::from([("anna@example.com", vec!["a"]), ("bo@example.com", vec!["b"])]));
+}
+
+pub async fn a_message_is_claimed_by_one_worker_and_sent_once(outbox: Store) {
+    outbox.add(&[message("a", "anna@example.com")], at(1)).await.unwrap();
+    assert_eq!(claim(&outbox, "early", 0, 10).await, []);
+    let claims = claim(&outbox, "one", 1, 10).await;
+    assert_eq!(state(&outbox, "a").await, State::Sending);
+    assert_eq!(claim(&outbox, "two", 2, 10).await, []);
+    let provider_id = Some("p-1".to_owned());
+    finish(&outbox, &claims, Outcome::Sent { provider_id: provider_id.clone() }, 3).await;
+    let stored = outbox.message(Channel::Email, &id("a")).await.unwrap().unwrap();
+    assert_eq!((stored.state, stored.provider_id, stored.changed_at), (State::Sent, provider_id, at(3)));
+    assert_eq!(stored.detail.as_deref(), Some("the provider's words"));
+    assert_eq!(claim(&outbox, "three", 10_000, 10).await, []);
+    // Read again from Kafka.
+    assert_eq!(outbox.add(&[message("a", "anna@example.com")], at(4)).await.unwrap(), 0);
+    assert_eq!(claim(&outbox, "four", 10_000, 10).await, []);
+}
+
+pub async fn a_recipient_gets_one_message_at_a_time_in_their_order(outbox: Store) {
+    let names = ["a", "b", "c", "d", "e", "f", "g"];
+    outbox.add(&names.map(|name| message(name, "anna@example.com")), at(1)).await.unwrap();
+    outbox.add(&[message("z", "bo@example.com")], at(1)).await.unwrap();
+    let mut order = Vec::new();
+    for round in 0..7 {
+        let claims = claim(&outbox, &format!("w{round}"), 2, 10).await;
+        let of_anna = claims.iter().find(|it| it.lease.recipient == "anna@example.com").unwrap();
+        order.extend(ids(&of_anna.messages).into_iter().map(ToOwned::to_owned));
+        assert_eq!(claims.len(), if round == 0 { 2 } else { 1 });
+        finish(&outbox, &claims, sent(), 2).await;
+    }
+    assert_eq!(order, names);
+    assert_eq!(claim(&outbox, "last", 3, 10).await, []);
+}
+
+pub async fn a_retry_waits_and_does_not_delay_later_messages(outbox: Store) {
+    outbox.add(&[message("a", "anna@example.com"), message("b", "anna@example.com")], at(1)).await.unwrap();
+    let claims = claim(&outbox, "one", 1, 10).await;
+    assert_eq!(claimed(&claims)["anna@example.com"], ["a"]);
+    finish(&outbox, &claims, Outcome::Later { due_at: at(50), batch: None }, 2).await;
+    assert_eq!(state(&outbox, "a").await, State::Waiting);
+    let claims = claim(&outbox, "two", 2, 10).await;
+    assert_eq!(claimed(&claims)["anna@example.com"], ["b"]);
+    finish(&outbox, &claims, sent(), 3).await;
+    assert_eq!(claim(&outbox, "three", 49, 10).await, []);
+    let claims = claim(&outbox, "four", 50, 10).await;
+    assert_eq!((claimed(&claims)["anna@example.com"].clone(), claims[0].messages[0].attempts), (vec!["a"], 1));
+    finish(&outbox, &claims, Outcome::Failed, 51).await;
+    assert_eq!(state(&outbox, "a").await, State::Failed);
+}
+
+pub async fn a_worker_that_is_late_loses_its_lease_and_its_successor_takes_over(outbox: Store) {
+    outbox.add(&[message("a", "anna@example.com"), message("b", "anna@example.com")], at(1)).await.unwrap();
+    let first = claim(&outbox, "late", 1, 10).await;
+    assert!(!first[0].is_taken_over);
+    assert_eq!(claim(&outbox, "early", 300, 10).await, []);
+    let second = claim(&outbox, "next", 301, 10).await;
+    assert_eq!(claimed(&second)["anna@example.com"], ["a"], "what was begun comes first");
+    assert!(second[0].is_taken_over);
+    finish(&outbox, &second, sent(), 302).await;
+    let third = claim(&outbox, "then", 302, 10).await;
+    assert_eq!(claimed(&third)["anna@example.com"], ["b"]);
+    assert!(!third[0].is_taken_over);
+}
+
+pub async fn what_a_late_worker_says_counts_only_if_it_was_sent(outbox: Store) {
+    outbox.add(&[message("a", "anna@example.com"), message("b", "bo@example.com")], at(1)).await.unwrap();
+    let late = claim(&outbox, "late", 1, 10).await;
+    let next = claim(&outbox, "next", 301, 10).await;
+    finish(&outbox, &next, Outcome::Unknown, 302).await;
+    finish(&outbox, &late[..1], Outcome::Later { due_at: at(303), batch: None }, 303).await;
+    let [one, other] = [&late[0], &late[1]].map(|it| it.messages[0].message.id.as_str());
+    assert_eq!(state(&outbox, one).await, State::Unknown, "it has no say any more");
+    finish(&outbox, &late[1..], sent(), 303).await;
+    assert_eq!(state(&outbox, other).await, State::Sent, "that is certain");
+    assert_eq!(claim(&outbox, "last", 10_000, 10).await, []);
+}
+
+pub async fn a_batch_whose_end_is_unknown_is_claimed_again_as_it_was(outbox: Store) {
+    outbox.add(&[message("a", "anna@example.com")], at(1)).await.unwrap();
+    let claims = claim(&outbox, "one", 1, 10).await;
+    finish(&outbox, &claims, Outcome::Later { due_at: at(5), batch: Some("batch".into()) }, 2).await;
+    outbox.add(&[message("b", "anna@example.com")], at(6)).await.unwrap();
+    let claims = claim(&outbox, "two", 6, 10).await;
+    assert_eq!(claimed(&claims)["anna@example.com"], ["a"]);
+    assert_eq!(claims[0].messages[0].batch.as_deref(), Some("batch"));
+}
+
+pub async fn a_message_that_is_added_while_another_is_sent_is_not_forgotten(outbox: Store) {
+    for round in 0..20 {
+        let (first, second) = (format!("first-{round}"), format!("second-{round}"));
+        outbox.add(&[message(&first, "anna@example.com")], at(round)).await.unwrap();
+        let claims = claim(&outbox, &format!("one-{round}"), round, 10).await;
+        assert_eq!(claims.len(), 1);
+        // At the same time, so that one may come between any two writes of the other.
+        let second = [message(&second, "anna@example.com")];
+        let (added, ()) =
+            tokio::join!(outbox.add(&second, at(round)), async { finish(&outbox, &claims, sent(), round).await });
+        assert_eq!(added.unwrap(), 1);
+        let claims = claim(&outbox, &format!("two-{round}"), round, 10).await;
+        assert_eq!(claims.len(), 1, "in round {round}");
+        finish(&outbox, &claims, sent(), round).await;
+    }
+}
+
+pub async fn workers_at_once_never_send_the_same(outbox: Store) {
+    let messages: Vec<NewMessage> =
+        (0..200).map(|n| message(&format!("m-{n}"), &format!("user-{}@example.com", n % 40))).collect();
+    outbox.add(&messages, at(1)).await.unwrap();
+    let workers = (0..4).map(|worker| {
+        let outbox = outbox.clone();
+        tokio::spawn(async move {
+            let mut done: Vec<String> = Vec::new();
+            for round in 0.. {
+                let claims = claim(&outbox, &format!("w{worker}-{round}"), 2, 7).await;
+                if claims.is_empty() && round > 20 {
+                    return done;
+                }
+                done.extend(claims.iter().flat_map(|it| ids(&it.messages)).map(ToOwned::to_owned));
+                finish(&outbox, &claims, sent(), 2).await;
+            }
+            done
+        })
+    });
+    let mut all = Vec::new();
+    for worker in workers.collect::<Vec<_>>() {
+        all.extend(worker.await.unwrap());
+    }
+    // Recipients that another worker held at the end.
+    loop {
+        let claims = claim(&outbox, &format!("rest-{}", all.len()), 2, 50).await;
+        if claims.is_empty() {
+            break;
+        }
+        all.extend(claims.iter().flat_map(|it| ids(&it.messages)).map(ToOwned::to_owned));
+        finish(&outbox, &claims, sent(), 2).await;
+    }
+    assert_eq!(all.len(), 200);
+    assert_eq!(all.into_iter().collect::<BTreeSet<_>>().len(), 200);
+}
+
+pub async fn a_provider_reports_what_became_of_a_message(outbox: Store) {
+    outbox.add(&[message("a", "anna@example.com")], at(1)).await.unwrap();
+    let claims = claim(&outbox, "one", 1, 10).await;
+    finish(&outbox, &claims, Outcome::Unknown, 2).await;
+    let report = async |name: &str, state: State| {
+        outbox.report(Channel::Email, &id(name), state, Some("reported"), at(3)).await.unwrap()
+    };
+    assert!(report("a", State::Sent).await);
+    assert_eq!(state(&outbox, "a").await, State::Sent);
+    assert!(report("a", State::Delivered).await);
+    assert!(report("a", State::Sent).await, "reports may overtake each other");
+    let stored = outbox.message(Channel::Email, &id("a")).await.unwrap().unwrap();
+    assert_eq!((stored.state, stored.detail.as_deref()), (State::Delivered, Some("reported")));
+    assert!(!report("b", State::Sent).await);
+}
+
+pub async fn messages_of_a_user_come_in_pages_the_newest_first(outbox: Store) {
+    let of_anna: Vec<NewMessage> = (0..5).map(|n| message(&format!("m-{n}"), "anna@example.com")).collect();
+    outbox.add(&of_anna, at(1)).await.unwrap();
+    let of_others = [("x", Some("bo")), ("y", None)]
+        .map(|(name, user)| NewMessage { user: user.map(Into::into), ..message(name, "anna@example.com") });
+    outbox.add(&of_others, at(2)).await.unwrap();
+    let page = outbox.messages_of("anna", None, 3).await.unwrap();
+    assert_eq!(ids(&page), ["m-4", "m-3", "m-2"]);
+    let page = outbox.messages_of("anna", Some(page[2].order), 3).await.unwrap();
+    assert_eq!(ids(&page), ["m-1", "m-0"]);
+    assert_eq!(ids(&outbox.messages_of("bo", None, 3).await.unwrap()), ["x"]);
+    assert_eq!(outbox.messages_of("eve", None, 3).await.unwrap(), []);
+}
+
+pub async fn what_is_open_is_counted(outbox: Store) {
+    assert_eq!(outbox.counts(Channel::Email).await.unwrap(), OutboxCounts::default());
+    let old = NewMessage { created_at: at(-50), ..message("a", "anna@example.com") };
+    outbox.add(&[old, message("b", "bo@example.com")], at(1)).await.unwrap();
+    assert_eq!(outbox.counts(Channel::Email).await.unwrap(), OutboxCounts { open: 2, oldest: Some(at(-50)) });
+    assert_eq!(outbox.counts(Channel::Sms).await.unwrap(), OutboxCounts::default());
+    let claims = claim(&outbox, "one", 1, 10).await;
+    assert_eq!(outbox.counts(Channel::Email).await.unwrap().open, 2);
+    finish(&outbox, &claims, Outcome::Expired, 2).await;
+    assert_eq!(outbox.counts(Channel::Email).await.unwrap(), OutboxCounts::default());
+}
+
+pub async fn what_was_finished_long_ago_is_forgotten(outbox: Store) {
+    outbox.add(&["a", "b", "c"].map(|name| message(name, &format!("{name}@example.com"))), at(1)).await.unwrap();
+    let claims = claim(&outbox, "one", 1, 2).await;
+    finish(&outbox, &claims[..1], sent(), 10).await;
+    finish(&outbox, &claims[1..], sent(), 20).await;
+    outbox.begin_request(&request("r-1", "hash", 5), at(5), at(6)).await.unwrap();
+    assert_eq!(outbox.forget(at(10), at(5), 100).await.unwrap(), 0);
+    assert_eq!(outbox.forget(at(15), at(6), 100).await.unwrap(), 2);
+    assert_eq!(outbox.forget(at(10_000), at(10_000), 100).await.unwrap(), 1, "what is open stays");
+    assert_eq!(outbox.counts(Channel::Email).await.unwrap().open, 1);
+}
+
+fn request(request_id: &str, hash: &str, began: i64) -> ProduceRequest {
+    ProduceRequest {
+        user: "anna".into(),
+        request_id: request_id.into(),
+        topic: "transactions".into(),
+        hash: hash.into(),
+        partition: 1,
+        message_id: id(&format!("m-{request_id}-{began}")),
+        key: Some("k".into()),
+        value: "{}".into(),
+        began_at: at(began),
+    }
+}
+
+fn produced() -> Produced {
+    Produced { partition: 1, offset: 17, timestamp: at(7), latency_ms: 3 }
+}
+
+pub async fn a_request_is_carried_out_once(outbox: Store) {
+    let first = request("r", "hash", 1);
+    let begin =
+        async |request: &ProduceRequest, now| outbox.begin_request(request, at(now), at(now + 10)).await.unwrap();
+    assert_eq!(begin(&first, 1).await, Begun::New(first.clone()));
+    let again = request("r", "hash", 2);
+    assert_eq!(begin(&again, 2).await, Begun::Running);
+    assert_eq!(begin(&request("r", "other", 2), 2).await, Begun::Reused);
+    outbox.finish_request("anna", "r", &produced()).await.unwrap();
+    assert_eq!(begin(&again, 3).await, Begun::Done(produced()));
+    assert_eq!(begin(&request("r", "other", 2), 2).await, Begun::Reused);
+    // Another run of the same request came later.
+    outbox.finish_request("anna", "r", &Produced { offset: 99, ..produced() }).await.unwrap();
+    assert_eq!(begin(&again, 100).await, Begun::Done(produced()));
+    let of_bo = ProduceRequest { user: "bo".into(), ..request("r", "other", 2) };
+    assert_eq!(begin(&of_bo, 4).await, Begun::New(of_bo.clone()));
+}
+
+pub async fn a_request_whose_first_run_died_is_carried_out_as_it_was_decided(outbox: Store) {
+    let first = request("r", "hash", 1);
+    outbox.begin_request(&first, at(1), at(11)).await.unwrap();
+    let again = ProduceRequest { partition: 2, ..request("r", "hash", 12) };
+    assert_eq!(outbox.begin_request(&again, at(10), at(20)).await.unwrap(), Begun::Running);
+    let many = (0..8).map(|_| {
+        let (outbox, again) = (outbox.clone(), again.clone());
+        tokio::spawn(async move { outbox.begin_request(&again, at(11), at(21)).await.unwrap() })
+    });
+    let mut begun = Vec::new();
+    for one in many.collect::<Vec<_>>() {
+        begun.push(one.await.unwrap());
+    }
+    assert_eq!(begun.iter().filter(|it| **it == Begun::New(first.clone())).count(), 1, "{begun:?}");
+    assert_eq!(begun.iter().filter(|it| **it == Begun::Running).count(), 7);
+}
+
+pub async fn requests_are_listed_in_their_order(outbox: Store) {
+    for (name, began) in [("b", 2), ("a", 2), ("c", 1), ("d", 3)] {
+        outbox.begin_request(&request(name, "hash", began), at(began), at(began)).await.unwrap();
+    }
+    let page = outbox.requests_since(at(2), None, 2).await.unwrap();
+    assert_eq!(page, [request("a", "hash", 2), request("b", "hash", 2)]);
+    let page = outbox.requests_since(at(2), page.last(), 2).await.unwrap();
+    assert_eq!(page, [request("d", "hash", 3)]);
+    assert_eq!(outbox.requests_since(at(2), page.last(), 2).await.unwrap(), []);
+}

@@ -1,0 +1,204 @@
+//! Sends what is in the outbox on one channel.
+
+use std::{sync::Arc, time::Duration};
+
+use messages::{Channel, Claim, Delivery, Fault, Finished, Lease, Outbox, Outcome, Refusal, State};
+use odds::Timestamp;
+use rand::RngExt;
+use tokio::{sync::Notify, task::JoinSet, time::Instant};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::{ChannelOf, Metrics, outcome::outcome_of};
+
+/// How long a lease holds: far longer than anything that is done under it.
+const LEASE: Duration = Duration::from_secs(300);
+/// How much of the lease must be left when sending begins. Providers take less.
+const LEFT: Duration = Duration::from_secs(120);
+/// How often the outbox is asked, for messages that others added or that are due again.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// The pause while the outbox can't be used.
+const PAUSE: Duration = Duration::from_secs(1);
+/// The pauses between attempts while the provider accepts nothing.
+const FIRST_ATTEMPT_AFTER: Duration = Duration::from_millis(500);
+const ATTEMPT_EVERY: Duration = Duration::from_secs(10);
+
+pub(crate) struct Worker {
+    pub(crate) channel: ChannelOf,
+    pub(crate) outbox: Arc<dyn Outbox>,
+    pub(crate) clock: fn() -> Timestamp,
+    pub(crate) added: Arc<Notify>,
+    pub(crate) metrics: Metrics,
+}
+
+/// What came of a claim.
+struct Attempt {
+    finished: Vec<Finished>,
+    /// When the first of its messages was created.
+    created_at: Timestamp,
+    /// Whether the provider answered; `None` if it was not asked.
+    answered: Option<bool>,
+}
+
+/// A provider that accepts nothing.
+struct Failing {
+    pause: Duration,
+    next: Instant,
+}
+
+impl Worker {
+    /// Sends until `stop` is cancelled. What is being sent then is finished.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        let mut sending: JoinSet<Attempt> = JoinSet::new();
+        // Outcomes that the outbox has not noted yet.
+        let mut finished: Vec<Finished> = Vec::new();
+        let mut failing: Option<Failing> = None;
+        let mut claims = 0u64;
+        let worker = format!("{:016x}", rand::rng().random::<u64>());
+        loop {
+            while let Some(attempt) = sending.try_join_next() {
+                self.note(attempt, &mut finished, &mut failing);
+            }
+            if !finished.is_empty() && !self.report(&mut finished).await {
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+            if stop.is_cancelled() {
+                match sending.join_next().await {
+                    Some(attempt) => self.note(attempt, &mut finished, &mut failing),
+                    None => return,
+                }
+                continue;
+            }
+            let room = self.room(sending.len(), failing.as_ref());
+            let mut is_idle = true;
+            if room > 0 {
+                claims += 1;
+                let claimed = self.claim(&format!("{worker}-{claims}"), room).await;
+                is_idle = claimed.len() < room;
+                for claim in claimed {
+                    sending.spawn(attempt(self.channel.clone(), claim, self.clock));
+                }
+            }
+            if is_idle || room == 0 {
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = self.added.notified(), if failing.is_none() => {}
+                    Some(attempt) = sending.join_next() => self.note(attempt, &mut finished, &mut failing),
+                    () = tokio::time::sleep(LOOK_EVERY) => {}
+                }
+            }
+        }
+    }
+
+    /// How many more messages may be sent now. While the provider accepts nothing, it is asked with one at a time.
+    fn room(&self, sending: usize, failing: Option<&Failing>) -> usize {
+        match failing {
+            None => self.channel.at_once - sending,
+            Some(failing) => usize::from(sending == 0 && failing.next <= Instant::now()),
+        }
+    }
+
+    async fn claim(&self, holder: &str, most: usize) -> Vec<Claim> {
+        let now = (self.clock)();
+        let until = now.plus_millis(LEASE.as_millis() as i64);
+        let claimed = self.outbox.claim(self.channel.channel, holder, now, until, most).await;
+        self.metrics.store_available.set(claimed.is_ok().into());
+        match claimed {
+            Ok(claims) => claims,
+            Err(error) => {
+                warn!(%error, "the outbox can't be used: trying again");
+                tokio::time::sleep(PAUSE).await;
+                Vec::new()
+            }
+        }
+    }
+
+    /// Has the outbox note outcomes. Returns false if it can't.
+    async fn report(&self, finished: &mut Vec<Finished>) -> bool {
+        let noted = self.outbox.finish(finished, (self.clock)()).await;
+        self.metrics.store_available.set(noted.is_ok().into());
+        match noted {
+            Ok(()) => finished.clear(),
+            Err(error) => warn!(%error, waiting = finished.len(), "outcomes can't be noted: trying again"),
+        }
+        finished.is_empty()
+    }
+
+    fn note(
+        &self,
+        attempt: Result<Attempt, tokio::task::JoinError>,
+        finished: &mut Vec<Finished>,
+        failing: &mut Option<Failing>,
+    ) {
+        // A panic leaves a lease, which ends by itself.
+        let Ok(attempt) = attempt else { return };
+        for it in &attempt.finished {
+            match it.outcome.state() {
+                State::Waiting => drop(self.metrics.retried.inc()),
+                state => self.metrics.finished(state, attempt.created_at, (self.clock)()),
+            }
+        }
+        match attempt.answered {
+            Some(true) if failing.take().is_some() => {
+                info!("the provider accepts messages again");
+                self.metrics.provider_failing.set(0);
+            }
+            Some(false) => {
+                let before = failing.as_ref().map_or(FIRST_ATTEMPT_AFTER, |it| (2 * it.pause).min(ATTEMPT_EVERY));
+                if failing.is_none() {
+                    let reason = attempt.finished.first().and_then(|it| it.detail.as_deref()).unwrap_or_default();
+                    warn!(reason, "the provider accepts nothing: trying one message at a time");
+                    self.metrics.provider_failing.set(1);
+                }
+                *failing = Some(Failing { pause: before, next: Instant::now() + before });
+            }
+            Some(true) | None => {}
+        }
+        finished.extend(attempt.finished);
+    }
+}
+
+/// Tries to send what was claimed.
+async fn attempt(channel: ChannelOf, claim: Claim, clock: fn() -> Timestamp) -> Attempt {
+    let now = clock();
+    let Claim { lease, messages, is_taken_over } = claim;
+    let finish = |messages: &[messages::StoredMessage], outcome: Outcome, detail: Option<String>| Finished {
+        lease: lease.clone(),
+        messages: messages.iter().map(|it| it.message.id.clone()).collect(),
+        outcome,
+        detail,
+    };
+    let created_at = messages.first().map_or(now, |it| it.message.created_at);
+    let without_sending = |outcome, detail: &str| Attempt {
+        finished: vec![finish(&messages, outcome, Some(detail.to_owned()))],
+        created_at,
+        answered: None,
+    };
+    // Another worker has begun to send it, and may have succeeded.
+    if is_taken_over && channel.channel == Channel::Sms {
+        return without_sending(Outcome::Unknown, "the worker that sent it was stopped or killed");
+    }
+    if messages.iter().all(|it| it.message.deadline <= now) {
+        return without_sending(Outcome::Expired, "it could not be sent before its deadline");
+    }
+    let Some(delivery) = Delivery::of(&messages) else {
+        return Attempt { finished: Vec::new(), created_at, answered: None };
+    };
+    if !has_left(&lease, now) {
+        // This process was suspended. If the lease has ended, another worker has it already.
+        return without_sending(Outcome::Later { due_at: now, batch: None }, "its worker was suspended");
+    }
+    let result = channel.provider.send(&delivery).await;
+    let answered = match &result {
+        Ok(_) | Err(Refusal::Never(_) | Refusal::Later { at_fault: Fault::Message, .. }) => true,
+        Err(Refusal::Later { at_fault: Fault::Provider, .. } | Refusal::Unknown(_)) => false,
+    };
+    let attempts = messages.iter().map(|it| it.attempts).max().unwrap_or_default();
+    let (outcome, detail) = outcome_of(channel.channel, result, attempts, &delivery.reference, clock());
+    Attempt { finished: vec![finish(&messages, outcome, detail)], created_at, answered: Some(answered) }
+}
+
+fn has_left(lease: &Lease, now: Timestamp) -> bool {
+    lease.until.millis_since(now) > LEFT.as_millis() as i64
+}

@@ -1,0 +1,6 @@
+//! Tests of the notifier on librdkafka's in-process cluster, with an outbox in SQLite.
+
+#![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+
+mod delivery;
+mod scene;
