@@ -105,8 +105,7 @@ fn refusal(error: &SmtpError) -> Refusal {
 
 fn compose(delivery: &Delivery<'_>, sender: &EmailSender) -> Result<Message, Refusal> {
     let never = |error: &dyn fmt::Display| Refusal::Never(error.to_string());
-    let Some(first) = delivery.messages.first() else { return Err(Refusal::Never("it has no content".into())) };
-    let EmailText { subject, text, html } = EmailText::of(&first.message.content);
+    let EmailText { subject, text, html } = EmailText::of(delivery.content);
     let date = std::time::UNIX_EPOCH + Duration::from_millis(delivery.at.as_millis().max(0) as u64);
     let recipient: lettre::Address = delivery.recipient.parse().map_err(|error| never(&error))?;
     Message::builder()

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use odds::Timestamp;
 use sha2::{Digest, Sha256};
 
-use crate::{MessageId, StoredMessage};
+use crate::{Content, MessageId, StoredMessage};
 
 /// A message, or several as one, on its way to a provider.
 #[derive(Clone, Debug)]
@@ -12,7 +12,7 @@ pub struct Delivery<'a> {
     /// Names these messages. It is the same in each attempt.
     pub reference: String,
     pub recipient: &'a str,
-    pub messages: &'a [StoredMessage],
+    pub content: &'a Content,
     /// The time of the first message, for the header.
     pub at: Timestamp,
 }
@@ -25,7 +25,7 @@ impl<'a> Delivery<'a> {
         Some(Self {
             reference: reference(first.channel.key(), &ids),
             recipient: &first.recipient,
-            messages,
+            content: &first.content,
             at: first.created_at,
         })
     }

@@ -60,12 +60,8 @@ impl SmsProvider {
 impl Provider for SmsProvider {
     async fn send(&self, delivery: &Delivery<'_>) -> Result<Accepted, Refusal> {
         let SmsAccount { url, account, token, sender } = &self.account;
-        let Some(first) = delivery.messages.first() else { return Err(Refusal::Never("it has no content".into())) };
-        let form = [
-            ("To", delivery.recipient.to_owned()),
-            ("From", sender.clone()),
-            ("Body", sms_text(&first.message.content)),
-        ];
+        let form =
+            [("To", delivery.recipient.to_owned()), ("From", sender.clone()), ("Body", sms_text(delivery.content))];
         let url = format!("{}/2010-04-01/Accounts/{account}/Messages.json", url.trim_end_matches('/'));
         let sent = self.client.post(url).basic_auth(account, Some(token)).form(&form).send().await;
         let response = sent.map_err(|error| lost(&error))?;
@@ -107,8 +103,7 @@ impl SmsFiles {
 #[async_trait]
 impl Provider for SmsFiles {
     async fn send(&self, delivery: &Delivery<'_>) -> Result<Accepted, Refusal> {
-        let Some(first) = delivery.messages.first() else { return Err(Refusal::Never("it has no content".into())) };
-        let text = format!("To: {}\n\n{}\n", delivery.recipient, sms_text(&first.message.content));
+        let text = format!("To: {}\n\n{}\n", delivery.recipient, sms_text(delivery.content));
         self.0.write(&format!("{}.txt", delivery.reference), text.into_bytes()).await
     }
 }
