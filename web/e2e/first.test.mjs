@@ -92,5 +92,16 @@ test("what a first view asks for is asked for at once, and moves nothing on the 
   for (let round = 0; round < 3; round++) loads.push(await load(page));
   const { moved, shifts } = loads.toSorted((a, b) => a.moved - b.moved)[1];
   assert.ok(moved <= 0.01, `the layout shifted by ${moved}: ${JSON.stringify(shifts)}`);
+  // The browser is answered only when the code has already asked.
+  const isFirst = ({ href }) => href.endsWith("/api/site?");
+  await page.route(isFirst, async (route) => {
+    await page.waitForRequest("**/api/odds/**");
+    await route.continue();
+  });
+  const answered = page.waitForResponse((response) => isFirst(new URL(response.url())), WITHIN);
+  await load(page);
+  await answered;
+  await page.waitForTimeout(500);
+  assert.equal(asked.length, 4 * 4, "nothing is asked for twice");
   await close(page);
 });
