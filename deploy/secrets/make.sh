@@ -58,6 +58,10 @@ sasl.password=$client
 END
 done
 
+# The key that signs links in messages.
+[ -s "$gateway/signing-key" ] || head -c 32 /dev/urandom | base64 -w 0 | tr '+/' '-_' | tr -d '=' | write "$gateway/signing-key"
+write "$notifier/signing-key" <"$gateway/signing-key"
+
 for program in "$gateway" "$alerter" "$notifier"; do
     write "$program/store" <<END
 mongodb://gateway:$store@mongodb:27017/toteboard

@@ -18,6 +18,7 @@ mod settings;
 mod transport;
 mod turns;
 
+pub use messages::MessageParts;
 pub use metrics::Metrics;
 pub use operator::UserCommand;
 pub use server::Gateway;

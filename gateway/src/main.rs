@@ -3,9 +3,11 @@
 use std::process::ExitCode;
 
 use accounts::StoreUrl;
+use anyhow::Context;
 use clap::{Parser, Subcommand};
-use gateway::{Gateway, GatewaySettings, Metrics, UserCommand};
+use gateway::{Gateway, GatewaySettings, MessageParts, Metrics, UserCommand};
 use kafka::KafkaSettings;
+use messages::SigningKey;
 use service::{AdminSettings, MetricRegistry, ProgramSettings};
 use tracing::info;
 
@@ -18,6 +20,10 @@ struct Settings {
 
     #[command(flatten)]
     gateway: GatewaySettings,
+
+    /// The secret token of the account at the SMS provider, with which it signs its reports. Default: they are refused.
+    #[arg(long, value_name = "TOKEN", hide_env_values = true, help_heading = "Gateway")]
+    sms_token: Option<String>,
 
     #[command(flatten)]
     kafka: KafkaSettings,
@@ -56,13 +62,16 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let mut registry = MetricRegistry::default();
     let metrics = Metrics::new(&mut registry);
     program.serve_admin(&settings.admin, registry).await?;
-    let (history, outbox) = (settings.gateway.history.clone(), settings.gateway.outbox.clone());
+    let GatewaySettings { history, outbox, signing_key, .. } = settings.gateway.clone();
     let mut gateway = Gateway::bind(settings.gateway, settings.kafka, store, service::now, metrics)?;
     if let Some(url) = history {
         gateway = gateway.with_history(url.open().await?);
     }
     if let Some(url) = outbox {
-        gateway = gateway.with_outbox(url.open().await?);
+        let file = signing_key.context("--outbox needs --signing-key, for the links in messages")?;
+        let key = SigningKey::open(&file).with_context(|| format!("--signing-key {}", file.display()))?;
+        let (outbox, sms_token) = (url.open().await?, settings.sms_token);
+        gateway = gateway.with_messages(MessageParts { outbox, key, sms_token });
     }
     info!(address = %gateway.address()?, "listening");
     gateway.start(&program.lifecycle)?;

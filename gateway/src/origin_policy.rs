@@ -3,8 +3,7 @@
 
 use accounts::SessionKey;
 use http::{HeaderMap, header};
-
-use crate::settings::Origin;
+use service::Origin;
 
 /// The origins of our page, and the session cookie that they use.
 #[derive(Clone, Debug)]
@@ -21,6 +20,11 @@ impl OriginPolicy {
     /// Whether no origin is configured, so that browsers can't sign in.
     pub(crate) fn are_none(&self) -> bool {
         self.origins.is_empty()
+    }
+
+    /// The origin of links in messages.
+    pub(crate) fn first(&self) -> Option<&str> {
+        self.origins.first().map(Origin::as_str)
     }
 
     /// Whether the page is served over TLS.

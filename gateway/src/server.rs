@@ -9,7 +9,6 @@ use std::{
 use accounts::{Accounts, Allowance, Sessions, SignInCode, Store};
 use anyhow::Context;
 use kafka::{ALERTS, ConsumerMode, ControlWriter, KafkaSettings, ReadFrom, TopicFollower, follow_control};
-use messages::Outbox;
 use odds::{Region, Timestamp};
 use service::Lifecycle;
 use socketioxide::{ParserConfig, SocketIo};
@@ -26,7 +25,7 @@ use crate::{
     GatewaySettings, Metrics, files,
     filters::Filters,
     http,
-    messages::Messages,
+    messages::{MessageParts, Messages},
     origin_policy::OriginPolicy,
     page,
     readiness::Readiness,
@@ -64,7 +63,7 @@ pub struct Gateway {
     kafka: KafkaSettings,
     store: Arc<dyn Store>,
     history: Option<Arc<dyn history::Store>>,
-    outbox: Option<Arc<dyn Outbox>>,
+    messages: Option<MessageParts>,
     sign_in_code: Option<SignInCode>,
     clock: fn() -> Timestamp,
     metrics: Metrics,
@@ -95,7 +94,7 @@ impl Gateway {
         if let Some(folder) = &settings.page {
             anyhow::ensure!(folder.join("index.html").is_file(), "--page {}: it has no index.html", folder.display());
         }
-        Ok(Self { listener, settings, kafka, store, history: None, outbox: None, sign_in_code: None, clock, metrics })
+        Ok(Self { listener, settings, kafka, store, history: None, messages: None, sign_in_code: None, clock, metrics })
     }
 
     /// Also serves the history in this store.
@@ -104,10 +103,10 @@ impl Gateway {
         Self { history: Some(history), ..self }
     }
 
-    /// Also serves the messages in this store, and produces records.
+    /// Also serves messages, and produces records.
     #[must_use]
-    pub fn with_outbox(self, outbox: Arc<dyn Outbox>) -> Self {
-        Self { outbox: Some(outbox), ..self }
+    pub fn with_messages(self, messages: MessageParts) -> Self {
+        Self { messages: Some(messages), ..self }
     }
 
     /// Accepts this code once, instead of a name and a password.
@@ -116,13 +115,19 @@ impl Gateway {
         Self { sign_in_code: Some(code), ..self }
     }
 
+    /// The origin of links in messages, if it is known.
+    pub fn public_origin(&self) -> std::io::Result<Option<String>> {
+        let origins = self.settings.accounts.origins(self.address()?);
+        Ok(origins.first().map(|origin| origin.as_str().to_owned()))
+    }
+
     pub fn address(&self) -> std::io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
     /// Starts the gateway's tasks in this lifecycle: a thread for each region, the account checks and the listener.
     pub fn start(self, lifecycle: &Lifecycle) -> anyhow::Result<()> {
-        let Self { listener, settings, kafka, store, history, outbox, sign_in_code, clock, metrics } = self;
+        let Self { listener, settings, kafka, store, history, messages, sign_in_code, clock, metrics } = self;
         let origins =
             OriginPolicy::new(settings.accounts.origins(listener.local_addr()?), settings.accounts.is_secure()?);
         if origins.are_none() {
@@ -142,7 +147,7 @@ impl Gateway {
         let (handles, inboxes): (Vec<_>, Vec<_>) =
             Region::ALL.map(|region| RegionHandle::new(region, clock())).into_iter().unzip();
         let topics = settings.produce_topics.clone();
-        let messages = outbox.map(|outbox| Messages::new(outbox, &kafka, topics)).transpose()?;
+        let messages = messages.map(|parts| Messages::new(parts, origins.first(), &kafka, topics)).transpose()?;
         let app = Arc::new(AppState {
             regions: handles.try_into().expect("one for each region"),
             limits: Limits {

@@ -12,6 +12,7 @@ use clap::Args;
 use ipnet::IpNet;
 use messages::OutboxUrl;
 use odds::Region;
+use service::Origin;
 
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Gateway")]
@@ -95,6 +96,11 @@ pub struct GatewaySettings {
     #[arg(long, value_name = "URL", hide_env_values = true)]
     pub outbox: Option<OutboxUrl>,
 
+    /// The file with the key that signs links in messages, as for the notifier. It is created if it is missing. Necessary
+    /// with --outbox.
+    #[arg(long, value_name = "FILE")]
+    pub signing_key: Option<PathBuf>,
+
     /// The topics that programs may produce to; repeat for more.
     #[arg(long, value_name = "TOPIC", value_delimiter = ',', default_value = kafka::TRANSACTIONS)]
     pub produce_topics: Vec<String>,
@@ -165,43 +171,6 @@ pub enum Registration {
     Closed,
 }
 
-/// Scheme, host and port, as browsers send them in `Origin`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin(String);
-
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected an origin such as https://odds.example.com, without a path")]
-pub struct InvalidOrigin;
-
-impl FromStr for Origin {
-    type Err = InvalidOrigin;
-
-    fn from_str(text: &str) -> Result<Self, InvalidOrigin> {
-        let uri: http::Uri = text.parse().map_err(|_| InvalidOrigin)?;
-        let scheme = uri.scheme_str().filter(|scheme| ["http", "https"].contains(scheme)).ok_or(InvalidOrigin)?;
-        let host = uri.host().filter(|host| !host.is_empty()).ok_or(InvalidOrigin)?.to_lowercase();
-        if uri.path() != "/" || uri.query().is_some() || uri.authority().is_some_and(|it| it.as_str().contains('@')) {
-            return Err(InvalidOrigin);
-        }
-        // Browsers omit the scheme's default port.
-        let default = if scheme == "https" { 443 } else { 80 };
-        Ok(Self(match uri.port_u16().filter(|port| *port != default) {
-            Some(port) => format!("{scheme}://{host}:{port}"),
-            None => format!("{scheme}://{host}"),
-        }))
-    }
-}
-
-impl Origin {
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    fn is_secure(&self) -> bool {
-        self.0.starts_with("https:")
-    }
-}
-
 /// The address or network of a proxy whose X-Forwarded-For is trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TrustedProxy(IpNet);
@@ -236,7 +205,7 @@ impl AccountArgs {
         if !self.public_origin.is_empty() || !own.ip().is_loopback() {
             return self.public_origin.clone();
         }
-        [format!("http://{own}"), format!("http://localhost:{}", own.port())].map(Origin).to_vec()
+        Origin::of_loopback(own).to_vec()
     }
 
     /// Whether cookies are for TLS only. Fails if some origins have https and some don't.
@@ -337,20 +306,6 @@ mod tests {
             "--recheck=0",
         ] {
             assert!(Alone::try_parse_from(["gateway", argument]).is_err(), "{argument}");
-        }
-    }
-
-    #[test]
-    fn an_origin_is_as_browsers_say_it() {
-        for (given, sent) in [
-            ("https://Odds.Example.com", "https://odds.example.com"),
-            ("https://odds.example.com:443/", "https://odds.example.com"),
-            ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
-        ] {
-            assert_eq!(given.parse::<Origin>().unwrap().as_str(), sent);
-        }
-        for text in ["", "odds.example.com", "ftp://x", "https://x/path", "https://a@x", "null"] {
-            assert!(text.parse::<Origin>().is_err(), "{text:?}");
         }
     }
 

@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
 use kafka::KafkaSettings;
-use notifier::{Metrics, Notifier, NotifierSettings};
+use notifier::{Metrics, Notifier, NotifierSettings, ReplayCommand};
 use service::{AdminSettings, MetricRegistry, ProgramSettings};
 
 /// Sends messages to people by e-mail and SMS.
@@ -13,6 +13,9 @@ use service::{AdminSettings, MetricRegistry, ProgramSettings};
 #[derive(Debug, Parser)]
 #[command(name = "notifier", version)]
 struct Settings {
+    #[command(subcommand)]
+    command: Option<Command>,
+
     #[command(flatten)]
     notifier: NotifierSettings,
 
@@ -26,19 +29,37 @@ struct Settings {
     program: ProgramSettings,
 }
 
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Produces dead letters again, on the topics that they came from.
+    Replay(ReplayCommand),
+}
+
 fn main() -> ExitCode {
     service::main(run)
 }
 
 async fn run(settings: Settings) -> anyhow::Result<()> {
+    if let Some(Command::Replay(command)) = settings.command {
+        // A command logs to a file of its own: it may run beside a notifier.
+        let _program = settings.program.start("notifier-replay")?;
+        let (produced, refused) = command.execute(&settings.kafka, service::now()).await?;
+        println!("{produced} records were produced again");
+        anyhow::ensure!(refused == 0, "{refused} records have no value, or don't say where they came from");
+        return Ok(());
+    }
+    let needed = settings.notifier.needed().unwrap_or_else(|missing| {
+        Settings::command().error(ErrorKind::MissingRequiredArgument, format!("{missing} is missing")).exit()
+    });
     let program = settings.program.start("notifier")?;
     let mut registry = MetricRegistry::default();
-    let outbox = settings.notifier.outbox.open().await?;
-    let channels = settings.notifier.messages.open("messages".as_ref())?;
+    let (outbox, accounts) = (needed.outbox.open().await?, needed.store.open().await?);
+    let channels = settings.notifier.messages.open("messages".as_ref(), &needed.links()?)?;
     for channel in channels {
         let metrics = Metrics::new(&mut registry, channel.channel);
         let name = format!("the channel {}", channel.channel);
-        let notifier = Notifier::new(settings.kafka.clone(), outbox.clone(), channel, service::now, metrics);
+        let (kafka, outbox, accounts) = (settings.kafka.clone(), outbox.clone(), accounts.clone());
+        let notifier = Notifier::new(kafka, outbox, accounts, channel, service::now, metrics);
         program.lifecycle.run(name, notifier.run(program.stopping()));
     }
     program.serve_admin(&settings.admin, registry).await?;

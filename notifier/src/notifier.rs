@@ -2,8 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
+use accounts::Store;
 use anyhow::Context;
-use kafka::{ConsumerCounts, ConsumerSpec, KafkaSettings, TRANSACTIONS, TopicConsumer};
+use kafka::{ALERTS, ConsumerCounts, ConsumerSpec, KafkaSettings, TRANSACTIONS, TopicConsumer};
 use messages::{Channel, Outbox, Provider};
 use odds::Timestamp;
 use tokio::sync::Notify;
@@ -29,6 +30,12 @@ pub struct ChannelOf {
     pub at_once: usize,
     /// After this time, a message is given up.
     pub deliver_within: Duration,
+    /// The same for an alert, which is of use for a shorter time.
+    pub deliver_alerts_within: Duration,
+    /// How many alerts one user gets in a day.
+    pub alerts_a_day: u32,
+    /// How many messages are sent in a day, if that is limited.
+    pub most_a_day: Option<u32>,
     /// How long messages are kept after their end.
     pub keep: Duration,
 }
@@ -37,6 +44,7 @@ pub struct ChannelOf {
 pub struct Notifier {
     kafka: KafkaSettings,
     outbox: Arc<dyn Outbox>,
+    accounts: Arc<dyn Store>,
     channel: ChannelOf,
     clock: fn() -> Timestamp,
     metrics: Metrics,
@@ -46,27 +54,30 @@ impl Notifier {
     pub fn new(
         kafka: KafkaSettings,
         outbox: Arc<dyn Outbox>,
+        accounts: Arc<dyn Store>,
         channel: ChannelOf,
         clock: fn() -> Timestamp,
         metrics: Metrics,
     ) -> Self {
-        Self { kafka, outbox, channel, clock, metrics }
+        Self { kafka, outbox, accounts, channel, clock, metrics }
     }
 
     /// Runs until `stop` is cancelled. Fails if librdkafka refuses the settings or a task ends unexpectedly.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Self { kafka, outbox, channel, clock, metrics } = self;
+        let Self { kafka, outbox, accounts, channel, clock, metrics } = self;
         let span = error_span!("messages", channel = %channel.channel);
         let added = Arc::new(Notify::new());
         let intake = Intake {
             channel: channel.channel,
             outbox: outbox.clone(),
+            accounts,
             clock,
             deliver_within: channel.deliver_within,
+            deliver_alerts_within: channel.deliver_alerts_within,
             added: added.clone(),
             metrics: metrics.clone(),
         };
-        let spec = ConsumerSpec::new(channel.channel.key(), &[TRANSACTIONS]);
+        let spec = ConsumerSpec::new(channel.channel.key(), &[TRANSACTIONS, ALERTS]);
         let consumer = TopicConsumer::new(&kafka, spec, Arc::new(intake), clock).context("joining the group failed")?;
         let keep = channel.keep;
         let upkeep = Upkeep {
@@ -115,7 +126,8 @@ impl Upkeep {
     async fn forget(&self) {
         let before = |time: Duration| (self.clock)().plus_millis(-(time.as_millis() as i64));
         loop {
-            match self.outbox.forget(before(self.keep), before(REQUESTS_KEPT), FORGOTTEN_AT_ONCE).await {
+            let (kept, requests) = (before(self.keep), before(REQUESTS_KEPT));
+            match self.outbox.forget(kept, requests, (self.clock)(), FORGOTTEN_AT_ONCE).await {
                 Ok(0) => return,
                 Ok(_) => tokio::task::yield_now().await,
                 Err(error) => return warn!(%error, "old messages can't be deleted"),

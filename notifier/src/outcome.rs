@@ -29,12 +29,13 @@ pub(crate) fn outcome_of(
     match result {
         Ok(Accepted { provider_id, detail }) => (Outcome::Sent { provider_id }, detail),
         Err(Refusal::Never(reason)) => (Outcome::Failed, Some(reason)),
+        Err(Refusal::NoRecipient(reason)) => (Outcome::NoRecipient, Some(reason)),
         Err(Refusal::Later { reason, at_fault: Fault::Message }) => (later(pause_after(attempts), None), Some(reason)),
         Err(Refusal::Later { reason, at_fault: Fault::Provider }) => (later(WHILE_FAILING, None), Some(reason)),
         Err(Refusal::Unknown(reason)) => match channel {
             // The same Message-ID lets the receiver drop a second copy.
             Channel::Email => (later(WHILE_FAILING, Some(batch.to_owned())), Some(reason)),
-            Channel::Sms => (Outcome::Unknown, Some(reason)),
+            Channel::Sms => (Outcome::Unknown { batch: batch.to_owned() }, Some(reason)),
         },
     }
 }
@@ -57,7 +58,7 @@ mod tests {
     fn only_an_email_is_repeated_after_a_lost_answer_and_in_the_same_batch() {
         let lost = || Refusal::Unknown("lost".into());
         assert!(matches!(after(Channel::Email, lost(), 0), Outcome::Later { batch: Some(batch), .. } if batch == "b"));
-        assert_eq!(after(Channel::Sms, lost(), 0), Outcome::Unknown);
+        assert_eq!(after(Channel::Sms, lost(), 0), Outcome::Unknown { batch: "b".into() });
         assert_eq!(after(Channel::Sms, Refusal::Never("no such number".into()), 0), Outcome::Failed);
     }
 

@@ -26,8 +26,8 @@ pub async fn produce_again(outbox: &dyn Outbox, kafka: &KafkaSettings, now: Time
                 let record = NewRecord {
                     topic: &request.topic,
                     partition: request.partition,
-                    key: request.key.as_deref(),
-                    value: &request.value,
+                    key: request.key.as_deref().map(str::as_bytes),
+                    value: request.value.as_bytes(),
                     headers: &request.headers(),
                     at: request.began_at,
                 };

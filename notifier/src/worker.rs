@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use messages::{Channel, Claim, Delivery, Fault, Finished, Lease, Outbox, Outcome, Refusal, State};
+use messages::{
+    Channel, Claim, Content, Delivery, Fault, Finished, Lease, Limit, Outbox, Outcome, Refusal, State, StoredMessage,
+};
 use odds::Timestamp;
 use rand::RngExt;
 use tokio::{sync::Notify, task::JoinSet, time::Instant};
@@ -19,6 +21,11 @@ const LEFT: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// The pause while the outbox can't be used.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How long a worker that is to stop tries to note outcomes. What is not noted is sent again by its successor, or, if it
+/// is an SMS, is unknown.
+const NOTED_WITHIN: Duration = Duration::from_secs(8);
+/// How many messages about the account one address gets in a day, so that nobody can flood it through us.
+const ACCOUNT_MESSAGES_A_DAY: u32 = 20;
 /// The pauses between attempts while the provider accepts nothing.
 const FIRST_ATTEMPT_AFTER: Duration = Duration::from_millis(500);
 const ATTEMPT_EVERY: Duration = Duration::from_secs(10);
@@ -55,7 +62,15 @@ impl Worker {
         let mut failing: Option<Failing> = None;
         let mut claims = 0u64;
         let worker = format!("{:016x}", rand::rng().random::<u64>());
+        let mut ends: Option<Instant> = None;
         loop {
+            if stop.is_cancelled() {
+                let ends = ends.get_or_insert_with(|| Instant::now() + NOTED_WITHIN);
+                if *ends <= Instant::now() && !finished.is_empty() {
+                    warn!(outcomes = finished.len(), "outcomes were not noted: the outbox can't be used");
+                    return;
+                }
+            }
             while let Some(attempt) = sending.try_join_next() {
                 self.note(attempt, &mut finished, &mut failing);
             }
@@ -77,7 +92,7 @@ impl Worker {
                 let claimed = self.claim(&format!("{worker}-{claims}"), room).await;
                 is_idle = claimed.len() < room;
                 for claim in claimed {
-                    sending.spawn(attempt(self.channel.clone(), claim, self.clock));
+                    sending.spawn(attempt(self.channel.clone(), self.outbox.clone(), claim, self.clock));
                 }
             }
             if is_idle || room == 0 {
@@ -160,43 +175,103 @@ impl Worker {
 }
 
 /// Tries to send what was claimed.
-async fn attempt(channel: ChannelOf, claim: Claim, clock: fn() -> Timestamp) -> Attempt {
+async fn attempt(channel: ChannelOf, outbox: Arc<dyn Outbox>, claim: Claim, clock: fn() -> Timestamp) -> Attempt {
     let now = clock();
-    let Claim { lease, messages, is_taken_over } = claim;
-    let finish = |messages: &[messages::StoredMessage], outcome: Outcome, detail: Option<String>| Finished {
-        lease: lease.clone(),
-        messages: messages.iter().map(|it| it.message.id.clone()).collect(),
+    let created_at = claim.messages.first().map_or(now, |it| it.message.created_at);
+    let finish = |outcome: Outcome, detail: Option<String>| Finished {
+        lease: claim.lease.clone(),
+        messages: claim.messages.iter().map(|it| it.message.id.clone()).collect(),
         outcome,
         detail,
     };
-    let created_at = messages.first().map_or(now, |it| it.message.created_at);
-    let without_sending = |outcome, detail: &str| Attempt {
-        finished: vec![finish(&messages, outcome, Some(detail.to_owned()))],
-        created_at,
-        answered: None,
-    };
-    // Another worker has begun to send it, and may have succeeded.
-    if is_taken_over && channel.channel == Channel::Sms {
-        return without_sending(Outcome::Unknown, "the worker that sent it was stopped or killed");
+    if let Some((outcome, reason)) = without_sending(&channel, &*outbox, &claim, now).await {
+        return Attempt { finished: vec![finish(outcome, Some(reason))], created_at, answered: None };
     }
-    if messages.iter().all(|it| it.message.deadline <= now) {
-        return without_sending(Outcome::Expired, "it could not be sent before its deadline");
-    }
-    let Some(delivery) = Delivery::of(&messages) else {
+    let Some(delivery) = Delivery::of(&claim.messages) else {
         return Attempt { finished: Vec::new(), created_at, answered: None };
     };
-    if !has_left(&lease, now) {
-        // This process was suspended. If the lease has ended, another worker has it already.
-        return without_sending(Outcome::Later { due_at: now, batch: None }, "its worker was suspended");
-    }
     let result = channel.provider.send(&delivery).await;
     let answered = match &result {
-        Ok(_) | Err(Refusal::Never(_) | Refusal::Later { at_fault: Fault::Message, .. }) => true,
+        Ok(_)
+        | Err(Refusal::Never(_) | Refusal::NoRecipient(_) | Refusal::Later { at_fault: Fault::Message, .. }) => true,
         Err(Refusal::Later { at_fault: Fault::Provider, .. } | Refusal::Unknown(_)) => false,
     };
-    let attempts = messages.iter().map(|it| it.attempts).max().unwrap_or_default();
+    let attempts = claim.messages.iter().map(|it| it.attempts).max().unwrap_or_default();
     let (outcome, detail) = outcome_of(channel.channel, result, attempts, &delivery.reference, clock());
-    Attempt { finished: vec![finish(&messages, outcome, detail)], created_at, answered: Some(answered) }
+    Attempt { finished: vec![finish(outcome, detail)], created_at, answered: Some(answered) }
+}
+
+/// What becomes of a claim that is not sent now, and why.
+async fn without_sending(
+    channel: &ChannelOf,
+    outbox: &dyn Outbox,
+    claim: &Claim,
+    now: Timestamp,
+) -> Option<(Outcome, String)> {
+    let Claim { lease, messages, is_taken_over, suppressed } = claim;
+    // Another worker has begun to send it, and may have succeeded.
+    if *is_taken_over && channel.channel == Channel::Sms {
+        let batch = Delivery::of(messages)?.reference;
+        return Some((Outcome::Unknown { batch }, "the worker that sent it was stopped or killed".to_owned()));
+    }
+    if messages.iter().all(|it| it.message.deadline <= now) {
+        return Some((Outcome::Expired, "it could not be sent before its deadline".to_owned()));
+    }
+    let first = &messages.first()?.message;
+    if let Some(reason) = suppressed
+        && !first.content.is_about_the_account()
+    {
+        return Some((Outcome::Skipped, format!("the address takes no messages: {reason}")));
+    }
+    if !has_left(lease, now) {
+        // This process was suspended. If the lease has ended, another worker has it already.
+        return Some((Outcome::Postponed { due_at: now }, "its worker was suspended".to_owned()));
+    }
+    let is_first_attempt = !is_taken_over && messages.iter().all(|it| it.attempts == 0);
+    if is_first_attempt { over_limit(channel, outbox, &messages[0], now).await } else { None }
+}
+
+/// Counts a message that is sent for the first time, unless a limit is reached.
+async fn over_limit(
+    channel: &ChannelOf,
+    outbox: &dyn Outbox,
+    message: &StoredMessage,
+    now: Timestamp,
+) -> Option<(Outcome, String)> {
+    let (key, recipient) = (channel.channel.key(), &message.message.recipient);
+    let mut limits = Vec::new();
+    let is_about_the_account = message.message.content.is_about_the_account();
+    if let Content::Alert { .. } = message.message.content {
+        let user = message.message.user.as_deref().unwrap_or_default();
+        limits.push(Limit { of: format!("{key} alerts of {user}"), most: channel.alerts_a_day });
+    } else if is_about_the_account {
+        limits.push(Limit { of: format!("{key} to {recipient}"), most: ACCOUNT_MESSAGES_A_DAY });
+    }
+    let in_total = channel.most_a_day.map(|most| Limit { of: key.to_owned(), most });
+    limits.extend(in_total.clone());
+    if limits.is_empty() {
+        return None;
+    }
+    match outbox.spend(&limits, now).await {
+        Ok(None) => None,
+        // What is worth something tomorrow waits until then.
+        Ok(Some(reached)) if Some(&reached) == in_total.as_ref() && !is_alert(message) => {
+            let reason = format!("{} messages were sent today, as many as are allowed", reached.most);
+            Some((Outcome::Postponed { due_at: tomorrow(now) }, reason))
+        }
+        Ok(Some(reached)) => Some((Outcome::Skipped, format!("limit: {} a day", reached.most))),
+        Err(error) => Some((Outcome::Postponed { due_at: now.plus_millis(1_000) }, error.to_string())),
+    }
+}
+
+fn is_alert(message: &StoredMessage) -> bool {
+    matches!(message.message.content, Content::Alert { .. })
+}
+
+/// When limits are those of the next day.
+fn tomorrow(now: Timestamp) -> Timestamp {
+    const DAY_MS: i64 = 24 * 3_600_000;
+    Timestamp::from_millis((now.as_millis().div_euclid(DAY_MS) + 1) * DAY_MS)
 }
 
 fn has_left(lease: &Lease, now: Timestamp) -> bool {

@@ -16,10 +16,10 @@ use accounts::{AccountSettings, Accounts, Password, SignInCode, Store, StoreUrl,
 use alerter::Alerter;
 use anyhow::Context;
 use clap::Parser;
-use gateway::{Gateway, GatewaySettings, Registration};
+use gateway::{Gateway, GatewaySettings, MessageParts, Registration};
 use historian::{Historian, Retention};
 use kafka::{Embedded, KafkaSettings, all_topics};
-use messages::OutboxUrl;
+use messages::{Links, OutboxUrl, SigningKey};
 use notifier::{MessageSettings, Notifier};
 use odds::Region;
 use producers::{
@@ -92,13 +92,9 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let alerter_metrics = alerter::Metrics::new(&mut registry);
     let outbox = settings.gateway.outbox.clone().unwrap_or(OutboxUrl::Sqlite(settings.data.join("messages.db")));
     let outbox = outbox.open().await.context("the outbox")?;
+    let key = settings.gateway.signing_key.clone().unwrap_or(settings.data.join("signing.key"));
+    let key = SigningKey::open(&key).with_context(|| key.display().to_string())?;
     notifier::produce_again(&*outbox, &kafka, service::now()).await?;
-    for channel in settings.messages.open(&settings.data.join("messages"))? {
-        let metrics = notifier::Metrics::new(&mut registry, channel.channel);
-        let name = format!("the channel {}", channel.channel);
-        let notifier = Notifier::new(kafka.clone(), outbox.clone(), channel, service::now, metrics);
-        lifecycle.run(name, notifier.run(lifecycle.stopping()));
-    }
     let history = match settings.gateway.history.clone() {
         Some(url) => url,
         None => history::StoreUrl::Sqlite(settings.data.join("history.db")),
@@ -119,20 +115,29 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     for replay in replays {
         lifecycle.run("a replay", replay.run(kafka.clone(), lifecycle.stopping()));
     }
-    program.serve_admin(&settings.admin, registry).await?;
-    let mut settings = settings.gateway;
-    if settings.accounts.is_private(settings.listen) {
-        settings.accounts.registration.get_or_insert(Registration::Open);
+    let mut gateway_settings = settings.gateway;
+    if gateway_settings.accounts.is_private(gateway_settings.listen) {
+        gateway_settings.accounts.registration.get_or_insert(Registration::Open);
     }
-    let url = settings.accounts.store.get_or_insert(StoreUrl::Sqlite(file));
+    let url = gateway_settings.accounts.store.get_or_insert(StoreUrl::Sqlite(file));
     let store = url.open().await?;
     let alerter = Alerter::new(kafka.clone(), store.clone(), service::now, alerter_metrics);
     lifecycle.run("the alerter", alerter.run(lifecycle.stopping()));
-    let is_private = settings.accounts.is_private(settings.listen);
-    let mut gateway = Gateway::bind(settings, kafka, store.clone(), service::now, gateway_metrics)?
+    let is_private = gateway_settings.accounts.is_private(gateway_settings.listen);
+    let sms_token = settings.messages.sms_token.clone();
+    let mut gateway = Gateway::bind(gateway_settings, kafka.clone(), store.clone(), service::now, gateway_metrics)?
         .with_history(history)
-        .with_outbox(outbox);
+        .with_messages(MessageParts { outbox: outbox.clone(), key: key.clone(), sms_token });
     let address = gateway.address()?;
+    let links = Links::new(&gateway.public_origin()?.unwrap_or(format!("http://{address}")), key);
+    for channel in settings.messages.open(&settings.data.join("messages"), &links)? {
+        let metrics = notifier::Metrics::new(&mut registry, channel.channel);
+        let name = format!("the channel {}", channel.channel);
+        let (kafka, outbox, store) = (kafka.clone(), outbox.clone(), store.clone());
+        let notifier = Notifier::new(kafka, outbox, store, channel, service::now, metrics);
+        lifecycle.run(name, notifier.run(lifecycle.stopping()));
+    }
+    program.serve_admin(&settings.admin, registry).await?;
     let demo = demo_account(store, is_private).await?;
     let mut welcome = format!("\nToteboard is at http://{address}\n");
     if let Some((user, password)) = demo {

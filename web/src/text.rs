@@ -403,3 +403,69 @@ pub(crate) fn rule_state(ended: Option<&str>) -> &'static str {
         Some(_) => "ended: its time is over",
     }
 }
+
+// Messages.
+pub(crate) const MESSAGES: &str = "E-mail and SMS";
+pub(crate) const ABOUT_MESSAGES: &str =
+    "Alerts can reach you while you aren't watching, and a forgotten password can be replaced by e-mail.";
+pub(crate) const EMAIL_ADDRESS: &str = "E-mail address (empty to remove it)";
+pub(crate) const PHONE_NUMBER: &str = "Phone number, such as +447700900123 (empty to remove it)";
+pub(crate) const SAVE_EMAIL: &str = "Save the e-mail address";
+pub(crate) const SAVE_PHONE: &str = "Save the phone number";
+pub(crate) const LINK_SENT: &str = "A link was sent there. Open it to confirm the address.";
+pub(crate) const CODE_SENT: &str = "A code was sent there. Enter it to confirm the number.";
+pub(crate) const ADDRESS_REMOVED: &str = "It is removed.";
+pub(crate) const CODE: &str = "The six digits of the SMS";
+pub(crate) const CONFIRM_NUMBER: &str = "Confirm the number";
+pub(crate) const CONFIRMED: &str = "confirmed";
+pub(crate) const NOT_CONFIRMED: &str = "not confirmed yet";
+pub(crate) const SEND_TEST: &str = "Send a test";
+pub(crate) const SEND_CONFIRMATION: &str = "Send it again";
+pub(crate) const SEND_ALERTS: &str = "Alerts";
+pub(crate) const WILL_BE_SENT: &str = "It will be sent.";
+pub(crate) const QUIET_HOURS: &str = "Quiet hours";
+pub(crate) const ABOUT_QUIET_HOURS: &str = "In these hours, no alerts are sent. Leave both empty for none.";
+pub(crate) const QUIET_FROM: &str = "From, such as 22:00";
+pub(crate) const QUIET_UNTIL: &str = "Until, such as 07:00";
+pub(crate) const SAVE_QUIET_HOURS: &str = "Save the quiet hours";
+pub(crate) const SAVED: &str = "Saved.";
+pub(crate) const SENT_MESSAGES: &str = "Sent messages";
+pub(crate) const NO_MESSAGES: &str = "None yet.";
+pub(crate) const ALSO_BY: &str = "Also by";
+pub(crate) const BY_EMAIL: &str = "E-mail";
+pub(crate) const BY_SMS: &str = "SMS";
+pub(crate) const FORGOT_PASSWORD: &str = "Forgot your password?";
+pub(crate) const NAME_FIRST: &str = "Enter your name or e-mail address first.";
+pub(crate) const FORGOTTEN: &str = "If this account has a confirmed e-mail address, a link was sent there.";
+
+pub(crate) fn quiet_now(from: &str, until: &str, zone: &str) -> String {
+    format!("No alerts are sent from {from} to {until} ({zone}). Leave both empty for none.")
+}
+
+pub(crate) fn message_kind(kind: &str) -> &'static str {
+    match kind {
+        "transaction" => "Transaction",
+        "alert" => "Alert",
+        "confirm_email" | "confirm_phone" => "Confirmation",
+        "forgot_password" => "Another password",
+        "account_changed" => "Change of the account",
+        "test" => "Test",
+        _ => "Message",
+    }
+}
+
+pub(crate) fn message_state(state: &str) -> &'static str {
+    match state {
+        "waiting" | "sending" => "waiting",
+        "sent" => "sent",
+        "delivered" => "delivered",
+        "failed" => "failed",
+        "expired" => "given up",
+        "skipped" => "not sent",
+        _ => "unknown whether it was sent",
+    }
+}
+
+pub(crate) fn message_went(recipient: &str, state: &str, when: &str) -> String {
+    if recipient.is_empty() { format!("{state}, {when}") } else { format!("{state}, {recipient}, {when}") }
+}

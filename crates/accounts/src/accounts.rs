@@ -108,6 +108,18 @@ pub enum AccountsError {
     UnknownRule,
     #[error("there is no such session")]
     UnknownSession,
+    #[error("give an address first")]
+    NoAddress,
+    #[error("the address is not confirmed yet")]
+    NotConfirmed,
+    #[error("the address is confirmed already")]
+    Confirmed,
+    #[error("the code is wrong")]
+    WrongDigits,
+    #[error("the code is too old, or was entered too often; ask for another one")]
+    CodeExpired,
+    #[error("this link was used, or the account has changed since")]
+    StaleLink,
     #[error("too many requests; ask less often")]
     TooManyReads { retry_after: Duration },
     #[error(transparent)]
@@ -238,7 +250,7 @@ impl Accounts {
         }
     }
 
-    fn count_attempt(&self, address: IpAddr) -> Result<(), AccountsError> {
+    pub(crate) fn count_attempt(&self, address: IpAddr) -> Result<(), AccountsError> {
         allowed(self.by_network.take(network(address), Instant::now()))
     }
 
@@ -315,7 +327,7 @@ impl Accounts {
     }
 
     /// Checks the password of a user who is signed in, and returns its hash. Attempts of strangers don't count.
-    async fn prove(&self, user: &User, password: &str, by: &Requester) -> Result<PasswordHash, AccountsError> {
+    pub(crate) async fn prove(&self, user: &User, password: &str, by: &Requester) -> Result<PasswordHash, AccountsError> {
         let proven = self.try_to_prove(user, password).await;
         if let Err(reason) = &proven {
             audit::refused("password_refused", Some(&user.id), by.address, reason);
@@ -474,6 +486,10 @@ impl Accounts {
     pub fn may_read(&self, user: &UserId) -> Result<(), AccountsError> {
         let taken = self.reads.take(user.clone(), Instant::now());
         taken.map_err(|retry_after| AccountsError::TooManyReads { retry_after })
+    }
+
+    pub(crate) fn passwords(&self) -> &Passwords {
+        &self.passwords
     }
 
     pub(crate) fn rule_limits(&self) -> RuleLimits {

@@ -2,9 +2,11 @@
 //! crate uses neither HTTP nor Socket.IO.
 
 mod accounts;
+mod addresses;
 mod alerts;
 mod allowance;
 mod audit;
+mod contacts;
 mod mongo;
 mod password;
 mod rules;
@@ -20,12 +22,14 @@ mod user;
 mod user_name;
 
 pub use accounts::{AccountSettings, Accounts, AccountsError, Identity, network};
+pub use addresses::ContactChanges;
 pub use alerts::{
     ALERTS_KEPT, ActiveRule, Alert, AlertContent, AlertRecord, AlertState, AlertStore, ChangeMark, ChangedRules,
     CreateRuleError, DecidedStep, Recorded, RuleLimits, Shard, ShardProgress, StoredRule, Unwatched,
 };
 pub use allowance::Allowance;
 pub use audit::Requester;
+pub use contacts::{Contact, ContactKind, ContactStore, Contacts, DayTime, InvalidQuietHours, QuietHours};
 pub use password::{Busy, Password, PasswordHash, WeakPassword};
 pub use secret::SecretHash;
 pub use session::{SessionData, SessionKey, StoredSession};

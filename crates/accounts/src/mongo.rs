@@ -1,6 +1,7 @@
 //! Accounts in MongoDB, in a few collections. Needs no transactions, no change streams, and no expiry by the server.
 
 mod alerts;
+mod contacts;
 mod decisions;
 
 use std::{
@@ -228,6 +229,7 @@ impl MongoStore {
 
     async fn prepare(&self) -> mongodb::error::Result<()> {
         self.users.create_index(unique("name_key")).await?;
+        self.users.create_index(plain("contact_email")).await?;
         self.tokens.create_index(unique("hash")).await?;
         self.tokens.create_index(plain("user")).await?;
         self.sessions.create_index(plain("user")).await?;

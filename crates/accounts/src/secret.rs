@@ -14,6 +14,11 @@ where
     URL_SAFE_NO_PAD.encode(rand::random::<[u8; BYTES]>())
 }
 
+/// Compares secrets in a time that tells nothing about them.
+pub(crate) fn are_equal(one: &str, other: &str) -> bool {
+    Sha256::digest(one) == Sha256::digest(other)
+}
+
 /// The hash that is stored instead of a long random secret, which can't be found from it.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -4,6 +4,7 @@
 //! waits for a slow disk or for another process that writes. Several processes may have the file open at the same time.
 
 mod alerts;
+mod contacts;
 mod decisions;
 
 use std::{collections::BTreeSet, fs::OpenOptions, io, path::Path, sync::mpsc, time::Duration};
@@ -26,7 +27,7 @@ use crate::{
     user_name::UserName,
 };
 
-const SCHEMA_VERSION: i64 = 6;
+const SCHEMA_VERSION: i64 = 7;
 const SCHEMA: &str = "
     CREATE TABLE users (
         id TEXT PRIMARY KEY,
@@ -222,7 +223,7 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
         let message = format!("its format {version} was made by a newer version of this program");
         return Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(1), Some(message)));
     }
-    let steps = [SCHEMA, PLACES, ORIGINS_AND_ENDS, alerts::SCHEMA, alerts::UNWATCHED, SCOPES];
+    let steps = [SCHEMA, PLACES, ORIGINS_AND_ENDS, alerts::SCHEMA, alerts::UNWATCHED, SCOPES, contacts::SCHEMA];
     for step in steps.iter().skip(version as usize) {
         transaction.execute_batch(step)?;
     }

@@ -12,6 +12,7 @@ use odds::{Region, Timestamp};
 
 use crate::{
     alerts::AlertStore,
+    contacts::ContactStore,
     password::PasswordHash,
     secret::SecretHash,
     session::{SessionKey, StoredSession},
@@ -75,7 +76,7 @@ impl Place {
 /// Users, sessions, tokens and subscriptions. A change that connections must know of raises the account's revision, in
 /// the same write or right after it. Several gateways may use the same store at the same time.
 #[async_trait]
-pub trait Store: AlertStore + fmt::Debug + Send + Sync + 'static {
+pub trait Store: AlertStore + ContactStore + fmt::Debug + Send + Sync + 'static {
     async fn create_user(&self, user: &NewUser) -> Result<User, CreateUserError>;
     async fn user(&self, id: &UserId) -> Result<Option<User>, StoreError>;
     async fn user_and_password(&self, name: &UserName) -> Result<Option<(User, PasswordHash)>, StoreError>;

@@ -18,6 +18,7 @@ mod rule;
 mod sight;
 mod test;
 mod thresholds;
+mod words;
 
 pub use boards::{Boards, RegionView};
 pub use decision::{Arming, Decision, End, Facts, Firing, Steps, Subject};

@@ -3,7 +3,7 @@
 //!
 //! [`RegionFollower`] reads a region's odds into a verified board. [`TopicFollower`] reads all of a small topic.
 //! [`TopicConsumer`] reads topics in a consumer group and gives each record to a handler. [`PartitionGroup`] divides the
-//! partitions of a topic among processes. [`Election`] elects one leader for a job; [`SoleLeader`] leads a region where
+//! partitions of a topic among processes. [`WholeTopic`] reads what a topic has now. [`Election`] elects one leader for a job; [`SoleLeader`] leads a region where
 //! nobody else can.
 
 mod client_log;
@@ -24,6 +24,7 @@ mod topic_consumer;
 mod topic_follower;
 mod topic_writer;
 mod topics;
+mod whole_topic;
 
 pub use rdkafka::error::KafkaError;
 
@@ -48,3 +49,4 @@ pub use topics::{
     ALERT_PARTITIONS, ALERTS, CONTROL, KEEP_CHANGES, TRANSACTIONS, TopicSpec, all_topics, all_topics_with,
     region_topic, topic_of,
 };
+pub use whole_topic::WholeTopic;

@@ -26,9 +26,9 @@ const KNOWN_FOR: Duration = Duration::from_secs(60);
 pub struct NewRecord<'a> {
     pub topic: &'a str,
     pub partition: i32,
-    pub key: Option<&'a str>,
-    pub value: &'a str,
-    pub headers: &'a [(&'a str, &'a str)],
+    pub key: Option<&'a [u8]>,
+    pub value: &'a [u8],
+    pub headers: &'a [(&'a str, &'a [u8])],
     /// The record's time.
     pub at: Timestamp,
 }
@@ -93,7 +93,7 @@ impl RecordProducer {
             .fold(OwnedHeaders::new_with_capacity(record.headers.len()), |headers, (key, value)| {
                 headers.insert(Header { key, value: Some(*value) })
             });
-        let mut new = BaseRecord::<str, str>::to(record.topic)
+        let mut new = BaseRecord::<[u8], [u8]>::to(record.topic)
             .partition(record.partition)
             .payload(record.value)
             .timestamp(record.at.as_millis());

@@ -64,8 +64,9 @@ pub fn all_topics_with(keep_changes: Duration) -> Vec<TopicSpec> {
         ]),
     };
     let transactions = durable(TRANSACTIONS, 3, 7);
-    let dead_letters = durable(&dead_letters_of(TRANSACTIONS), 1, 30);
-    odds.chain([control, durable(ALERTS, ALERT_PARTITIONS, 7), transactions, dead_letters]).collect()
+    let alerts = durable(ALERTS, ALERT_PARTITIONS, 7);
+    let dead_letters = [ALERTS, TRANSACTIONS].map(|topic| durable(&dead_letters_of(topic), 1, 30));
+    odds.chain([control, alerts, transactions]).chain(dead_letters).collect()
 }
 
 /// The topic of a region, on which every step stays readable for at least `keep_changes`.

@@ -13,24 +13,30 @@ mod mongo;
 mod outbox;
 mod produce;
 mod provider;
+mod signing;
 mod sms;
 mod sqlite;
 mod store_url;
 mod text;
 mod transaction;
 mod unit;
+mod webhook;
 
 pub use address::{EmailAddress, InvalidEmailAddress, InvalidPhoneNumber, PhoneNumber};
 pub use channel::{Channel, UnknownChannel};
 pub use email::{EmailFiles, EmailSender, InvalidSender, InvalidSmtpUrl, SmtpProvider, SmtpUrl};
 pub use folder::Folder;
-pub use message::{Content, InvalidMessageId, MessageId, NewMessage, State, StoredMessage};
+pub use message::{AccountChange, Content, InvalidMessageId, MessageId, NewMessage, State, StoredMessage};
 pub use mongo::MongoOutbox;
-pub use outbox::{Claim, Finished, Lease, Outbox, OutboxCounts, Outcome, StoreError};
+pub use outbox::{Claim, Finished, Lease, Limit, Outbox, OutboxCounts, Outcome, StatusReport, StoreError};
 pub use produce::{Begun, ProduceRequest, Produced};
+pub use signing::{
+    CODE_WITHIN_MS, CONFIRM_WITHIN_MS, InvalidLink, Links, PASSWORD_WITHIN_MS, Permit, SMS_STATUS, SigningKey, id_in_path,
+};
 pub use provider::{Accepted, Delivery, Fault, Provider, Refusal};
 pub use sms::{SmsAccount, SmsFiles, SmsProvider};
 pub use sqlite::SqliteOutbox;
 pub use store_url::{InvalidOutbox, OutboxUrl};
 pub use text::{EmailText, sms_text};
+pub use webhook::{is_signed, signature};
 pub use transaction::{MESSAGE_ID, Transaction, USER};

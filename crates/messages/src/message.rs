@@ -46,6 +46,66 @@ impl fmt::Display for MessageId {
 pub enum Content {
     /// A transaction was successful.
     Transaction { transaction_id: String, body: String },
+    /// A rule of the user fired.
+    Alert {
+        /// What it is about.
+        title: String,
+        /// What happened.
+        text: String,
+        at: Timestamp,
+    },
+    /// Somebody says that this e-mail address is theirs. The link is made when it is sent.
+    ConfirmEmail { name: String, asked_at: Timestamp },
+    /// Somebody says that this number is theirs. The code is made of the nonce when it is sent.
+    ConfirmPhone { nonce: String, asked_at: Timestamp },
+    /// Somebody forgot the password of this account, and may choose another one unless it is changed in the meantime.
+    ForgotPassword { name: String, epoch: u64, asked_at: Timestamp },
+    /// The account was changed.
+    AccountChanged { name: String, change: AccountChange, at: Timestamp, from: String },
+    /// The user wants to see whether messages arrive.
+    Test { name: String },
+}
+
+/// What was changed in an account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
+pub enum AccountChange {
+    Password,
+    Email { now: Option<String> },
+    Phone { now: Option<String> },
+    TokenCreated { name: String },
+    TokenRevoked { name: String },
+}
+
+impl Content {
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Transaction { .. } => "transaction",
+            Self::Alert { .. } => "alert",
+            Self::ConfirmEmail { .. } => "confirm_email",
+            Self::ConfirmPhone { .. } => "confirm_phone",
+            Self::ForgotPassword { .. } => "forgot_password",
+            Self::AccountChanged { .. } => "account_changed",
+            Self::Test { .. } => "test",
+        }
+    }
+
+    pub(crate) fn is_alert(&self) -> bool {
+        matches!(self, Self::Alert { .. })
+    }
+
+    /// Whether it is sent to an address although others to it failed for good: it is about the account, or the user has
+    /// just asked for it.
+    pub fn is_about_the_account(&self) -> bool {
+        match self {
+            Self::Transaction { .. } | Self::Alert { .. } => false,
+            Self::ConfirmEmail { .. }
+            | Self::ConfirmPhone { .. }
+            | Self::ForgotPassword { .. }
+            | Self::AccountChanged { .. }
+            | Self::Test { .. } => true,
+        }
+    }
 }
 
 /// A message that is to be sent on one channel.
@@ -61,6 +121,8 @@ pub struct NewMessage {
     pub created_at: Timestamp,
     /// After this, it is not sent any more.
     pub deadline: Timestamp,
+    /// Why it is not sent at all.
+    pub skipped: Option<String>,
 }
 
 /// How far a message is.

@@ -38,6 +38,8 @@ pub struct Claim {
     pub messages: Vec<StoredMessage>,
     /// Another worker began to send them, and did not say how it ended.
     pub is_taken_over: bool,
+    /// Why nothing more is to be sent to this recipient, unless it is about the account.
+    pub suppressed: Option<String>,
 }
 
 /// How an attempt ended.
@@ -51,23 +53,74 @@ pub enum Outcome {
         due_at: Timestamp,
         batch: Option<String>,
     },
+    /// Nothing was attempted yet. It is due at this time.
+    Postponed {
+        due_at: Timestamp,
+    },
     Failed,
+    /// There is no such recipient, or it wants no messages: nothing more is sent to it.
+    NoRecipient,
     Expired,
     Skipped,
-    Unknown,
+    /// They may have been sent, as this batch.
+    Unknown {
+        batch: String,
+    },
 }
 
 impl Outcome {
+    /// The name by which its messages belong together from now on.
+    pub(crate) fn batch(&self) -> Option<&str> {
+        match self {
+            Self::Later { batch, .. } => batch.as_deref(),
+            Self::Unknown { batch } => Some(batch),
+            _ => None,
+        }
+    }
+
+    /// When its messages are due again.
+    pub(crate) fn due_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Later { due_at, .. } | Self::Postponed { due_at } => Some(*due_at),
+            _ => None,
+        }
+    }
+
+    /// Whether an attempt failed.
+    pub(crate) fn is_failure(&self) -> bool {
+        matches!(self, Self::Later { .. } | Self::Failed | Self::NoRecipient)
+    }
+
     pub fn state(&self) -> State {
         match self {
             Self::Sent { .. } => State::Sent,
-            Self::Later { .. } => State::Waiting,
-            Self::Failed => State::Failed,
+            Self::Later { .. } | Self::Postponed { .. } => State::Waiting,
+            Self::Failed | Self::NoRecipient => State::Failed,
             Self::Expired => State::Expired,
             Self::Skipped => State::Skipped,
-            Self::Unknown => State::Unknown,
+            Self::Unknown { .. } => State::Unknown,
         }
     }
+}
+
+/// How many messages of a kind may be sent in a day.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// What is counted, as `sms of 17`.
+    pub of: String,
+    pub most: u32,
+}
+
+/// What a provider reports about a message that it has accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StatusReport<'a> {
+    pub channel: Channel,
+    /// The first of the messages that were sent together.
+    pub id: Option<&'a MessageId>,
+    /// The provider's own id.
+    pub provider_id: Option<&'a str>,
+    pub state: State,
+    pub detail: Option<&'a str>,
 }
 
 /// A claim that was worked off.
@@ -110,15 +163,20 @@ pub trait Outbox: fmt::Debug + Send + Sync + 'static {
     /// it says that messages were sent.
     async fn finish(&self, finished: &[Finished], now: Timestamp) -> Result<(), StoreError>;
 
-    /// Notes what a provider reported about a message that it had accepted. Returns whether there is such a message.
-    async fn report(
+    /// Notes what a provider reported. Returns whether there is such a message.
+    async fn report(&self, report: &StatusReport<'_>, now: Timestamp) -> Result<bool, StoreError>;
+
+    /// From now on, nothing is sent to this address unless it is about the account; without a reason, everything is.
+    async fn suppress(
         &self,
         channel: Channel,
-        id: &MessageId,
-        state: State,
-        detail: Option<&str>,
+        recipient: &str,
+        reason: Option<&str>,
         now: Timestamp,
-    ) -> Result<bool, StoreError>;
+    ) -> Result<(), StoreError>;
+
+    /// Takes one message from each of these limits, if none is reached. Returns the first one that is.
+    async fn spend(&self, limits: &[Limit], now: Timestamp) -> Result<Option<Limit>, StoreError>;
 
     async fn message(&self, channel: Channel, id: &MessageId) -> Result<Option<StoredMessage>, StoreError>;
 
@@ -128,12 +186,13 @@ pub trait Outbox: fmt::Debug + Send + Sync + 'static {
 
     async fn counts(&self, channel: Channel) -> Result<OutboxCounts, StoreError>;
 
-    /// Deletes up to `most` messages that were finished before, and requests that began before. Returns how many it
-    /// deleted.
+    /// Deletes up to `most` messages that were finished before, and requests that began before, and what was counted on
+    /// days before today. Returns how many messages and requests it deleted.
     async fn forget(
         &self,
         messages_before: Timestamp,
         requests_before: Timestamp,
+        now: Timestamp,
         most: usize,
     ) -> Result<u64, StoreError>;
 
@@ -155,4 +214,9 @@ pub trait Outbox: fmt::Debug + Send + Sync + 'static {
         after: Option<&ProduceRequest>,
         most: usize,
     ) -> Result<Vec<ProduceRequest>, StoreError>;
+}
+
+/// The day of a limit, in UTC.
+pub(crate) fn day_of(time: Timestamp) -> i64 {
+    time.as_millis().div_euclid(24 * 3_600_000)
 }

@@ -24,8 +24,8 @@ pub struct ProduceRequest {
 
 impl ProduceRequest {
     /// The headers of its record.
-    pub fn headers(&self) -> [(&str, &str); 2] {
-        [(MESSAGE_ID, self.message_id.as_str()), (USER, &self.user)]
+    pub fn headers(&self) -> [(&str, &[u8]); 2] {
+        [(MESSAGE_ID, self.message_id.as_str().as_bytes()), (USER, self.user.as_bytes())]
     }
 }
 

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use odds::Timestamp;
 use sha2::{Digest, Sha256};
 
-use crate::{Content, MessageId, StoredMessage};
+use crate::{MessageId, StoredMessage};
 
 /// A message, or several as one, on its way to a provider.
 #[derive(Clone, Debug)]
@@ -12,7 +12,8 @@ pub struct Delivery<'a> {
     /// Names these messages. It is the same in each attempt.
     pub reference: String,
     pub recipient: &'a str,
-    pub content: &'a Content,
+    /// All of them to this recipient, in their order. There is at least one.
+    pub messages: &'a [StoredMessage],
     /// The time of the first message, for the header.
     pub at: Timestamp,
 }
@@ -25,7 +26,7 @@ impl<'a> Delivery<'a> {
         Some(Self {
             reference: reference(first.channel.key(), &ids),
             recipient: &first.recipient,
-            content: &first.content,
+            messages,
             at: first.created_at,
         })
     }
@@ -57,6 +58,8 @@ pub enum Refusal {
     Later { reason: String, at_fault: Fault },
     /// The provider will never take it.
     Never(String),
+    /// There is no such recipient, or the recipient wants no messages.
+    NoRecipient(String),
     /// The answer was lost: it may have been accepted.
     Unknown(String),
 }

@@ -6,12 +6,12 @@ use async_trait::async_trait;
 use reqwest::{Client, StatusCode};
 use serde::Deserialize;
 
-use crate::{Accepted, Delivery, Fault, Folder, Provider, Refusal, sms_text, text::with_sources};
+use crate::{Accepted, Delivery, Fault, Folder, Links, Provider, Refusal, sms_text, text::with_sources};
 
 const CONNECTED_WITHIN: Duration = Duration::from_secs(10);
 const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
 /// Codes of errors that are about the recipient, and final: no such number, it has opted out, it can't receive SMS.
-const FINAL: [u32; 5] = [21_211, 21_214, 21_610, 21_612, 21_614];
+const NO_RECIPIENT: [u32; 5] = [21_211, 21_214, 21_610, 21_612, 21_614];
 
 /// An account at a provider.
 #[derive(Clone)]
@@ -28,6 +28,7 @@ pub struct SmsAccount {
 pub struct SmsProvider {
     client: Client,
     account: SmsAccount,
+    links: Links,
 }
 
 #[derive(Deserialize)]
@@ -46,13 +47,13 @@ struct Refused {
 }
 
 impl SmsProvider {
-    pub fn new(account: SmsAccount) -> reqwest::Result<Self> {
+    pub fn new(account: SmsAccount, links: Links) -> reqwest::Result<Self> {
         let client = Client::builder()
             .connect_timeout(CONNECTED_WITHIN)
             .timeout(ANSWERED_WITHIN)
             .redirect(reqwest::redirect::Policy::none())
             .build()?;
-        Ok(Self { client, account })
+        Ok(Self { client, account, links })
     }
 }
 
@@ -60,8 +61,13 @@ impl SmsProvider {
 impl Provider for SmsProvider {
     async fn send(&self, delivery: &Delivery<'_>) -> Result<Accepted, Refusal> {
         let SmsAccount { url, account, token, sender } = &self.account;
-        let form =
-            [("To", delivery.recipient.to_owned()), ("From", sender.clone()), ("Body", sms_text(delivery.content))];
+        let id = delivery.messages.first().map(|it| it.message.id.as_str()).unwrap_or_default();
+        let form = [
+            ("To", delivery.recipient.to_owned()),
+            ("From", sender.clone()),
+            ("Body", sms_text(delivery.messages, &self.links)),
+            ("StatusCallback", self.links.sms_status(id)),
+        ];
         let url = format!("{}/2010-04-01/Accounts/{account}/Messages.json", url.trim_end_matches('/'));
         let sent = self.client.post(url).basic_auth(account, Some(token)).form(&form).send().await;
         let response = sent.map_err(|error| lost(&error))?;
@@ -75,8 +81,8 @@ impl Provider for SmsProvider {
         }
         let refused: Refused = body.and_then(|body| serde_json::from_slice(&body).ok()).unwrap_or_default();
         let reason = format!("{status}: {} {}", refused.code, refused.message).trim_end().to_owned();
-        if status == StatusCode::BAD_REQUEST && FINAL.contains(&refused.code) {
-            return Err(Refusal::Never(reason));
+        if status == StatusCode::BAD_REQUEST && NO_RECIPIENT.contains(&refused.code) {
+            return Err(Refusal::NoRecipient(reason));
         }
         Err(Refusal::Later { reason, at_fault: Fault::Provider })
     }
@@ -92,18 +98,21 @@ fn lost(error: &reqwest::Error) -> Refusal {
 }
 
 /// Writes SMS as files, for whoever has no provider.
-pub struct SmsFiles(Folder);
+pub struct SmsFiles {
+    folder: Folder,
+    links: Links,
+}
 
 impl SmsFiles {
-    pub fn new(folder: Folder) -> Self {
-        Self(folder)
+    pub fn new(folder: Folder, links: Links) -> Self {
+        Self { folder, links }
     }
 }
 
 #[async_trait]
 impl Provider for SmsFiles {
     async fn send(&self, delivery: &Delivery<'_>) -> Result<Accepted, Refusal> {
-        let text = format!("To: {}\n\n{}\n", delivery.recipient, sms_text(delivery.content));
-        self.0.write(&format!("{}.txt", delivery.reference), text.into_bytes()).await
+        let text = format!("To: {}\n\n{}\n", delivery.recipient, sms_text(delivery.messages, &self.links));
+        self.folder.write(&format!("{}.txt", delivery.reference), text.into_bytes()).await
     }
 }

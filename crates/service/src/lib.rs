@@ -5,6 +5,7 @@ mod clock;
 mod lifecycle;
 mod logs;
 mod metrics;
+mod origin;
 mod program;
 mod settings;
 
@@ -13,5 +14,6 @@ pub use clock::now;
 pub use lifecycle::Lifecycle;
 pub use logs::{LogSettings, Logs};
 pub use metrics::{Labelled, MetricRegistry, MetricScope};
+pub use origin::{InvalidOrigin, Origin};
 pub use program::{Program, ProgramSettings, install_tls_provider, main};
 pub use settings::{load, load_from};

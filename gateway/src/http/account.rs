@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use ::messages::AccountChange;
 use axum::{
     Json,
     extract::{Query, State, rejection::QueryRejection},
@@ -239,5 +240,6 @@ async fn password(
     let user = app.accounts.change_password(&user, current, new, &by).await?;
     begin_session(&app, &session, &user, &by).await?;
     app.account_changed((&user).into());
+    app.tell_of_change(&user, AccountChange::Password, &by);
     Ok(StatusCode::NO_CONTENT)
 }

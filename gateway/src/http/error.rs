@@ -39,6 +39,14 @@ pub(crate) enum ApiError {
     HistoryDisabled,
     #[error("this gateway has no messages: it was started without --outbox")]
     MessagesDisabled,
+    #[error("this gateway does not know its address: it was started without --public-origin")]
+    NoPublicOrigin,
+    #[error("this gateway takes no reports: it was started without --sms-token or --public-origin")]
+    HooksDisabled,
+    #[error("the signature is wrong")]
+    WrongSignature,
+    #[error(transparent)]
+    Link(#[from] messages::InvalidLink),
     #[error("a topic of this name can't be produced to")]
     UnknownTopic,
     #[error("the topic has {count} partitions, so from 0 to {}", .count - 1)]
@@ -112,7 +120,7 @@ impl From<tower_sessions::session::Error> for ApiError {
 }
 
 impl ApiError {
-    fn status(&self) -> StatusCode {
+    pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::NotFound(_)
             | Self::Accounts(
@@ -130,25 +138,39 @@ impl ApiError {
             | Self::NoTurn(NoTurn::InTotal(_))
             | Self::History(HistoryError::Store(_))
             | Self::Accounts(AccountsError::Store(_) | AccountsError::Busy(_)) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::ForbiddenOrigin | Self::TokenNotEnough | Self::Accounts(AccountsError::MissingScope(_)) => {
-                StatusCode::FORBIDDEN
-            }
+            Self::ForbiddenOrigin
+            | Self::TokenNotEnough
+            | Self::WrongSignature
+            | Self::Link(_)
+            | Self::Accounts(AccountsError::MissingScope(_)) => StatusCode::FORBIDDEN,
             Self::Accounts(
                 AccountsError::Unauthenticated | AccountsError::WrongCredentials | AccountsError::WrongCode,
             ) => StatusCode::UNAUTHORIZED,
             Self::Accounts(
-                AccountsError::WrongPassword | AccountsError::Disabled | AccountsError::RegistrationClosed,
+                AccountsError::WrongPassword
+                | AccountsError::WrongDigits
+                | AccountsError::Disabled
+                | AccountsError::RegistrationClosed,
             ) => StatusCode::FORBIDDEN,
             Self::NoTurn(NoTurn::OfUser(_))
             | Self::Accounts(AccountsError::TooManyAttempts { .. } | AccountsError::TooManyReads { .. }) => {
                 StatusCode::TOO_MANY_REQUESTS
             }
             Self::Accounts(
-                AccountsError::TooManyTokens | AccountsError::TooManyRules { .. } | AccountsError::TooManyRulesInTotal,
+                AccountsError::TooManyTokens
+                | AccountsError::TooManyRules { .. }
+                | AccountsError::TooManyRulesInTotal
+                | AccountsError::NoAddress
+                | AccountsError::NotConfirmed
+                | AccountsError::Confirmed
+                | AccountsError::CodeExpired
+                | AccountsError::StaleLink,
             )
             | Self::History(HistoryError::NotRecorded { .. }) => StatusCode::CONFLICT,
             Self::History(HistoryError::Damaged(_) | HistoryError::DamagedRow) => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::HistoryDisabled | Self::MessagesDisabled => StatusCode::NOT_IMPLEMENTED,
+            Self::HistoryDisabled | Self::MessagesDisabled | Self::NoPublicOrigin | Self::HooksDisabled => {
+                StatusCode::NOT_IMPLEMENTED
+            }
         }
     }
 
@@ -163,6 +185,10 @@ impl ApiError {
             Self::NotReady(_) => "not_ready",
             Self::HistoryDisabled => "history_disabled",
             Self::MessagesDisabled => "messages_disabled",
+            Self::NoPublicOrigin => "no_public_origin",
+            Self::HooksDisabled => "hooks_disabled",
+            Self::WrongSignature => "wrong_signature",
+            Self::Link(_) => "wrong_link",
             Self::UnknownTopic => "unknown_topic",
             Self::PartitionOutOfRange { .. } => "partition_out_of_range",
             Self::RequestRunning => "request_running",
@@ -179,7 +205,12 @@ impl ApiError {
             Self::Accounts(AccountsError::Unauthenticated) => "unauthenticated",
             Self::Accounts(AccountsError::WrongCredentials) => "wrong_credentials",
             Self::Accounts(AccountsError::WrongPassword) => "wrong_password",
-            Self::Accounts(AccountsError::WrongCode) => "wrong_code",
+            Self::Accounts(AccountsError::WrongCode | AccountsError::WrongDigits) => "wrong_code",
+            Self::Accounts(AccountsError::NoAddress) => "no_address",
+            Self::Accounts(AccountsError::NotConfirmed) => "not_confirmed",
+            Self::Accounts(AccountsError::Confirmed) => "confirmed",
+            Self::Accounts(AccountsError::CodeExpired) => "code_expired",
+            Self::Accounts(AccountsError::StaleLink) => "stale_link",
             Self::Accounts(AccountsError::Disabled) => "disabled",
             Self::Accounts(AccountsError::TooManyAttempts { .. }) => "too_many_attempts",
             Self::NoTurn(NoTurn::OfUser(_)) | Self::Accounts(AccountsError::TooManyReads { .. }) => "too_many_requests",
@@ -265,13 +296,13 @@ pub(crate) enum Refusals {
     /// `unauthenticated`, `wrong_credentials`
     #[response(status = UNAUTHORIZED)]
     Unauthorized(#[to_schema] ErrorBody),
-    /// `forbidden_origin`, `token_not_enough`, `missing_scope`, `wrong_password`, `disabled`, `registration_closed`
+    /// `forbidden_origin`, `token_not_enough`, `missing_scope`, `wrong_password`, `wrong_code`, `disabled`, `registration_closed`
     #[response(status = FORBIDDEN)]
     Forbidden(#[to_schema] ErrorBody),
     /// `not_found`, `unknown_topic`
     #[response(status = NOT_FOUND)]
     NotFound(#[to_schema] ErrorBody),
-    /// `too_many_tokens`, `too_many_rules`, `request_running`, `request_id_reused`; `not_recorded`: `gap` has the time of which nothing is recorded
+    /// `too_many_tokens`, `too_many_rules`, `request_running`, `request_id_reused`, `no_address`, `not_confirmed`, `confirmed`, `code_expired`; `not_recorded`: `gap` has the time of which nothing is recorded
     #[response(status = CONFLICT)]
     Conflict(#[to_schema] ErrorBody),
     /// `bad_body`: the body is too large
@@ -295,7 +326,7 @@ pub(crate) enum Refusals {
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "used for the description only; the responses are made from ApiError")]
 pub(crate) enum MessageRefusals {
-    /// `messages_disabled`
+    /// `messages_disabled`, `no_public_origin`
     #[response(status = NOT_IMPLEMENTED)]
     Disabled(#[to_schema] ErrorBody),
 }

@@ -38,11 +38,12 @@ struct ListedMessage {
     /// can't be sent), `expired` (its deadline passed), `skipped` (it was not to be sent) or `unknown` (the provider's
     /// answer was lost, and it must not be sent twice).
     state: &'static str,
-    /// `transaction`.
+    /// `transaction`, `alert`, `confirm_email`, `confirm_phone`, `forgot_password`, `account_changed` or `test`.
     kind: &'static str,
+    /// What it is about: the id of the transaction, or the title of the alert.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    transaction_id: Option<String>,
+    about: Option<String>,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
     /// When it got its state.
@@ -58,14 +59,19 @@ struct ListedMessage {
 
 impl ListedMessage {
     fn new(stored: StoredMessage) -> Self {
-        let Content::Transaction { transaction_id, .. } = stored.message.content;
+        let kind = stored.message.content.kind();
+        let about = match stored.message.content {
+            Content::Transaction { transaction_id, .. } => Some(transaction_id),
+            Content::Alert { title, .. } => Some(title),
+            _ => None,
+        };
         Self {
             id: stored.message.id.as_str().to_owned(),
             channel: stored.message.channel.key(),
             recipient: stored.message.recipient,
             state: stored.state.key(),
-            kind: "transaction",
-            transaction_id: Some(transaction_id),
+            kind,
+            about,
             created_at: stored.message.created_at,
             changed_at: stored.changed_at,
             failed_attempts: stored.attempts,
@@ -91,7 +97,7 @@ struct Wanted {
     limit: Option<usize>,
 }
 
-/// Returns your messages: those that your programs have produced.
+/// Returns your messages: those to you, and those that your programs have produced.
 #[utoipa::path(
     get, path = "/api/messages", operation_id = "list_messages", tag = "messages",
     params(

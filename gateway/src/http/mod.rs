@@ -4,10 +4,13 @@ mod account;
 mod alerts;
 mod body;
 mod caller;
+mod contacts;
 mod error;
 mod gzip;
 mod health;
 mod history;
+mod hooks;
+mod links;
 mod messages;
 mod odds;
 mod produce;
@@ -88,9 +91,12 @@ pub(crate) fn router(app: &Arc<AppState>, sessions: Sessions) -> Router {
         .merge(rules::router())
         .merge(alerts::router())
         .merge(messages::router())
+        .merge(contacts::router())
         .merge(produce::router())
         .split_for_parts();
     let api = api
+        .merge(hooks::router())
+        .merge(links::router())
         .route("/api/{*rest}", any(nothing_here))
         .layer(sessions)
         .layer(from_fn_with_state(app.clone(), from_our_page))

@@ -197,8 +197,8 @@ async fn write(app: &AppState, request: &ProduceRequest) -> Result<Produced, Api
     let record = NewRecord {
         topic: &request.topic,
         partition: request.partition,
-        key: request.key.as_deref(),
-        value: &request.value,
+        key: request.key.as_deref().map(str::as_bytes),
+        value: request.value.as_bytes(),
         headers: &request.headers(),
         at,
     };

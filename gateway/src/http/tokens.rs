@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use ::messages::AccountChange;
 use accounts::{Scope, Token, TokenId};
 use axum::{
     Json,
@@ -145,6 +146,7 @@ async fn create(
     let lasts = wanted.expires_in_days.map(|days| DAY * days);
     let created = app.accounts.create_token(&user, &wanted.password, &wanted.name, lasts, scopes, &by).await;
     let (token, text) = created?;
+    app.tell_of_change(&user, AccountChange::TokenCreated { name: token.name.as_str().to_owned() }, &by);
     let end = app.accounts.end_of(&token);
     Ok((StatusCode::CREATED, Json(Made { listed: ListedToken::new(&token, end), token: text.reveal().to_owned() })))
 }
@@ -161,6 +163,10 @@ async fn revoke(
     Person { user, .. }: Person,
     Path(id): Path<String>,
 ) -> Result<StatusCode, ApiError> {
+    let tokens = app.accounts.tokens_of(&user.id).await?;
     app.account_changed(app.accounts.revoke_token(&user.id, &TokenId::named(&id), &by).await?);
+    if let Some(token) = tokens.iter().find(|token| token.id.as_str() == id) {
+        app.tell_of_change(&user, AccountChange::TokenRevoked { name: token.name.as_str().to_owned() }, &by);
+    }
     Ok(StatusCode::NO_CONTENT)
 }

@@ -8,6 +8,7 @@ mod break_in;
 mod browser;
 mod caddy;
 mod conformance;
+mod contacts;
 mod documents;
 mod examples;
 mod files;

@@ -4,8 +4,9 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use accounts::Store;
 use clap::Parser;
-use gateway::{Gateway, GatewaySettings, Metrics};
+use gateway::{Gateway, GatewaySettings, MessageParts, Metrics};
 use kafka::{Embedded, KafkaSettings, all_topics};
+use messages::SigningKey;
 use service::{Lifecycle, MetricRegistry};
 use tempfile::TempDir;
 use tokio::{task::JoinHandle, time::Instant};
@@ -14,11 +15,15 @@ use tracing_subscriber::EnvFilter;
 use crate::{guest, http};
 
 pub const DEADLINE: Duration = Duration::from_secs(60);
+/// The secret of the SMS provider.
+pub const SMS_TOKEN: &str = "the provider's secret";
 const POLL: Duration = Duration::from_millis(20);
 
 pub struct Stage {
     pub cluster: Embedded,
     pub store: Arc<dyn Store>,
+    /// Signs the links in messages.
+    pub key: SigningKey,
     folder: TempDir,
 }
 
@@ -40,7 +45,7 @@ impl Stage {
         log_to_the_test();
         let folder = tempfile::tempdir().unwrap();
         let store = guest::store_with_guest(folder.path()).await;
-        Self { cluster: Embedded::start(&all_topics()).unwrap(), store, folder }
+        Self { cluster: Embedded::start(&all_topics()).unwrap(), store, key: SigningKey::random(), folder }
     }
 
     /// The file of the store.
@@ -87,7 +92,9 @@ impl Stage {
             gateway = gateway.with_history(url.open().await.unwrap());
         }
         if let Some(url) = outbox {
-            gateway = gateway.with_outbox(url.open().await.unwrap());
+            let outbox = url.open().await.unwrap();
+            let (key, sms_token) = (self.key.clone(), Some(SMS_TOKEN.to_owned()));
+            gateway = gateway.with_messages(MessageParts { outbox, key, sms_token });
         }
         let address: SocketAddr = gateway.address().unwrap();
         let lifecycle = Lifecycle::new();

@@ -10,15 +10,15 @@ use messages::{Channel, EmailFiles, Folder, Refusal, SmsFiles, State};
 use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
-use crate::scene::{DEADLINE, Post, Scene, down};
+use crate::scene::{DEADLINE, Post, Scene, down, links};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_becomes_an_email_and_an_sms() {
     let scene = Scene::new().await;
     let folder = Folder::new(scene.folder.path().join("sent"));
-    let email = EmailFiles::new(folder.clone(), "Toteboard <odds@example.com>".parse().unwrap());
-    let running =
-        [scene.notify(Channel::Email, Arc::new(email)), scene.notify(Channel::Sms, Arc::new(SmsFiles::new(folder)))];
+    let email = EmailFiles::new(folder.clone(), "Toteboard <odds@example.com>".parse().unwrap(), links());
+    let sms = SmsFiles::new(folder, links());
+    let running = [scene.notify(Channel::Email, Arc::new(email)), scene.notify(Channel::Sms, Arc::new(sms))];
     scene.produce(0..1).await;
     for channel in Channel::ALL {
         scene.wait_for(channel, 1, State::Sent).await;

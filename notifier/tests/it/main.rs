@@ -2,5 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
+mod again;
+mod alerts;
 mod delivery;
+mod mail_server;
 mod scene;
+mod smtp;

@@ -9,9 +9,12 @@ use std::{
     time::Duration,
 };
 
+use accounts::{Accounts, AccountSettings, Contacts, Store, StoreUrl, UserId};
 use async_trait::async_trait;
-use kafka::{Embedded, NewRecord, RecordProducer, TRANSACTIONS, all_topics};
-use messages::{Accepted, Channel, Delivery, Fault, Outbox, OutboxUrl, Provider, Refusal, State};
+use kafka::{ALERTS, Embedded, NewRecord, RecordProducer, TRANSACTIONS, all_topics};
+use messages::{
+    Accepted, Channel, Delivery, Fault, Links, Outbox, OutboxUrl, Provider, Refusal, SigningKey, State, StoredMessage,
+};
 use notifier::{ChannelOf, Metrics, Notifier};
 use service::MetricRegistry;
 use tempfile::TempDir;
@@ -23,6 +26,7 @@ pub const DEADLINE: Duration = Duration::from_secs(90);
 pub struct Scene {
     pub cluster: Embedded,
     pub outbox: Arc<dyn Outbox>,
+    pub accounts: Arc<dyn Store>,
     pub folder: TempDir,
     producer: RecordProducer,
 }
@@ -32,6 +36,8 @@ pub struct Scene {
 pub struct Post {
     /// How often each reference was accepted.
     accepted: Mutex<BTreeMap<String, usize>>,
+    /// The number of messages in each delivery that was accepted.
+    pub sizes: Mutex<Vec<usize>>,
     refusal: Mutex<Option<Refusal>>,
     /// Accepts what it is given, and loses this many answers.
     lost: AtomicU64,
@@ -49,6 +55,7 @@ impl Provider for Post {
             return Err(refusal);
         }
         *self.accepted.lock().unwrap().entry(delivery.reference.clone()).or_default() += 1;
+        self.sizes.lock().unwrap().push(delivery.messages.len());
         let lose = |lost: u64| lost.checked_sub(1);
         if self.lost.fetch_update(Ordering::SeqCst, Ordering::SeqCst, lose).is_ok() {
             return Err(Refusal::Unknown("the answer was lost".into()));
@@ -94,15 +101,33 @@ impl Scene {
         let cluster = Embedded::start(&all_topics()).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let outbox = OutboxUrl::Sqlite(folder.path().join("messages.db")).open().await.unwrap();
+        let accounts = StoreUrl::Sqlite(folder.path().join("accounts.db")).open().await.unwrap();
         let producer = RecordProducer::new(&cluster.settings()).unwrap();
-        Self { cluster, outbox, folder, producer }
+        Self { cluster, outbox, accounts, folder, producer }
+    }
+
+    pub fn channel(channel: Channel, provider: Arc<dyn Provider>) -> ChannelOf {
+        let hours = |hours: u64| Duration::from_secs(3_600 * hours);
+        ChannelOf {
+            channel,
+            provider,
+            at_once: 16,
+            deliver_within: hours(24),
+            deliver_alerts_within: hours(1),
+            alerts_a_day: 1_000,
+            most_a_day: None,
+            keep: hours(1_440),
+        }
     }
 
     pub fn notify(&self, channel: Channel, provider: Arc<dyn Provider>) -> Running {
-        let hours = |hours: u64| Duration::from_secs(3_600 * hours);
-        let channel = ChannelOf { channel, provider, at_once: 16, deliver_within: hours(24), keep: hours(1_440) };
+        self.notify_by(Self::channel(channel, provider))
+    }
+
+    pub fn notify_by(&self, channel: ChannelOf) -> Running {
         let metrics = Metrics::new(&mut MetricRegistry::default(), channel.channel);
-        let notifier = Notifier::new(self.cluster.settings(), self.outbox.clone(), channel, service::now, metrics);
+        let (kafka, outbox, accounts) = (self.cluster.settings(), self.outbox.clone(), self.accounts.clone());
+        let notifier = Notifier::new(kafka, outbox, accounts, channel, service::now, metrics);
         let stop = CancellationToken::new();
         Running { task: tokio::spawn(notifier.run(stop.clone())), stop }
     }
@@ -114,18 +139,53 @@ impl Scene {
             let value = format!(
                 r#"{{"transaction_id":"t-{number}","message_body":"Hello","email":"user{number}@example.com","phone":"+4477009{number:05}"}}"#
             );
-            self.produce_value(&value, &[("message_id", &id), ("user", "anna")]).await;
+            self.produce_value(&value, &[("message_id", id.as_bytes()), ("user", b"anna")]).await;
         }
     }
 
-    pub async fn produce_value(&self, value: &str, headers: &[(&str, &str)]) {
-        let record = NewRecord { topic: TRANSACTIONS, partition: 1, key: None, value, headers, at: service::now() };
+    pub async fn produce_value(&self, value: &str, headers: &[(&str, &[u8])]) {
+        self.produce_on(TRANSACTIONS, value, headers).await;
+    }
+
+    pub async fn produce_on(&self, topic: &str, value: &str, headers: &[(&str, &[u8])]) {
+        let value = value.as_bytes();
+        let record = NewRecord { topic, partition: 1, key: None, value, headers, at: service::now() };
         self.producer.send(&record).await.unwrap();
     }
 
+    /// A user with a confirmed e-mail address and a confirmed phone number, and other fields of its addresses.
+    pub async fn user(&self, fields: &str) -> UserId {
+        let accounts = Accounts::new(self.accounts.clone(), AccountSettings::default(), service::now);
+        let user = accounts.create("anna", "seven wet badgers", Default::default()).await.unwrap();
+        let confirmed = r#""confirmed_at":"2026-01-01T00:00:00Z","alerts":true"#;
+        let contacts: Contacts = serde_json::from_str(&format!(
+            r#"{{"email":{{"address":"anna@example.com",{confirmed}}},
+                "phone":{{"address":"+447700900123",{confirmed}}}{fields}}}"#
+        ))
+        .unwrap();
+        assert!(self.accounts.set_contacts(&user.id, 0, &contacts).await.unwrap());
+        user.id
+    }
+
+    /// Publishes alerts of rules that send e-mails and SMS.
+    pub async fn alert(&self, user: &UserId, numbers: std::ops::Range<usize>) {
+        for number in numbers {
+            let value = format!(
+                r#"{{"user":"{user}","alert":{{"id":"m-{number}","rule":"r","at":"{}","missed":false,
+                    "channels":["email","sms"],"kind":"price","home_team":"Arsenal","away_team":"Leeds",
+                    "outcome":"Arsenal","price":2.1,"region":"uk"}}}}"#,
+                service::now()
+            );
+            self.produce_on(ALERTS, &value, &[]).await;
+        }
+    }
+
+    pub async fn message(&self, channel: Channel, number: usize) -> Option<StoredMessage> {
+        self.outbox.message(channel, &format!("m-{number}").parse().unwrap()).await.unwrap()
+    }
+
     pub async fn state(&self, channel: Channel, number: usize) -> Option<State> {
-        let id = format!("m-{number}").parse().unwrap();
-        self.outbox.message(channel, &id).await.unwrap().map(|message| message.state)
+        self.message(channel, number).await.map(|message| message.state)
     }
 
     /// Waits until this many of the first messages have this state.
@@ -138,4 +198,8 @@ impl Scene {
             }
         }
     }
+}
+
+pub fn links() -> Links {
+    Links::new("https://odds.example.com", SigningKey::random())
 }

@@ -59,6 +59,65 @@ pub(crate) struct Token {
     pub(crate) token: Option<String>,
 }
 
+/// An address of the user.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub(crate) struct Contact {
+    pub(crate) address: String,
+    pub(crate) confirmed: bool,
+    pub(crate) alerts: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct QuietHours {
+    pub(crate) from: String,
+    pub(crate) until: String,
+    pub(crate) time_zone: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub(crate) struct Contacts {
+    pub(crate) email: Option<Contact>,
+    pub(crate) sms: Option<Contact>,
+    pub(crate) quiet_hours: Option<QuietHours>,
+}
+
+/// What is to be changed: which alerts are sent, or when none are.
+#[derive(Default, Serialize)]
+pub(crate) struct ContactChanges {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    email_alerts: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sms_alerts: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quiet_hours: Option<Option<QuietHours>>,
+}
+
+impl ContactChanges {
+    pub(crate) fn alerts(channel: &str, wanted: bool) -> Self {
+        match channel {
+            "email" => Self { email_alerts: Some(wanted), ..Self::default() },
+            _ => Self { sms_alerts: Some(wanted), ..Self::default() },
+        }
+    }
+
+    pub(crate) fn quiet(hours: Option<QuietHours>) -> Self {
+        Self { quiet_hours: Some(hours), ..Self::default() }
+    }
+}
+
+/// A message to the user, or of the user's programs.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub(crate) struct Message {
+    pub(crate) id: String,
+    pub(crate) channel: String,
+    pub(crate) recipient: String,
+    pub(crate) state: String,
+    pub(crate) kind: String,
+    pub(crate) about: Option<String>,
+    pub(crate) changed_at: Timestamp,
+    pub(crate) detail: Option<String>,
+}
+
 /// What is recorded of an event in one region.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub(crate) struct EventInRegion {
@@ -265,4 +324,68 @@ pub(crate) async fn make_rule(fields: &impl Serialize) -> Result<(), Failure> {
 
 pub(crate) async fn delete_rule(id: &str) -> Result<(), Failure> {
     ask("DELETE", &format!("/api/rules/{id}"), None).await.map(drop)
+}
+
+pub(crate) async fn contacts() -> Result<Contacts, Failure> {
+    get("/api/contacts").await
+}
+
+/// Sets the e-mail address, or removes it if it is empty.
+pub(crate) async fn set_email(address: &str, password: &str) -> Result<Contacts, Failure> {
+    #[derive(Serialize)]
+    struct New<'a> {
+        #[serde(skip_serializing_if = "str::is_empty")]
+        address: &'a str,
+        password: &'a str,
+    }
+    let method = if address.is_empty() { "DELETE" } else { "PUT" };
+    read(&ask(method, "/api/contacts/email", Some(json(&New { address, password }))).await?)
+}
+
+/// Sets the phone number, or removes it if it is empty.
+pub(crate) async fn set_sms(address: &str) -> Result<Contacts, Failure> {
+    #[derive(Serialize)]
+    struct New<'a> {
+        address: &'a str,
+    }
+    let (method, body) = match address.is_empty() {
+        true => ("DELETE", None),
+        false => ("PUT", Some(json(&New { address }))),
+    };
+    read(&ask(method, "/api/contacts/sms", body).await?)
+}
+
+pub(crate) async fn enter_code(code: &str) -> Result<Contacts, Failure> {
+    #[derive(Serialize)]
+    struct Code<'a> {
+        code: &'a str,
+    }
+    read(&ask("POST", "/api/contacts/sms/code", Some(json(&Code { code }))).await?)
+}
+
+/// Asks for a `confirmation` or a `test`.
+pub(crate) async fn ask_for_message(channel: &str, what: &str) -> Result<(), Failure> {
+    ask("POST", &format!("/api/contacts/{channel}/{what}"), None).await.map(drop)
+}
+
+pub(crate) async fn change_contacts(changes: &ContactChanges) -> Result<Contacts, Failure> {
+    read(&ask("PATCH", "/api/contacts", Some(json(changes))).await?)
+}
+
+/// The newest messages, the newest first.
+pub(crate) async fn messages() -> Result<Vec<Message>, Failure> {
+    #[derive(Deserialize)]
+    struct Page {
+        messages: Vec<Message>,
+    }
+    get::<Page>("/api/messages?limit=50").await.map(|it| it.messages)
+}
+
+/// Has a link sent to choose another password, if there is such an account.
+pub(crate) async fn forgot_password(name: &str) -> Result<(), Failure> {
+    #[derive(Serialize)]
+    struct Forgotten<'a> {
+        name: &'a str,
+    }
+    ask("POST", "/api/password/forgotten", Some(json(&Forgotten { name }))).await.map(drop)
 }

@@ -45,6 +45,12 @@ impl Form {
         Self { failure: RwSignal::default(), done: RwSignal::new(String::new()), is_busy: RwSignal::new(false) }
     }
 
+    /// Says what was done, in the place of what went wrong.
+    pub(crate) fn say(self, done: &str) {
+        self.failure.try_set(Failure::default());
+        self.done.try_set(done.to_owned());
+    }
+
     /// Returns the view. `send` gets the values of the inputs, in order.
     pub(crate) fn view(
         self,

@@ -18,6 +18,7 @@ mod help;
 mod kept;
 mod keys;
 mod ladder;
+mod messages;
 mod regions;
 mod route;
 mod select;

@@ -5,6 +5,7 @@ use leptos::{ev::MouseEvent, prelude::*, task::spawn_local};
 use super::{
     api::{self, Token},
     form::{Form, Input},
+    messages::Messages,
     shared::list,
     time,
     who::Who,
@@ -17,6 +18,7 @@ pub(crate) fn Settings(who: RwSignal<Who>, name: String) -> impl IntoView {
         <main class="settings">
             <h2>{text::SETTINGS}</h2>
             <p class="lead">{text::SIGNED_IN_AS} " " <strong>{name}</strong></p>
+            <Messages/>
             <Tokens/>
             <Password/>
             <Ends who/>

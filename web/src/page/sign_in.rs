@@ -44,6 +44,19 @@ pub(crate) fn SignIn(who: RwSignal<Who>, notice: Option<&'static str>) -> impl I
         is_new.update(|is_new| *is_new = !*is_new);
         form.failure.set(api::Failure::default());
     };
+    let forgot = move |_| {
+        let name = browser::input("name").map(|input| input.value()).unwrap_or_default();
+        if name.trim().is_empty() {
+            form.failure.set(api::Failure { message: text::NAME_FIRST.into(), ..api::Failure::default() });
+            return;
+        }
+        spawn_local(async move {
+            match api::forgot_password(name.trim()).await {
+                Ok(()) => form.say(text::FORGOTTEN),
+                Err(failure) => drop(form.failure.try_set(failure)),
+            }
+        });
+    };
     let either = |new: &'static str, old: &'static str| Signal::derive(move || if is_new.get() { new } else { old });
     let title = either(text::REGISTER, text::SIGN_IN);
     let password = Input {
@@ -71,6 +84,9 @@ pub(crate) fn SignIn(who: RwSignal<Who>, notice: Option<&'static str>) -> impl I
                 <h2 id="sign-in-title">{title}</h2>
                 {notice.map(|notice| view! { <p class="notice" role="status">{notice}</p> })}
                 {view}
+                <p class:hidden=is_new>
+                    <button class="link" type="button" on:click=forgot>{text::FORGOT_PASSWORD}</button>
+                </p>
                 <p class:hidden=move || !is_open.get()>
                     <button class="link" type="button" on:click=switch>
                         {either(text::SIGN_IN_INSTEAD, text::REGISTER_INSTEAD)}

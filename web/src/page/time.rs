@@ -42,6 +42,13 @@ pub(crate) fn minutes_ahead(moment: Timestamp) -> i64 {
     -Date::new(&millis(moment).into()).get_timezone_offset() as i64
 }
 
+/// Returns the name of the visitor's time zone, as `Europe/London`.
+pub(crate) fn zone_name() -> String {
+    let options = DateTimeFormat::new(&Array::new(), &Object::new()).resolved_options();
+    let name = Reflect::get(&options, &"timeZone".into()).ok().and_then(|name| name.as_string());
+    name.unwrap_or_else(|| "UTC".into())
+}
+
 /// Formats a time like 15:00.
 pub(crate) fn clock(moment: Timestamp) -> String {
     CLOCK.with(|format| formatted(format, moment))

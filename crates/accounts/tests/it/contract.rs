@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use accounts::{
-    Changed, CreateTokenError, CreateUserError, FAMILIAR_FOR, NewToken, NewUser, Password, PasswordHash, Place, Scope,
+    Changed, Contact, Contacts, CreateTokenError, CreateUserError, FAMILIAR_FOR, NewToken, NewUser, Password, PasswordHash, Place, Scope,
     SessionData, SessionKey, Store, StoredSession, TokenId, TokenText, User, UserId, UserName,
 };
 use odds::{Region, Timestamp};
@@ -33,6 +33,8 @@ macro_rules! contract {
             a_writable_store_passes_its_check
             places_are_remembered_for_a_while
             a_deleted_user_leaves_nothing
+            addresses_are_changed_by_one_at_a_time
+            users_are_found_by_a_confirmed_address
             a_rule_is_as_it_was_made_and_belongs_to_its_user
             the_number_of_rules_is_limited
             an_edited_rule_begins_anew
@@ -376,4 +378,48 @@ pub async fn a_deleted_user_leaves_nothing(store: AnyStore) {
     let (id, name) = (UserId::random(), user.name);
     let new = NewUser { id, name, password: hash("x"), regions: BTreeSet::new(), created_at: at(1) };
     store.create_user(&new).await.unwrap();
+}
+
+fn contacts(fields: &str) -> Contacts {
+    serde_json::from_str(&format!("{{{fields}}}")).unwrap()
+}
+
+pub async fn addresses_are_changed_by_one_at_a_time(store: AnyStore) {
+    let user = make(&store).await;
+    let (none, version) = store.contacts(&user.id).await.unwrap().unwrap();
+    assert_eq!((none, version), (Contacts::default(), 0));
+    let email = contacts(r#""email":{"address":"anna@example.com","alerts":true}"#);
+    assert!(store.set_contacts(&user.id, 0, &email).await.unwrap());
+    assert!(!store.set_contacts(&user.id, 0, &Contacts::default()).await.unwrap(), "somebody was faster");
+    assert_eq!(store.contacts(&user.id).await.unwrap(), Some((email.clone(), 1)));
+    let quiet = contacts(r#""quiet_hours":{"from":"22:00","until":"07:00","time_zone":"Europe/London"}"#);
+    let both = Contacts { email: email.email, ..quiet };
+    assert!(store.set_contacts(&user.id, 1, &both).await.unwrap());
+    assert!(!store.set_contacts(&user.id, 1, &Contacts::default()).await.unwrap());
+    assert_eq!(store.contacts(&user.id).await.unwrap(), Some((both, 2)));
+    assert_eq!(store.user(&user.id).await.unwrap(), Some(user.clone()), "nothing else has changed");
+    let nobody = UserId::random();
+    assert_eq!(store.contacts(&nobody).await.unwrap(), None);
+    assert!(!store.set_contacts(&nobody, 0, &Contacts::default()).await.unwrap());
+    assert!(store.delete_user(&user.id).await.unwrap());
+    assert_eq!(store.contacts(&user.id).await.unwrap(), None);
+}
+
+pub async fn users_are_found_by_a_confirmed_address(store: AnyStore) {
+    let (one, other) = (make(&store).await, make(&store).await);
+    let address = format!("Anna.{}@example.com", one.id.as_str());
+    let given = Contact { address: address.clone(), ..contacts(r#""email":{"address":"x","alerts":true}"#).email.unwrap() };
+    let confirmed = Contact { confirmed_at: Some(at(0)), ..given.clone() };
+    for (user, contact) in [(&one, &confirmed), (&other, &given)] {
+        let contacts = Contacts { email: Some(contact.clone()), ..Contacts::default() };
+        assert!(store.set_contacts(&user.id, 0, &contacts).await.unwrap());
+    }
+    let found = store.users_with_email(&address.to_uppercase(), 5).await.unwrap();
+    assert_eq!(found, [one.clone()]);
+    let contacts = Contacts { email: Some(confirmed), ..Contacts::default() };
+    assert!(store.set_contacts(&other.id, 1, &contacts).await.unwrap());
+    assert_eq!(store.users_with_email(&address, 5).await.unwrap().len(), 2);
+    assert_eq!(store.users_with_email(&address, 1).await.unwrap().len(), 1);
+    assert!(store.set_contacts(&one.id, 1, &Contacts::default()).await.unwrap());
+    assert_eq!(store.users_with_email(&address, 5).await.unwrap(), [other]);
 }

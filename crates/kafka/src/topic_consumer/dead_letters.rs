@@ -5,7 +5,10 @@ use std::time::Duration;
 use odds::Timestamp;
 use rdkafka::{error::KafkaError, message::Header, producer::BaseRecord};
 
-use super::TopicRecord;
+use super::{
+    TopicRecord,
+    record::{DEAD_AT, DEAD_ORIGIN, DEAD_REASON},
+};
 use crate::{KafkaSettings, Role, sender::Sender};
 
 /// How long a record may wait for Kafka.
@@ -39,7 +42,7 @@ impl DeadLetters {
         let topic = dead_letters_of(&record.topic);
         let (reason, origin, at) =
             (reason.chars().take(REASON_LENGTH).collect::<String>(), record.to_string(), now.to_string());
-        let headers = [("dead_reason", &reason), ("dead_origin", &origin), ("dead_at", &at)]
+        let headers = [(DEAD_REASON, &reason), (DEAD_ORIGIN, &origin), (DEAD_AT, &at)]
             .into_iter()
             .fold(record.kafka_headers(), |headers, (key, value)| headers.insert(Header { key, value: Some(value) }));
         let mut dead = BaseRecord::<[u8], [u8]>::to(&topic).headers(headers);

@@ -7,6 +7,12 @@ use rdkafka::{
     message::{Header, Headers, Message, OwnedHeaders},
 };
 
+/// Headers of dead letters: why it is one, where it was, and when it became one.
+pub(super) const DEAD_REASON: &str = "dead_reason";
+pub(super) const DEAD_ORIGIN: &str = "dead_origin";
+pub(super) const DEAD_AT: &str = "dead_at";
+const DEAD_HEADERS: [&str; 3] = [DEAD_REASON, DEAD_ORIGIN, DEAD_AT];
+
 /// A record of any topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicRecord {
@@ -21,7 +27,7 @@ pub struct TopicRecord {
 }
 
 impl TopicRecord {
-    pub(super) fn new(message: &impl Message) -> Self {
+    pub(crate) fn new(message: &impl Message) -> Self {
         let headers = message.headers().map_or_else(Vec::new, |headers| {
             headers.iter().map(|Header { key, value }| (key.to_owned(), value.map(<[u8]>::to_vec))).collect()
         });
@@ -38,6 +44,19 @@ impl TopicRecord {
             value: message.payload().map(<[u8]>::to_vec),
             headers,
         }
+    }
+
+    /// Where it was before it became a dead letter: its topic, partition and offset.
+    pub fn dead_origin(&self) -> Option<(&str, i32, i64)> {
+        let mut parts = self.header(DEAD_ORIGIN)?.rsplitn(3, '/');
+        let (offset, partition) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+        Some((parts.next()?, partition, offset))
+    }
+
+    /// The headers that it had before it became a dead letter.
+    pub fn headers_before_death(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let alive = self.headers.iter().filter(|(name, _)| !DEAD_HEADERS.contains(&name.as_str()));
+        alive.map(|(name, value)| (name.as_str(), value.as_deref().unwrap_or_default()))
     }
 
     /// The value of the last header of this name, if it is text.

@@ -1,10 +1,12 @@
-//! The outbox in MongoDB, in three collections. Needs no transactions: each write leaves something from which whoever
+//! The outbox in MongoDB, in a few collections. Needs no transactions: each write leaves something from which whoever
 //! comes next can go on.
 //!
 //! `messages` has the messages. `recipients` has one document for each recipient that something is to be sent to, which
 //! is also its lease. Its version rises whenever a message is added, so that it is not deleted while one is.
-//! `requests` has the requests to produce records.
+//! `requests` has the requests to produce records, `suppressed` the addresses to which nothing more is sent, and `spent`
+//! how much was sent on a day.
 
+mod limits;
 mod outbox;
 mod recipients;
 mod requests;
@@ -24,10 +26,15 @@ use tokio::{
     time::timeout,
 };
 
-use self::{outbox::MessageDocument, recipients::RecipientDocument, requests::RequestDocument};
+use self::{
+    limits::{SpentDocument, SuppressedDocument},
+    outbox::MessageDocument,
+    recipients::RecipientDocument,
+    requests::RequestDocument,
+};
 use crate::{
-    Begun, Channel, Claim, Finished, MessageId, NewMessage, Outbox, OutboxCounts, ProduceRequest, Produced, State,
-    StoreError, StoredMessage,
+    Begun, Channel, Claim, Finished, Limit, MessageId, NewMessage, Outbox, OutboxCounts, ProduceRequest, Produced,
+    State, StatusReport, StoreError, StoredMessage,
 };
 
 const DATABASE: &str = "toteboard";
@@ -46,6 +53,8 @@ pub struct MongoOutbox {
     messages: Collection<MessageDocument>,
     recipients: Collection<RecipientDocument>,
     requests: Collection<RequestDocument>,
+    suppressed: Collection<SuppressedDocument>,
+    spent: Collection<SpentDocument>,
     open: Semaphore,
     /// Set once the indexes exist.
     prepared: OnceCell<()>,
@@ -96,6 +105,8 @@ impl MongoOutbox {
             messages: database.collection("messages"),
             recipients: database.collection("recipients"),
             requests: database.collection("requests"),
+            suppressed: database.collection("suppressed"),
+            spent: database.collection("spent"),
             open: Semaphore::new(OPEN),
             prepared: OnceCell::new(),
             last_number: AtomicI64::new(0),
@@ -125,6 +136,8 @@ impl MongoOutbox {
         self.messages.create_index(index(doc! { "channel": 1, "state": 1, "created_at": 1 })).await?;
         self.messages.create_index(index(doc! { "user": 1, "number": -1 })).await?;
         self.messages.create_index(index(doc! { "finished_at": 1 })).await?;
+        self.messages.create_index(index(doc! { "provider_id": 1 })).await?;
+        self.messages.create_index(index(doc! { "batch": 1 })).await?;
         self.recipients.create_index(index(doc! { "channel": 1, "due_at": 1 })).await?;
         self.requests.create_index(index(doc! { "began_at": 1, "_id": 1 })).await?;
         Ok(())
@@ -152,15 +165,22 @@ impl Outbox for MongoOutbox {
         self.finish_messages(finished, now).await
     }
 
-    async fn report(
+    async fn report(&self, report: &StatusReport<'_>, now: Timestamp) -> Result<bool, StoreError> {
+        self.note_report(report, now).await
+    }
+
+    async fn suppress(
         &self,
         channel: Channel,
-        id: &MessageId,
-        state: State,
-        detail: Option<&str>,
+        recipient: &str,
+        reason: Option<&str>,
         now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        self.note_report(channel, id, state, detail, now).await
+    ) -> Result<(), StoreError> {
+        self.note_suppressed(channel, recipient, reason, now).await
+    }
+
+    async fn spend(&self, limits: &[Limit], now: Timestamp) -> Result<Option<Limit>, StoreError> {
+        self.take_from(limits, now).await
     }
 
     async fn message(&self, channel: Channel, id: &MessageId) -> Result<Option<StoredMessage>, StoreError> {
@@ -184,8 +204,10 @@ impl Outbox for MongoOutbox {
         &self,
         messages_before: Timestamp,
         requests_before: Timestamp,
+        now: Timestamp,
         most: usize,
     ) -> Result<u64, StoreError> {
+        self.forget_spent(now).await?;
         let messages = self.forget_messages(messages_before, most).await?;
         Ok(messages + self.forget_requests(requests_before, most).await?)
     }

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{AT_ONCE, MongoOutbox, date, duplicates, open_states, recipients::recipient_id, time};
 use crate::{
-    Channel, Claim, Finished, Lease, MessageId, NewMessage, OutboxCounts, Outcome, State, StoreError, StoredMessage,
-    unit::next_unit,
+    Channel, Claim, Finished, Lease, MessageId, NewMessage, OutboxCounts, Outcome, State, StatusReport, StoreError,
+    StoredMessage, unit::next_unit,
 };
 
 /// How many messages of each recipient are looked at together. A recipient with more is looked at by itself.
@@ -64,18 +64,19 @@ impl MessageDocument {
             created_at: date(message.created_at),
             deadline: date(message.deadline),
             number,
-            state: State::Waiting.key().to_owned(),
+            state: if message.skipped.is_none() { State::Waiting } else { State::Skipped }.key().to_owned(),
             due_at: date(now),
             attempts: 0,
-            detail: None,
+            detail: message.skipped.clone(),
             provider_id: None,
             batch: None,
             changed_at: date(now),
-            finished_at: None,
+            finished_at: message.skipped.is_some().then(|| date(now)),
         }
     }
 
     fn message(self) -> Result<StoredMessage, StoreError> {
+        let state = State::from_key(&self.state).ok_or_else(|| StoreError(format!("no state: {}", self.state)))?;
         Ok(StoredMessage {
             message: NewMessage {
                 id: self.id.parse().map_err(StoreError::new)?,
@@ -85,9 +86,10 @@ impl MessageDocument {
                 content: serde_json::from_str(&self.content).map_err(StoreError::new)?,
                 created_at: time(self.created_at),
                 deadline: time(self.deadline),
+                skipped: self.detail.clone().filter(|_| state == State::Skipped),
             },
             order: self.number,
-            state: State::from_key(&self.state).ok_or_else(|| StoreError(format!("no state: {}", self.state)))?,
+            state,
             attempts: self.attempts as u32,
             detail: self.detail,
             provider_id: self.provider_id,
@@ -110,7 +112,8 @@ impl MongoOutbox {
             Err(error) => duplicates(error)?.len(),
         };
         // Also those that were added before: whoever added them may not have come to this.
-        self.wake(messages.iter().map(|it| (it.channel, it.recipient.as_str())).collect(), now).await?;
+        let to_send = messages.iter().filter(|it| it.skipped.is_none());
+        self.wake(to_send.map(|it| (it.channel, it.recipient.as_str())).collect(), now).await?;
         Ok(documents.len() - known)
     }
 
@@ -136,13 +139,17 @@ impl MongoOutbox {
             return Ok(Vec::new());
         }
         let mut due = self.due_of(&leases, now).await?;
+        let mut suppressed = self.suppressed_of(&leases).await?;
         let mut claims = Vec::new();
         let mut idle = Vec::new();
         for lease in &leases {
             let (messages, is_taken_over) = next_unit(due.remove(&lease.recipient).unwrap_or_default());
             match messages.is_empty() {
                 true => idle.push(lease),
-                false => claims.push(Claim { lease: lease.clone(), messages, is_taken_over }),
+                false => {
+                    let suppressed = suppressed.remove(&recipient_id(channel, &lease.recipient));
+                    claims.push(Claim { lease: lease.clone(), messages, is_taken_over, suppressed });
+                }
             }
         }
         if !claims.is_empty() {
@@ -221,6 +228,10 @@ impl MongoOutbox {
             let group = updates.entry(format!("{update} {states}")).or_insert_with(|| (states, update, Vec::new()));
             group.2.extend(it.messages.iter().map(|id| key_of(it.lease.channel, id)));
         }
+        for it in finished.iter().filter(|it| it.outcome == Outcome::NoRecipient && is_held(&it.lease)) {
+            let reason = it.detail.as_deref().unwrap_or_default();
+            self.note_suppressed(it.lease.channel, &it.lease.recipient, Some(reason), now).await?;
+        }
         let writes = updates.into_values().map(|(states, update, keys)| {
             self.get(self.messages.update_many(doc! { "_id": { "$in": keys }, "state": states }, update))
         });
@@ -228,27 +239,37 @@ impl MongoOutbox {
         self.release(&leases).await
     }
 
-    pub(super) async fn note_report(
-        &self,
-        channel: Channel,
-        id: &MessageId,
-        state: State,
-        detail: Option<&str>,
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        let key = key_of(channel, id);
-        if self.get(self.messages.find_one(doc! { "_id": &key })).await?.is_none() {
+    pub(super) async fn note_report(&self, report: &StatusReport<'_>, now: Timestamp) -> Result<bool, StoreError> {
+        let channel = report.channel.key();
+        let key = report.id.map(|id| key_of(report.channel, id));
+        let found = match &key {
+            Some(key) => self.get(self.messages.find_one(doc! { "_id": key })).await?,
+            None => None,
+        };
+        let mut concerned: Vec<Document> = key.map(|key| doc! { "_id": key }).into_iter().collect();
+        concerned.extend(report.provider_id.map(|id| doc! { "provider_id": id, "channel": channel }));
+        // Together with it, those of its batch.
+        concerned.extend(found.and_then(|it| it.batch).map(|batch| doc! { "batch": batch, "channel": channel }));
+        if concerned.is_empty() {
             return Ok(false);
         }
-        let mut set = doc! { "state": state.key(), "changed_at": date(now) };
-        if let Some(detail) = detail {
+        let concerned = doc! { "$or": concerned };
+        if self.get(self.messages.find_one(concerned.clone())).await?.is_none() {
+            return Ok(false);
+        }
+        let mut set = doc! { "state": report.state.key(), "changed_at": date(now) };
+        if let Some(detail) = report.detail {
             set.insert("detail", detail);
         }
-        if !state.is_open() {
+        if let Some(id) = report.provider_id {
+            set.insert("provider_id", id);
+        }
+        if !report.state.is_open() {
             set.insert("finished_at", date(now));
         }
         let not_final = doc! { "$nin": [State::Delivered.key(), State::Failed.key()] };
-        self.get(self.messages.update_one(doc! { "_id": key, "state": not_final }, doc! { "$set": set })).await?;
+        let not_final = doc! { "$and": [concerned, { "state": not_final }] };
+        self.get(self.messages.update_many(not_final, doc! { "$set": set })).await?;
         Ok(true)
     }
 
@@ -296,17 +317,15 @@ impl MongoOutbox {
 fn update_for(finished: &Finished, now: Timestamp) -> Document {
     let state = finished.outcome.state();
     let mut set = doc! {
-        "state": state.key(), "detail": &finished.detail, "changed_at": date(now), "batch": Bson::Null,
+        "state": state.key(), "detail": &finished.detail, "changed_at": date(now),
+        "batch": finished.outcome.batch(),
         "finished_at": (!state.is_open()).then(|| date(now)),
     };
-    match &finished.outcome {
-        Outcome::Sent { provider_id: Some(id) } => drop(set.insert("provider_id", id)),
-        Outcome::Later { due_at, batch } => {
-            set.insert("due_at", date(*due_at));
-            set.insert("batch", batch);
-        }
-        _ => {}
+    if let Outcome::Sent { provider_id: Some(id) } = &finished.outcome {
+        set.insert("provider_id", id);
     }
-    let failed = matches!(finished.outcome, Outcome::Later { .. } | Outcome::Failed);
-    doc! { "$set": set, "$inc": { "attempts": i64::from(failed) } }
+    if let Some(due_at) = finished.outcome.due_at() {
+        set.insert("due_at", date(due_at));
+    }
+    doc! { "$set": set, "$inc": { "attempts": i64::from(finished.outcome.is_failure()) } }
 }

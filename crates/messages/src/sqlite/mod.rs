@@ -3,6 +3,7 @@
 //! One thread writes, another one reads. Writes that wait are carried out together and committed once, because waiting
 //! for the disk is what takes time.
 
+mod limits;
 mod outbox;
 mod requests;
 mod schema;
@@ -15,8 +16,8 @@ use odds::Timestamp;
 
 use self::worker::Worker;
 use crate::{
-    Begun, Channel, Claim, Finished, MessageId, NewMessage, Outbox, OutboxCounts, ProduceRequest, Produced, State,
-    StoreError, StoredMessage,
+    Begun, Channel, Claim, Finished, Limit, MessageId, NewMessage, Outbox, OutboxCounts, ProduceRequest, Produced,
+    StatusReport, StoreError, StoredMessage,
 };
 
 #[derive(Debug)]
@@ -66,16 +67,34 @@ impl Outbox for SqliteOutbox {
         self.writer.ask(move |connection| outbox::finish(connection, &finished, now)).await
     }
 
-    async fn report(
+    async fn report(&self, report: &StatusReport<'_>, now: Timestamp) -> Result<bool, StoreError> {
+        let StatusReport { channel, id, provider_id, state, detail } = *report;
+        let owned = |text: &str| text.to_owned();
+        let (id, provider_id, detail) = (id.cloned(), provider_id.map(owned), detail.map(owned));
+        let report = move |connection: &rusqlite::Connection| {
+            let (id, provider_id, detail) = (id.as_ref(), provider_id.as_deref(), detail.as_deref());
+            outbox::report(connection, &StatusReport { channel, id, provider_id, state, detail }, now)
+        };
+        self.writer.ask(report).await
+    }
+
+    async fn suppress(
         &self,
         channel: Channel,
-        id: &MessageId,
-        state: State,
-        detail: Option<&str>,
+        recipient: &str,
+        reason: Option<&str>,
         now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        let (id, detail) = (id.clone(), detail.map(ToOwned::to_owned));
-        self.writer.ask(move |connection| outbox::report(connection, channel, &id, state, detail.as_deref(), now)).await
+    ) -> Result<(), StoreError> {
+        let (recipient, reason) = (recipient.to_owned(), reason.map(ToOwned::to_owned));
+        let suppress = move |connection: &rusqlite::Connection| {
+            limits::suppress(connection, channel, &recipient, reason.as_deref(), now)
+        };
+        self.writer.ask(suppress).await
+    }
+
+    async fn spend(&self, limits: &[Limit], now: Timestamp) -> Result<Option<Limit>, StoreError> {
+        let limits = limits.to_vec();
+        self.writer.ask(move |connection| limits::spend(connection, &limits, now)).await
     }
 
     async fn message(&self, channel: Channel, id: &MessageId) -> Result<Option<StoredMessage>, StoreError> {
@@ -101,9 +120,11 @@ impl Outbox for SqliteOutbox {
         &self,
         messages_before: Timestamp,
         requests_before: Timestamp,
+        now: Timestamp,
         most: usize,
     ) -> Result<u64, StoreError> {
         let forget = move |connection: &rusqlite::Connection| {
+            limits::forget(connection, now)?;
             let messages = outbox::forget(connection, messages_before, most)?;
             Ok(messages + requests::forget(connection, requests_before, most)?)
         };

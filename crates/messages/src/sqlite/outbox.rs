@@ -3,8 +3,9 @@
 use odds::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params, types::Type};
 
+use super::limits;
 use crate::{
-    Channel, Claim, Finished, Lease, MessageId, NewMessage, OutboxCounts, Outcome, State, StoredMessage,
+    Channel, Claim, Finished, Lease, MessageId, NewMessage, OutboxCounts, Outcome, State, StatusReport, StoredMessage,
     unit::next_unit,
 };
 
@@ -16,8 +17,8 @@ const COLUMNS: &str = "channel, id, recipient, user, content, created_at, deadli
 pub(super) fn add(connection: &Connection, messages: &[NewMessage], now: Timestamp) -> rusqlite::Result<usize> {
     let mut insert = connection.prepare_cached(
         "INSERT INTO messages
-            (channel, id, recipient, user, content, created_at, deadline, state, due_at, changed_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'waiting', ?8, ?8)
+            (channel, id, recipient, user, content, created_at, deadline, state, due_at, changed_at, detail)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, iif(?9 IS NULL, 'waiting', 'skipped'), ?8, ?8, ?9)
          ON CONFLICT (channel, id) DO NOTHING",
     )?;
     let mut wake = connection.prepare_cached(
@@ -36,9 +37,10 @@ pub(super) fn add(connection: &Connection, messages: &[NewMessage], now: Timesta
             message.created_at.as_millis(),
             message.deadline.as_millis(),
             now.as_millis(),
+            message.skipped,
         ])?;
-        if inserted == 1 {
-            added += 1;
+        added += inserted;
+        if inserted == 1 && message.skipped.is_none() {
             wake.execute(params![message.channel.key(), message.recipient, now.as_millis()])?;
         }
     }
@@ -90,8 +92,9 @@ pub(super) fn claim(
         for message in &unit {
             begin.execute(params![channel.key(), message.message.id.as_str(), now.as_millis()])?;
         }
+        let suppressed = limits::suppressed(connection, channel, &recipient)?;
         let lease = Lease { channel, recipient, holder: holder.to_owned(), until };
-        claims.push(Claim { lease, messages: unit, is_taken_over });
+        claims.push(Claim { lease, messages: unit, is_taken_over, suppressed });
     }
     Ok(claims)
 }
@@ -133,10 +136,7 @@ pub(super) fn finish(connection: &Connection, finished: &[Finished], now: Timest
             continue;
         }
         let provider_id = if let Outcome::Sent { provider_id } = outcome { provider_id.as_deref() } else { None };
-        let (due_at, batch) = match outcome {
-            Outcome::Later { due_at, batch } => (*due_at, batch.as_deref()),
-            _ => (now, None),
-        };
+        let due_at = outcome.due_at().unwrap_or(now);
         for id in messages {
             update.execute(named_params! {
                 ":state": outcome.state().key(),
@@ -144,12 +144,16 @@ pub(super) fn finish(connection: &Connection, finished: &[Finished], now: Timest
                 ":now": now.as_millis(),
                 ":provider_id": provider_id,
                 ":due_at": due_at.as_millis(),
-                ":batch": batch,
-                ":failed": matches!(outcome, Outcome::Later { .. } | Outcome::Failed),
+                ":batch": outcome.batch(),
+                ":failed": outcome.is_failure(),
                 ":channel": lease.channel.key(),
                 ":id": id.as_str(),
                 ":sent": is_sent,
             })?;
+        }
+        if *outcome == Outcome::NoRecipient {
+            let reason = detail.as_deref().unwrap_or_default();
+            limits::suppress(connection, lease.channel, &lease.recipient, Some(reason), now)?;
         }
         if is_held {
             release(connection, lease.channel, &lease.recipient)?;
@@ -158,26 +162,30 @@ pub(super) fn finish(connection: &Connection, finished: &[Finished], now: Timest
     Ok(())
 }
 
-pub(super) fn report(
-    connection: &Connection,
-    channel: Channel,
-    id: &MessageId,
-    state: State,
-    detail: Option<&str>,
-    now: Timestamp,
-) -> rusqlite::Result<bool> {
-    let mut update = connection.prepare_cached(
-        "UPDATE messages SET state = :state, detail = coalesce(:detail, detail), changed_at = :now
-         WHERE channel = :channel AND id = :id AND state NOT IN ('delivered', 'failed')",
+pub(super) fn report(connection: &Connection, report: &StatusReport<'_>, now: Timestamp) -> rusqlite::Result<bool> {
+    // Together with it, those of its batch.
+    let mut concerned = connection.prepare_cached(
+        "SELECT number FROM messages WHERE channel = :channel AND id = :id
+         UNION SELECT number FROM messages WHERE channel = :channel AND provider_id = :provider_id
+         UNION SELECT number FROM messages WHERE channel = :channel AND batch =
+             (SELECT batch FROM messages WHERE channel = :channel AND id = :id)",
     )?;
-    let known = "SELECT 1 FROM messages WHERE channel = ?1 AND id = ?2";
-    if !connection.prepare_cached(known)?.exists(params![channel.key(), id.as_str()])? {
-        return Ok(false);
+    let id = report.id.map(MessageId::as_str);
+    let concerned = concerned.query_map(
+        named_params! { ":channel": report.channel.key(), ":id": id, ":provider_id": report.provider_id },
+        |row| row.get(0),
+    )?;
+    let concerned: Vec<i64> = concerned.collect::<rusqlite::Result<_>>()?;
+    let mut update = connection.prepare_cached(
+        "UPDATE messages SET state = ?2, detail = coalesce(?3, detail), provider_id = coalesce(provider_id, ?4),
+             changed_at = ?5
+         WHERE number = ?1 AND state NOT IN ('delivered', 'failed')",
+    )?;
+    for number in &concerned {
+        let StatusReport { state, detail, provider_id, .. } = report;
+        update.execute(params![number, state.key(), detail, provider_id, now.as_millis()])?;
     }
-    update.execute(named_params! {
-        ":state": state.key(), ":detail": detail, ":now": now.as_millis(), ":channel": channel.key(), ":id": id.as_str()
-    })?;
-    Ok(true)
+    Ok(!concerned.is_empty())
 }
 
 pub(super) fn message(
@@ -233,6 +241,7 @@ fn message_of(row: &Row<'_>) -> rusqlite::Result<StoredMessage> {
             content: serde_json::from_str(&text(4)?).map_err(|error| unreadable(4, Box::new(error)))?,
             created_at: time(5)?,
             deadline: time(6)?,
+            skipped: (state == State::Skipped.key()).then(|| row.get(10)).transpose()?.flatten(),
         },
         order: row.get(7)?,
         state: State::from_key(&state).ok_or_else(|| unreadable(8, format!("no state: {state}").into()))?,

@@ -4,7 +4,7 @@ use std::{fs::OpenOptions, io, path::Path, time::Duration};
 
 use rusqlite::Connection;
 
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 const SCHEMA: &str = "
     CREATE TABLE messages (
         number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -55,6 +55,28 @@ const SCHEMA: &str = "
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX requests_by_time ON requests (began_at, user, request_id);
 ";
+/// Added by version 2.
+const LIMITS: &str = "
+    CREATE INDEX messages_by_provider_id ON messages (channel, provider_id) WHERE provider_id IS NOT NULL;
+    CREATE INDEX messages_by_batch ON messages (channel, batch) WHERE batch IS NOT NULL;
+
+    -- Addresses to which nothing is sent unless it is about the account.
+    CREATE TABLE suppressed (
+        channel TEXT NOT NULL,
+        recipient TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        at INTEGER NOT NULL,
+        PRIMARY KEY (channel, recipient)
+    ) STRICT, WITHOUT ROWID;
+
+    -- How many messages were sent on a day, for limits.
+    CREATE TABLE spent (
+        day INTEGER NOT NULL,
+        of TEXT NOT NULL,
+        count INTEGER NOT NULL,
+        PRIMARY KEY (day, of)
+    ) STRICT, WITHOUT ROWID;
+";
 /// How long to wait for another process that has locked the file.
 const BUSY_FOR: Duration = Duration::from_secs(5);
 
@@ -74,7 +96,7 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, String> {
         return Err("the file was made by a later version".to_owned());
     }
     if version < VERSION {
-        create(&mut connection).map_err(|error| error.to_string())?;
+        bring_up_to_date(&mut connection).map_err(|error| error.to_string())?;
     }
     Ok(connection)
 }
@@ -91,14 +113,14 @@ fn create_private(path: &Path) -> io::Result<()> {
     }
 }
 
-fn create(connection: &mut Connection) -> rusqlite::Result<()> {
+fn bring_up_to_date(connection: &mut Connection) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     // Another process may have been faster.
     let version: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    if version == 0 {
-        transaction.execute_batch(SCHEMA)?;
-        transaction.pragma_update(None, "user_version", VERSION)?;
+    for step in [SCHEMA, LIMITS].iter().skip(version as usize) {
+        transaction.execute_batch(step)?;
     }
+    transaction.pragma_update(None, "user_version", VERSION.max(version))?;
     transaction.commit()
 }
 

@@ -6,8 +6,8 @@ use std::{
 };
 
 use messages::{
-    Begun, Channel, Claim, Content, Finished, MessageId, NewMessage, Outbox, OutboxCounts, Outcome, ProduceRequest,
-    Produced, State, StoredMessage,
+    Begun, Channel, Claim, Content, Finished, Limit, MessageId, NewMessage, Outbox, OutboxCounts, Outcome,
+    ProduceRequest, Produced, State, StatusReport, StoredMessage,
 };
 use odds::Timestamp;
 
@@ -27,6 +27,10 @@ macro_rules! contract {
             a_message_that_is_added_while_another_is_sent_is_not_forgotten
             workers_at_once_never_send_the_same
             a_provider_reports_what_became_of_a_message
+            a_report_is_about_all_that_was_sent_together
+            what_is_not_to_be_sent_is_kept_with_its_reason
+            a_recipient_that_there_is_not_is_known_from_then_on
+            limits_are_those_of_a_day
             messages_of_a_user_come_in_pages_the_newest_first
             what_is_open_is_counted
             what_was_finished_long_ago_is_forgotten
@@ -67,6 +71,7 @@ pub fn message(name: &str, recipient: &str) -> NewMessage {
         content: Content::Transaction { transaction_id: name.to_owned(), body: "Hello".into() },
         created_at: at(0),
         deadline: at(1_000_000),
+        skipped: None,
     }
 }
 
@@ -90,6 +95,10 @@ fn ended(claim: &Claim, outcome: Outcome) -> Finished {
         outcome,
         detail: Some("the provider's words".into()),
     }
+}
+
+fn unknown() -> Outcome {
+    Outcome::Unknown { batch: "b".into() }
 }
 
 fn sent() -> Outcome {
@@ -187,7 +196,7 @@ pub async fn what_a_late_worker_says_counts_only_if_it_was_sent(outbox: Store) {
     outbox.add(&[message("a", "anna@example.com"), message("b", "bo@example.com")], at(1)).await.unwrap();
     let late = claim(&outbox, "late", 1, 10).await;
     let next = claim(&outbox, "next", 301, 10).await;
-    finish(&outbox, &next, Outcome::Unknown, 302).await;
+    finish(&outbox, &next, unknown(), 302).await;
     finish(&outbox, &late[..1], Outcome::Later { due_at: at(303), batch: None }, 303).await;
     let [one, other] = [&late[0], &late[1]].map(|it| it.messages[0].message.id.as_str());
     assert_eq!(state(&outbox, one).await, State::Unknown, "it has no say any more");
@@ -262,9 +271,11 @@ pub async fn workers_at_once_never_send_the_same(outbox: Store) {
 pub async fn a_provider_reports_what_became_of_a_message(outbox: Store) {
     outbox.add(&[message("a", "anna@example.com")], at(1)).await.unwrap();
     let claims = claim(&outbox, "one", 1, 10).await;
-    finish(&outbox, &claims, Outcome::Unknown, 2).await;
+    finish(&outbox, &claims, unknown(), 2).await;
     let report = async |name: &str, state: State| {
-        outbox.report(Channel::Email, &id(name), state, Some("reported"), at(3)).await.unwrap()
+        let id = id(name);
+        let report = StatusReport { id: Some(&id), ..by_id("p-1", state) };
+        outbox.report(&report, at(3)).await.unwrap()
     };
     assert!(report("a", State::Sent).await);
     assert_eq!(state(&outbox, "a").await, State::Sent);
@@ -272,7 +283,117 @@ pub async fn a_provider_reports_what_became_of_a_message(outbox: Store) {
     assert!(report("a", State::Sent).await, "reports may overtake each other");
     let stored = outbox.message(Channel::Email, &id("a")).await.unwrap().unwrap();
     assert_eq!((stored.state, stored.detail.as_deref()), (State::Delivered, Some("reported")));
-    assert!(!report("b", State::Sent).await);
+    assert_eq!(stored.provider_id.as_deref(), Some("p-1"));
+    let unknown = id("b");
+    let report = StatusReport { id: Some(&unknown), provider_id: None, ..by_id("p-1", State::Sent) };
+    assert!(!outbox.report(&report, at(3)).await.unwrap());
+}
+
+/// A report about a message that the provider knows by this id.
+fn by_id(provider_id: &str, state: State) -> StatusReport<'_> {
+    StatusReport { channel: Channel::Email, id: None, provider_id: Some(provider_id), state, detail: Some("reported") }
+}
+
+pub async fn a_report_is_about_all_that_was_sent_together(outbox: Store) {
+    let alert = |name: &str| {
+        let content = Content::Alert { title: "A - B".into(), text: name.to_owned(), at: at(0) };
+        NewMessage { content, ..message(name, "anna@example.com") }
+    };
+    let states = async |names: [&str; 4]| {
+        let mut states = Vec::new();
+        for name in names {
+            states.push(state(&outbox, name).await);
+        }
+        states
+    };
+    let first = ["a", "b", "c", "d"];
+    outbox.add(&first.map(alert), at(1)).await.unwrap();
+    let claims = claim(&outbox, "one", 1, 10).await;
+    assert_eq!(claimed(&claims), BTreeMap::from([("anna@example.com", first.to_vec())]), "a digest");
+    finish(&outbox, &claims, Outcome::Sent { provider_id: Some("p-1".into()) }, 2).await;
+    assert!(outbox.report(&by_id("p-1", State::Delivered), at(3)).await.unwrap());
+    assert_eq!(states(first).await, [State::Delivered; 4]);
+    // The answer was lost: the provider's id is not known, but that of the first message.
+    let second = ["e", "f", "g", "h"];
+    outbox.add(&second.map(alert), at(4)).await.unwrap();
+    let claims = claim(&outbox, "two", 4, 10).await;
+    finish(&outbox, &claims, unknown(), 5).await;
+    let first_id = id("e");
+    let report = StatusReport { id: Some(&first_id), ..by_id("p-2", State::Delivered) };
+    assert!(outbox.report(&report, at(6)).await.unwrap());
+    assert_eq!(states(second).await, [State::Delivered; 4]);
+    assert!(!outbox.report(&by_id("p-3", State::Sent), at(7)).await.unwrap());
+}
+
+pub async fn what_is_not_to_be_sent_is_kept_with_its_reason(outbox: Store) {
+    let skipped = NewMessage { skipped: Some("quiet hours".into()), ..message("a", "anna@example.com") };
+    assert_eq!(outbox.add(std::slice::from_ref(&skipped), at(1)).await.unwrap(), 1);
+    assert_eq!(claim(&outbox, "one", 2, 10).await, []);
+    let stored = outbox.message(Channel::Email, &id("a")).await.unwrap().unwrap();
+    assert_eq!((stored.state, stored.detail.as_deref()), (State::Skipped, Some("quiet hours")));
+    assert_eq!(stored.message, skipped);
+    assert_eq!(outbox.counts(Channel::Email).await.unwrap(), OutboxCounts::default());
+    assert_eq!(outbox.forget(at(2), at(0), at(2), 10).await.unwrap(), 1);
+}
+
+pub async fn a_recipient_that_there_is_not_is_known_from_then_on(outbox: Store) {
+    outbox.add(&[message("a", "gone@example.com"), message("b", "anna@example.com")], at(1)).await.unwrap();
+    let claims = claim(&outbox, "one", 1, 10).await;
+    assert!(claims.iter().all(|claim| claim.suppressed.is_none()));
+    for claim in &claims {
+        let outcome = if claim.lease.recipient == "gone@example.com" { Outcome::NoRecipient } else { Outcome::Failed };
+        finish(&outbox, std::slice::from_ref(claim), outcome, 2).await;
+    }
+    assert_eq!(state(&outbox, "a").await, State::Failed);
+    outbox.add(&[message("c", "gone@example.com"), message("d", "anna@example.com")], at(3)).await.unwrap();
+    let reason = |claims: &[Claim], of: &str| {
+        let claim = claims.iter().find(|it| it.lease.recipient == of).unwrap();
+        claim.suppressed.clone()
+    };
+    let claims = claim(&outbox, "two", 3, 10).await;
+    assert_eq!(reason(&claims, "gone@example.com").as_deref(), Some("the provider's words"));
+    assert_eq!(reason(&claims, "anna@example.com"), None, "that was about the message");
+    finish(&outbox, &claims, Outcome::Skipped, 4).await;
+    outbox.suppress(Channel::Email, "gone@example.com", None, at(5)).await.unwrap();
+    outbox.suppress(Channel::Sms, "anna@example.com", Some("another channel"), at(5)).await.unwrap();
+    outbox.suppress(Channel::Email, "bo@example.com", Some("stop"), at(5)).await.unwrap();
+    outbox.suppress(Channel::Email, "bo@example.com", Some("stop again"), at(5)).await.unwrap();
+    let more = ["gone@example.com", "anna@example.com", "bo@example.com"].map(|it| message(&format!("e-{it}"), it));
+    outbox.add(&more, at(6)).await.unwrap();
+    let claims = claim(&outbox, "three", 6, 10).await;
+    assert_eq!(reason(&claims, "gone@example.com"), None);
+    assert_eq!(reason(&claims, "anna@example.com"), None);
+    assert_eq!(reason(&claims, "bo@example.com").as_deref(), Some("stop again"));
+}
+
+pub async fn limits_are_those_of_a_day(outbox: Store) {
+    const DAY: i64 = 24 * 3_600;
+    let limit = |of: &str, most| Limit { of: of.to_owned(), most };
+    let (anna, all) = (limit("sms of anna", 2), limit("sms", 3));
+    let both = [anna.clone(), all.clone()];
+    assert_eq!(outbox.spend(&both, at(0)).await.unwrap(), None);
+    assert_eq!(outbox.spend(&both, at(DAY - 1)).await.unwrap(), None);
+    assert_eq!(outbox.spend(&both, at(DAY - 1)).await.unwrap(), Some(anna));
+    // What was refused counts for nothing.
+    let bo = [limit("sms of bo", 2), all.clone()];
+    assert_eq!(outbox.spend(&bo, at(DAY - 1)).await.unwrap(), None);
+    assert_eq!(outbox.spend(&bo, at(DAY - 1)).await.unwrap(), Some(all));
+    assert_eq!(outbox.spend(&[limit("sms of bo", 2)], at(DAY - 1)).await.unwrap(), None);
+    assert_eq!(outbox.spend(&[limit("sms of bo", 2)], at(DAY - 1)).await.unwrap(), Some(limit("sms of bo", 2)));
+    assert_eq!(outbox.spend(&both, at(DAY)).await.unwrap(), None, "the next day");
+    outbox.forget(at(0), at(0), at(DAY), 10).await.unwrap();
+    assert_eq!(outbox.spend(&both, at(DAY)).await.unwrap(), None);
+    assert!(outbox.spend(&both, at(DAY)).await.unwrap().is_some(), "today's count is not forgotten");
+    // Many at once never spend more.
+    let spending = (0..20).map(|_| {
+        let outbox = outbox.clone();
+        tokio::spawn(async move { outbox.spend(&[Limit { of: "x".into(), most: 7 }], at(0)).await.unwrap().is_none() })
+    });
+    let mut spent = 0;
+    for task in spending.collect::<Vec<_>>() {
+        spent += usize::from(task.await.unwrap());
+    }
+    assert!((1..=7).contains(&spent), "{spent}");
 }
 
 pub async fn messages_of_a_user_come_in_pages_the_newest_first(outbox: Store) {
@@ -307,9 +428,9 @@ pub async fn what_was_finished_long_ago_is_forgotten(outbox: Store) {
     finish(&outbox, &claims[..1], sent(), 10).await;
     finish(&outbox, &claims[1..], sent(), 20).await;
     outbox.begin_request(&request("r-1", "hash", 5), at(5), at(6)).await.unwrap();
-    assert_eq!(outbox.forget(at(10), at(5), 100).await.unwrap(), 0);
-    assert_eq!(outbox.forget(at(15), at(6), 100).await.unwrap(), 2);
-    assert_eq!(outbox.forget(at(10_000), at(10_000), 100).await.unwrap(), 1, "what is open stays");
+    assert_eq!(outbox.forget(at(10), at(5), at(20), 100).await.unwrap(), 0);
+    assert_eq!(outbox.forget(at(15), at(6), at(20), 100).await.unwrap(), 2);
+    assert_eq!(outbox.forget(at(10_000), at(10_000), at(10_000), 100).await.unwrap(), 1, "what is open stays");
     assert_eq!(outbox.counts(Channel::Email).await.unwrap().open, 1);
 }
 

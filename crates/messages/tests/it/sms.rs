@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use messages::{
-    Accepted, Channel, Content, Delivery, Fault, NewMessage, Provider, Refusal, SmsAccount, SmsProvider, State,
-    StoredMessage,
+    Accepted, Channel, Content, Delivery, Fault, Links, NewMessage, Provider, Refusal, SigningKey, SmsAccount,
+    SmsProvider, State, StoredMessage,
 };
 use odds::Timestamp;
 use tokio::{
@@ -24,6 +24,7 @@ fn message() -> StoredMessage {
             content: Content::Transaction { transaction_id: "t-1".into(), body: "2 tickets & more".into() },
             created_at: at,
             deadline: at,
+            skipped: None,
         },
         order: 1,
         state: State::Sending,
@@ -42,7 +43,7 @@ async fn server(answer: &'static str) -> (String, JoinHandle<String>) {
     let serving = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut request = Vec::new();
-        while !String::from_utf8_lossy(&request).contains("Body=") {
+        while !String::from_utf8_lossy(&request).contains("StatusCallback=") {
             assert_ne!(stream.read_buf(&mut request).await.unwrap(), 0);
         }
         stream.write_all(answer.as_bytes()).await.unwrap();
@@ -57,7 +58,7 @@ async fn send(url: &str) -> Result<Accepted, Refusal> {
     let account =
         SmsAccount { url: url.into(), account: "AC1".into(), token: "s3cret".into(), sender: "+15550100".into() };
     let messages = [message()];
-    let sent = SmsProvider::new(account).unwrap();
+    let sent = SmsProvider::new(account, Links::new("https://odds.example.com", SigningKey::random())).unwrap();
     tokio::time::timeout(Duration::from_secs(60), sent.send(&Delivery::of(&messages).unwrap())).await.unwrap()
 }
 
@@ -70,7 +71,11 @@ async fn an_accepted_message_has_the_providers_id() {
     assert!(request.starts_with("POST /2010-04-01/Accounts/AC1/Messages.json "), "{request}");
     assert!(request.to_lowercase().contains("authorization: basic qumxonmzy3jlda=="), "{request}");
     assert!(
-        request.ends_with("To=%2B447700900123&From=%2B15550100&Body=Transaction+Successful%3A+t-1.+2+tickets+%26+more"),
+        request.contains("To=%2B447700900123&From=%2B15550100&Body=Transaction+Successful%3A+t-1.+2+tickets+%26+more&"),
+        "{request}"
+    );
+    assert!(
+        request.ends_with("StatusCallback=https%3A%2F%2Fodds.example.com%2Fapi%2Fhooks%2Fsms%2Fstatus%2FbS0x"),
         "{request}"
     );
 }
@@ -89,7 +94,7 @@ async fn refusals_are_final_only_if_the_number_is_wrong() {
     ] {
         let (url, serving) = server(answer).await;
         match send(&url).await {
-            Err(Refusal::Never(reason)) if is_final => assert_eq!(reason, "400 Bad Request: 21211 no number"),
+            Err(Refusal::NoRecipient(reason)) if is_final => assert_eq!(reason, "400 Bad Request: 21211 no number"),
             Err(Refusal::Later { at_fault: Fault::Provider, .. }) if !is_final => {}
             other => panic!("{answer}: {other:?}"),
         }

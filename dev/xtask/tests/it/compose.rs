@@ -74,8 +74,13 @@ fn only_what_must_reach_the_outside_is_on_an_outer_network() {
             outer.entry(network).or_default().insert(name.clone());
         }
     }
-    let expected: [(&str, &[&str]); 3] =
-        [("outside", &["web"]), ("upstream", &PRODUCERS), ("monitoring", &["grafana", "prometheus"])];
+    // A real mail server and a real SMS provider are outside, as the odds API is.
+    let upstream: Vec<&str> = PRODUCERS.into_iter().chain(["notifier"]).collect();
+    let expected: [(&str, &[&str]); 3] = [
+        ("outside", &["web"]),
+        ("upstream", &upstream),
+        ("monitoring", &["grafana", "mailpit", "prometheus", "sms-simulator"]),
+    ];
     assert_eq!(outer, table(expected));
 }
 
@@ -91,11 +96,11 @@ fn every_network_has_a_range_of_its_own() {
 }
 
 #[test]
-fn only_the_page_and_the_monitoring_are_published_and_on_this_machine() {
+fn only_pages_are_published_and_on_this_machine() {
     let services = compose().services;
     let published = services.iter().filter(|(_, service)| !service.ports.is_empty());
     let names: Vec<&str> = published.clone().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, ["grafana", "prometheus", "web"]);
+    assert_eq!(names, ["grafana", "mailpit", "prometheus", "sms-simulator", "web"]);
     for (name, service) in published {
         for port in &service.ports {
             let port = port.replace("${TOTEBOARD_PUBLISH:-127.0.0.1:8080}", "127.0.0.1:8080");

@@ -7,6 +7,7 @@ use leptos::{
     leptos_dom::helpers::set_timeout_with_handle,
     mount::{UnmountHandle, mount_to},
     prelude::*,
+    task::spawn_local,
     tachys::view::any_view::AnyViewState,
 };
 use odds::{Decimal, Region};
@@ -48,6 +49,7 @@ struct PriceRule {
     at_least: Option<Decimal>,
     regions: Vec<Region>,
     bookmakers: Vec<Key>,
+    channels: Vec<&'static str>,
 }
 
 /// The outcome on the event's boards: its name, its line's description and, of a market to back, its best price with the
@@ -117,7 +119,9 @@ fn AlertDialog(stream: Stream, asked: Outcome) -> impl IntoView {
         at_least: None,
         regions: stream.regions.get_untracked(),
         bookmakers: Vec::new(),
+        channels: vec!["page"],
     };
+    let also = Also::start();
     let rules = Rules::start();
     let listed = {
         let (event, market, outcome) = (rule.event.clone(), rule.market.clone(), found.outcome);
@@ -142,7 +146,8 @@ fn AlertDialog(stream: Stream, asked: Outcome) -> impl IntoView {
     let form =
         Form::new().view(&[Input::text(PRICE, text::OR_BETTER, "off")], text::SET_ALERT.into(), false, move |given| {
             let bookmakers = if only_mine.get_untracked() { own.clone() } else { Vec::new() };
-            let (rule, name, given) = (PriceRule { bookmakers, ..rule.clone() }, name.clone(), given[0].clone());
+            let rule = PriceRule { bookmakers, channels: also.channels(), ..rule.clone() };
+            let (name, given) = (name.clone(), given[0].clone());
             Box::pin(async move {
                 let price = read_price(&given, format).ok_or_else(no_price)?;
                 api::make_rule(&PriceRule { at_least: Some(price), ..rule }).await.map_err(at_its_field)?;
@@ -184,6 +189,7 @@ fn AlertDialog(stream: Stream, asked: Outcome) -> impl IntoView {
                 {whose(false, text::ALL_BOOKMAKERS)}
                 {whose(true, text::MINE_ONLY)}
             </fieldset>
+            {also.view()}
             {form}
             <section class:hidden=move || listed.is_empty.get() aria-labelledby="alert-rules">
                 <h3 id="alert-rules">{text::RULES_OF_OUTCOME}</h3>
@@ -192,6 +198,69 @@ fn AlertDialog(stream: Stream, asked: Outcome) -> impl IntoView {
             <form method="dialog"><button>{text::CLOSE}</button></form>
         </dialog>
         <p class="said" role="status">{said}</p>
+    }
+}
+
+/// The channels by which an alert comes besides the page: those that the user has confirmed an address for.
+#[derive(Clone, Copy)]
+struct Also {
+    email: Choice,
+    sms: Choice,
+}
+
+#[derive(Clone, Copy)]
+struct Choice {
+    key: &'static str,
+    name: &'static str,
+    is_possible: RwSignal<bool>,
+    is_chosen: RwSignal<bool>,
+}
+
+impl Choice {
+    fn new(key: &'static str, name: &'static str) -> Self {
+        Self { key, name, is_possible: RwSignal::new(false), is_chosen: RwSignal::new(false) }
+    }
+
+    fn view(self) -> impl IntoView {
+        view! {
+            <label class="chip" class:hidden=move || !self.is_possible.get()>
+                <input
+                    type="checkbox" prop:checked=self.is_chosen
+                    on:change=move |event| self.is_chosen.set(event_target_checked(&event))
+                />
+                <span>{self.name}</span>
+            </label>
+        }
+    }
+}
+
+impl Also {
+    fn start() -> Self {
+        let also = Self { email: Choice::new("email", text::BY_EMAIL), sms: Choice::new("sms", text::BY_SMS) };
+        spawn_local(async move {
+            // Without an answer, there is the page.
+            let Ok(contacts) = api::contacts().await else { return };
+            for (choice, contact) in [(also.email, contacts.email), (also.sms, contacts.sms)] {
+                choice.is_possible.try_set(contact.is_some_and(|it| it.confirmed && it.alerts));
+            }
+        });
+        also
+    }
+
+    fn channels(self) -> Vec<&'static str> {
+        let chosen = [self.email, self.sms].into_iter().filter(|it| it.is_chosen.get_untracked());
+        std::iter::once("page").chain(chosen.map(|it| it.key)).collect()
+    }
+
+    fn view(self) -> impl IntoView {
+        let is_none = move || !self.email.is_possible.get() && !self.sms.is_possible.get();
+        view! {
+            <fieldset class="chips" class:hidden=is_none>
+                <legend>{text::ALSO_BY}</legend>
+                {self.email.view()}
+                {self.sms.view()}
+            </fieldset>
+        }
     }
 }
 
