@@ -38,6 +38,9 @@ pub struct ChannelOf {
     pub most_a_day: Option<u32>,
     /// How long messages are kept after their end.
     pub keep: Duration,
+    /// How long a worker has a recipient for itself: far longer than sending takes. Sending begins only if two fifths are
+    /// left.
+    pub lease: Duration,
 }
 
 /// Sends the messages of one channel.

@@ -20,6 +20,8 @@ use crate::ChannelOf;
 /// How many connections to the mail server are open at most. As many e-mails are sent at the same time.
 const SMTP_CONNECTIONS: u32 = 16;
 const SMS_AT_ONCE: usize = 16;
+/// Providers take a minute at most.
+const LEASE: Duration = Duration::from_secs(300);
 
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Notifier")]
@@ -166,6 +168,7 @@ impl MessageSettings {
             alerts_a_day,
             most_a_day,
             keep: Duration::from_secs(24 * 3_600 * self.keep_messages),
+            lease: LEASE,
         })
     }
 

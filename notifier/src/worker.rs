@@ -13,10 +13,6 @@ use tracing::{info, warn};
 
 use crate::{ChannelOf, Metrics, outcome::outcome_of};
 
-/// How long a lease holds: far longer than anything that is done under it.
-const LEASE: Duration = Duration::from_secs(300);
-/// How much of the lease must be left when sending begins. Providers take less.
-const LEFT: Duration = Duration::from_secs(120);
 /// How often the outbox is asked, for messages that others added or that are due again.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// The pause while the outbox can't be used.
@@ -116,7 +112,7 @@ impl Worker {
 
     async fn claim(&self, holder: &str, most: usize) -> Vec<Claim> {
         let now = (self.clock)();
-        let until = now.plus_millis(LEASE.as_millis() as i64);
+        let until = now.plus_millis(self.channel.lease.as_millis() as i64);
         let claimed = self.outbox.claim(self.channel.channel, holder, now, until, most).await;
         self.metrics.store_available.set(claimed.is_ok().into());
         match claimed {
@@ -223,7 +219,7 @@ async fn without_sending(
     {
         return Some((Outcome::Skipped, format!("the address takes no messages: {reason}")));
     }
-    if !has_left(lease, now) {
+    if !has_left(lease, now, channel.lease * 2 / 5) {
         // This process was suspended. If the lease has ended, another worker has it already.
         return Some((Outcome::Postponed { due_at: now }, "its worker was suspended".to_owned()));
     }
@@ -274,6 +270,6 @@ fn tomorrow(now: Timestamp) -> Timestamp {
     Timestamp::from_millis((now.as_millis().div_euclid(DAY_MS) + 1) * DAY_MS)
 }
 
-fn has_left(lease: &Lease, now: Timestamp) -> bool {
-    lease.until.millis_since(now) > LEFT.as_millis() as i64
+fn has_left(lease: &Lease, now: Timestamp, least: Duration) -> bool {
+    lease.until.millis_since(now) > least.as_millis() as i64
 }

@@ -64,6 +64,8 @@ enum What {
     /// A million rules: memory, and CPU while a thousand outcomes change a second. Ten thousand rules: the time until
     /// clients are notified, and a step at which all fire.
     Alerts,
+    /// From a transaction to a mail server: the delay, the rate, what waited for a notifier or for the server, and memory.
+    Messages,
     /// What a gateway's start costs when the topics keep an hour of changes, on real brokers.
     Loading,
     /// CPU and memory for connections, frames and sign-ins with other allocators, if Debian's libmimalloc2.0 and
@@ -94,6 +96,7 @@ impl Bench {
                     build_for_release(&["gateway", "alerter", "alerts"])?;
                     run_trial("alerts", "alerts", "from a step's marker to an alert at clients", &["delay".into()])?;
                 }
+                What::Messages => messages(no_install)?,
                 What::Loading => {
                     engines::ensure(no_install)?;
                     build_for_release(&["gateway", "topic-creator", "loading"])?;
@@ -184,6 +187,18 @@ fn allocators() -> Vec<String> {
 fn trial(program: &str, name: &str, arguments: &[String]) -> anyhow::Result<()> {
     build_for_release(&["gateway", "hostile", "strangers", "crowd", "allocators"])?;
     run_trial(program, program, name, arguments)
+}
+
+/// Measures messages with an outbox in SQLite and on a server that speaks MongoDB's protocol. Fails after both if one of
+/// them missed a goal.
+fn messages(no_install: bool) -> anyhow::Result<()> {
+    engines::ensure(no_install)?;
+    build_for_release(&["gateway", "notifier", "messages"])?;
+    let in_sqlite = run_trial("messages", "messages", "messages with SQLite", &[]);
+    let (_server, url) = engines::mongodb_server()?;
+    let settings = [format!("--outbox={url}/toteboard-test-messages")];
+    let in_mongodb = run_trial("messages", "messages-mongodb", "messages with MongoDB", &settings);
+    in_sqlite.and(in_mongodb)
 }
 
 /// Measures the history in SQLite and in QuestDB. Fails after both if one of them missed a goal.

@@ -127,6 +127,14 @@ pub(crate) fn loading(changes_a_second: u32, goal: Option<u32>) -> anyhow::Resul
     step(&name, 60 * MINUTE, &mut loading).with_context(|| format!("logs are in {}", logs.display()))
 }
 
+/// Starts a MongoDB-compatible server without any data, and returns its URL.
+pub(crate) fn mongodb_server() -> anyhow::Result<(Running, String)> {
+    let folder = target().join("engines");
+    fs::create_dir_all(&folder)?;
+    let (recipe, url) = mongodb(&folder)?;
+    Ok((start(&recipe)?, url))
+}
+
 /// Starts a QuestDB without any data, and returns its URL.
 pub(crate) fn questdb() -> anyhow::Result<(Running, String)> {
     let folder = target().join("engines");

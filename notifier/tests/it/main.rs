@@ -5,6 +5,7 @@
 mod again;
 mod alerts;
 mod delivery;
+mod killed;
 mod mail_server;
 mod scene;
 mod smtp;

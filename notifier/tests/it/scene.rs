@@ -117,6 +117,7 @@ impl Scene {
             alerts_a_day: 1_000,
             most_a_day: None,
             keep: hours(1_440),
+            lease: Duration::from_secs(300),
         }
     }
 
