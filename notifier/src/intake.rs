@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use accounts::{AlertRecord, ContactKind, ContactStore, Contacts, Store, UserId};
+use accounts::{AlertRecord, ContactKind, Contacts, Store, UserId};
 use async_trait::async_trait;
 use kafka::{ALERTS, RecordHandler, Refused, TopicRecord, Verdict};
 use messages::{
@@ -238,7 +238,11 @@ mod tests {
                 "kind":"price","home_team":"Arsenal","away_team":"Leeds","outcome":"Arsenal","price":2.1,"region":"uk",
                 {fields}}}}}"#
         );
-        TopicRecord { topic: ALERTS.into(), written_at: Some(at("2026-01-01T12:00:01Z").as_millis()), ..record(&value, &[]) }
+        TopicRecord {
+            topic: ALERTS.into(),
+            written_at: Some(at("2026-01-01T12:00:01Z").as_millis()),
+            ..record(&value, &[])
+        }
     }
 
     fn at(text: &str) -> Timestamp {

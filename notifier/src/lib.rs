@@ -17,5 +17,5 @@ mod worker;
 pub use crate::notifier::{ChannelOf, Notifier};
 pub use metrics::Metrics;
 pub use repeat::produce_again;
-pub use replay::{ReplayCommand};
+pub use replay::ReplayCommand;
 pub use settings::{MessageSettings, Needed, NotifierSettings};

@@ -30,7 +30,10 @@ impl ReplayCommand {
         while let Some(record) = records.recv().await {
             match again(&record) {
                 Some(again) => {
-                    again.produce(&producer, now).await.with_context(|| format!("{record}, after {produced} records"))?;
+                    again
+                        .produce(&producer, now)
+                        .await
+                        .with_context(|| format!("{record}, after {produced} records"))?;
                     produced += 1;
                 }
                 None => refused += 1,
@@ -74,12 +77,11 @@ fn again(record: &TopicRecord) -> Option<Again<'_>> {
 }
 
 impl Again<'_> {
-    async fn produce(mut self, producer: &RecordProducer, at: Timestamp) -> anyhow::Result<()> {
-        if let Some(id) = &self.id {
-            self.headers.push((MESSAGE_ID, id.as_bytes()));
-        }
-        let Self { topic, partition, key, value, ref headers, .. } = self;
-        producer.send(&NewRecord { topic, partition, key, value, headers, at }).await?;
+    async fn produce(&self, producer: &RecordProducer, at: Timestamp) -> anyhow::Result<()> {
+        let id = self.id.as_ref().map(|id| (MESSAGE_ID, id.as_bytes()));
+        let headers: Vec<(&str, &[u8])> = self.headers.iter().copied().chain(id).collect();
+        let Self { topic, partition, key, value, .. } = *self;
+        producer.send(&NewRecord { topic, partition, key, value, headers: &headers, at }).await?;
         Ok(())
     }
 }

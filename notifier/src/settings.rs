@@ -10,8 +10,8 @@ use accounts::StoreUrl;
 use anyhow::Context;
 use clap::Args;
 use messages::{
-    Channel, EmailFiles, EmailSender, Folder, Links, OutboxUrl, PhoneNumber, Provider, SigningKey, SmsAccount, SmsFiles,
-    SmsProvider, SmtpProvider, SmtpUrl,
+    Channel, EmailFiles, EmailSender, Folder, Links, OutboxUrl, PhoneNumber, Provider, SigningKey, SmsAccount,
+    SmsFiles, SmsProvider, SmtpProvider, SmtpUrl,
 };
 use service::Origin;
 

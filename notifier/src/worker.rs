@@ -188,8 +188,9 @@ async fn attempt(channel: ChannelOf, outbox: Arc<dyn Outbox>, claim: Claim, cloc
     };
     let result = channel.provider.send(&delivery).await;
     let answered = match &result {
-        Ok(_)
-        | Err(Refusal::Never(_) | Refusal::NoRecipient(_) | Refusal::Later { at_fault: Fault::Message, .. }) => true,
+        Ok(_) | Err(Refusal::Never(_) | Refusal::NoRecipient(_) | Refusal::Later { at_fault: Fault::Message, .. }) => {
+            true
+        }
         Err(Refusal::Later { at_fault: Fault::Provider, .. } | Refusal::Unknown(_)) => false,
     };
     let attempts = claim.messages.iter().map(|it| it.attempts).max().unwrap_or_default();

@@ -327,7 +327,12 @@ impl Accounts {
     }
 
     /// Checks the password of a user who is signed in, and returns its hash. Attempts of strangers don't count.
-    pub(crate) async fn prove(&self, user: &User, password: &str, by: &Requester) -> Result<PasswordHash, AccountsError> {
+    pub(crate) async fn prove(
+        &self,
+        user: &User,
+        password: &str,
+        by: &Requester,
+    ) -> Result<PasswordHash, AccountsError> {
         let proven = self.try_to_prove(user, password).await;
         if let Err(reason) = &proven {
             audit::refused("password_refused", Some(&user.id), by.address, reason);

@@ -103,7 +103,10 @@ mod tests {
                 r#""kind":"price","outcome":"Over","point":2.5,"market":"totals","price":1.9,"region":"us""#,
                 "Over 2.5 reached 1.90 (US)",
             ),
-            (r#""kind":"move","outcome":"Leeds","point":1.5,"market":"spreads","from":40.04,"value":45.5"#, "Leeds +1.5 moved from 40.0% to 45.5%"),
+            (
+                r#""kind":"move","outcome":"Leeds","point":1.5,"market":"spreads","from":40.04,"value":45.5"#,
+                "Leeds +1.5 moved from 40.0% to 45.5%",
+            ),
             (r#""kind":"line","market":"totals","from":2.5,"value":3"#, "Total: the main line moved from 2.5 to 3"),
             (r#""kind":"arbitrage","market":"h2h","value":1.25"#, "Winner: the best prices win 1.25%"),
             (r#""kind":"starts","value":14.2"#, "It starts within 15 minutes"),

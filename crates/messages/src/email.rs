@@ -207,7 +207,8 @@ mod tests {
 
     #[test]
     fn a_refusal_is_about_the_recipient_or_about_the_message() {
-        for reason in ["permanent error (550): 5.1.1 no such user", "permanent error (550): no such user", "5.2.1 off"] {
+        for reason in ["permanent error (550): 5.1.1 no such user", "permanent error (550): no such user", "5.2.1 off"]
+        {
             assert!(is_about_the_recipient(reason), "{reason}");
         }
         for reason in ["permanent error (550): 5.7.1 looks like spam", "permanent error (550): 5.7.26 no DKIM"] {

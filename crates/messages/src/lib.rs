@@ -30,13 +30,14 @@ pub use message::{AccountChange, Content, InvalidMessageId, MessageId, NewMessag
 pub use mongo::MongoOutbox;
 pub use outbox::{Claim, Finished, Lease, Limit, Outbox, OutboxCounts, Outcome, StatusReport, StoreError};
 pub use produce::{Begun, ProduceRequest, Produced};
-pub use signing::{
-    CODE_WITHIN_MS, CONFIRM_WITHIN_MS, InvalidLink, Links, PASSWORD_WITHIN_MS, Permit, SMS_STATUS, SigningKey, id_in_path,
-};
 pub use provider::{Accepted, Delivery, Fault, Provider, Refusal};
+pub use signing::{
+    CODE_WITHIN_MS, CONFIRM_WITHIN_MS, InvalidLink, Links, PASSWORD_WITHIN_MS, Permit, SMS_STATUS, SigningKey,
+    id_in_path,
+};
 pub use sms::{SmsAccount, SmsFiles, SmsProvider};
 pub use sqlite::SqliteOutbox;
 pub use store_url::{InvalidOutbox, OutboxUrl};
 pub use text::{EmailText, sms_text};
-pub use webhook::{is_signed, signature};
 pub use transaction::{MESSAGE_ID, Transaction, USER};
+pub use webhook::{is_signed, signature};

@@ -220,7 +220,8 @@ mod tests {
         let code = key.code("+447700900123", "n1");
         assert!(code.len() == 6 && code.bytes().all(|it| it.is_ascii_digit()));
         assert_eq!(key.code("+447700900123", "n1"), code);
-        let others = [key.code("+447700900124", "n1"), key.code("+447700900123", "n2"), key.code("+447700900123", "n3")];
+        let others =
+            [key.code("+447700900124", "n1"), key.code("+447700900123", "n2"), key.code("+447700900123", "n3")];
         assert!(others.iter().any(|other| *other != code));
     }
 

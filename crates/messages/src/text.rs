@@ -171,7 +171,9 @@ impl AccountChange {
     fn sentence(&self, name: &str) -> String {
         match self {
             Self::Password => format!("The password of the Toteboard account {name} was changed."),
-            Self::Email { now: Some(now) } => format!("The Toteboard account {name} has another e-mail address: {now}."),
+            Self::Email { now: Some(now) } => {
+                format!("The Toteboard account {name} has another e-mail address: {now}.")
+            }
             Self::Email { now: None } => format!("The Toteboard account {name} has no e-mail address any more."),
             Self::Phone { now: Some(now) } => format!("The Toteboard account {name} has another phone number: {now}."),
             Self::Phone { now: None } => format!("The Toteboard account {name} has no phone number any more."),

@@ -19,7 +19,13 @@ pub(crate) fn next_unit(due: Vec<StoredMessage>) -> (Vec<StoredMessage>, bool) {
     let belongs = |it: &StoredMessage| match (&batch, is_taken_over) {
         (_, true) if batch.is_none() => it.state == State::Sending,
         (Some(batch), _) => it.batch.as_ref() == Some(batch),
-        (None, _) => if is_digest { may_join(it) } else { it.message.id == id },
+        (None, _) => {
+            if is_digest {
+                may_join(it)
+            } else {
+                it.message.id == id
+            }
+        }
     };
     let most = if is_digest && !is_taken_over { MOST_ALERTS } else { usize::MAX };
     (due.into_iter().filter(belongs).take(most).collect(), is_taken_over)

@@ -33,9 +33,16 @@ fn field<'a>(form: &'a Fields, name: &str) -> Option<&'a str> {
 }
 
 /// The messages, if the provider has signed the request.
-fn signed<'a>(app: &'a AppState, uri: &http::Uri, headers: &HeaderMap, form: &Fields) -> Result<&'a Messages, ApiError> {
+fn signed<'a>(
+    app: &'a AppState,
+    uri: &http::Uri,
+    headers: &HeaderMap,
+    form: &Fields,
+) -> Result<&'a Messages, ApiError> {
     let messages = app.messages.as_ref().ok_or(ApiError::MessagesDisabled)?;
-    let (Some(links), Some(token)) = (&messages.links, &messages.sms_token) else { return Err(ApiError::HooksDisabled) };
+    let (Some(links), Some(token)) = (&messages.links, &messages.sms_token) else {
+        return Err(ApiError::HooksDisabled);
+    };
     // As the provider knows it: a proxy in between may have changed the scheme and the host.
     let url = format!("{}{uri}", links.page());
     let signature = headers.get(SIGNATURE).and_then(|value| value.to_str().ok()).unwrap_or_default();

@@ -52,8 +52,7 @@ fn said(status: StatusCode, heading: &str, words: &str) -> Response {
 
 /// A page with a button. The form goes to the page's own address, with the link's token.
 fn form(heading: &str, words: &str, fields: &str, button: &str) -> Response {
-    let parts =
-        format!("<p>{}</p><form method=\"post\">{fields}<button>{button}</button></form>", encode_text(words));
+    let parts = format!("<p>{}</p><form method=\"post\">{fields}<button>{button}</button></form>", encode_text(words));
     page(StatusCode::OK, heading, &parts)
 }
 

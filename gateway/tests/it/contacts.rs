@@ -145,7 +145,8 @@ async fn an_email_address_is_confirmed_by_a_link() {
     assert_eq!(scene.submit(&forged, &[], "").await.0, 403);
     assert_eq!(scene.submit(&link.replace("confirm?", "password?"), &[], "password=x").await.0, 403);
     let listed = anna.get("/api/messages").await.json();
-    let kinds: Vec<&str> = listed["messages"].as_array().unwrap().iter().map(|it| it["kind"].as_str().unwrap()).collect();
+    let kinds: Vec<&str> =
+        listed["messages"].as_array().unwrap().iter().map(|it| it["kind"].as_str().unwrap()).collect();
     assert_eq!(kinds.len(), 4);
     let text = listed.to_string();
     assert!(!text.contains("token=") && !text.contains("nonce"), "{text}");
@@ -155,7 +156,10 @@ async fn an_email_address_is_confirmed_by_a_link() {
 async fn a_phone_number_is_confirmed_by_a_code_that_can_be_entered_a_few_times() {
     let scene = Scene::set().await;
     let mut anna = scene.visitor("anna").await;
-    assert_eq!(code(&anna.post("/api/contacts/sms/code", &json!({ "code": "000000" })).await), (409, json!("no_address")));
+    assert_eq!(
+        code(&anna.post("/api/contacts/sms/code", &json!({ "code": "000000" })).await),
+        (409, json!("no_address"))
+    );
     let set = anna.put("/api/contacts/sms", &json!({ "address": "+44 7700 900123" })).await;
     assert_eq!(set.json(), json!({ "sms": { "address": PHONE, "confirmed": false, "alerts": true } }));
     let sent = scene.message(&mut anna, "confirm_phone", 1).await;
@@ -269,11 +273,14 @@ async fn only_the_provider_reports_about_sms() {
     let sent = scene.message(&mut anna, "confirm_phone", 1).await;
     let id = base64_of(sent.message.id.as_str());
     let path = format!("/api/hooks/sms/status/{id}");
-    let report = |status: &str| vec![("MessageSid".to_owned(), "SM1".to_owned()), ("MessageStatus".to_owned(), status.to_owned())];
+    let report = |status: &str| {
+        vec![("MessageSid".to_owned(), "SM1".to_owned()), ("MessageStatus".to_owned(), status.to_owned())]
+    };
     let signed = async |path: &str, form: Vec<(String, String)>, token: &str| {
         let url = format!("http://{}{path}", scene.gateway.address);
         let signature = signature(token, &url, &form);
-        let body: Vec<String> = form.iter().map(|(name, value)| format!("{name}={}", value.replace('+', "%2B"))).collect();
+        let body: Vec<String> =
+            form.iter().map(|(name, value)| format!("{name}={}", value.replace('+', "%2B"))).collect();
         scene.post(path, &[("x-twilio-signature", &signature)], &body.join("&")).await
     };
     assert_eq!(code(&signed(&path, report("delivered"), "another secret").await), (403, json!("wrong_signature")));

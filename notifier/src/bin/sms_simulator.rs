@@ -117,7 +117,8 @@ async fn take(
     if given != Some(&login) || account != *sms_account {
         return refused(StatusCode::UNAUTHORIZED, 20_003, "Authenticate");
     }
-    let field = |name: &str| form.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone()).unwrap_or_default();
+    let field =
+        |name: &str| form.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone()).unwrap_or_default();
     let (to, body, callback) = (field("To"), field("Body"), field("StatusCallback"));
     if to.parse::<PhoneNumber>().is_err() || to == INVALID {
         return refused(StatusCode::BAD_REQUEST, 21_211, "Invalid 'To' Phone Number");

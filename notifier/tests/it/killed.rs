@@ -42,9 +42,9 @@ async fn whatever_is_killed_each_email_arrives_under_one_id_and_each_sms_once_or
         sleep(Duration::from_millis(random.random_range(100..1_200))).await;
         runtime.shutdown_background();
     }
-    let running = posts.clone().map(|(channel, post)| {
-        scene.notify_by(ChannelOf { lease: LEASE, ..Scene::channel(channel, post) })
-    });
+    let running = posts
+        .clone()
+        .map(|(channel, post)| scene.notify_by(ChannelOf { lease: LEASE, ..Scene::channel(channel, post) }));
     let mut states = [Vec::new(), Vec::new()];
     for (channel, states) in Channel::ALL.into_iter().zip(&mut states) {
         for number in 0..COUNT {
@@ -59,7 +59,13 @@ async fn whatever_is_killed_each_email_arrives_under_one_id_and_each_sms_once_or
     }
     let [emails, sms] = posts.map(|(_, post)| post.accepted());
     let count = |states: &[State], state: State| states.iter().filter(|it| **it == state).count();
-    println!("e-mails: {} and {} copies; SMS: {}, and {} unknown", emails.0, emails.1, sms.0, count(&states[1], State::Unknown));
+    println!(
+        "e-mails: {} and {} copies; SMS: {}, and {} unknown",
+        emails.0,
+        emails.1,
+        sms.0,
+        count(&states[1], State::Unknown)
+    );
     assert_eq!((emails.0, count(&states[0], State::Sent)), (COUNT, COUNT));
     assert_eq!(sms.1, 0, "no SMS is sent twice");
     assert_eq!(count(&states[1], State::Sent) + count(&states[1], State::Unknown), COUNT);

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use accounts::{Accounts, AccountSettings, Contacts, Store, StoreUrl, UserId};
+use accounts::{AccountSettings, Accounts, Contacts, Store, StoreUrl, UserId};
 use async_trait::async_trait;
 use kafka::{ALERTS, Embedded, NewRecord, RecordProducer, TRANSACTIONS, all_topics};
 use messages::{

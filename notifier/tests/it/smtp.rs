@@ -68,9 +68,8 @@ async fn a_mailbox_that_there_is_not_is_final_and_spam_is_only_about_the_message
         sleep(Duration::from_millis(20)).await;
     }
     server.is(Mood::Good, false);
-    let again = |user: usize| {
-        format!(r#"{{"transaction_id":"t","message_body":"again","email":"user{user}@example.com"}}"#)
-    };
+    let again =
+        |user: usize| format!(r#"{{"transaction_id":"t","message_body":"again","email":"user{user}@example.com"}}"#);
     scene.produce_value(&again(0), &[("message_id", b"m-2")]).await;
     scene.produce_value(&again(1), &[("message_id", b"m-3")]).await;
     while scene.state(Channel::Email, 3).await != Some(State::Sent) {

@@ -201,8 +201,11 @@ impl Section {
         Form::new().view(&inputs, text::SAVE_QUIET_HOURS.into(), false, move |given| {
             Box::pin(async move {
                 let [from, until] = [given[0].trim().to_owned(), given[1].trim().to_owned()];
-                let quiet = (!from.is_empty() || !until.is_empty())
-                    .then(|| QuietHours { from, until, time_zone: time::zone_name() });
+                let quiet = (!from.is_empty() || !until.is_empty()).then(|| QuietHours {
+                    from,
+                    until,
+                    time_zone: time::zone_name(),
+                });
                 let changes = api::ContactChanges::quiet(quiet);
                 self.take(api::change_contacts(&changes).await.map_err(|it| at(QUIET_FROM, it))?);
                 Ok(text::SAVED)

@@ -1,12 +1,12 @@
 //! The settings: tokens, the password, signing out everywhere, and deleting the account.
 
-use leptos::{ev::MouseEvent, prelude::*, task::spawn_local};
+use leptos::{ev::MouseEvent, lazy, prelude::*, task::spawn_local};
 
 use super::{
     api::{self, Token},
     form::{Form, Input},
     messages::Messages,
-    shared::list,
+    shared::{later, list},
     time,
     who::Who,
 };
@@ -18,12 +18,18 @@ pub(crate) fn Settings(who: RwSignal<Who>, name: String) -> impl IntoView {
         <main class="settings">
             <h2>{text::SETTINGS}</h2>
             <p class="lead">{text::SIGNED_IN_AS} " " <strong>{name}</strong></p>
-            <Messages/>
+            {later(messages())}
             <Tokens/>
             <Password/>
             <Ends who/>
         </main>
     }
+}
+
+/// Loaded by itself, because it is as large as all other settings.
+#[lazy]
+fn messages() -> AnyView {
+    view! { <Messages/> }.into_any()
 }
 
 #[component]

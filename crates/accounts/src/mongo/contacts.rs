@@ -42,7 +42,8 @@ impl ContactStore for MongoStore {
             _ => doc! { "_id": user.as_str(), "contacts_version": version as i64 },
         };
         let text = serde_json::to_string(contacts).expect("plain values");
-        let set = doc! { "contacts": text, "contacts_version": version as i64 + 1, "contact_email": contacts.email_key() };
+        let set =
+            doc! { "contacts": text, "contacts_version": version as i64 + 1, "contact_email": contacts.email_key() };
         let updated = self.get(self.users.update_one(known, doc! { "$set": set })).await?;
         Ok(updated.modified_count == 1)
     }

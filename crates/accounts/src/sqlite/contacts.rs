@@ -27,7 +27,8 @@ impl ContactStore for SqliteStore {
     async fn contacts(&self, user: &UserId) -> Result<Option<(Contacts, u64)>, StoreError> {
         let user = user.clone();
         self.read(move |connection| {
-            let select = "SELECT contacts, coalesce(version, 0) FROM users LEFT JOIN contacts ON user = id WHERE id = ?1";
+            let select =
+                "SELECT contacts, coalesce(version, 0) FROM users LEFT JOIN contacts ON user = id WHERE id = ?1";
             let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, Option<String>>(0)?, row.get::<_, i64>(1)?));
             let found = connection.prepare_cached(select)?.query_row([user.as_str()], read).optional()?;
             let Some((text, version)) = found else { return Ok(None) };

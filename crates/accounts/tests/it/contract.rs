@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use accounts::{
-    Changed, Contact, Contacts, CreateTokenError, CreateUserError, FAMILIAR_FOR, NewToken, NewUser, Password, PasswordHash, Place, Scope,
-    SessionData, SessionKey, Store, StoredSession, TokenId, TokenText, User, UserId, UserName,
+    Changed, Contacts, CreateTokenError, CreateUserError, FAMILIAR_FOR, NewToken, NewUser, Password, PasswordHash,
+    Place, Scope, SessionData, SessionKey, Store, StoredSession, TokenId, TokenText, User, UserId, UserName,
 };
 use odds::{Region, Timestamp};
 
@@ -388,12 +388,13 @@ pub async fn addresses_are_changed_by_one_at_a_time(store: AnyStore) {
     let user = make(&store).await;
     let (none, version) = store.contacts(&user.id).await.unwrap().unwrap();
     assert_eq!((none, version), (Contacts::default(), 0));
-    let email = contacts(r#""email":{"address":"anna@example.com","alerts":true}"#);
+    const EMAIL: &str = r#""email":{"address":"anna@example.com","alerts":true}"#;
+    let email = contacts(EMAIL);
     assert!(store.set_contacts(&user.id, 0, &email).await.unwrap());
     assert!(!store.set_contacts(&user.id, 0, &Contacts::default()).await.unwrap(), "somebody was faster");
-    assert_eq!(store.contacts(&user.id).await.unwrap(), Some((email.clone(), 1)));
-    let quiet = contacts(r#""quiet_hours":{"from":"22:00","until":"07:00","time_zone":"Europe/London"}"#);
-    let both = Contacts { email: email.email, ..quiet };
+    assert_eq!(store.contacts(&user.id).await.unwrap(), Some((email, 1)));
+    let quiet = r#""quiet_hours":{"from":"22:00","until":"07:00","time_zone":"Europe/London"}"#;
+    let both = contacts(&format!("{EMAIL},{quiet}"));
     assert!(store.set_contacts(&user.id, 1, &both).await.unwrap());
     assert!(!store.set_contacts(&user.id, 1, &Contacts::default()).await.unwrap());
     assert_eq!(store.contacts(&user.id).await.unwrap(), Some((both, 2)));
@@ -408,16 +409,15 @@ pub async fn addresses_are_changed_by_one_at_a_time(store: AnyStore) {
 pub async fn users_are_found_by_a_confirmed_address(store: AnyStore) {
     let (one, other) = (make(&store).await, make(&store).await);
     let address = format!("Anna.{}@example.com", one.id.as_str());
-    let given = Contact { address: address.clone(), ..contacts(r#""email":{"address":"x","alerts":true}"#).email.unwrap() };
-    let confirmed = Contact { confirmed_at: Some(at(0)), ..given.clone() };
-    for (user, contact) in [(&one, &confirmed), (&other, &given)] {
-        let contacts = Contacts { email: Some(contact.clone()), ..Contacts::default() };
-        assert!(store.set_contacts(&user.id, 0, &contacts).await.unwrap());
+    let given = contacts(&format!(r#""email":{{"address":"{address}","alerts":true}}"#));
+    let confirmed =
+        contacts(&format!(r#""email":{{"address":"{address}","confirmed_at":"2026-01-01T00:00:00Z","alerts":true}}"#));
+    for (user, contacts) in [(&one, &confirmed), (&other, &given)] {
+        assert!(store.set_contacts(&user.id, 0, contacts).await.unwrap());
     }
     let found = store.users_with_email(&address.to_uppercase(), 5).await.unwrap();
     assert_eq!(found, [one.clone()]);
-    let contacts = Contacts { email: Some(confirmed), ..Contacts::default() };
-    assert!(store.set_contacts(&other.id, 1, &contacts).await.unwrap());
+    assert!(store.set_contacts(&other.id, 1, &confirmed).await.unwrap());
     assert_eq!(store.users_with_email(&address, 5).await.unwrap().len(), 2);
     assert_eq!(store.users_with_email(&address, 1).await.unwrap().len(), 1);
     assert!(store.set_contacts(&one.id, 1, &Contacts::default()).await.unwrap());

@@ -7,8 +7,8 @@ use leptos::{
     leptos_dom::helpers::set_timeout_with_handle,
     mount::{UnmountHandle, mount_to},
     prelude::*,
-    task::spawn_local,
     tachys::view::any_view::AnyViewState,
+    task::spawn_local,
 };
 use odds::{Decimal, Region};
 use serde::Serialize;
