@@ -47,7 +47,7 @@ impl ReplayCommand {
 fn read(kafka: &KafkaSettings, topic: &str, sender: &mpsc::Sender<TopicRecord>) -> anyhow::Result<()> {
     let topic_now = WholeTopic::open(kafka, topic).with_context(|| topic.to_owned())?;
     let mut topic_now = topic_now.with_context(|| format!("there is no topic {topic}"))?;
-    while let Some(record) = topic_now.next().with_context(|| topic.to_owned())? {
+    while let Some(record) = topic_now.next_record().with_context(|| topic.to_owned())? {
         // Nobody waits for more after an error.
         if sender.blocking_send(record).is_err() {
             break;

@@ -52,7 +52,7 @@ impl WholeTopic {
     }
 
     /// The next record; `None` at the end.
-    pub fn next(&mut self) -> Result<Option<TopicRecord>, KafkaError> {
+    pub fn next_record(&mut self) -> Result<Option<TopicRecord>, KafkaError> {
         while !self.ends.is_empty() {
             let Some(message) = self.consumer.poll(POLL_FOR) else {
                 // The last offsets may have no records: those of aborted transactions, and compacted ones.

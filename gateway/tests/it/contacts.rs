@@ -141,7 +141,7 @@ async fn an_email_address_is_confirmed_by_a_link() {
     assert_eq!(told.message.recipient, "Anna@example.com", "the former owner hears of it");
     assert_eq!(scene.submit(&link, &[], "").await.0, 409);
     assert_eq!(anna.get("/api/contacts").await.json()["email"]["confirmed"], false);
-    let forged = format!("{}x", link);
+    let forged = format!("{link}x");
     assert_eq!(scene.submit(&forged, &[], "").await.0, 403);
     assert_eq!(scene.submit(&link.replace("confirm?", "password?"), &[], "password=x").await.0, 403);
     let listed = anna.get("/api/messages").await.json();

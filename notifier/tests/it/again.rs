@@ -69,6 +69,6 @@ async fn what_kafka_has_forgotten_is_produced_again_unless_it_is_in_the_outbox()
     let empty = Embedded::start(&all_topics()).unwrap();
     produce_again(&*scene.outbox, &empty.settings(), now).await.unwrap();
     let mut topic = kafka::WholeTopic::open(&empty.settings(), TRANSACTIONS).unwrap().unwrap();
-    assert_eq!(topic.next().unwrap(), None, "all of it is in the outbox");
+    assert_eq!(topic.next_record().unwrap(), None, "all of it is in the outbox");
     assert_eq!(post.accepted(), (3, 0));
 }
