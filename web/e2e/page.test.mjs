@@ -228,7 +228,7 @@ test("a token is made, shown once, and revoked", async () => {
   await register(page, "cleo");
   await page.getByRole("link", { name: "Settings" }).click();
   await page.getByLabel("Name of the token").fill("my bot");
-  await page.getByLabel("Your password").fill(PASSWORD);
+  await page.locator("#token_password").fill(PASSWORD);
   await page.getByRole("button", { name: "Make a token" }).click();
   const token = await page.locator(".secret:not(:empty)").innerText(WITHIN);
   const me = () => fetch(`${toteboard.url}/api/me`, { headers: { authorization: `Bearer ${token}` } });
