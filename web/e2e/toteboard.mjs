@@ -49,6 +49,7 @@ async function startAt(listen, data, settings) {
     url,
     link,
     password,
+    data,
     async stop() {
       await end();
       rmSync(data, { recursive: true });
