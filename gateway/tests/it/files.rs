@@ -21,6 +21,16 @@ use crate::{
     stage::{DEADLINE, Stage, until},
 };
 
+/// Runs a program with few files. librdkafka's pipes are inherited, and those of other tests in this process would count.
+const LIMITED: &str = r#"
+    ulimit -n 700
+    for open in /proc/self/fd/*; do
+        file=${open##*/}
+        if [ "$file" -gt 2 ]; then exec {file}>&-; fi
+    done
+    exec "$0" "$@"
+"#;
+
 /// A gateway in its own process, killed when it is dropped.
 struct Process(Child);
 
@@ -38,8 +48,8 @@ async fn with_too_few_files_it_says_so_and_who_is_connected_goes_on() {
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let kafka = stage.kafka();
     let mut process = Process(
-        Command::new("sh")
-            .args(["-c", r#"ulimit -n 700; exec "$0" "$@""#, env!("CARGO_BIN_EXE_gateway")])
+        Command::new("bash")
+            .args(["-c", LIMITED, env!("CARGO_BIN_EXE_gateway")])
             .args([format!("--listen={address}"), format!("--brokers={}", kafka.brokers), "--instance=few".into()])
             .args(kafka.properties.iter().map(|property| format!("--kafka={property}")))
             .arg(format!("--store=sqlite:{}", stage.accounts_file().display()))
