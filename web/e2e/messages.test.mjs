@@ -1,7 +1,7 @@
 // Messages: an address is confirmed by its link, alerts offer it, and a forgotten password is replaced.
 
 import assert from "node:assert/strict";
-import { readFileSync, readdirSync } from "node:fs";
+import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { browser, start } from "./toteboard.mjs";
@@ -27,7 +27,9 @@ const decoded = (email) => email.replace(/=\r?\n/g, "").replace(/=([0-9A-F]{2})/
 async function message(to, part) {
   const folder = join(toteboard.data, "messages");
   for (const end = Date.now() + WITHIN.timeout; Date.now() < end; await new Promise((resolve) => setTimeout(resolve, 100))) {
-    const texts = readdirSync(folder, { withFileTypes: true })
+    // It is created with the first message.
+    const files = existsSync(folder) ? readdirSync(folder, { withFileTypes: true }) : [];
+    const texts = files
       .filter((file) => /^[^.].*\.(eml|txt)$/.test(file.name))
       .map((file) => decoded(readFileSync(join(folder, file.name), "utf8")));
     const found = texts.find((text) => text.includes(`To: ${to}`) && text.includes(part));
@@ -116,7 +118,7 @@ test("an alert reaches a confirmed address", async () => {
   await upcoming(page).click();
   await page.locator(".panel .market button.bell").first().click();
   const dialog = page.getByRole("dialog");
-  await dialog.getByText("E-mail", { exact: true }).click();
+  await dialog.getByRole("checkbox", { name: "E-mail" }).check();
   await page.getByLabel("This price or better").fill("1.01");
   await page.getByRole("button", { name: "Set the alert" }).click();
   const email = await message("demo@example.com", "List-Unsubscribe: ");
