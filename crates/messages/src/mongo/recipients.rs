@@ -41,6 +41,9 @@ pub(super) fn recipient_id(channel: Channel, recipient: &str) -> String {
 impl MongoOutbox {
     /// Makes recipients due after messages for them were added.
     pub(super) async fn wake(&self, recipients: HashSet<(Channel, &str)>, now: Timestamp) -> Result<(), StoreError> {
+        if recipients.is_empty() {
+            return Ok(());
+        }
         let mut documents: Vec<RecipientDocument> = recipients
             .into_iter()
             .map(|(channel, recipient)| RecipientDocument {
