@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use messages::{
-    Channel, Claim, Content, Delivery, Fault, Finished, Lease, Limit, Outbox, Outcome, Refusal, State, StoredMessage,
+    Channel, Claim, Delivery, Fault, Finished, Lease, Limit, NewMessage, Outbox, Outcome, Refusal, State, next_day,
 };
 use odds::Timestamp;
 use rand::RngExt;
@@ -225,23 +225,22 @@ async fn without_sending(
         return Some((Outcome::Postponed { due_at: now }, "its worker was suspended".to_owned()));
     }
     let is_first_attempt = !is_taken_over && messages.iter().all(|it| it.attempts == 0);
-    if is_first_attempt { over_limit(channel, outbox, &messages[0], now).await } else { None }
+    if is_first_attempt { over_limit(channel, outbox, first, now).await } else { None }
 }
 
 /// Counts a message that is sent for the first time, unless a limit is reached.
 async fn over_limit(
     channel: &ChannelOf,
     outbox: &dyn Outbox,
-    message: &StoredMessage,
+    NewMessage { content, recipient, user, .. }: &NewMessage,
     now: Timestamp,
 ) -> Option<(Outcome, String)> {
-    let (key, recipient) = (channel.channel.key(), &message.message.recipient);
+    let key = channel.channel.key();
     let mut limits = Vec::new();
-    let is_about_the_account = message.message.content.is_about_the_account();
-    if let Content::Alert { .. } = message.message.content {
-        let user = message.message.user.as_deref().unwrap_or_default();
+    if content.is_alert() {
+        let user = user.as_deref().unwrap_or_default();
         limits.push(Limit { of: format!("{key} alerts of {user}"), most: channel.alerts_a_day });
-    } else if is_about_the_account {
+    } else if content.is_about_the_account() {
         limits.push(Limit { of: format!("{key} to {recipient}"), most: ACCOUNT_MESSAGES_A_DAY });
     }
     let in_total = channel.most_a_day.map(|most| Limit { of: key.to_owned(), most });
@@ -252,23 +251,13 @@ async fn over_limit(
     match outbox.spend(&limits, now).await {
         Ok(None) => None,
         // What is worth something tomorrow waits until then.
-        Ok(Some(reached)) if Some(&reached) == in_total.as_ref() && !is_alert(message) => {
+        Ok(Some(reached)) if Some(&reached) == in_total.as_ref() && !content.is_alert() => {
             let reason = format!("{} messages were sent today, as many as are allowed", reached.most);
-            Some((Outcome::Postponed { due_at: tomorrow(now) }, reason))
+            Some((Outcome::Postponed { due_at: next_day(now) }, reason))
         }
         Ok(Some(reached)) => Some((Outcome::Skipped, format!("limit: {} a day", reached.most))),
         Err(error) => Some((Outcome::Postponed { due_at: now.plus_millis(1_000) }, error.to_string())),
     }
-}
-
-fn is_alert(message: &StoredMessage) -> bool {
-    matches!(message.message.content, Content::Alert { .. })
-}
-
-/// When limits are those of the next day.
-fn tomorrow(now: Timestamp) -> Timestamp {
-    const DAY_MS: i64 = 24 * 3_600_000;
-    Timestamp::from_millis((now.as_millis().div_euclid(DAY_MS) + 1) * DAY_MS)
 }
 
 fn has_left(lease: &Lease, now: Timestamp, least: Duration) -> bool {

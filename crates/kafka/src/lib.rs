@@ -3,8 +3,8 @@
 //!
 //! [`RegionFollower`] reads a region's odds into a verified board. [`TopicFollower`] reads all of a small topic.
 //! [`TopicConsumer`] reads topics in a consumer group and gives each record to a handler. [`PartitionGroup`] divides the
-//! partitions of a topic among processes. [`WholeTopic`] reads what a topic has now. [`Election`] elects one leader for a job; [`SoleLeader`] leads a region where
-//! nobody else can.
+//! partitions of a topic among processes. [`WholeTopic`] reads what a topic has now. [`Election`] elects one leader for a
+//! job; [`SoleLeader`] leads a region where nobody else can.
 
 mod client_log;
 mod control;

@@ -34,18 +34,18 @@ impl WholeTopic {
         ];
         let consumer: BaseConsumer<_> =
             settings.client(Role::Consumer, &defaults).create_with_context(client_log::Plain)?;
-        let metadata = consumer.fetch_metadata(Some(topic), ANSWER_WITHIN)?;
+        let partitions = partitions_of(&consumer.fetch_metadata(Some(topic), ANSWER_WITHIN)?, topic);
+        if partitions == 0 {
+            return Ok(None);
+        }
         let mut ends = BTreeMap::new();
         let mut wanted = TopicPartitionList::new();
-        for partition in 0..partitions_of(&metadata, topic) as i32 {
+        for partition in 0..partitions as i32 {
             let (first, end) = consumer.fetch_watermarks(topic, partition, ANSWER_WITHIN)?;
             if first < end {
                 ends.insert(partition, end);
                 wanted.add_partition_offset(topic, partition, Offset::Offset(first))?;
             }
-        }
-        if partitions_of(&metadata, topic) == 0 {
-            return Ok(None);
         }
         consumer.assign(&wanted)?;
         Ok(Some(Self { consumer, ends }))

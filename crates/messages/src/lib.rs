@@ -28,7 +28,7 @@ pub use email::{EmailFiles, EmailSender, InvalidSender, InvalidSmtpUrl, SmtpProv
 pub use folder::Folder;
 pub use message::{AccountChange, Content, InvalidMessageId, MessageId, NewMessage, State, StoredMessage};
 pub use mongo::MongoOutbox;
-pub use outbox::{Claim, Finished, Lease, Limit, Outbox, OutboxCounts, Outcome, StatusReport, StoreError};
+pub use outbox::{Claim, Finished, Lease, Limit, Outbox, OutboxCounts, Outcome, StatusReport, StoreError, next_day};
 pub use produce::{Begun, ProduceRequest, Produced};
 pub use provider::{Accepted, Delivery, Fault, Provider, Refusal};
 pub use signing::{

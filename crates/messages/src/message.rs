@@ -90,7 +90,7 @@ impl Content {
         }
     }
 
-    pub(crate) fn is_alert(&self) -> bool {
+    pub fn is_alert(&self) -> bool {
         matches!(self, Self::Alert { .. })
     }
 

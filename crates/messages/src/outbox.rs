@@ -216,7 +216,14 @@ pub trait Outbox: fmt::Debug + Send + Sync + 'static {
     ) -> Result<Vec<ProduceRequest>, StoreError>;
 }
 
+const DAY_MS: i64 = 24 * 3_600_000;
+
 /// The day of a limit, in UTC.
 pub(crate) fn day_of(time: Timestamp) -> i64 {
-    time.as_millis().div_euclid(24 * 3_600_000)
+    time.as_millis().div_euclid(DAY_MS)
+}
+
+/// When limits are those of the next day.
+pub fn next_day(time: Timestamp) -> Timestamp {
+    Timestamp::from_millis((day_of(time) + 1) * DAY_MS)
 }

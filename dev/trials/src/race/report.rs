@@ -80,6 +80,18 @@ impl Table {
         row.ratios.push(ratio);
     }
 
+    /// Adds a figure that may be at most this.
+    pub fn at_most(&mut self, what: &str, unit: &'static str, ours: f64, most: f64) {
+        let (what, beside, ratio) = (what.to_owned(), "limit".to_owned(), ours / most);
+        self.add(Finding { what, unit, ours, beside, theirs: most, ratio, goal: Goal::AtMost(1.0) });
+    }
+
+    /// Adds a figure that must be at least this.
+    pub fn at_least(&mut self, what: &str, ours: f64, least: f64) {
+        let (what, beside, ratio) = (what.to_owned(), "goal".to_owned(), ours / least);
+        self.add(Finding { what, unit: "", ours, beside, theirs: least, ratio, goal: Goal::AtLeast(1.0) });
+    }
+
     pub fn draw(&mut self, title: &'static str, bars: Vec<(String, f64)>) {
         if let Some(panel) = self.panels.iter_mut().find(|panel| panel.title == title) {
             for (name, value) in bars {

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 use trials::{
     Part, free_address, metric,
-    race::{Finding, Goal, Table, most_memory, quantile},
+    race::{Table, most_memory, quantile},
 };
 
 use self::{
@@ -87,32 +87,22 @@ pub async fn run(binaries: &Path, folder: &Path, seconds: u32) -> anyhow::Result
         quantile(&delays, 0.5),
         quantile(&delays, 1.0)
     );
-    at_least(&mut table, "alerts a second", delays.len() as f64 / window.as_secs_f64(), LEAST_FIRINGS);
-    at_most(&mut table, "p99 from a step's marker to `alert`", " ms", quantile(&delays, 0.99), MOST_DELAY_MS);
+    table.at_least("alerts a second", delays.len() as f64 / window.as_secs_f64(), LEAST_FIRINGS);
+    table.at_most("p99 from a step's marker to `alert`", " ms", quantile(&delays, 0.99), MOST_DELAY_MS);
     println!(
         "p99 of a live client's frames: {:.0} ms before the burst, {:.0} ms from it on",
         quantile(&frames_before, 0.99),
         quantile(&frames, 0.99)
     );
-    at_most(&mut table, "p99 of a live client's frames in the burst", " ms", quantile(&frames, 0.99), MOST_FRAME_MS);
+    table.at_most("p99 of a live client's frames in the burst", " ms", quantile(&frames, 0.99), MOST_FRAME_MS);
     for (name, before, after) in [("the alerter", before[0], after[0]), ("the gateway", before[1], after[1])] {
         println!("{name}: at most {:.0} MB before the burst, {:.0} MB after it", before / 1e6, after / 1e6);
-        at_most(&mut table, &format!("growth of {name} in the burst"), " MB", (after - before) / 1e6, MOST_GROWTH_MB);
+        table.at_most(&format!("growth of {name} in the burst"), " MB", (after - before) / 1e6, MOST_GROWTH_MB);
     }
     println!("\n{}", table.markdown());
     let missed = table.missed();
     ensure!(missed.is_empty(), "missed: {}", missed.join("; "));
     Ok(())
-}
-
-fn at_most(table: &mut Table, what: &str, unit: &'static str, ours: f64, most: f64) {
-    let (what, beside, ratio) = (what.to_owned(), "limit".to_owned(), ours / most);
-    table.add(Finding { what, unit, ours, beside, theirs: most, ratio, goal: Goal::AtMost(1.0) });
-}
-
-fn at_least(table: &mut Table, what: &str, ours: f64, least: f64) {
-    let (what, beside, ratio) = (what.to_owned(), "goal".to_owned(), ours / least);
-    table.add(Finding { what, unit: "", ours, beside, theirs: least, ratio, goal: Goal::AtLeast(1.0) });
 }
 
 /// 60 % about prices of outcomes, 20 % about movements, 10 % about lines, 5 % about a sport and 5 % about arbitrages.

@@ -16,7 +16,7 @@ use trials::race::{
 };
 
 use crate::{
-    REGION, Settings, at_least, limit,
+    REGION, Settings,
     measured::Measured,
     reader::{self, Reader, board_path, median, p99, size},
     recorded::{BOOKMAKERS, Month, OUTCOMES},
@@ -104,8 +104,8 @@ async fn historian_cost(
     ensure!(after.log == before.log && after.seq > before.seq, "the historian recorded nothing");
     println!("{} steps were recorded in {COST_WINDOW:.0?}", after.seq - before.seq);
     let share = cpu / COST_WINDOW.as_secs_f64() * 100.0;
-    limit(table, "a historian at 200 changes a second", " % of a core", share, 5.0);
-    limit(table, "its most memory", " MB", historian.most_memory()? / 1e6, 100.0);
+    table.at_most("a historian at 200 changes a second", " % of a core", share, 5.0);
+    table.at_most("its most memory", " MB", historian.most_memory()? / 1e6, 100.0);
     writing.stop().await
 }
 
@@ -151,7 +151,7 @@ async fn readable(reader: &Reader, times: &Times, outcome: &str, table: &mut Tab
     }
     delays.sort_unstable();
     println!("{} steps could be read after {:.0} ms, in the median", delays.len(), quantile(&delays, 0.5));
-    limit(table, "p99 from a marker until its step can be read", " ms", quantile(&delays, 0.99), 1_000.0);
+    table.at_most("p99 from a marker until its step can be read", " ms", quantile(&delays, 0.99), 1_000.0);
     Ok(())
 }
 
@@ -175,9 +175,9 @@ async fn charts_and_boards(
         println!("{what}: {} KB in {:.1} ms, in the median", size(answers), median(answers));
     }
     let goals = measured.goals();
-    limit(table, "p99 of a chart of the last day at 50 bookmakers", " ms", p99(&charts), goals.chart_ms);
-    limit(table, "p99 of a board of the month before", " ms", p99(&old), goals.board_ms);
-    limit(table, "p99 of a board of the last day", " ms", p99(&dense), goals.board_ms);
+    table.at_most("p99 of a chart of the last day at 50 bookmakers", " ms", p99(&charts), goals.chart_ms);
+    table.at_most("p99 of a board of the month before", " ms", p99(&old), goals.board_ms);
+    table.at_most("p99 of a board of the last day", " ms", p99(&dense), goals.board_ms);
     Ok(())
 }
 
@@ -244,6 +244,6 @@ async fn replay(server: &Server, until: Timestamp, table: &mut Table) -> anyhow:
     };
     let changes = changes * OUTCOMES;
     println!("a replay of {} minutes: {changes} changed outcomes in {took:.1?}", REPLAYED_MS / 60_000);
-    at_least(table, "changed outcomes replayed a second", changes as f64 / took.as_secs_f64(), 50_000.0);
+    table.at_least("changed outcomes replayed a second", changes as f64 / took.as_secs_f64(), 50_000.0);
     Ok(())
 }

@@ -12,7 +12,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 use anyhow::ensure;
 use clap::Parser;
 use odds::Region;
-use trials::race::{Finding, Goal, Table};
+use trials::race::Table;
 
 use self::{measured::Measured, recorded::Month};
 
@@ -51,30 +51,12 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     };
     let (goals, mut table) = (measured.goals(), Table::default());
     let stored = ingest::ingest(&measured, Duration::from_secs(settings.seconds)).await?;
-    at_least(&mut table, "changed outcomes stored a second", stored, goals.stored);
+    table.at_least("changed outcomes stored a second", stored, goals.stored);
     let month = Month::record(&measured).await?;
-    limit(&mut table, "bytes of a changed outcome", "", month.bytes, goals.bytes);
+    table.at_most("bytes of a changed outcome", "", month.bytes, goals.bytes);
     live::measure(&settings, &measured, &month, &mut table).await?;
     println!("\n{}", table.markdown());
     let missed = table.missed();
     ensure!(missed.is_empty(), "missed: {}", missed.join("; "));
     Ok(())
-}
-
-fn limit(table: &mut Table, what: &str, unit: &'static str, ours: f64, most: f64) {
-    let (beside, ratio) = ("limit".to_owned(), ours / most);
-    table.add(Finding { what: what.to_owned(), unit, ours, beside, theirs: most, ratio, goal: Goal::AtMost(1.0) });
-}
-
-fn at_least(table: &mut Table, what: &str, ours: f64, least: f64) {
-    let (beside, ratio) = ("goal".to_owned(), ours / least);
-    table.add(Finding {
-        what: what.to_owned(),
-        unit: "",
-        ours,
-        beside,
-        theirs: least,
-        ratio,
-        goal: Goal::AtLeast(1.0),
-    });
 }

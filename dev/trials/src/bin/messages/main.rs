@@ -13,7 +13,7 @@ use anyhow::ensure;
 use clap::Parser;
 use service::ProgramSettings;
 use tokio::time::sleep;
-use trials::race::{Finding, Goal, Table, quantile};
+use trials::race::{Table, quantile};
 
 use self::scene::Scene;
 
@@ -87,7 +87,7 @@ async fn measure(settings: Settings) -> anyhow::Result<()> {
         quantile(&delays, 1.0),
         delays.len()
     );
-    at_most(&mut table, "p99 from accepted to the mail server", " ms", quantile(&delays, 0.99), MOST_DELAY_MS);
+    table.at_most("p99 from accepted to the mail server", " ms", quantile(&delays, 0.99), MOST_DELAY_MS);
     drop(notifier);
 
     let before = scene.sink.count();
@@ -102,8 +102,8 @@ async fn measure(settings: Settings) -> anyhow::Result<()> {
     let took = begin.elapsed().as_secs_f64();
     let rate = PILE as f64 / first.elapsed().as_secs_f64();
     println!("{PILE} transactions that waited for a notifier: {took:.1} s from its start");
-    at_most(&mut table, "seconds until a pile of 10,000 is delivered", " s", took, MOST_SECONDS);
-    at_least(&mut table, "e-mails a second by one notifier on one core", rate, LEAST_A_SECOND);
+    table.at_most("seconds until a pile of 10,000 is delivered", " s", took, MOST_SECONDS);
+    table.at_least("e-mails a second by one notifier on one core", rate, LEAST_A_SECOND);
     drop(notifier);
 
     let notifier = scene.notifier(&[])?;
@@ -116,7 +116,7 @@ async fn measure(settings: Settings) -> anyhow::Result<()> {
     let back = Instant::now();
     scene.wait_for(before + count, Duration::from_secs(300)).await?;
     let took = back.elapsed().as_secs_f64();
-    at_most(&mut table, "seconds until all is delivered after the mail server was down", " s", took, MOST_SECONDS);
+    table.at_most("seconds until all is delivered after the mail server was down", " s", took, MOST_SECONDS);
     println!("{} e-mails came twice", scene.sink.copies());
     ensure!(scene.sink.copies() == 0, "an e-mail was sent twice although no answer was lost");
     drop(notifier);
@@ -126,20 +126,10 @@ async fn measure(settings: Settings) -> anyhow::Result<()> {
     let notifier = scene.notifier(&[])?;
     sleep(Duration::from_secs(30)).await;
     let megabytes = trials::race::most_memory(notifier.pid())? / 1e6;
-    at_most(&mut table, "memory of a notifier while a million messages wait", " MB", megabytes, MOST_MB);
+    table.at_most("memory of a notifier while a million messages wait", " MB", megabytes, MOST_MB);
 
     println!("\n{}", table.markdown());
     let missed = table.missed();
     ensure!(missed.is_empty(), "missed: {}", missed.join("; "));
     Ok(())
-}
-
-fn at_most(table: &mut Table, what: &str, unit: &'static str, ours: f64, most: f64) {
-    let (what, beside, ratio) = (what.to_owned(), "limit".to_owned(), ours / most);
-    table.add(Finding { what, unit, ours, beside, theirs: most, ratio, goal: Goal::AtMost(1.0) });
-}
-
-fn at_least(table: &mut Table, what: &str, ours: f64, least: f64) {
-    let (what, beside, ratio) = (what.to_owned(), "goal".to_owned(), ours / least);
-    table.add(Finding { what, unit: "", ours, beside, theirs: least, ratio, goal: Goal::AtLeast(1.0) });
 }
