@@ -84,6 +84,11 @@ pub(crate) enum ClientRequest {
         data: Value,
         ack: AckSender,
     },
+    /// An event that the gateway doesn't know.
+    Unknown {
+        event: String,
+        ack: AckSender,
+    },
     End,
 }
 

@@ -1,12 +1,11 @@
 //! Authenticates connecting clients and registers their event handlers.
 
 use std::{
-    collections::BTreeSet,
     future::{Ready, ready},
-    sync::{Arc, Mutex, atomic::AtomicU64},
+    sync::Arc,
 };
 
-use accounts::{AccountsError, Identity, Scope};
+use accounts::{AccountsError, Scope};
 use axum::extract::Query;
 use http::Uri;
 use odds::{BadHello, Hello, Replay};
@@ -22,25 +21,10 @@ use tracing::{debug, warn};
 
 use super::{
     app_state::AppState,
-    requests::Failure,
+    connection::{Admitted, Connection},
     slot::{ConnectionSlot, NoSlot},
 };
-use crate::{
-    client::{Client, ClientRequest, Subscription},
-    filters::{HeldFilter, TooManyFilters},
-    transport::{EngineSession, Peer},
-    turns::{NoTurn, Turn},
-};
-
-/// A client that is let in, but not yet connected.
-#[derive(Clone)]
-struct Admitted {
-    hello: Hello,
-    identity: Identity,
-    filter: Arc<HeldFilter>,
-    replay: Option<(Replay, Arc<Turn>)>,
-    _slot: Arc<ConnectionSlot>,
-}
+use crate::{client::ClientRequest, filters::TooManyFilters, transport::Peer, turns::NoTurn};
 
 /// Why a client is not let in. Its text is sent as `<code>: <text>`.
 #[derive(Debug, thiserror::Error)]
@@ -85,7 +69,13 @@ async fn admit(
         app.metrics.refused.inc();
         debug!(socket = %socket.id, %refusal, "refused a client");
     }
-    socket.extensions.insert(admitted?);
+    socket.extensions.insert(Arc::new(Connection::of(admitted?)));
+    // The client's first request may come before `connected` is called.
+    socket.on_disconnect(Disconnected(app));
+    socket.on("subscribe", subscribe);
+    socket.on("filter", refilter);
+    socket.on("resync", resync);
+    socket.on_fallback(unknown_event);
     Ok(())
 }
 
@@ -114,7 +104,7 @@ async fn admitted(socket: &SocketRef, app: &Arc<AppState>, auth: &Value) -> Resu
         Some(replay) => Some((replay, Arc::new(app.replay_turns.take(identity.user())?))),
         None => None,
     };
-    Ok(Admitted { hello, identity, filter, replay, _slot: Arc::new(slot) })
+    Ok(Admitted { hello, identity, filter, replay, slot })
 }
 
 /// The replay that the address asks for, for clients whose `auth` can't be changed.
@@ -138,58 +128,11 @@ impl From<AccountsError> for Refusal {
     }
 }
 
-/// Registers a client that was let in. All handlers queue their request at once and return a future that is ready:
-/// socketioxide doesn't run futures in the order of events.
 #[expect(clippy::needless_pass_by_value, reason = "socketioxide passes extracted values by value")]
 fn connected(socket: SocketRef, State(app): State<Arc<AppState>>) -> Ready<()> {
-    let Some(Admitted { hello, identity, filter, replay, _slot }) = socket.extensions.remove::<Admitted>() else {
-        return ready(());
-    };
-    socket.extensions.insert(_slot);
-    let parts = socket.req_parts();
-    let peer = parts.extensions.get::<Peer>().expect("the listener adds the peer");
-    let session = parts.extensions.get::<Arc<EngineSession>>().expect("the transport layer adds it");
-    session.is_known();
-    let tracker = session.tracker.clone();
-    tracker.is_of(socket.id);
-    let client = Arc::new(Client {
-        socket: socket.clone(),
-        tracker,
-        address: peer.address,
-        identity,
-        revision: AtomicU64::new(0),
-        gap: hello.gap,
-        is_replay: replay.is_some(),
-        alerts: Mutex::default(),
-        sending: Mutex::default(),
-        requests: Mutex::default(),
-        subscription: tokio::sync::Mutex::new(Subscription {
-            over: false,
-            own: false,
-            regions: BTreeSet::new(),
-            filter,
-            replay: None,
-        }),
-    });
-    let user = client.identity.user();
-    debug!(socket = %socket.id, address = %client.address, %user, "client connected");
-    {
-        // The client must receive account changes before its account is read.
-        let mut clients = app.clients();
-        clients.of_user.entry(user.clone()).or_default().insert(socket.id);
-        clients.connected.insert(socket.id, client.clone());
+    if let Some(connection) = socket.extensions.get::<Arc<Connection>>() {
+        connection.begin(&app, &socket);
     }
-    app.metrics.connections.inc();
-    socket.extensions.insert(client.clone());
-    socket.on_disconnect(Disconnected(app.clone()));
-    socket.on("subscribe", subscribe);
-    socket.on("filter", refilter);
-    socket.on("resync", resync);
-    socket.on_fallback(unknown_event);
-    app.enqueue(
-        &client,
-        ClientRequest::Begin { own: hello.regions, resume: hello.resume, replay, alerts: hello.alerts },
-    );
     ready(())
 }
 
@@ -200,13 +143,8 @@ struct Disconnected(Arc<AppState>);
 /// old connection, and a CONNECT would be ignored.
 impl DisconnectHandler<LocalAdapter, Self> for Disconnected {
     fn call_with_defer(&self, socket: Arc<Socket>, _: DisconnectReason, remove: fn(Arc<Socket>)) {
-        let Self(app) = self;
-        socket.extensions.remove::<Arc<ConnectionSlot>>();
-        if let Some(client) = socket.extensions.remove::<Arc<Client>>() {
-            debug!(socket = %socket.id, address = %client.address, "client disconnected");
-            app.clients().forget(&client);
-            app.metrics.connections.dec();
-            app.enqueue(&client, ClientRequest::End);
+        if let Some(connection) = socket.extensions.remove::<Arc<Connection>>() {
+            connection.end(&self.0);
         }
         remove(socket);
     }
@@ -219,7 +157,7 @@ fn subscribe(
     TryData(data): TryData<Value>,
     ack: AckSender,
 ) -> Ready<()> {
-    app.asked(&socket, ClientRequest::Subscribe { data: data.unwrap_or_default(), ack });
+    ask(&app, &socket, ClientRequest::Subscribe { data: data.unwrap_or_default(), ack });
     ready(())
 }
 
@@ -230,7 +168,7 @@ fn refilter(
     TryData(data): TryData<Value>,
     ack: AckSender,
 ) -> Ready<()> {
-    app.asked(&socket, ClientRequest::Filter { data: data.unwrap_or_default(), ack });
+    ask(&app, &socket, ClientRequest::Filter { data: data.unwrap_or_default(), ack });
     ready(())
 }
 
@@ -241,17 +179,22 @@ fn resync(
     TryData(data): TryData<Value>,
     ack: AckSender,
 ) -> Ready<()> {
-    app.asked(&socket, ClientRequest::Resync { data: data.unwrap_or_default(), ack });
+    ask(&app, &socket, ClientRequest::Resync { data: data.unwrap_or_default(), ack });
     ready(())
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "socketioxide passes extracted values by value")]
 fn unknown_event(socket: SocketRef, State(app): State<Arc<AppState>>, Event(name): Event, ack: AckSender) -> Ready<()> {
-    if let Some(client) = socket.extensions.get::<Arc<Client>>() {
-        let name: String = name.chars().take(64).collect();
-        app.answer(&client, ack, Err(Failure { code: "unknown_event", message: format!("unknown event {name:?}") }));
-    }
+    ask(&app, &socket, ClientRequest::Unknown { event: name.chars().take(64).collect(), ack });
     ready(())
+}
+
+/// Queues a request at once, and the handlers' futures are ready: socketioxide doesn't run futures in the order of
+/// events.
+fn ask(app: &Arc<AppState>, socket: &SocketRef, request: ClientRequest) {
+    if let Some(connection) = socket.extensions.get::<Arc<Connection>>() {
+        connection.ask(app, request);
+    }
 }
 
 impl From<NoSlot> for Refusal {

@@ -75,6 +75,11 @@ pub(crate) struct Clients {
 }
 
 impl Clients {
+    pub(super) fn remember(&mut self, client: &Arc<Client>) {
+        self.of_user.entry(client.identity.user().clone()).or_default().insert(client.sid());
+        self.connected.insert(client.sid(), client.clone());
+    }
+
     pub(super) fn forget(&mut self, client: &Client) {
         self.connected.remove(&client.sid());
         let user = client.identity.user();

@@ -4,6 +4,7 @@ mod account_changes;
 mod admission;
 mod alerts;
 mod app_state;
+mod connection;
 mod requests;
 mod slot;
 

@@ -10,7 +10,7 @@ use accounts::{AccountsError, Changed, StoreError, User};
 use odds::{Cursor, Filter, Region, Replay, Subscriptions, read_regions};
 use serde::Serialize;
 use serde_json::{Value, json};
-use socketioxide::extract::{AckSender, SocketRef};
+use socketioxide::extract::AckSender;
 use tracing::{debug, warn};
 
 use super::app_state::AppState;
@@ -23,13 +23,13 @@ use crate::{
 };
 
 /// How many requests of a client may be pending.
-const MAX_REQUESTS: usize = 64;
+pub(super) const MAX_REQUESTS: usize = 64;
 
 /// The answer to a request that failed.
 #[derive(Debug, Serialize)]
 pub(super) struct Failure {
-    pub(super) code: &'static str,
-    pub(super) message: String,
+    code: &'static str,
+    message: String,
 }
 
 /// Sends the event `subscriptions`, with the account's revision unless the client chose its own regions.
@@ -85,12 +85,6 @@ impl AppState {
         }
     }
 
-    pub(super) fn asked(self: &Arc<Self>, socket: &SocketRef, request: ClientRequest) {
-        if let Some(client) = socket.extensions.get::<Arc<Client>>() {
-            self.enqueue(&client, request);
-        }
-    }
-
     /// Queues a request, and starts a task that processes the queue if none is running. Disconnects a client that has
     /// too many requests pending.
     pub(super) fn enqueue(self: &Arc<Self>, client: &Arc<Client>, request: ClientRequest) {
@@ -117,7 +111,7 @@ impl AppState {
 
     /// Answers a request if the client asked for an acknowledgement. Disconnects a client that doesn't read its
     /// answers.
-    pub(super) fn answer(&self, client: &Arc<Client>, ack: AckSender, done: Result<Value, Failure>) {
+    fn answer(&self, client: &Arc<Client>, ack: AckSender, done: Result<Value, Failure>) {
         let answer = done.unwrap_or_else(|failure| json!({ "error": failure }));
         if !client.acknowledge(ack, &answer) {
             self.sends_away(client);
@@ -187,6 +181,10 @@ impl AppState {
                 }
                 ClientRequest::Filter { data, ack } => self.filters(&client, &mut subscription, &data, ack).await,
                 ClientRequest::Resync { data, ack } => self.resyncs(&client, &subscription, &data, ack).await,
+                ClientRequest::Unknown { event, ack } => {
+                    let failure = Failure { code: "unknown_event", message: format!("unknown event {event:?}") };
+                    self.answer(&client, ack, Err(failure));
+                }
                 ClientRequest::End => self.leave_all(&client, &mut subscription).await,
             }
         }

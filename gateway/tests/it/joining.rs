@@ -12,11 +12,12 @@ use client::{BoardMirrors, Client, MirrorUpdate, ServerMessage};
 use odds::Region;
 use rand::{SeedableRng, rngs::StdRng};
 use serde_json::json;
-use tokio::time::timeout;
+use tokio::{task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     author::{Author, draw_board},
+    browser::Socket,
     guest::TOKEN,
     stage::{DEADLINE, Stage},
 };
@@ -67,4 +68,27 @@ async fn a_client_that_joins_a_region_that_changes_at_every_tick_is_soon_up_to_d
     assert!(steps < parts as u64, "{steps} steps were written while {parts} parts came");
     stop.cancel();
     writing.await.unwrap();
+}
+
+/// How many clients connect one after the other, and how many do so at once.
+const CONNECTS: usize = 2_000;
+const AT_ONCE: usize = 8;
+
+/// The answer to CONNECT can be read, and the first request written, before the thread that wrote the answer goes on.
+/// This happens about once in 5,000 connects if there are more threads than processors.
+#[tokio::test(flavor = "multi_thread", worker_threads = 16)]
+async fn a_request_that_comes_as_soon_as_its_client_is_connected_is_answered() {
+    let stage = Stage::set().await;
+    let gateway = stage.gateway("a", &[]).await;
+    let mut clients = JoinSet::new();
+    for _ in 0..AT_ONCE {
+        let address = gateway.address.clone();
+        clients.spawn(async move {
+            for _ in 0..CONNECTS {
+                let mut socket = Socket::with_token(&address, TOKEN).await.unwrap();
+                socket.is_alive().await;
+            }
+        });
+    }
+    clients.join_all().await;
 }
