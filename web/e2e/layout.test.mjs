@@ -101,17 +101,17 @@ test("a phone has one low header, and a tap on an outcome opens the ranked list 
   await row.tap();
   await page.locator(".ladder tbody tr").nth(5).waitFor(WITHIN);
   assert.equal((await page.locator(".ladder [aria-sort]").first().innerText()).replace(/\s+/g, " "), outcome);
-  // Live prices come first, from the best down.
-  const ranked = () => {
+  // Live prices come first, from the best down. Boards of the event itself come after the view.
+  const ranked = (least) => {
     const ladder = document.querySelector(".ladder");
     const at = [...ladder.querySelectorAll("thead tr:first-child th")].findIndex((head) => head.ariaSort);
     const across = ladder.querySelector("th[colspan='2']") ? 2 : 1;
     const cells = [...ladder.querySelectorAll("tbody tr")].map((row) => row.children[1 + (at - 1) * across]);
-    return cells.filter((cell) => !cell.matches(".stale")).map((cell) => Number(cell.innerText)).filter((price) => price > 0);
+    const live = cells.filter((cell) => !cell.matches(".stale")).map((cell) => Number(cell.innerText));
+    const prices = live.filter((price) => price > 0);
+    return prices.length >= least && prices;
   };
-  // Its own boards come after the view.
-  await page.waitForFunction(`(${ranked})().length > 5`, null, WITHIN);
-  const prices = await page.evaluate(ranked);
+  const prices = await page.waitForFunction(ranked, 6, WITHIN).then((handle) => handle.jsonValue());
   assert.deepEqual(prices, [...prices].sort((a, b) => b - a));
   await page.goBack();
   await page.locator(".panel").waitFor({ state: "detached", ...WITHIN });
