@@ -38,8 +38,8 @@ pub struct ChannelOf {
     pub most_a_day: Option<u32>,
     /// How long messages are kept after their end.
     pub keep: Duration,
-    /// How long a worker has a recipient for itself: far longer than sending takes. Sending begins only if two fifths are
-    /// left.
+    /// How long a worker has a recipient for itself. Sending begins only if two fifths are left, and takes one fifth at
+    /// most.
     pub lease: Duration,
 }
 

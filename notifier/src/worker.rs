@@ -7,7 +7,11 @@ use messages::{
 };
 use odds::Timestamp;
 use rand::RngExt;
-use tokio::{sync::Notify, task::JoinSet, time::Instant};
+use tokio::{
+    sync::Notify,
+    task::JoinSet,
+    time::{Instant, timeout},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -186,7 +190,11 @@ async fn attempt(channel: ChannelOf, outbox: Arc<dyn Outbox>, claim: Claim, cloc
     let Some(delivery) = Delivery::of(&claim.messages) else {
         return Attempt { finished: Vec::new(), created_at, answered: None };
     };
-    let result = channel.provider.send(&delivery).await;
+    let within = channel.lease / 5;
+    let result = match timeout(within, channel.provider.send(&delivery)).await {
+        Ok(result) => result,
+        Err(_) => Err(Refusal::Unknown(format!("no answer within {} s", within.as_secs()))),
+    };
     let answered = match &result {
         Ok(_) | Err(Refusal::Never(_) | Refusal::NoRecipient(_) | Refusal::Later { at_fault: Fault::Message, .. }) => {
             true

@@ -16,8 +16,6 @@ use crate::{Accepted, Delivery, EmailText, Fault, Folder, Links, Provider, Refus
 
 /// How long a server may take for each of its answers.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
-/// How long all of it may take.
-const SENT_WITHIN: Duration = Duration::from_secs(60);
 /// Replies that are about the recipient or the message, and final. Others, as those about the login, concern the
 /// operator, and the message waits.
 const FINAL: [u16; 6] = [501, 550, 551, 552, 553, 555];
@@ -87,14 +85,9 @@ impl SmtpProvider {
 impl Provider for SmtpProvider {
     async fn send(&self, delivery: &Delivery<'_>) -> Result<Accepted, Refusal> {
         let message = compose(delivery, &self.sender, &self.links)?;
-        match tokio::time::timeout(SENT_WITHIN, self.transport.send(message)).await {
-            Ok(Ok(reply)) => {
-                let words: Vec<&str> = reply.message().collect();
-                Ok(Accepted { provider_id: None, detail: Some(format!("{} {}", reply.code(), words.join(" "))) })
-            }
-            Ok(Err(error)) => Err(refusal(&error)),
-            Err(_) => Err(Refusal::Unknown(format!("no answer within {} seconds", SENT_WITHIN.as_secs()))),
-        }
+        let reply = self.transport.send(message).await.map_err(|error| refusal(&error))?;
+        let words: Vec<&str> = reply.message().collect();
+        Ok(Accepted { provider_id: None, detail: Some(format!("{} {}", reply.code(), words.join(" "))) })
     }
 }
 

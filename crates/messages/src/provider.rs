@@ -75,6 +75,6 @@ pub enum Fault {
 
 #[async_trait]
 pub trait Provider: Send + Sync + 'static {
-    /// Sends it. Takes a limited time.
+    /// Sends it. Whoever calls this limits its time.
     async fn send(&self, delivery: &Delivery<'_>) -> Result<Accepted, Refusal>;
 }

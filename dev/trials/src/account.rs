@@ -1,5 +1,6 @@
-//! Ordinary accounts, at a gateway with open registration.
+//! Accounts of trials.
 
+use accounts::{NewToken, NewUser, PasswordHash, Scope, Store, TokenId, TokenText, UserId};
 use anyhow::Context;
 use serde_json::{Value, json};
 
@@ -20,4 +21,16 @@ pub async fn token(address: &str, name: &str) -> anyhow::Result<String> {
     let made = post("/api/tokens", &account).header("cookie", cookie).send().await?;
     let made: Value = serde_json::from_str(&made.error_for_status()?.text().await?)?;
     Ok(made["token"].as_str().context("the response has no token")?.to_owned())
+}
+
+/// Stores an account with a token that may produce. Returns both.
+pub async fn producing_token(store: &dyn Store) -> anyhow::Result<(UserId, String)> {
+    let (user, text, created_at) = (UserId::random(), TokenText::random(), service::now());
+    let (name, password, regions) = ("trial".parse()?, PasswordHash::stored("none"), Default::default());
+    store.create_user(&NewUser { id: user.clone(), name, password, regions, created_at }).await?;
+    let (id, name, hash) = (TokenId::random(), "trial".parse()?, text.hash());
+    let scopes = [Scope::Produce].into();
+    let token = NewToken { id, user: user.clone(), name, hash, created_at, expires_at: None, scopes };
+    store.create_token(&token, 10).await?;
+    Ok((user, text.reveal().to_owned()))
 }

@@ -30,6 +30,16 @@ pub struct Engines {
     pub tools: Vec<String>,
     /// The brokers' addresses for the tools.
     pub tools_bootstrap: String,
+    pub mail: MailEngine,
+}
+
+/// A mail server.
+#[derive(Debug, Deserialize)]
+pub struct MailEngine {
+    pub server: Recipe,
+    pub smtp: SocketAddr,
+    /// The URL of its own API, which says what arrived.
+    pub api: String,
 }
 
 impl Engines {
@@ -71,6 +81,16 @@ impl Engine {
 
     pub fn kill(&mut self) -> anyhow::Result<()> {
         self.part.kill()
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub async fn end(&mut self) -> anyhow::Result<()> {
+        self.part.signal("-TERM")?;
+        self.part.ends(UP_WITHIN).await.map(drop)
+    }
+
+    pub fn signal(&self, signal: &str) -> anyhow::Result<()> {
+        self.part.signal(signal)
     }
 
     pub async fn revive(&mut self) -> anyhow::Result<()> {

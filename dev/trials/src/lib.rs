@@ -1,4 +1,5 @@
-//! Code shared by the trials: `soak` and `alerts` on the embedded cluster, `drill` and `oddities` on real engines, `race`
+//! Code shared by the trials: `soak` and `alerts` on the embedded cluster, `drill`, `oddities` and
+//! `delivery` on real engines, `race`
 //! against other servers, `loading` of gateways, and `hostile` with malicious clients.
 
 mod account;
@@ -24,8 +25,8 @@ use std::{
 use anyhow::bail;
 use service::{Lifecycle, Program};
 
-pub use account::{PASSWORD, token};
-pub use engines::{Engine, Engines, Part, Recipe};
+pub use account::{PASSWORD, producing_token, token};
+pub use engines::{Engine, Engines, MailEngine, Part, Recipe};
 pub use fleet::{Fleet, metric, simulated};
 pub use forger::{Forger, forgeries};
 pub use parts::{Gateway, Parts, RECOVERS_WITHIN, TrialSettings};

@@ -1,4 +1,4 @@
-//! The programs that a trial on real brokers starts: topic-creator and gateways.
+//! The programs that a trial on real brokers starts.
 
 use std::{
     collections::BTreeMap,
@@ -152,37 +152,60 @@ impl Parts {
         self.logs.join("history.db")
     }
 
+    /// Starts a program on these brokers.
+    pub fn program(&self, program: &str, name: &str, arguments: Vec<String>) -> anyhow::Result<Part> {
+        let log = self.logs.join(format!("{program}-{name}.log"));
+        Part::start(&format!("{program} {name}"), self.command(program, arguments), self.properties(), log)
+    }
+
+    /// Starts the simulator of an SMS provider, which needs no brokers.
+    pub fn sms_simulator(&self, settings: Vec<String>) -> anyhow::Result<Part> {
+        let name = "sms-simulator";
+        let command = [self.binaries.join(name).display().to_string()].into_iter().chain(settings).collect();
+        Part::start(name, command, BTreeMap::new(), self.logs.join(format!("{name}.log")))
+    }
+
+    fn command(&self, program: &str, arguments: Vec<String>) -> Vec<String> {
+        let binary = self.binaries.join(program).display().to_string();
+        [binary, format!("--brokers={}", self.kafka.brokers)].into_iter().chain(arguments).collect()
+    }
+
     /// Starts a historian of all regions.
     pub fn historian(&self, name: &str) -> anyhow::Result<Part> {
-        let command = vec![
-            self.binaries.join("historian").display().to_string(),
-            format!("--brokers={}", self.kafka.brokers),
-            format!("--history=sqlite:{}", self.history().display()),
-        ];
-        Part::start(name, command, self.properties(), self.logs.join(format!("historian-{name}.log")))
+        self.program("historian", name, vec![format!("--history=sqlite:{}", self.history().display())])
     }
 
     /// Starts a gateway with this instance name and store, and with open registration.
     pub fn gateway(&self, name: &str, store: &str) -> anyhow::Result<Gateway> {
-        self.gateway_logging_to(name, store, &format!("gateway-{name}.log"))
+        self.gateway_with(name, store, Vec::new())
+    }
+
+    /// Starts one with these settings, too.
+    pub fn gateway_with(&self, name: &str, store: &str, settings: Vec<String>) -> anyhow::Result<Gateway> {
+        self.gateway_logging_to(name, store, settings, &format!("gateway-{name}.log"))
     }
 
     /// Starts a second gateway with an instance name that is already in use, which is an operator's mistake.
     pub fn namesake(&self, name: &str, store: &str) -> anyhow::Result<Gateway> {
-        self.gateway_logging_to(name, store, &format!("gateway-{name}-again.log"))
+        self.gateway_logging_to(name, store, Vec::new(), &format!("gateway-{name}-again.log"))
     }
 
-    fn gateway_logging_to(&self, name: &str, store: &str, log: &str) -> anyhow::Result<Gateway> {
+    fn gateway_logging_to(
+        &self,
+        name: &str,
+        store: &str,
+        mut settings: Vec<String>,
+        log: &str,
+    ) -> anyhow::Result<Gateway> {
         let (address, admin) = (free_address()?, free_address()?);
-        let command = vec![
-            self.binaries.join("gateway").display().to_string(),
+        settings.extend([
             format!("--instance={name}"),
             format!("--listen={address}"),
             format!("--admin={admin}"),
-            format!("--brokers={}", self.kafka.brokers),
             format!("--store={store}"),
             "--registration=open".into(),
-        ];
+        ]);
+        let command = self.command("gateway", settings);
         let log = self.logs.join(log);
         Ok(Gateway { part: Part::start(name, command, self.properties(), log)?, address, token: String::new(), admin })
     }

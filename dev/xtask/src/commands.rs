@@ -180,6 +180,10 @@ pub(crate) struct Soak {
     /// Run only the part with alerters that are killed and suspended.
     #[arg(long, conflicts_with = "odd_answers")]
     alerters: bool,
+
+    /// Run only the part with messages while everything that they need fails.
+    #[arg(long, conflicts_with_all = ["odd_answers", "alerters"])]
+    messages: bool,
 }
 
 impl Soak {
@@ -190,11 +194,16 @@ impl Soak {
             return alerters(self.minutes);
         }
         prerequisites::ensure(prerequisites::JAVA, no_install)?;
-        if !self.odd_answers {
+        if !self.odd_answers && !self.messages {
             with_browser(no_install)?;
             install_fuzz(no_install)?;
         }
         compile_all()?;
+        // The ten faults of mail server and SMS provider take twice the time of the other parts.
+        let fault = 12 * self.minutes;
+        if self.messages {
+            return engines::messages_with_faults(fault);
+        }
         engines::odd_answers(60 * self.minutes)?;
         if self.odd_answers {
             return Ok(());
@@ -211,6 +220,7 @@ impl Soak {
         step("producers", limit, &mut soak)
             .with_context(|| format!("the producers' logs are in {}", logs.display()))?;
         alerters(self.minutes)?;
+        engines::messages_with_faults(fault)?;
         let mut clients = Command::new("cargo");
         clients.args(["test", "--workspace", "--quiet", "--", "--ignored", "--nocapture", "board_for_long"]);
         step("clients", limit, clients.env("SOAK_MINUTES", self.minutes.to_string()))?;

@@ -2,6 +2,7 @@
 
 mod caddy;
 mod kafka;
+mod mail;
 mod promtool;
 mod questdb;
 
@@ -31,6 +32,8 @@ use crate::{
 const UP_WITHIN: Duration = Duration::from_secs(60);
 /// How long the fake upstream misbehaves in CI; a soak runs longer.
 const ODDITIES_SECONDS: u32 = 100;
+/// How long each fault of the trial of messages lasts in CI; a soak's last longer.
+const DELIVERY_FAULTS_SECONDS: u32 = 6;
 
 #[derive(Debug, Args)]
 pub(crate) struct Engines {
@@ -84,6 +87,7 @@ impl Engines {
         drop(server);
         questdb::test(&folder)?;
         drill(&folder, recipe.clone(), &own_url)?;
+        delivery(&folder, recipe.clone(), &own_url, DELIVERY_FAULTS_SECONDS)?;
         oddities(recipe, &own_url, ODDITIES_SECONDS)
     }
 }
@@ -112,6 +116,24 @@ fn drill(folder: &Path, mongodb: Value, url: &str) -> anyhow::Result<()> {
     let logs = folder.join("drill");
     let mut drill = trial("drill", "debug", folder, mongodb, url, &logs)?;
     step("a drill on real brokers", 20 * MINUTE, &mut drill).with_context(|| format!("logs are in {}", logs.display()))
+}
+
+/// Runs only the `delivery` trial, with faults that last so many seconds.
+pub(crate) fn messages_with_faults(seconds: u32) -> anyhow::Result<()> {
+    let folder = target().join("engines");
+    fs::create_dir_all(&folder)?;
+    let (recipe, url) = mongodb(&folder)?;
+    delivery(&folder, recipe, &url, seconds)
+}
+
+/// Runs the `delivery` trial: messages, while brokers, store, mail server, SMS provider and notifiers fail.
+fn delivery(folder: &Path, mongodb: Value, url: &str, seconds: u32) -> anyhow::Result<()> {
+    let logs = folder.join("delivery");
+    let mut delivery = trial("delivery", "debug", folder, mongodb, url, &logs)?;
+    delivery.args(["--hold", &seconds.to_string()]);
+    let limit = Duration::from_secs(u64::from(20 * seconds)) + 15 * MINUTE;
+    step("messages whatever fails, on real engines", limit, &mut delivery)
+        .with_context(|| format!("logs are in {}", logs.display()))
 }
 
 /// Measures what a gateway's start costs with an hour of changes on real brokers. Needs programs built for release.
@@ -147,6 +169,7 @@ fn trial(name: &str, profile: &str, folder: &Path, mongodb: Value, url: &str, lo
     empty_folder(logs)?;
     let mut engines = kafka::prepare(folder)?;
     engines["mongodb"] = mongodb;
+    engines["mail"] = mail::recipe(folder)?;
     engines["mongodb_url"] = json!(format!("{url}/toteboard-test-{name}"));
     let file = folder.join("engines.json");
     fs::write(&file, engines.to_string())?;

@@ -45,8 +45,8 @@ enum Command {
     /// Runs all tests that need no engines: unit, property and integration tests, and the page in Chromium.
     Test(commands::Test),
     /// Runs long tests: an odds API that misbehaves; producers that are killed, stopped and disconnected; alerters that
-    /// are killed and suspended; clients that resume, stall and resubscribe; example clients on a bad network; every
-    /// interleaving of a few leaders; fuzzing.
+    /// are killed and suspended; messages while everything they need fails; clients that resume, stall and resubscribe;
+    /// example clients on a bad network; every interleaving of a few leaders; fuzzing.
     Soak(commands::Soak),
     /// Measures performance, compared with other servers or with a limit.
     Bench(bench::Bench),

@@ -267,6 +267,7 @@ async fn no_socket_outlives_what_let_it_in() {
     assert_ne!(anna.cookie, before);
     assert_eq!(anna.get("/api/me").await.status, 200);
     assert_eq!(phone.sign_in("anna", PASSWORD).await.status, 401);
+    bot.is_alive().await;
 
     // Revoking a token ends its sockets, even one that reads nothing any more.
     let mut stalled = stalled_socket(&other.address, &token).await;

@@ -15,19 +15,21 @@ use axum::{
     extract::{Path, State},
     http::{HeaderMap, StatusCode, header},
     response::{Html, IntoResponse, Response},
-    routing::{get, post},
+    routing::get,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use clap::Parser;
 use html_escape::encode_text;
 use messages::{PhoneNumber, signature};
-use serde_json::json;
+use serde_json::{Value, json};
 use service::ProgramSettings;
 use tokio::net::TcpListener;
 use tracing::{info, warn};
 
 /// How many messages are kept.
-const KEPT: usize = 1_000;
+const KEPT: usize = 10_000;
+/// How many the page shows.
+const SHOWN: usize = 500;
 /// When a message is reported as sent and as delivered.
 const REPORTS: [(Duration, &str); 2] = [(Duration::from_secs(1), "sent"), (Duration::from_secs(3), "delivered")];
 /// Numbers that are never valid or can't receive SMS, as with Twilio's test credentials.
@@ -89,7 +91,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let simulator = Arc::new(Simulator { settings, client, state: Mutex::default() });
     let router = Router::new()
         .route("/", get(page))
-        .route("/2010-04-01/Accounts/{account}/Messages.json", post(take))
+        .route("/2010-04-01/Accounts/{account}/Messages.json", get(list).post(take))
         .with_state(simulator);
     let stop = program.stopping();
     program.lifecycle.run("the API", async move {
@@ -103,6 +105,22 @@ fn refused(status: StatusCode, code: u32, message: &str) -> Response {
     (status, Json(json!({ "code": code, "message": message, "status": status.as_u16() }))).into_response()
 }
 
+/// All messages that are kept, the newest first.
+async fn list(State(simulator): State<Arc<Simulator>>, Path(account): Path<String>, headers: HeaderMap) -> Response {
+    if !simulator.knows(&account, &headers) {
+        return refused(StatusCode::UNAUTHORIZED, 20_003, "Authenticate");
+    }
+    let state = simulator.state();
+    let json = |(at, sms): (usize, &Sms)| json!({ "sid": sid(state.first + at), "to": sms.to, "body": sms.body, "status": sms.status });
+    let messages: Vec<Value> = state.all.iter().enumerate().rev().map(json).collect();
+    Json(json!({ "messages": messages })).into_response()
+}
+
+/// The id of the message with this number.
+fn sid(number: usize) -> String {
+    format!("SM{number:032x}")
+}
+
 type Fields = Vec<(String, String)>;
 
 async fn take(
@@ -111,10 +129,7 @@ async fn take(
     headers: HeaderMap,
     Form(form): Form<Fields>,
 ) -> Response {
-    let Settings { sms_account, sms_token, .. } = &simulator.settings;
-    let login = format!("Basic {}", STANDARD.encode(format!("{sms_account}:{sms_token}")));
-    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    if given != Some(&login) || account != *sms_account {
+    if !simulator.knows(&account, &headers) {
         return refused(StatusCode::UNAUTHORIZED, 20_003, "Authenticate");
     }
     let field =
@@ -130,7 +145,7 @@ async fn take(
         return refused(StatusCode::BAD_REQUEST, 21_602, "Message body is required");
     }
     let number = simulator.receive(Sms { to, body, status: "queued" });
-    let sid = format!("SM{number:032x}");
+    let sid = sid(number);
     if !callback.is_empty() {
         tokio::spawn(simulator.clone().report(number, sid.clone(), callback));
     }
@@ -140,6 +155,14 @@ async fn take(
 impl Simulator {
     fn state(&self) -> std::sync::MutexGuard<'_, Received> {
         self.state.lock().expect("nobody panics while holding it")
+    }
+
+    /// Whether a request has the login of this account.
+    fn knows(&self, account: &str, headers: &HeaderMap) -> bool {
+        let Settings { sms_account, sms_token, .. } = &self.settings;
+        let login = format!("Basic {}", STANDARD.encode(format!("{sms_account}:{sms_token}")));
+        let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        given == Some(&login) && account == sms_account
     }
 
     /// Returns its number.
@@ -195,7 +218,7 @@ async fn page(State(simulator): State<Arc<Simulator>>) -> Html<String> {
         let [to, body] = [&sms.to, &sms.body].map(|text| encode_text(text));
         format!("<tr><td>{to}<td>{body}<td>{}", sms.status)
     };
-    let rows: String = state.all.iter().rev().map(row).collect();
+    let rows: String = state.all.iter().rev().take(SHOWN).map(row).collect();
     Html(format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta http-equiv=\"refresh\" content=\"2\">\
          <title>SMS</title><h1>SMS of the simulator</h1><table border=\"1\" cellpadding=\"6\">\

@@ -18,6 +18,8 @@ public class Mongo {
             }
         };
         var server = new MongoServer(new H2Backend(arguments[1]).version(five));
+        // What was acknowledged may not be in the file yet.
+        Runtime.getRuntime().addShutdownHook(new Thread(server::shutdown));
         server.bind("127.0.0.1", Integer.parseInt(arguments[0]));
     }
 }

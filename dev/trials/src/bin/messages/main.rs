@@ -26,6 +26,10 @@ const MOST_SECONDS: f64 = 60.0;
 const LEAST_A_SECOND: f64 = 500.0;
 /// Transactions a second while the mail server is down.
 const PACE_WHILE_DOWN: u32 = 50;
+/// Requests to produce a second, at one gateway, how many are made at the same time, and for how long.
+const LEAST_REQUESTS: f64 = 2_000.0;
+const REQUESTS_AT_ONCE: usize = 64;
+const REQUESTS_FOR: Duration = Duration::from_secs(15);
 /// The most memory with many waiting messages.
 const MOST_MB: f64 = 100.0;
 
@@ -120,6 +124,9 @@ async fn measure(settings: Settings) -> anyhow::Result<()> {
     println!("{} e-mails came twice", scene.sink.copies());
     ensure!(scene.sink.copies() == 0, "an e-mail was sent twice although no answer was lost");
     drop(notifier);
+
+    let rate = scene.produce_for(REQUESTS_FOR, REQUESTS_AT_ONCE).await? as f64 / REQUESTS_FOR.as_secs_f64();
+    table.at_least("requests to produce a second, at one gateway", rate, LEAST_REQUESTS);
 
     scene.sink.set_down(true);
     scene.wait_in_the_outbox(waiting).await?;

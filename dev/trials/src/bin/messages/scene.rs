@@ -7,14 +7,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use accounts::{NewToken, NewUser, PasswordHash, Scope, Store, StoreUrl, TokenId, TokenText, UserId};
+use accounts::StoreUrl;
 use anyhow::{Context, ensure};
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt, future::try_join_all, stream};
 use kafka::{Embedded, NewRecord, RecordProducer, TRANSACTIONS, all_topics};
 use messages::{Channel, Content, NewMessage, Outbox, OutboxUrl};
 use serde_json::json;
 use tokio::{task::JoinSet, time::sleep};
-use trials::{Part, free_address};
+use trials::{Part, free_address, producing_token};
 
 use crate::mail_sink::MailSink;
 
@@ -65,7 +65,7 @@ impl Scene {
         let store_url = format!("sqlite:{}", folder.join("accounts.db").display());
         let cluster = Embedded::start(&all_topics())?;
         let store = store_url.parse::<StoreUrl>()?.open().await?;
-        let token = token(&*store).await?;
+        let (_, token) = producing_token(&*store).await?;
         let outbox = outbox_url.parse::<OutboxUrl>()?.open().await?;
         let gateway = free_address()?;
         let mut command = vec![
@@ -129,12 +129,7 @@ impl Scene {
         for number in 0..count {
             ticks.tick().await;
             let id = format!("{name}-{number}");
-            let body = json!({
-                "request_id": id, "topic_name": TRANSACTIONS, "transaction_id": id, "message_body": "2 tickets",
-                "email": format!("{id}@example.com"),
-            });
-            let request = self.http.post(format!("http://{}/api/v1/produce", self.gateway)).bearer_auth(&self.token);
-            let request = request.header("content-type", "application/json").body(body.to_string());
+            let request = self.request(&id);
             posting.spawn(async move {
                 request.send().await?.error_for_status()?;
                 Ok::<_, reqwest::Error>((id, Instant::now()))
@@ -147,6 +142,30 @@ impl Scene {
             accepted.push(posted??);
         }
         Ok(Accepted(accepted))
+    }
+
+    /// A request to produce a transaction with this id.
+    fn request(&self, id: &str) -> reqwest::RequestBuilder {
+        let body = json!({
+            "request_id": id, "topic_name": TRANSACTIONS, "transaction_id": id, "message_body": "2 tickets",
+            "email": format!("{id}@example.com"),
+        });
+        let request = self.http.post(format!("http://{}/api/v1/produce", self.gateway)).bearer_auth(&self.token);
+        request.header("content-type", "application/json").body(body.to_string())
+    }
+
+    /// Posts transactions as fast as the gateway accepts them, this many at the same time. Returns how many it accepted.
+    pub async fn produce_for(&self, time: Duration, at_once: usize) -> anyhow::Result<usize> {
+        let end = Instant::now() + time;
+        let post = async |worker: usize| {
+            let mut accepted = 0;
+            while Instant::now() < end {
+                self.request(&format!("rate-{worker}-{accepted}")).send().await?.error_for_status()?;
+                accepted += 1;
+            }
+            anyhow::Ok(accepted)
+        };
+        Ok(try_join_all((0..at_once).map(post)).await?.into_iter().sum())
     }
 
     /// Produces transactions as fast as Kafka takes them, without a gateway.
@@ -210,15 +229,4 @@ fn brokers(cluster: &Embedded) -> Vec<String> {
     let mut arguments = vec![format!("--brokers={}", kafka.brokers)];
     arguments.extend(kafka.properties.iter().map(|property| format!("--kafka={property}")));
     arguments
-}
-
-/// A user's token for producing.
-async fn token(store: &dyn Store) -> anyhow::Result<String> {
-    let (user, text, at) = (UserId::random(), TokenText::random(), service::now());
-    let (name, password, regions) = ("trial".parse()?, PasswordHash::stored("none"), Default::default());
-    store.create_user(&NewUser { id: user.clone(), name, password, regions, created_at: at }).await?;
-    let (id, name, hash) = (TokenId::random(), "trial".parse()?, text.hash());
-    let scopes = [Scope::Produce].into();
-    store.create_token(&NewToken { id, user, name, hash, created_at: at, expires_at: None, scopes }, 10).await?;
-    Ok(text.reveal().to_owned())
 }
