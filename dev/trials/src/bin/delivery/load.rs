@@ -103,15 +103,15 @@ impl Poster {
     }
 }
 
-/// Every third one is by e-mail, by SMS, and by both.
+/// One of three is by e-mail, one by SMS, and one by both.
 fn transaction(number: usize) -> (Accepted, Value) {
     let id = format!("t-{number}");
-    let recipient = number % RECIPIENTS;
-    let email = (number % 3 != 1).then(|| match number % NOBODY_OF {
+    let (recipient, kind) = (number % RECIPIENTS, number % 3);
+    let email = (kind != 1).then(|| match number % NOBODY_OF {
         0 => format!("nobody{number}@example.com"),
         _ => format!("user{recipient}@example.com"),
     });
-    let phone = (number % 3 != 0).then(|| format!("+4477009{recipient:05}"));
+    let phone = (kind != 0).then(|| format!("+4477009{recipient:05}"));
     let body = json!({
         "request_id": id, "topic_name": TRANSACTIONS, "transaction_id": id, "message_body": "2 tickets",
         "email": email, "phone": phone,
