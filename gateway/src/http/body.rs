@@ -48,7 +48,11 @@ fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
         status: StatusCode::BAD_REQUEST,
         message: format!("not JSON: {error}"),
     })?;
-    Ok(value)
+    // serde reads the fields of a structure from a list, too.
+    match bytes.trim_ascii_start().first() {
+        Some(b'{') => Ok(value),
+        _ => Err(ApiError::Invalid { field: "body".into(), reason: "expected an object".into() }),
+    }
 }
 
 #[cfg(test)]
@@ -78,6 +82,7 @@ mod tests {
         assert_eq!(refused(r#"{"name":"a","admin":true}"#), (422, "admin".into()));
         assert_eq!(refused("{}"), (422, "body".into()));
         assert_eq!(refused("[]"), (422, "body".into()));
+        assert_eq!(refused(r#" ["a"]"#), (422, "body".into()));
         for text in ["", "{", "name=a", r#"{"name":"a"}}"#] {
             assert_eq!(refused(text).0, 400, "{text}");
         }

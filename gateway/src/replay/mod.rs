@@ -50,10 +50,7 @@ impl ReplayHandle {
         let stop = CancellationToken::new();
         let span = debug_span!("replay", socket = %client.sid(), at = %replay.at);
         let task = ReplayTask::new(replay, client, store, metrics, receive, stop.clone());
-        let run = async move {
-            task.run().await;
-            drop(turn);
-        };
+        let run = task.run(turn);
         let runtime = Handle::current();
         // On a thread of its own: the runtime's threads deliver the stream of live odds.
         tokio::task::spawn_blocking(move || runtime.block_on(run.instrument(span)));

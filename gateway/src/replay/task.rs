@@ -14,6 +14,7 @@ use super::{Request, clock::ReplayClock, player::Player};
 use crate::{
     client::{Bye, Client, RETRY_AFTER_MS},
     metrics::Metrics,
+    turns::Turn,
 };
 
 /// So many events are sent before the network has accepted the first of them.
@@ -64,8 +65,9 @@ impl ReplayTask {
         Self { client, store, metrics, clock, until, players: BTreeMap::new(), has_begun: false, requests, stop }
     }
 
-    /// Runs until all is played, something can't be read, or the client leaves.
-    pub(super) async fn run(mut self) {
+    /// Runs until all is played, something can't be read, or the client leaves. Whoever is told that it is over may begin
+    /// another one.
+    pub(super) async fn run(mut self, turn: Arc<Turn>) {
         self.metrics.replays.inc();
         let end = loop {
             if let Err(end) = self.advance().await {
@@ -93,6 +95,7 @@ impl ReplayTask {
                 }
             }
         };
+        drop(turn);
         self.client.end(bye);
     }
 

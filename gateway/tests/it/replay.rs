@@ -29,7 +29,18 @@ struct Watcher {
 
 impl Watcher {
     async fn connect(past: &Past, auth: Value) -> Self {
-        let client = Client::connect(&past.gateway.address, &auth).await.unwrap();
+        let connecting = async {
+            loop {
+                match Client::connect(&past.gateway.address, &auth).await {
+                    // The replay of a client that has just gone may not have ended.
+                    Err(ClientError::Refused(text)) if text.starts_with("too_many_connections") => {
+                        sleep(Duration::from_millis(20)).await;
+                    }
+                    connected => return connected.unwrap(),
+                }
+            }
+        };
+        let client = timeout(DEADLINE, connecting).await.expect("it is let in");
         Self { client, mirrors: BoardMirrors::default(), boards: BTreeMap::new(), events: Vec::new() }
     }
 
