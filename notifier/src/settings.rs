@@ -20,6 +20,7 @@ use crate::ChannelOf;
 /// How many connections to the mail server are open at most. As many e-mails are sent at the same time.
 const SMTP_CONNECTIONS: u32 = 16;
 const SMS_AT_ONCE: usize = 16;
+
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Notifier")]
 pub struct NotifierSettings {
@@ -131,9 +132,9 @@ pub struct MessageSettings {
     #[arg(long, value_name = "NUMBER", default_value_t = 1_000)]
     pub sms_per_day: u32,
 
-    /// The time after which other notifiers take over what one of them began to send without coming to an end, in seconds.
-    /// Mail server and provider have to answer within a fifth of it.
-    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(10..=3_600))]
+    /// The time after which another notifier takes over a message whose sending has not ended, in seconds. One attempt
+    /// may take a fifth of it.
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(60..=3_600))]
     pub take_over_after: u64,
 
     /// The time for which messages are kept after they were sent, in days. It must be longer than records stay in Kafka,

@@ -184,7 +184,7 @@ async fn attempt(channel: ChannelOf, outbox: Arc<dyn Outbox>, claim: Claim, cloc
         outcome,
         detail,
     };
-    if let Some((outcome, reason)) = without_sending(&channel, &*outbox, &claim, now).await {
+    if let Some((outcome, reason)) = without_sending(&channel, &*outbox, &claim, clock).await {
         return Attempt { finished: vec![finish(outcome, Some(reason))], created_at, answered: None };
     }
     let Some(delivery) = Delivery::of(&claim.messages) else {
@@ -211,9 +211,10 @@ async fn without_sending(
     channel: &ChannelOf,
     outbox: &dyn Outbox,
     claim: &Claim,
-    now: Timestamp,
+    clock: fn() -> Timestamp,
 ) -> Option<(Outcome, String)> {
     let Claim { lease, messages, is_taken_over, suppressed } = claim;
+    let now = clock();
     // Another worker has begun to send it, and may have succeeded.
     if *is_taken_over && channel.channel == Channel::Sms {
         let batch = Delivery::of(messages)?.reference;
@@ -228,12 +229,13 @@ async fn without_sending(
     {
         return Some((Outcome::Skipped, format!("the address takes no messages: {reason}")));
     }
-    if !has_left(lease, now, channel.lease * 2 / 5) {
-        // This process was suspended. If the lease has ended, another worker has it already.
-        return Some((Outcome::Postponed { due_at: now }, "its worker was suspended".to_owned()));
-    }
     let is_first_attempt = !is_taken_over && messages.iter().all(|it| it.attempts == 0);
-    if is_first_attempt { over_limit(channel, outbox, first, now).await } else { None }
+    if is_first_attempt && let Some(over) = over_limit(channel, outbox, first, now).await {
+        return Some(over);
+    }
+    // This process may have been suspended, or the outbox was slow. If the lease has ended, another worker has it.
+    let has_time = has_left(lease, clock(), channel.lease * 2 / 5);
+    (!has_time).then(|| (Outcome::Postponed { due_at: now }, "its lease had nearly ended".to_owned()))
 }
 
 /// Counts a message that is sent for the first time, unless a limit is reached.

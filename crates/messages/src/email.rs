@@ -1,6 +1,11 @@
 //! E-mail: by an SMTP server, or into files.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{
+    fmt,
+    str::FromStr,
+    sync::{Mutex, MutexGuard},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use lettre::{
@@ -14,8 +19,7 @@ use lettre::{
 
 use crate::{Accepted, Delivery, EmailText, Fault, Folder, Links, Provider, Refusal, text::with_sources};
 
-/// How long a server may take for each of its answers.
-const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+const CONNECTED_WITHIN: Duration = Duration::from_secs(10);
 /// Replies that are about the recipient or the message, and final. Others, as those about the login, concern the
 /// operator, and the message waits.
 const FINAL: [u16; 6] = [501, 550, 551, 552, 553, 555];
@@ -36,7 +40,7 @@ impl FromStr for SmtpUrl {
     type Err = InvalidSmtpUrl;
 
     fn from_str(text: &str) -> Result<Self, InvalidSmtpUrl> {
-        AsyncSmtpTransport::<Tokio1Executor>::from_url(text).map_err(|_| InvalidSmtpUrl)?;
+        Transport::from_url(text).map_err(|_| InvalidSmtpUrl)?;
         Ok(Self(text.to_owned()))
     }
 }
@@ -64,9 +68,14 @@ impl FromStr for EmailSender {
     }
 }
 
+type Transport = AsyncSmtpTransport<Tokio1Executor>;
+
 /// Sends e-mails by a server.
 pub struct SmtpProvider {
-    transport: AsyncSmtpTransport<Tokio1Executor>,
+    url: SmtpUrl,
+    connections: u32,
+    /// With its connections.
+    transport: Mutex<Transport>,
     sender: EmailSender,
     links: Links,
 }
@@ -74,10 +83,34 @@ pub struct SmtpProvider {
 impl SmtpProvider {
     /// Keeps up to `connections` open.
     pub fn new(url: &SmtpUrl, sender: EmailSender, links: Links, connections: u32) -> Self {
-        let transport = AsyncSmtpTransport::<Tokio1Executor>::from_url(&url.0).expect("it was checked");
-        let pool = PoolConfig::new().max_size(connections).idle_timeout(Duration::from_secs(30));
-        let transport = transport.timeout(Some(ANSWER_WITHIN)).pool_config(pool).build();
-        Self { transport, sender, links }
+        let transport = Mutex::new(transport(url, connections));
+        Self { url: url.clone(), connections, transport, sender, links }
+    }
+
+    fn transport(&self) -> MutexGuard<'_, Transport> {
+        self.transport.lock().expect("nobody panics while holding it")
+    }
+}
+
+fn transport(url: &SmtpUrl, connections: u32) -> Transport {
+    let pool = PoolConfig::new().max_size(connections).idle_timeout(Duration::from_secs(30));
+    let transport = Transport::from_url(&url.0).expect("it was checked");
+    transport.timeout(Some(CONNECTED_WITHIN)).pool_config(pool).build()
+}
+
+/// An e-mail that is being sent. If that is given up, its connection goes back to the transport with an answer that is
+/// still to come, and everything sent on it afterwards would be taken for answered by the answer before. So all
+/// connections are given up.
+struct Unanswered<'a> {
+    provider: &'a SmtpProvider,
+    is_answered: bool,
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        if !self.is_answered {
+            *self.provider.transport() = transport(&self.provider.url, self.provider.connections);
+        }
     }
 }
 
@@ -85,7 +118,11 @@ impl SmtpProvider {
 impl Provider for SmtpProvider {
     async fn send(&self, delivery: &Delivery<'_>) -> Result<Accepted, Refusal> {
         let message = compose(delivery, &self.sender, &self.links)?;
-        let reply = self.transport.send(message).await.map_err(|error| refusal(&error))?;
+        let transport = self.transport().clone();
+        let mut sending = Unanswered { provider: self, is_answered: false };
+        let reply = transport.send(message).await;
+        sending.is_answered = true;
+        let reply = reply.map_err(|error| refusal(&error))?;
         let words: Vec<&str> = reply.message().collect();
         Ok(Accepted { provider_id: None, detail: Some(format!("{} {}", reply.code(), words.join(" "))) })
     }

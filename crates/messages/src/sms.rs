@@ -9,7 +9,6 @@ use serde::Deserialize;
 use crate::{Accepted, Delivery, Fault, Folder, Links, Provider, Refusal, sms_text, text::with_sources};
 
 const CONNECTED_WITHIN: Duration = Duration::from_secs(10);
-const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
 /// Codes of errors that are about the recipient, and final: no such number, it has opted out, it can't receive SMS.
 const NO_RECIPIENT: [u32; 5] = [21_211, 21_214, 21_610, 21_612, 21_614];
 
@@ -48,11 +47,8 @@ struct Refused {
 
 impl SmsProvider {
     pub fn new(account: SmsAccount, links: Links) -> reqwest::Result<Self> {
-        let client = Client::builder()
-            .connect_timeout(CONNECTED_WITHIN)
-            .timeout(ANSWERED_WITHIN)
-            .redirect(reqwest::redirect::Policy::none())
-            .build()?;
+        let client =
+            Client::builder().connect_timeout(CONNECTED_WITHIN).redirect(reqwest::redirect::Policy::none()).build()?;
         Ok(Self { client, account, links })
     }
 }

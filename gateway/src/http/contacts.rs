@@ -13,7 +13,11 @@ use axum::{
 };
 use http::StatusCode;
 use odds::Timestamp;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{DeserializeOwned, Error},
+};
+use serde_json::{Map, Value};
 use tracing::warn;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -161,9 +165,14 @@ async fn list(State(app): State<Arc<AppState>>, Person { user, .. }: Person) -> 
     Ok(Json((&app.accounts.contacts_of(&user.id).await?).into()))
 }
 
-/// Tells a field that is null from one that is missing.
-fn or_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
-    Option::<T>::deserialize(deserializer).map(Some)
+/// An object or null, which is not the same as a field that is missing.
+fn or_null<'de, D, T>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: DeserializeOwned,
+{
+    let object = Option::<Map<String, Value>>::deserialize(deserializer)?;
+    object.map(|fields| T::deserialize(Value::Object(fields)).map_err(D::Error::custom)).transpose().map(Some)
 }
 
 #[derive(Deserialize, ToSchema)]

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeSet,
     mem,
     sync::{Arc, Mutex, MutexGuard, atomic::AtomicU64},
+    time::Duration,
 };
 
 use accounts::Identity;
@@ -19,6 +20,9 @@ use crate::{
     turns::Turn,
 };
 
+/// How long it may take from the admission of a client to its connection, if there are requests already.
+const CONNECTED_WITHIN: Duration = Duration::from_secs(10);
+
 /// A socket that was let in.
 ///
 /// socketioxide sends the answer to CONNECT first, and then says that the socket is connected. The client's first
@@ -26,8 +30,16 @@ use crate::{
 pub(super) struct Connection(Mutex<State>);
 
 enum State {
-    Admitted { admitted: Box<Admitted>, early: Vec<ClientRequest> },
-    Connected { client: Arc<Client>, _slot: ConnectionSlot },
+    Admitted {
+        admitted: Box<Admitted>,
+        early: Vec<ClientRequest>,
+        /// Whether there were more requests than may be pending.
+        too_many: bool,
+    },
+    Connected {
+        client: Arc<Client>,
+        _slot: ConnectionSlot,
+    },
     Over,
 }
 
@@ -42,14 +54,14 @@ pub(super) struct Admitted {
 
 impl Connection {
     pub(super) fn of(admitted: Admitted) -> Self {
-        Self(Mutex::new(State::Admitted { admitted: Box::new(admitted), early: Vec::new() }))
+        Self(Mutex::new(State::Admitted { admitted: Box::new(admitted), early: Vec::new(), too_many: false }))
     }
 
     /// Registers the client, and processes the requests that came already.
     pub(super) fn begin(&self, app: &Arc<AppState>, socket: &SocketRef) {
         let mut state = self.state();
         // The connection may be over.
-        let State::Admitted { admitted, early } = mem::replace(&mut *state, State::Over) else { return };
+        let State::Admitted { admitted, early, too_many } = mem::replace(&mut *state, State::Over) else { return };
         let Admitted { hello, identity, filter, replay, slot } = *admitted;
         let parts = socket.req_parts();
         let peer = parts.extensions.get::<Peer>().expect("the listener adds the peer");
@@ -84,15 +96,38 @@ impl Connection {
         for request in [begin].into_iter().chain(early) {
             app.enqueue(&client, request);
         }
+        if too_many {
+            app.sends_away(&client);
+        }
         *state = State::Connected { client, _slot: slot };
     }
 
-    pub(super) fn ask(&self, app: &Arc<AppState>, request: ClientRequest) {
+    pub(super) fn ask(self: &Arc<Self>, app: &Arc<AppState>, request: ClientRequest) {
         match &mut *self.state() {
-            // One more than may be pending, so that the client is sent away.
-            State::Admitted { early, .. } if early.len() <= MAX_REQUESTS => early.push(request),
+            State::Admitted { early, too_many, .. } => {
+                if early.is_empty() {
+                    tokio::spawn(self.clone().give_up());
+                }
+                if early.len() < MAX_REQUESTS {
+                    early.push(request);
+                } else {
+                    *too_many = true;
+                }
+            }
             State::Connected { client, .. } => app.enqueue(client, request),
-            State::Admitted { .. } | State::Over => {}
+            State::Over => {}
+        }
+    }
+
+    /// If the answer to CONNECT can't be sent, socketioxide forgets the socket without a word. A request that came
+    /// before would hold the socket, and the socket the request.
+    async fn give_up(self: Arc<Self>) {
+        tokio::time::sleep(CONNECTED_WITHIN).await;
+        let mut state = self.state();
+        if matches!(*state, State::Admitted { .. }) {
+            let admitted = mem::replace(&mut *state, State::Over);
+            drop(state);
+            drop(admitted);
         }
     }
 

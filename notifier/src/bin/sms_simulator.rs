@@ -26,9 +26,7 @@ use service::ProgramSettings;
 use tokio::net::TcpListener;
 use tracing::{info, warn};
 
-/// How many messages are kept.
-const KEPT: usize = 10_000;
-/// How many the page shows.
+/// How many messages the page shows.
 const SHOWN: usize = 500;
 /// When a message is reported as sent and as delivered.
 const REPORTS: [(Duration, &str); 2] = [(Duration::from_secs(1), "sent"), (Duration::from_secs(3), "delivered")];
@@ -55,6 +53,10 @@ struct Settings {
     /// Where reports are sent, as http://gateway:8080, instead of the host that a message names.
     #[arg(long, value_name = "URL")]
     reports_to: Option<String>,
+
+    /// How many messages are kept.
+    #[arg(long, value_name = "NUMBER", default_value_t = 10_000)]
+    keep: usize,
 
     #[command(flatten)]
     program: ProgramSettings,
@@ -169,7 +171,7 @@ impl Simulator {
     fn receive(&self, sms: Sms) -> usize {
         let mut state = self.state();
         state.all.push_back(sms);
-        if state.all.len() > KEPT {
+        if state.all.len() > self.settings.keep.max(1) {
             state.all.pop_front();
             state.first += 1;
         }

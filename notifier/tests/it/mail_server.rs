@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use tokio::{
@@ -23,6 +24,10 @@ pub enum Mood {
     SaysHalf,
     /// Closes each connection at once.
     Closes,
+    /// Accepts the e-mail, and says so only after this time.
+    Late(Duration),
+    /// Refuses the e-mail when it has read it.
+    RefusesAfterTheDot(&'static str),
 }
 
 #[derive(Clone)]
@@ -110,9 +115,16 @@ impl MailServer {
                     // It has not accepted it.
                     return stream.write_all(b"25").await;
                 }
+                if let Mood::RefusesAfterTheDot(answer) = mood {
+                    stream.write_all(format!("{answer}\r\n").as_bytes()).await?;
+                    continue;
+                }
                 self.accept(email);
                 if mood == Mood::CutsAfterTheDot {
                     return Ok(());
+                }
+                if let Mood::Late(time) = mood {
+                    tokio::time::sleep(time).await;
                 }
                 stream.write_all(b"250 2.0.0 accepted\r\n").await?;
             }

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use messages::{Channel, SmtpProvider, State};
+use notifier::ChannelOf;
 use tokio::time::sleep;
 
 use crate::{
@@ -81,4 +82,27 @@ async fn a_mailbox_that_there_is_not_is_final_and_spam_is_only_about_the_message
     running.stop().await;
     assert_eq!(scene.state(Channel::Email, 2).await, Some(State::Skipped));
     assert_eq!(server.accepted().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_comes_too_late_is_not_taken_for_that_to_the_next_email() {
+    let (scene, server) = (Scene::new().await, MailServer::start().await);
+    let url = format!("smtp://{}", server.address).parse().unwrap();
+    let provider = SmtpProvider::new(&url, "Toteboard <odds@example.com>".parse().unwrap(), links(), 1);
+    let channel = Scene::channel(Channel::Email, Arc::new(provider));
+    // An attempt may take a second.
+    let running = scene.notify_by(ChannelOf { lease: Duration::from_secs(5), ..channel });
+    server.is(Mood::Late(Duration::from_secs(2)), false);
+    scene.produce(0..1).await;
+    while server.accepted().is_empty() {
+        sleep(Duration::from_millis(10)).await;
+    }
+    server.is(Mood::RefusesAfterTheDot("552 5.3.4 too large"), false);
+    scene.produce(1..2).await;
+    while scene.state(Channel::Email, 1).await.is_none_or(State::is_open) {
+        sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(scene.state(Channel::Email, 1).await, Some(State::Failed));
+    assert_eq!(server.accepted().len(), 1);
+    running.stop().await;
 }

@@ -21,7 +21,7 @@ use futures::future::try_join_all;
 use messages::{Channel, Content, Outbox, OutboxUrl, State, StoredMessage};
 use service::ProgramSettings;
 use tokio::time::sleep;
-use trials::{Engine, Engines, MailEngine, Part, Parts, TrialSettings, free_address, producing_token};
+use trials::{Engine, Engines, MailEngine, Part, Parts, RECOVERS_WITHIN, TrialSettings, free_address, producing_token};
 
 use self::{
     load::{Accepted, Load},
@@ -32,7 +32,7 @@ use self::{
 /// Transactions a second.
 const PACE: u32 = 10;
 /// After this, a notifier takes over what another one was sending.
-const TAKE_OVER_AFTER: Duration = Duration::from_secs(20);
+const TAKE_OVER_AFTER: Duration = Duration::from_secs(60);
 /// How often a notifier is killed at a random moment.
 const KILLS: u32 = 6;
 /// How long a notifier that was killed stays down at most.
@@ -106,6 +106,7 @@ async fn deliver(settings: Settings) -> anyhow::Result<()> {
         format!("--sms-account={ACCOUNT}"),
         format!("--sms-token={TOKEN}"),
         format!("--reports-to=http://{}", gateways[0].address),
+        "--keep=1000000".to_owned(),
     ];
     let _provider = parts.sms_simulator(simulator)?;
     let (mail, sms) = (mail_proxy(smtp).await?, sms_proxy(&provider).await?);
@@ -116,8 +117,9 @@ async fn deliver(settings: Settings) -> anyhow::Result<()> {
     }
 
     let addresses = gateways.iter().map(|gateway| gateway.address.clone()).collect();
-    let load = Load::start(addresses, token, PACE);
     let hold = Duration::from_secs(settings.hold);
+    // Longer than any fault.
+    let load = Load::start(addresses, token, PACE, 10 * hold + RECOVERS_WITHIN);
     let mut stage = Stage { brokers, store, mail, sms, notifiers, kills: 0, hold };
     sleep(hold).await;
     stage.fail(&parts).await?;
@@ -205,6 +207,12 @@ impl Stage {
     async fn all_at_once(&mut self, parts: &Parts) -> anyhow::Result<()> {
         self.mail.set(Some(MailFault::CutsAfterTheDot));
         self.sms.set(Some(SmsFault::LosesAnswers));
+        let (lost, lost_sms) = (self.mail.lost(), self.sms.lost());
+        let end = Instant::now() + RECOVERS_WITHIN;
+        while self.mail.lost() == lost || self.sms.lost() == lost_sms {
+            ensure!(Instant::now() < end, "no answer was lost");
+            sleep(Duration::from_millis(10)).await;
+        }
         for notifier in &mut self.notifiers {
             notifier.kill()?;
             self.kills += 1;
