@@ -66,7 +66,7 @@ pub(crate) enum ClientRequest {
     Begin {
         own: Option<BTreeSet<Region>>,
         resume: HashMap<Region, Cursor>,
-        replay: Option<(Replay, Arc<Turn>)>,
+        replay: Option<(Replay, Turn)>,
         /// The last alert that the client has.
         alerts: Option<String>,
     },

@@ -44,7 +44,7 @@ impl ReplayHandle {
         client: Arc<Client>,
         store: Arc<dyn history::Store>,
         metrics: Metrics,
-        turn: Arc<Turn>,
+        turn: Turn,
     ) -> Self {
         let (requests, receive) = mpsc::channel(REQUESTS);
         let stop = CancellationToken::new();

@@ -67,7 +67,7 @@ impl ReplayTask {
 
     /// Runs until all is played, something can't be read, or the client leaves. Whoever is told that it is over may begin
     /// another one.
-    pub(super) async fn run(mut self, turn: Arc<Turn>) {
+    pub(super) async fn run(mut self, turn: Turn) {
         self.metrics.replays.inc();
         let end = loop {
             if let Err(end) = self.advance().await {

@@ -101,7 +101,7 @@ async fn admitted(socket: &SocketRef, app: &Arc<AppState>, auth: &Value) -> Resu
     let filter = Arc::new(app.filters.hold(identity.user(), hello.filter.clone(), None)?);
     let replay = match hello.replay.map_or_else(|| replay_in(&parts.uri), |replay| Ok(Some(replay)))? {
         Some(_) if app.history.is_none() => return Err(Refusal::HistoryDisabled),
-        Some(replay) => Some((replay, Arc::new(app.replay_turns.take(identity.user())?))),
+        Some(replay) => Some((replay, app.replay_turns.take(identity.user())?)),
         None => None,
     };
     Ok(Admitted { hello, identity, filter, replay, slot })

@@ -48,7 +48,7 @@ pub(super) struct Admitted {
     pub(super) hello: Hello,
     pub(super) identity: Identity,
     pub(super) filter: Arc<HeldFilter>,
-    pub(super) replay: Option<(Replay, Arc<Turn>)>,
+    pub(super) replay: Option<(Replay, Turn)>,
     pub(super) slot: ConnectionSlot,
 }
 

@@ -218,7 +218,7 @@ impl AppState {
         }
     }
 
-    fn replay(&self, replay: Replay, client: &Arc<Client>, turn: Arc<Turn>) -> Option<ReplayHandle> {
+    fn replay(&self, replay: Replay, client: &Arc<Client>, turn: Turn) -> Option<ReplayHandle> {
         let store = self.history.clone()?;
         Some(ReplayHandle::start(replay, client.clone(), store, self.metrics.clone(), turn))
     }
