@@ -229,13 +229,20 @@ async fn without_sending(
     {
         return Some((Outcome::Skipped, format!("the address takes no messages: {reason}")));
     }
+    // This process may have been suspended. If the lease has ended, another worker has it already.
+    let too_late = || {
+        let reason = "its lease had nearly ended".to_owned();
+        (!has_left(lease, clock(), channel.lease * 2 / 5)).then_some((Outcome::Postponed { due_at: now }, reason))
+    };
+    if let Some(late) = too_late() {
+        return Some(late);
+    }
     let is_first_attempt = !is_taken_over && messages.iter().all(|it| it.attempts == 0);
     if is_first_attempt && let Some(over) = over_limit(channel, outbox, first, now).await {
         return Some(over);
     }
-    // This process may have been suspended, or the outbox was slow. If the lease has ended, another worker has it.
-    let has_time = has_left(lease, clock(), channel.lease * 2 / 5);
-    (!has_time).then(|| (Outcome::Postponed { due_at: now }, "its lease had nearly ended".to_owned()))
+    // The outbox may have been slow.
+    too_late()
 }
 
 /// Counts a message that is sent for the first time, unless a limit is reached.

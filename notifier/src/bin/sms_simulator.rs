@@ -113,7 +113,7 @@ async fn list(State(simulator): State<Arc<Simulator>>, Path(account): Path<Strin
         return refused(StatusCode::UNAUTHORIZED, 20_003, "Authenticate");
     }
     let state = simulator.state();
-    let json = |(at, sms): (usize, &Sms)| json!({ "sid": sid(state.first + at), "to": sms.to, "body": sms.body, "status": sms.status });
+    let json = |(at, Sms { to, body, status }): (usize, &Sms)| json!({ "sid": sid(state.first + at), "to": to, "body": body, "status": status });
     let messages: Vec<Value> = state.all.iter().enumerate().rev().map(json).collect();
     Json(json!({ "messages": messages })).into_response()
 }

@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use crate::mail::NOBODY;
+
 const RECIPIENTS: usize = 40;
 /// One of so many e-mails goes to somebody who doesn't exist.
 const NOBODY_OF: usize = 25;
@@ -107,7 +109,7 @@ fn transaction(number: usize) -> (Accepted, Value) {
     let id = format!("t-{number}");
     let (recipient, kind) = (number % RECIPIENTS, number % 3);
     let email = (kind != 1).then(|| match number % NOBODY_OF {
-        0 => format!("nobody{number}@example.com"),
+        0 => format!("{NOBODY}{number}@example.com"),
         _ => format!("user{recipient}@example.com"),
     });
     let phone = (kind != 0).then(|| format!("+4477009{recipient:05}"));

@@ -11,8 +11,8 @@ use tokio::{
 
 use crate::proxy::Proxy;
 
-/// Recipients with this in their addresses don't exist.
-pub const NOBODY: &str = "NOBODY";
+/// Recipients whose addresses begin with this don't exist.
+pub const NOBODY: &str = "nobody";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MailFault {
@@ -52,13 +52,13 @@ async fn relay(proxy: Arc<MailProxy>, client: TcpStream, server: SocketAddr) -> 
             proxy.while_it_is(MailFault::Silent).await;
             return Ok(());
         }
-        let command = String::from_utf8_lossy(&line).to_ascii_uppercase();
-        if command.starts_with("RCPT TO:") {
+        let command = String::from_utf8_lossy(&line).to_ascii_lowercase();
+        if let Some(recipient) = command.strip_prefix("rcpt to:<") {
             if proxy.fault() == Some(MailFault::Refuses) {
                 client.write_all(b"451 4.3.0 try again later\r\n").await?;
                 continue;
             }
-            if command.contains(NOBODY) {
+            if recipient.starts_with(NOBODY) {
                 client.write_all(b"550 5.1.1 no such user\r\n").await?;
                 continue;
             }
@@ -66,7 +66,7 @@ async fn relay(proxy: Arc<MailProxy>, client: TcpStream, server: SocketAddr) -> 
         server.write_all(&line).await?;
         let said = answer(&mut server).await?;
         client.write_all(&said).await?;
-        if !command.starts_with("DATA") || !said.starts_with(b"354") {
+        if !command.starts_with("data") || !said.starts_with(b"354") {
             continue;
         }
         let mut email = Vec::new();

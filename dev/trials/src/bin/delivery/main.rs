@@ -25,7 +25,7 @@ use trials::{Engine, Engines, MailEngine, Part, Parts, RECOVERS_WITHIN, TrialSet
 
 use self::{
     load::{Accepted, Load},
-    mail::{MailFault, MailProxy, mail_proxy},
+    mail::{MailFault, MailProxy, NOBODY, mail_proxy},
     sms::{ACCOUNT, SmsFault, SmsProxy, TOKEN, sms_proxy},
 };
 
@@ -286,7 +286,7 @@ async fn compare(
     for Accepted { id, email, has_phone } in accepted {
         let state = |channel| messages[&(channel, id.clone())].state;
         if let Some(email) = email {
-            let (state, is_to_nobody) = (state(Channel::Email), email.starts_with("nobody"));
+            let (state, is_to_nobody) = (state(Channel::Email), email.starts_with(NOBODY));
             let received = emails.remove(&format!("Transaction Successful: {id}")).unwrap_or_default();
             let (expected, ids) = if is_to_nobody { (State::Failed, 0) } else { (State::Sent, 1) };
             ensure!(state == expected, "{id} to {email} is {state:?}");
