@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
+    convert::Infallible,
     fmt,
     net::IpAddr,
     sync::{Arc, atomic::AtomicU64},
@@ -13,8 +14,10 @@ use odds::{Cursor, Region, Replay};
 use serde::Serialize;
 use serde_json::Value;
 use socketioxide::{
+    adapter::LocalAdapter,
     extract::{AckSender, SocketRef},
-    socket::Sid,
+    handler::{FromMessageParts, Value as Packed},
+    socket::{Sid, Socket},
 };
 use tokio::{sync::Mutex, time::Instant};
 use tracing::debug;
@@ -74,20 +77,20 @@ pub(crate) enum ClientRequest {
     Recheck,
     Subscribe {
         data: Value,
-        ack: AckSender,
+        ack: Answer,
     },
     Filter {
         data: Value,
-        ack: AckSender,
+        ack: Answer,
     },
     Resync {
         data: Value,
-        ack: AckSender,
+        ack: Answer,
     },
     /// An event that the gateway doesn't know.
     Unknown {
         event: String,
-        ack: AckSender,
+        ack: Answer,
     },
     End,
 }
@@ -102,6 +105,22 @@ pub(crate) struct Subscription {
     pub(crate) filter: Arc<HeldFilter>,
     /// The client gets the past instead of the present.
     pub(crate) replay: Option<ReplayHandle>,
+}
+
+/// The way to answer a request.
+pub(crate) struct Answer {
+    sender: AckSender,
+    /// Whether the client asked for an acknowledgement. Otherwise nothing is sent.
+    is_wanted: bool,
+}
+
+impl FromMessageParts<LocalAdapter> for Answer {
+    type Error = Infallible;
+
+    fn from_message_parts(socket: &Arc<Socket>, data: &mut Packed, ack_id: &Option<i64>) -> Result<Self, Infallible> {
+        let sender = AckSender::from_message_parts(socket, data, ack_id)?;
+        Ok(Self { sender, is_wanted: ack_id.is_some() })
+    }
 }
 
 /// The last event for a client: why its connection ends.
@@ -123,9 +142,12 @@ impl Client {
         self.before_bye(|| self.emit(event, data)).flatten().unwrap_or_default()
     }
 
-    /// Answers a request. Returns false if the client can't take the answer.
-    pub(crate) fn acknowledge(&self, ack: AckSender, answer: &Value) -> bool {
-        let sent = self.before_bye(|| ack.send(answer)).transpose();
+    /// Answers a request, if the client wants that. Returns false if it can't take the answer.
+    pub(crate) fn acknowledge(&self, answer: Answer, data: &Value) -> bool {
+        if !answer.is_wanted {
+            return true;
+        }
+        let sent = self.before_bye(|| self.count_sent(|| answer.sender.send(data))).transpose();
         if let Err(error) = &sent {
             debug!(socket = %self.socket.id, %error, "can't send an answer to a client: it is disconnected");
         }
@@ -139,14 +161,17 @@ impl Client {
     }
 
     fn emit<T: Serialize + ?Sized>(&self, event: &str, data: &T) -> Option<u64> {
+        self.count_sent(|| self.socket.emit(event, data))
+            .inspect_err(|error| debug!(socket = %self.socket.id, %error, event, "can't send an event to a client"))
+            .ok()
+    }
+
+    /// Counts an event or an answer, and puts it into the socket's queue. Returns its number.
+    fn count_sent<E>(&self, send: impl FnOnce() -> Result<(), E>) -> Result<u64, E> {
         let number = self.tracker.count_event();
-        if let Err(error) = self.socket.emit(event, data) {
-            // It was not sent, so the network will never accept it.
-            self.tracker.took(1);
-            debug!(socket = %self.socket.id, %error, event, "can't send an event to a client");
-            return None;
-        }
-        Some(number)
+        // What was not sent will never be accepted by the network.
+        send().inspect_err(|_| self.tracker.took(1))?;
+        Ok(number)
     }
 
     /// Sends `bye`, after which nothing more is sent. Returns false if the socket's queue is full.

@@ -3,6 +3,7 @@
 mod client;
 mod files;
 mod filters;
+mod gzip;
 mod http;
 mod messages;
 mod metrics;

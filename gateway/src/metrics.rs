@@ -64,7 +64,8 @@ pub(crate) struct RegionMetrics {
     pub(crate) slow_client_deferrals: Counter,
     /// One for each client that a frame is sent to.
     pub(crate) frames: Counter,
-    pub(crate) bytes: Counter,
+    pub(crate) json_bytes: Counter,
+    pub(crate) sent_bytes: Counter,
     /// Counted once a tick.
     pub(crate) updates: Counter,
     pub(crate) snapshots: Counter,
@@ -91,7 +92,8 @@ impl RegionMetrics {
             slow_client_deferrals: scope
                 .counter("slow_client_deferrals", "Frames that a client could not take at once"),
             frames: scope.counter("frames", "Frames sent, by client"),
-            bytes: scope.byte_counter("sent", "JSON sent, by client"),
+            json_bytes: scope.byte_counter("json", "JSON sent, by client, before compression"),
+            sent_bytes: scope.byte_counter("sent", "Frames sent, by client, after compression"),
             updates: scope.counter("updates", "Changed events in applied steps"),
             snapshots: scope.counter("snapshots", "Snapshots sent, by client"),
             mismatches: scope.counter("digest_mismatches", "Boards that did not match their digest"),

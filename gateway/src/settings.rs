@@ -74,6 +74,10 @@ pub struct GatewaySettings {
     #[arg(long, value_name = "BYTES", default_value_t = 16_384, value_parser = clap::value_parser!(u64).range(1_024..=16_777_216))]
     pub max_payload: u64,
 
+    /// Whether clients that ask for compressed frames and responses of Socket.IO get them.
+    #[arg(long, value_enum, value_name = "on|off", default_value = "on", hide_possible_values = true)]
+    pub compression: Compression,
+
     /// The time between two pings of a client, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 25, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     pub ping_interval: u64,
@@ -162,6 +166,12 @@ pub struct AccountArgs {
     /// The most rules of all users.
     #[arg(long, value_name = "NUMBER", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub max_rules: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Compression {
+    On,
+    Off,
 }
 
 /// Who may create an account.

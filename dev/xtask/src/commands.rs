@@ -260,7 +260,7 @@ fn fuzz() -> anyhow::Result<()> {
         cargo
     };
     compile("compiling the fuzz targets", &mut cargo("build", &[]))?;
-    for target in ["records", "cursors", "filters", "hello", "client_events"] {
+    for target in ["records", "cursors", "filters", "hello", "client_events", "inflater", "offers"] {
         let run = [target, "--", "-max_total_time=60", "-rss_limit_mb=1024", "-verbosity=0"];
         step(&format!("fuzzing {target}"), 5 * MINUTE, &mut cargo("run", &run))?;
     }

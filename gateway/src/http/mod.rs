@@ -6,7 +6,6 @@ mod body;
 mod caller;
 mod contacts;
 mod error;
-mod gzip;
 mod health;
 mod history;
 mod hooks;

@@ -16,11 +16,11 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     caller::Caller,
     error::{ApiError, Refusals},
-    gzip::{COMPRESS_FROM, compress, takes_gzip},
     schemas,
     subscriptions::RegionKey,
 };
 use crate::{
+    gzip::{COMPRESS_FROM, compress, takes_gzip},
     region::{CachedSnapshot, RegionHandle},
     session::AppState,
 };

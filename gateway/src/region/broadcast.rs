@@ -7,7 +7,7 @@ use socketioxide::socket::Sid;
 use tokio::{runtime::Handle, task::JoinHandle, time::Instant};
 
 use super::member::Member;
-use crate::transport::{DeliveryTracker, Packet};
+use crate::transport::{DeliveryTracker, Packet, Passed};
 
 /// A packet that is being sent to many members.
 pub(crate) struct Broadcast {
@@ -17,12 +17,14 @@ pub(crate) struct Broadcast {
     threads: Option<Handle>,
     /// How many members it was sent to so far.
     pub(crate) reached: u64,
+    /// How many bytes were sent to those members that this thread sent to.
+    bytes: u64,
     share: Vec<(Sid, Arc<DeliveryTracker>)>,
-    shares: Vec<JoinHandle<Passed>>,
+    shares: Vec<JoinHandle<PassedTo>>,
 }
 
-/// The event's number for each member; none if it could not be passed and has to go through the socket's queue.
-pub(crate) type Passed = Vec<(Sid, Option<u64>)>;
+/// What was passed to each member; none if it could not be passed and has to go through the socket's queue.
+pub(crate) type PassedTo = Vec<(Sid, Option<Passed>)>;
 
 /// The most members that the region's thread sends to by itself, which takes about ten milliseconds.
 const FEW: usize = 1_024;
@@ -39,6 +41,7 @@ impl Broadcast {
             at: Instant::now(),
             threads: (most > FEW).then(|| threads.clone()),
             reached: 0,
+            bytes: 0,
             share: Vec::new(),
             shares: Vec::new(),
         }
@@ -46,7 +49,10 @@ impl Broadcast {
 
     pub(crate) fn send(&mut self, sid: Sid, member: &mut Member) {
         self.reached += 1;
-        let Some(threads) = &self.threads else { return member.send(&self.packet, self.at) };
+        let Some(threads) = &self.threads else {
+            self.bytes += member.send(&self.packet, self.at) as u64;
+            return;
+        };
         self.share.push((sid, member.tracker().clone()));
         if self.share.len() == SHARE {
             let (share, packet) = (std::mem::replace(&mut self.share, Vec::with_capacity(SHARE)), self.packet.clone());
@@ -54,26 +60,22 @@ impl Broadcast {
         }
     }
 
-    pub(crate) fn send_in_order(&mut self, member: &mut Member) {
-        self.reached += 1;
-        member.send_in_order(&self.packet, self.at);
-    }
-
-    /// Waits until all members were sent it, and returns the numbers of those that other threads sent to.
-    pub(crate) async fn end(self) -> Passed {
+    /// Waits until all members were sent it. Returns what was passed to those that other threads sent to, and how many
+    /// bytes were sent to the others.
+    pub(crate) async fn end(self) -> (PassedTo, u64) {
         let mut passed = pass(&self.share, &self.packet);
         for share in self.shares {
             passed.extend(share.await.expect("passing does not panic"));
         }
-        passed
+        (passed, self.bytes)
     }
 }
 
-fn pass(share: &[(Sid, Arc<DeliveryTracker>)], packet: &Packet) -> Passed {
-    let mut passed = Passed::with_capacity(share.len());
+fn pass(share: &[(Sid, Arc<DeliveryTracker>)], packet: &Packet) -> PassedTo {
+    let mut passed = PassedTo::with_capacity(share.len());
     for batch in share.chunks(BATCH) {
         batch.iter().for_each(|(_, tracker)| tracker.prefetch());
-        passed.extend(batch.iter().map(|(sid, tracker)| (*sid, tracker.pass(packet.frame()))));
+        passed.extend(batch.iter().map(|(sid, tracker)| (*sid, tracker.pass(packet))));
     }
     passed
 }

@@ -58,11 +58,15 @@ impl RegionTask {
     pub(super) async fn finish(&mut self, filter: &Arc<Filter>, broadcast: Broadcast) {
         let (packet, at, reached) = (broadcast.packet.clone(), broadcast.at, broadcast.reached);
         let room = self.rooms.get_mut(filter).expect("only this task removes rooms");
-        for (sid, number) in broadcast.end().await {
-            room.members.get_mut(&sid).expect("only this task removes members").note(number, &packet, at);
+        let (passed_to, mut bytes) = broadcast.end().await;
+        for (sid, passed) in passed_to {
+            let member = room.members.get_mut(&sid).expect("only this task removes members");
+            bytes += member.note(passed, &packet, at) as u64;
         }
+        room.compresses = packet.was_compressed();
         self.metrics.frames.inc_by(reached);
-        self.metrics.bytes.inc_by(reached * packet.bytes() as u64);
+        self.metrics.json_bytes.inc_by(reached * packet.bytes() as u64);
+        self.metrics.sent_bytes.inc_by(bytes);
     }
 
     /// Serves these members now. If a tick is due, the board is ahead of the rooms, and the tick serves all but those in
@@ -173,11 +177,8 @@ impl RegionTask {
         let at_end = room.cursor == Some(frames.cursor);
         for sid in sids {
             let member = room.members.get_mut(sid).expect("it was just served");
-            // What a client asked for must follow the answer to its request, so it goes through the same queue.
-            match std::mem::take(&mut member.asked) {
-                true => broadcast.send_in_order(member),
-                false => broadcast.send(*sid, member),
-            }
+            member.asked = false;
+            broadcast.send(*sid, member);
             member.not_before = member.client.gap.map(|gap| Instant::now() + gap);
             member.sync_state = match (done, member.client.gap) {
                 (false, _) => SyncState::Partly(frames.clone(), part + 1),

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{frames::Frames, throughput::Throughput};
 use crate::{
     client::Client,
-    transport::{DeliveryTracker, Packet},
+    transport::{DeliveryTracker, Packet, Passed},
 };
 
 /// A client in this region.
@@ -58,7 +58,7 @@ pub(crate) enum SyncState {
 impl Member {
     /// A member that joins with this cursor.
     pub(crate) fn new(client: Arc<Client>, from: Option<Cursor>, now: Instant) -> Self {
-        Self {
+        let mut member = Self {
             tracker: client.tracker.clone(),
             client,
             sync_state: SyncState::Behind(from),
@@ -71,6 +71,23 @@ impl Member {
             feed_is_due: true,
             reminded_at: now,
             asked: true,
+        };
+        member.asks(from, now);
+        member
+    }
+
+    /// Notes that it asks for what leads from its cursor to the room's, or for a snapshot.
+    pub(crate) fn asks(&mut self, from: Option<Cursor>, now: Instant) {
+        self.sync_state = SyncState::Behind(from);
+        self.asked = true;
+        self.joined = now;
+        // What is sent before everything else has been taken goes through the socket's queue, without compression.
+        if self.tracker.has_compression() {
+            let was_judged = self.judged == self.last.number;
+            self.last.number = self.tracker.newest();
+            if was_judged {
+                self.judged = self.last.number;
+            }
         }
     }
 
@@ -92,33 +109,25 @@ impl Member {
         }
     }
 
-    /// Sends a packet that other members get, too.
-    pub(crate) fn send(&mut self, packet: &Packet, at: Instant) {
-        let number = self.tracker.pass(packet.frame());
-        self.note(number, packet, at);
+    /// Sends a packet that other members get, too. Returns how many bytes that takes.
+    pub(crate) fn send(&mut self, packet: &Packet, at: Instant) -> usize {
+        let passed = self.tracker.pass(packet);
+        self.note(passed, packet, at)
     }
 
-    /// Notes that a packet was passed directly, under this number. Without a number it was not: then it is sent through
-    /// the socket's queue.
-    pub(crate) fn note(&mut self, number: Option<u64>, packet: &Packet, at: Instant) {
-        match number {
-            Some(number) => self.sent(number, packet, at),
-            None => self.send_in_order(packet, at),
-        }
-    }
-
-    /// Notes what was sent. If the previous event is not accepted yet, both are measured together.
-    fn sent(&mut self, number: u64, packet: &Packet, at: Instant) {
+    /// Notes how a packet was passed directly. If it was not, it is sent through the socket's queue, after all answers
+    /// and events that are queued there. Returns how many bytes that takes.
+    pub(crate) fn note(&mut self, passed: Option<Passed>, packet: &Packet, at: Instant) -> usize {
+        let Passed { number, bytes } = passed.unwrap_or_else(|| {
+            let number = self.client.send_in_order(packet.event(), packet.payload());
+            Passed { number, bytes: packet.bytes() }
+        });
+        // If the previous event is not accepted yet, both are measured together.
         self.last = match self.can_take() {
-            true => Sent { number, bytes: packet.bytes(), at },
-            false => Sent { number, bytes: self.last.bytes + packet.bytes(), at: self.last.at },
+            true => Sent { number, bytes, at },
+            false => Sent { number, bytes: self.last.bytes + bytes, at: self.last.at },
         };
-    }
-
-    /// Sends through the socket's queue, after all answers that are queued there.
-    pub(crate) fn send_in_order(&mut self, packet: &Packet, at: Instant) {
-        let number = self.client.send_in_order(packet.event(), packet.payload());
-        self.sent(number, packet, at);
+        bytes
     }
 
     /// Whether the network has accepted what was sent last.
@@ -141,10 +150,11 @@ impl Member {
                 return false;
             }
         }
+        let was_blocked = std::mem::take(&mut self.blocked);
         if self.judged != self.last.number {
             self.judged = self.last.number;
             let Sent { bytes, at, .. } = self.last;
-            match std::mem::take(&mut self.blocked) {
+            match was_blocked {
                 true => self.throughput.kept_waiting(bytes, at, Instant::now()),
                 false => self.throughput.took(bytes, at, Instant::now()),
             }

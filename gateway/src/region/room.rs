@@ -15,6 +15,8 @@ pub(crate) struct Room {
     pub(crate) filter: Arc<Filter>,
     /// The cursor of all members that follow; none while there is no verified board.
     pub(crate) cursor: Option<Cursor>,
+    /// Whether somebody took the last frame compressed.
+    pub(crate) compresses: bool,
     /// In the order in which they joined, so that neighbours are also near in memory, here and in the kernel.
     pub(crate) members: IndexMap<Sid, Member>,
     /// The update from each cursor; none if only a snapshot leads from there.
@@ -27,7 +29,7 @@ impl Room {
     pub(crate) fn new(filter: Arc<Filter>, board: Option<&Board>) -> Self {
         let cursor = board.and_then(|board| board.cursor(&filter));
         let (odds, snapshots) = (HashMap::new(), HashMap::new());
-        Self { filter, cursor, members: IndexMap::new(), odds, snapshots }
+        Self { filter, cursor, compresses: false, members: IndexMap::new(), odds, snapshots }
     }
 
     /// Returns the members in batches.

@@ -9,7 +9,7 @@ use std::{
 
 use futures::future::OptionFuture;
 use kafka::{ConsumerMode, ControlWriter, FollowerEvent, KafkaSettings, LostBoard, RegionFollower, Steps};
-use odds::{Feed, Filter, Phase, Region, Timestamp};
+use odds::{Cursor, Feed, Filter, Phase, Region, Timestamp};
 use socketioxide::socket::Sid;
 use tokio::{
     runtime::Handle,
@@ -27,12 +27,17 @@ use super::{
     room::Room,
     snapshot_cache::SnapshotCache,
 };
-use crate::{metrics::RegionMetrics, readiness::Readiness};
+use crate::{metrics::RegionMetrics, readiness::Readiness, transport::Packet};
 
 /// How often members in `waiting_for_time` are checked.
 const WAITING_INTERVAL: Duration = Duration::from_millis(50);
+/// How many rooms get their updates together.
+const ROOMS_AT_ONCE: usize = 64;
 /// How often everything else that depends on time is checked.
 pub(super) const CLOCK_INTERVAL: Duration = Duration::from_millis(250);
+
+/// What is sent to a room: its former cursor, and the packet that leads from there to its new one.
+type Update = (Arc<Filter>, Cursor, Option<Arc<Packet>>);
 
 /// The dependencies of a region's task.
 pub(crate) struct RegionContext {
@@ -228,9 +233,7 @@ impl RegionTask {
             Request::Resync { sid, from } => {
                 let room = self.room_of.get(&sid).and_then(|filter| self.rooms.get_mut(filter));
                 if let Some(member) = room.and_then(|room| room.members.get_mut(&sid)) {
-                    member.sync_state = SyncState::Behind(from);
-                    member.asked = true;
-                    member.joined = Instant::now();
+                    member.asks(from, Instant::now());
                     ready.push(sid);
                 }
             }
@@ -255,6 +258,31 @@ impl RegionTask {
         }
     }
 
+    /// Moves these rooms to the board's cursor. Returns what is sent to each that was at another one: an update, or
+    /// nothing if it has several parts, which are sent to each member at the member's own speed.
+    fn advance(&mut self, filters: &[Arc<Filter>], follower: &RegionFollower, ready: &mut Vec<Sid>) -> Vec<Update> {
+        let mut updates = Vec::new();
+        for filter in filters {
+            let room = self.rooms.get_mut(filter).expect("only this task removes rooms");
+            let had_none = room.cursor.is_none();
+            let Some((from, frames)) = room.advance(self.region, follower.board()) else {
+                if had_none {
+                    ready.extend(room.members.keys().copied());
+                }
+                continue;
+            };
+            let packet = (frames.parts.len() == 1).then(|| frames.parts[0].clone());
+            // This thread compresses the first one, while others compress the next ones.
+            if let Some(packet) = packet.clone().filter(|_| room.compresses && !updates.is_empty()) {
+                self.threads.spawn(async move {
+                    packet.compressed();
+                });
+            }
+            updates.push((filter.clone(), from, packet));
+        }
+        updates
+    }
+
     async fn send_tick(&mut self, follower: &RegionFollower, ready: &mut Vec<Sid>) {
         let began = Instant::now();
         if let Some(due) = self.due.take() {
@@ -267,21 +295,14 @@ impl RegionTask {
             return;
         }
         let filters: Vec<Arc<Filter>> = self.rooms.keys().cloned().collect();
-        for filter in filters {
-            let room = self.rooms.get_mut(&filter).expect("listed above");
-            let had_none = room.cursor.is_none();
-            let Some((from, frames)) = room.advance(self.region, follower.board()) else {
-                if had_none {
-                    ready.extend(room.members.keys().copied());
+        for filters in filters.chunks(ROOMS_AT_ONCE) {
+            let updates = self.advance(filters, follower, ready);
+            for (filter, from, packet) in updates {
+                self.broadcast(&filter, Some(from), packet.as_ref(), ready).await;
+                if let Some(marker) = follower.reader().marker() {
+                    let age = (self.clock)().millis_since(marker.at).max(0);
+                    self.metrics.latency.observe(age as f64 / 1000.0);
                 }
-                continue;
-            };
-            // An update of several parts is sent to each member at the member's own speed.
-            let single = frames.parts.len() == 1;
-            self.broadcast(&filter, Some(from), single.then(|| &frames.parts[0]), ready).await;
-            if let Some(marker) = follower.reader().marker() {
-                let age = (self.clock)().millis_since(marker.at).max(0);
-                self.metrics.latency.observe(age as f64 / 1000.0);
             }
         }
         self.publish_freshness(follower).await;

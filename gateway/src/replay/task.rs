@@ -4,8 +4,6 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use history::{HistoryError, Moment, Playback, Played, Upcoming};
 use odds::{Cursor, Feed, Filter, Frame, FrameKind, Region, Replay, Timestamp};
-use serde::Serialize;
-use serde_json::value::RawValue;
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -14,6 +12,7 @@ use super::{Request, clock::ReplayClock, player::Player};
 use crate::{
     client::{Bye, Client, RETRY_AFTER_MS},
     metrics::Metrics,
+    transport::Packet,
     turns::Turn,
 };
 
@@ -202,7 +201,8 @@ impl ReplayTask {
                 }
                 None => {
                     let feed = Feed::down(region, self.now(), "nothing is recorded from here on");
-                    self.emit("feed", &feed).await?;
+                    let json = serde_json::to_string(&feed).expect("plain values");
+                    self.emit(&Packet::new("feed", &json)).await?;
                 }
             }
         }
@@ -227,7 +227,8 @@ impl ReplayTask {
         let now = self.now();
         let due: Vec<Feed> = self.players.values_mut().filter_map(|player| player.feed_if_due(now)).collect();
         for feed in due {
-            self.emit("feed", &feed).await?;
+            let json = serde_json::to_string(&feed).expect("plain values");
+            self.emit(&Packet::new("feed", &json)).await?;
         }
         Ok(())
     }
@@ -249,18 +250,23 @@ impl ReplayTask {
                 FrameKind::Snapshot => "snapshot",
                 FrameKind::Odds => "odds",
             };
-            self.emit(event, &RawValue::from_string(json).expect("frames are JSON")).await?;
+            self.emit(&Packet::new(event, &json)).await?;
         }
         Ok(())
     }
 
     /// Sends an event. Returns when the network has accepted enough of those before it.
-    async fn emit<T: Serialize + ?Sized>(&self, event: &str, data: &T) -> Result<(), End> {
-        let number = self.client.send_in_order(event, data);
+    async fn emit(&self, packet: &Packet) -> Result<(), End> {
+        let number = match self.client.tracker.pass(packet) {
+            Some(passed) => passed.number,
+            None => self.client.send_in_order(packet.event(), packet.payload()),
+        };
         if number == 0 {
             return Err(End::Gone);
         }
-        let accepted = number.saturating_sub(AHEAD);
+        // Behind others, a frame would go through the socket's queue, without compression.
+        let ahead = if self.client.tracker.has_compression() { 0 } else { AHEAD };
+        let accepted = number.saturating_sub(ahead);
         loop {
             tokio::select! {
                 () = self.stop.cancelled() => return Err(End::Gone),

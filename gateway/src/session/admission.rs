@@ -13,7 +13,7 @@ use serde_json::Value;
 use socketioxide::{
     SocketIo,
     adapter::LocalAdapter,
-    extract::{AckSender, Event, SocketRef, State, TryData},
+    extract::{Event, SocketRef, State, TryData},
     handler::{ConnectHandler, DisconnectHandler},
     socket::{DisconnectReason, Socket},
 };
@@ -24,7 +24,12 @@ use super::{
     connection::{Admitted, Connection},
     slot::{ConnectionSlot, NoSlot},
 };
-use crate::{client::ClientRequest, filters::TooManyFilters, transport::Peer, turns::NoTurn};
+use crate::{
+    client::{Answer, ClientRequest},
+    filters::TooManyFilters,
+    transport::Peer,
+    turns::NoTurn,
+};
 
 /// Why a client is not let in. Its text is sent as `<code>: <text>`.
 #[derive(Debug, thiserror::Error)]
@@ -155,7 +160,7 @@ fn subscribe(
     socket: SocketRef,
     State(app): State<Arc<AppState>>,
     TryData(data): TryData<Value>,
-    ack: AckSender,
+    ack: Answer,
 ) -> Ready<()> {
     ask(&app, &socket, ClientRequest::Subscribe { data: data.unwrap_or_default(), ack });
     ready(())
@@ -166,7 +171,7 @@ fn refilter(
     socket: SocketRef,
     State(app): State<Arc<AppState>>,
     TryData(data): TryData<Value>,
-    ack: AckSender,
+    ack: Answer,
 ) -> Ready<()> {
     ask(&app, &socket, ClientRequest::Filter { data: data.unwrap_or_default(), ack });
     ready(())
@@ -177,14 +182,14 @@ fn resync(
     socket: SocketRef,
     State(app): State<Arc<AppState>>,
     TryData(data): TryData<Value>,
-    ack: AckSender,
+    ack: Answer,
 ) -> Ready<()> {
     ask(&app, &socket, ClientRequest::Resync { data: data.unwrap_or_default(), ack });
     ready(())
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "socketioxide passes extracted values by value")]
-fn unknown_event(socket: SocketRef, State(app): State<Arc<AppState>>, Event(name): Event, ack: AckSender) -> Ready<()> {
+fn unknown_event(socket: SocketRef, State(app): State<Arc<AppState>>, Event(name): Event, ack: Answer) -> Ready<()> {
     ask(&app, &socket, ClientRequest::Unknown { event: name.chars().take(64).collect(), ack });
     ready(())
 }

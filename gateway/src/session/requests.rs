@@ -10,12 +10,11 @@ use accounts::{AccountsError, Changed, StoreError, User};
 use odds::{Cursor, Filter, Region, Replay, Subscriptions, read_regions};
 use serde::Serialize;
 use serde_json::{Value, json};
-use socketioxide::extract::AckSender;
 use tracing::{debug, warn};
 
 use super::app_state::AppState;
 use crate::{
-    client::{Bye, Client, ClientRequest, RETRY_AFTER_MS, Subscription},
+    client::{Answer, Bye, Client, ClientRequest, RETRY_AFTER_MS, Subscription},
     filters::TooManyFilters,
     region::Request,
     replay::ReplayHandle,
@@ -111,7 +110,7 @@ impl AppState {
 
     /// Answers a request if the client asked for an acknowledgement. Disconnects a client that doesn't read its
     /// answers.
-    fn answer(&self, client: &Arc<Client>, ack: AckSender, done: Result<Value, Failure>) {
+    fn answer(&self, client: &Arc<Client>, ack: Answer, done: Result<Value, Failure>) {
         let answer = done.unwrap_or_else(|failure| json!({ "error": failure }));
         if !client.acknowledge(ack, &answer) {
             self.sends_away(client);
@@ -251,7 +250,7 @@ impl AppState {
         client: &Arc<Client>,
         subscription: &mut Subscription,
         data: &Value,
-        ack: AckSender,
+        ack: Answer,
     ) {
         let invalid = |message| Failure { code: "invalid_filter", message };
         let filter = Filter::from_value(data).map_err(|error| invalid(error.to_string())).and_then(|filter| {
@@ -269,13 +268,7 @@ impl AppState {
         self.join(client, subscription, regions.collect()).await;
     }
 
-    pub(super) async fn resyncs(
-        &self,
-        client: &Arc<Client>,
-        subscription: &Subscription,
-        data: &Value,
-        ack: AckSender,
-    ) {
+    pub(super) async fn resyncs(&self, client: &Arc<Client>, subscription: &Subscription, data: &Value, ack: Answer) {
         let region: Region = match data["region"].as_str().unwrap_or_default().parse() {
             Ok(region) => region,
             Err(error) => {

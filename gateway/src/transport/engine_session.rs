@@ -17,7 +17,7 @@ use super::{
     connection::{DeliveryTracker, STRANGER_BYTES, WritableQueues},
     connection_slots::one_less,
 };
-use crate::GatewaySettings;
+use crate::{GatewaySettings, settings::Compression};
 
 /// All sessions. Those that began by long polling can be looked up by id, which is all that later requests name.
 #[derive(Clone, Debug)]
@@ -26,6 +26,8 @@ pub(super) struct EngineSessions {
     polled: Polled,
     /// The most bytes in a POST of a client that has signed in.
     max_body: usize,
+    /// Whether clients that ask for compression get it.
+    compress: bool,
     strangers: Arc<Strangers>,
 }
 
@@ -102,12 +104,23 @@ impl EngineSessions {
             most_per_network: settings.max_strangers_per_address,
             counts: Mutex::default(),
         });
-        Self { writable_queues, polled: Arc::default(), max_body: settings.max_payload as usize, strangers }
+        Self {
+            writable_queues,
+            polled: Arc::default(),
+            max_body: settings.max_payload as usize,
+            compress: settings.compression == Compression::On,
+            strangers,
+        }
     }
 
     /// The most bytes in a POST of a client that has signed in.
     pub(super) fn max_body(&self) -> usize {
         self.max_body
+    }
+
+    /// Whether clients that ask for compression get it.
+    pub(super) fn compress(&self) -> bool {
+        self.compress
     }
 
     pub(super) fn begin(&self, address: IpAddr) -> Option<Arc<EngineSession>> {

@@ -12,9 +12,10 @@ use tracing::debug;
 
 use super::{
     engine_session::{EngineSession, EngineSessions, Posting},
-    long_poll::Carried,
+    long_poll::{Carried, zipped},
     peer::Peer,
 };
+use crate::gzip::takes_gzip;
 
 /// The time that a client has to send the body of a POST.
 const BODY_WITHIN: Duration = Duration::from_secs(10);
@@ -72,13 +73,18 @@ pub(super) struct Exchange {
     pub(super) session: Arc<EngineSession>,
     kind: Kind,
     peer: Peer,
+    /// The answer to an offer of compression on a websocket.
+    compression: Option<&'static str>,
 }
 
 enum Kind {
     /// A handshake by either transport.
     Handshake,
-    /// A poll with the `t` of its query.
-    Poll(Option<Box<str>>),
+    Poll {
+        /// The `t` of its query.
+        t: Option<Box<str>>,
+        takes_gzip: bool,
+    },
     Post {
         _posting: Posting,
     },
@@ -89,14 +95,18 @@ enum Kind {
 impl Exchange {
     /// Finds or begins the request's session. Cuts the session if a response was lost or a POST is not allowed.
     pub(super) fn begin<R>(sessions: &EngineSessions, request: &Request<R>) -> Result<Self, Refusal> {
-        let uri = request.uri();
+        let (uri, headers) = (request.uri(), request.headers());
+        let mut compression = None;
         if query(uri, "transport") == Some("websocket") {
-            check_websocket(request.headers())?;
+            check_websocket(headers)?;
+            let offers = headers.get_all(header::SEC_WEBSOCKET_EXTENSIONS).iter();
+            compression = deflate::answer_to(offers.filter_map(|offer| offer.to_str().ok()));
         }
+        let compression = compression.filter(|_| sessions.compress());
         let peer = request.extensions().get::<Peer>().expect("the listener adds the peer").clone();
         let Some(sid) = query(uri, "sid") else {
             let session = sessions.begin(peer.address).ok_or(Refusal::TooManyStrangers)?;
-            return Ok(Self { session, kind: Kind::Handshake, peer });
+            return Ok(Self { session, kind: Kind::Handshake, peer, compression });
         };
         let session = sid.parse().ok().and_then(|sid| sessions.find(sid)).ok_or(Refusal::UnknownSession)?;
         let kind = match *request.method() {
@@ -110,10 +120,11 @@ impl Exchange {
                 session.tracker.cut();
                 return Err(Refusal::UnknownSession);
             }
-            Method::GET => Kind::Poll(query(uri, "t").map(Box::from)),
+            Method::GET => {
+                Kind::Poll { t: query(uri, "t").map(Box::from), takes_gzip: sessions.compress() && takes_gzip(headers) }
+            }
             Method::POST => {
-                let length =
-                    request.headers().get(header::CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse().ok());
+                let length = headers.get(header::CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse().ok());
                 let posting = session.posts();
                 let refusal = match (&posting, length) {
                     (None, _) | (_, Some(0)) => Some(Refusal::BadPost),
@@ -130,7 +141,7 @@ impl Exchange {
             }
             _ => Kind::Other,
         };
-        Ok(Self { session, kind, peer })
+        Ok(Self { session, kind, peer, compression })
     }
 
     /// Waits for Engine.IO's response and notes what it does to the session. Cuts the session if a POST takes too long.
@@ -142,14 +153,14 @@ impl Exchange {
     where
         B: http_body::Body<Data = Bytes, Error: Into<axum::BoxError>> + Send + Unpin + 'static,
     {
-        let Self { session, kind, peer } = self;
+        let Self { session, kind, peer, compression } = self;
         let body_timeout = async {
             match &kind {
                 Kind::Post { .. } => tokio::time::sleep(BODY_WITHIN).await,
                 _ => std::future::pending().await,
             }
         };
-        let answer = tokio::select! {
+        let mut answer = tokio::select! {
             answer = answer => answer?,
             // A waiting poll ends with its session.
             () = session.tracker.until_cut() => return Ok(Refusal::UnknownSession.response()),
@@ -159,16 +170,22 @@ impl Exchange {
             }
         };
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+            if let Some((compression, connection)) = compression.zip(peer.connection.upgrade()) {
+                connection.compresses(max_body);
+                let value = HeaderValue::from_static(compression);
+                answer.headers_mut().insert(header::SEC_WEBSOCKET_EXTENSIONS, value);
+            }
             session.tracker.opened(&peer.connection);
             return Ok(answer.map(Body::new));
         }
         Ok(match kind {
             Kind::Handshake => finish_handshake(&session, answer, max_body).await,
-            Kind::Poll(t) if answer.status() == StatusCode::OK => {
+            Kind::Poll { t, takes_gzip } if answer.status() == StatusCode::OK => {
                 session.answers(t);
-                answer.map(|body| Body::new(Carried { body, tracker: session.tracker.clone(), was_taken: false }))
+                let answer = answer.map(|body| Carried::new(body, session.tracker.clone()));
+                if takes_gzip { zipped(answer).await } else { answer.map(Body::new) }
             }
-            Kind::Poll(_) | Kind::Post { .. } | Kind::Other => answer.map(Body::new),
+            Kind::Poll { .. } | Kind::Post { .. } | Kind::Other => answer.map(Body::new),
         })
     }
 }

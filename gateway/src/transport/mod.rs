@@ -12,7 +12,7 @@ mod packet;
 mod peer;
 mod protective_headers;
 
-pub(crate) use connection::{DeliveryTracker, WritableQueues};
+pub(crate) use connection::{DeliveryTracker, Passed, WritableQueues};
 pub(crate) use connection_slots::{Most, one_less};
 pub(crate) use door::Door;
 pub(crate) use engine_session::EngineSession;

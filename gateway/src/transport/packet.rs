@@ -1,6 +1,6 @@
-//! An event for many clients, encoded once.
+//! An event for many clients, encoded once, and compressed at most once.
 
-use std::ops::Range;
+use std::{ops::Range, sync::OnceLock};
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
@@ -14,8 +14,12 @@ use tungstenite::protocol::frame::{
 pub(crate) struct Packet {
     event: &'static str,
     frame: Bytes,
+    /// Where the message begins in the frame, behind its header.
+    message: usize,
     /// The position of the payload in the frame.
     payload: Range<usize>,
+    /// The same event compressed; the frame itself if compressing it isn't worth it. Empty until somebody wants it.
+    compressed: OnceLock<Bytes>,
 }
 
 impl Packet {
@@ -27,11 +31,12 @@ impl Packet {
         let header = FrameHeader { opcode: OpCode::Data(Data::Text), ..FrameHeader::default() };
         let mut frame = Vec::with_capacity(header.len(length as u64) + length);
         header.format(length as u64, &mut frame).expect("writing to memory");
+        let message = frame.len();
         frame.extend(begin.as_bytes());
         let payload = frame.len()..frame.len() + json.len();
         frame.extend(json.as_bytes());
         frame.push(b']');
-        Self { event, frame: frame.into(), payload }
+        Self { event, frame: frame.into(), message, payload, compressed: OnceLock::new() }
     }
 
     pub(crate) fn event(&self) -> &'static str {
@@ -50,6 +55,20 @@ impl Packet {
 
     pub(crate) fn frame(&self) -> &Bytes {
         &self.frame
+    }
+
+    /// The frame for connections with compression. Whoever asks first compresses it, which takes a tenth of a
+    /// millisecond or so; others wait.
+    pub(crate) fn compressed(&self) -> &Bytes {
+        self.compressed.get_or_init(|| {
+            let message = &self.frame[self.message..];
+            deflate::compressed_frame(message).map_or_else(|| self.frame.clone(), Bytes::from)
+        })
+    }
+
+    /// Whether somebody wanted it compressed.
+    pub(crate) fn was_compressed(&self) -> bool {
+        self.compressed.get().is_some()
     }
 }
 

@@ -5,8 +5,10 @@
 mod accounts;
 mod alerts;
 mod break_in;
+mod bridge;
 mod browser;
 mod caddy;
+mod compressed;
 mod conformance;
 mod contacts;
 mod documents;

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     author::{Author, History, draw_changes},
+    bridge::Bridge,
     guest::{BEARER, TOKEN},
     http,
     past::{events, record},
@@ -237,7 +238,12 @@ async fn play(lasts: Duration) {
     for region in REGIONS {
         recordings.push(Recording::start(&stage, region).await);
     }
-    let addresses: Addresses = Arc::new(Mutex::new(vec![steady.address.clone(), shaky.address.clone()]));
+    // About half of the visits are compressed.
+    let steady_bridge = Bridge::start(&steady.address).await;
+    let mut shaky_bridge = Bridge::start(&shaky.address).await;
+    let steady_addresses = [steady.address.clone(), steady_bridge.address.clone()];
+    let shaky_addresses = [shaky.address.clone(), shaky_bridge.address.clone()];
+    let addresses: Addresses = Arc::new(Mutex::new([steady_addresses.clone(), shaky_addresses].concat()));
     let cast = Cast {
         addresses: addresses.clone(),
         histories: histories.clone(),
@@ -286,10 +292,11 @@ async fn play(lasts: Duration) {
             stage.cluster.move_leader(kafka::topic_of(region), 0, broker).unwrap();
         }
         if random.random_bool(0.4) {
-            addresses.lock().unwrap().retain(|address| *address == steady.address);
+            addresses.lock().unwrap().retain(|address| steady_addresses.contains(address));
             shaky.ends().await.unwrap();
             shaky = stage.gateway("shaky", &flags).await;
-            addresses.lock().unwrap().push(shaky.address.clone());
+            shaky_bridge = Bridge::start(&shaky.address).await;
+            addresses.lock().unwrap().extend([shaky.address.clone(), shaky_bridge.address.clone()]);
         }
         for recording in &mut recordings {
             if random.random_bool(0.2) {
@@ -332,6 +339,9 @@ async fn play(lasts: Duration) {
     let (frames, resumed) = (cast.frames.load(Ordering::Relaxed), cast.resumed.load(Ordering::Relaxed));
     assert!(frames > 1_000 && resumed > 20, "{frames} frames, {resumed} resumed");
     println!("{CLIENTS} clients, {frames} frames, each exactly its board; {resumed} resumed by cursor");
+    let (compressed, inflated) = steady_bridge.traffic.bytes();
+    println!("{compressed} bytes with compression became {inflated}");
+    assert!(compressed < inflated, "nothing was compressed");
     steady.ends().await.unwrap();
     shaky.ends().await.unwrap();
 }

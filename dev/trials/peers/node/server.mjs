@@ -3,7 +3,7 @@
 // with --changes as well, only the changed quotes, in Toteboard's format. A client that joins gets a snapshot. With
 // --workers, that many processes share the port, and each reads the topic for its own clients.
 //
-//     node server.mjs --brokers 127.0.0.1:9092 --region uk --port 3000 [--batch 100 [--changes]] [--workers 2]
+//     node server.mjs --brokers 127.0.0.1:9092 --region uk --port 3000 [--batch 100 [--changes]] [--workers 2] [--compression]
 
 import cluster from "node:cluster";
 import { createServer } from "node:http";
@@ -21,6 +21,7 @@ const { values } = parseArgs({
     batch: { type: "string" },
     changes: { type: "boolean" },
     workers: { type: "string" },
+    compression: { type: "boolean" },
   },
 });
 const { region } = values;
@@ -45,7 +46,9 @@ async function serve() {
   const board = values.changes ? quotesOfEvents() : imagesOfEvents();
 
   const http = createServer((_, response) => response.end("here"));
-  const io = new Server(http, { serveClient: false });
+  // The threshold is that of the gateway, so that both compress the same frames.
+  const perMessageDeflate = values.compression ? { threshold: 600 } : false;
+  const io = new Server(http, { serveClient: false, perMessageDeflate });
   // Saves memory: the initial request of a connection is not needed any more.
   io.engine.on("connection", (connection) => (connection.request = null));
   io.on("connection", (socket) => {

@@ -103,6 +103,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
             fetch_wait: FETCH_WAIT,
             region: REGION,
             limits: Limits::Lifted,
+            compression: false,
             settings: vec![format!("--page={}", page.display()), "--attempts-per-minute=100000".into()],
             environment: variant.environment.clone(),
         };

@@ -11,6 +11,7 @@ use std::{
 use anyhow::Context;
 use clap::Parser;
 use client::{BoardMirrors, Protocol, ProtocolEvent};
+use flate2::{Decompress, FlushDecompress};
 use odds::{Board, Digest, Region, Timestamp};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
@@ -23,11 +24,13 @@ use tokio_tungstenite::tungstenite::protocol::frame::{
     Frame,
     coding::{Data, OpCode},
 };
-use trials::race::{FrameReader, Joined, Order, Report, micros, newest_step};
+use trials::race::{FrameReader, Joined, Order, Report, TextFrame, micros, newest_step};
 
 const READ_BUFFER: usize = 256 * 1024;
 /// Bytes of each payload that most clients keep: enough to know its kind.
 const BEGINNING: usize = 160;
+/// The largest compressed message, in bytes after inflating.
+const LARGEST: usize = 4 << 20;
 const JOIN_WITHIN: Duration = Duration::from_secs(120);
 /// How many clients may be joining at the same time: less than Linux's default limit of a listen queue.
 const MAX_JOINING: usize = 4_000;
@@ -52,6 +55,10 @@ struct Settings {
     #[arg(long)]
     board: bool,
 
+    /// The clients ask for compression, and don't join without it.
+    #[arg(long)]
+    compression: bool,
+
     /// Number of clients.
     #[arg(long)]
     clients: usize,
@@ -67,6 +74,7 @@ struct Settings {
 
 thread_local! {
     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BUFFER]);
+    static INFLATED: RefCell<(Decompress, Vec<u8>)> = RefCell::new((Decompress::new(false), vec![0; LARGEST]));
 }
 
 /// What all clients record.
@@ -200,10 +208,13 @@ impl Client {
     async fn connect(settings: &Settings, notes: Rc<Notes>, number: usize) -> anyhow::Result<Self> {
         let mut stream = TcpStream::connect(&settings.address).await?;
         stream.set_nodelay(true)?;
-        let Settings { address, path, .. } = settings;
+        let Settings { address, path, compression, .. } = settings;
+        // Without context takeover, so that each message can be read by itself, or not at all.
+        let offer = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n";
+        let offer = if *compression { offer } else { "" };
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{offer}\r\n"
         );
         stream.write_all(request.as_bytes()).await?;
         let mut answer = Vec::with_capacity(1_024);
@@ -215,6 +226,7 @@ impl Client {
         };
         let head = String::from_utf8_lossy(&answer[..end]);
         anyhow::ensure!(head.starts_with("HTTP/1.1 101"), "{}", head.lines().next().unwrap_or_default());
+        anyhow::ensure!(!compression || head.contains("server_no_context_takeover"), "no compression: {head}");
         let watcher = notes.watcher(number);
         let keep = if watcher.is_some() { usize::MAX } else { BEGINNING };
         let plain = settings.auth.is_none();
@@ -270,7 +282,7 @@ impl Client {
 
     fn receive(&mut self, bytes: &[u8]) {
         let mut reader = std::mem::replace(&mut self.reader, FrameReader::keeping(0));
-        reader.take(bytes, |kept, length| self.frame(kept, length));
+        reader.take(bytes, |frame| self.frame(frame));
         self.reader = reader;
     }
 
@@ -281,10 +293,31 @@ impl Client {
         self.stream.write_all(&std::mem::take(&mut self.out)).await
     }
 
-    fn frame(&mut self, kept: &[u8], length: usize) {
+    fn frame(&mut self, TextFrame { kept, length, is_compressed }: TextFrame<'_>) {
+        if !is_compressed {
+            return self.message(kept, length);
+        }
+        if self.watcher.is_none() && self.has_board {
+            // All that is large and comes after the board. Reading it would cost more than the server's work.
+            return self.count(length);
+        }
+        INFLATED.with_borrow_mut(|(decompress, inflated)| {
+            decompress.reset(false);
+            // What is kept may be only the beginning.
+            let _ = decompress.decompress(kept, inflated, FlushDecompress::Sync);
+            self.message(&inflated[..decompress.total_out() as usize], length);
+        });
+    }
+
+    fn count(&self, length: usize) {
+        self.notes.frames.set(self.notes.frames.get() + 1);
+        self.notes.bytes.set(self.notes.bytes.get() + length as u64);
+    }
+
+    /// Takes a message, or its beginning. Its frame had this length.
+    fn message(&mut self, kept: &[u8], length: usize) {
         if kept.starts_with(br#"42["odds""#) {
-            self.notes.frames.set(self.notes.frames.get() + 1);
-            self.notes.bytes.set(self.notes.bytes.get() + length as u64);
+            self.count(length);
             self.note(kept);
         } else if kept.starts_with(br#"42["snapshot""#) {
             self.has_board |= is_last_part(kept);

@@ -64,6 +64,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         fetch_wait: FETCH_WAIT,
         region: REGION,
         limits: Limits::OfUsers(MANY),
+        compression: false,
         settings: Vec::new(),
         environment: BTreeMap::new(),
     };

@@ -75,6 +75,7 @@ async fn loading(settings: Settings) -> anyhow::Result<()> {
         fetch_wait: FETCH_WAIT,
         region: REGION,
         limits: Limits::Lifted,
+        compression: false,
         settings: Vec::new(),
         environment: BTreeMap::new(),
     };

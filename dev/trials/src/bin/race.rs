@@ -74,6 +74,8 @@ enum Leg {
     Updates,
     /// The same frames through all servers that can send them.
     Frames,
+    /// Clients that ask for compression.
+    Compressed,
     /// Memory of idle connections.
     Idle,
     /// From a hundred clients to ten thousand.
@@ -100,6 +102,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         fetch_wait: FETCH_WAIT,
         region: REGION,
         limits: Limits::Lifted,
+        compression: false,
         settings: Vec::new(),
         environment: BTreeMap::new(),
     };
@@ -114,7 +117,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         alone: None,
         lost: BTreeMap::new(),
     };
-    let all = [Leg::Updates, Leg::Frames, Leg::Idle, Leg::Growth, Leg::Crowd, Leg::Direct];
+    let all = [Leg::Updates, Leg::Frames, Leg::Compressed, Leg::Idle, Leg::Growth, Leg::Crowd, Leg::Direct];
     let legs = if settings.legs.is_empty() { &all[..] } else { &settings.legs };
     for round in 1..=settings.rounds {
         println!("\nround {round} of {}", settings.rounds);
@@ -124,6 +127,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
             match leg {
                 Leg::Updates => race.updates().await?,
                 Leg::Frames => race.frames().await?,
+                Leg::Compressed => race.compressed().await?,
                 Leg::Idle => race.idle().await?,
                 Leg::Growth => race.growth().await?,
                 Leg::Crowd => race.crowd().await?,
@@ -240,6 +244,48 @@ impl Race {
             };
             self.table.draw(title, runs.iter().map(one).collect());
         }
+        Ok(())
+    }
+
+    /// Measures clients that ask for compression, beside those that don't and beside other servers that compress.
+    async fn compressed(&mut self) -> anyhow::Result<()> {
+        self.set_fetch_wait(FETCH_WAIT);
+        println!("\n{} clients with compression, ten frames of twenty quotes a second", SIZE.clients);
+        let ours = Kind::Gateway(TICK);
+        let mut recorded = Frames::default();
+        let plain = self.run(ours, SIZE, CHANGES, &mut recorded).await?;
+        println!("{:>14}: {}", "without", plain.shown());
+        self.ground.compression = true;
+        let mut kinds = vec![ours, Kind::NodeBatched(TICK)];
+        kinds.extend(self.nchan.then_some(Kind::Nchan));
+        let mut runs: BTreeMap<Kind, Run> = BTreeMap::new();
+        for kind in kinds {
+            let run = self.run(kind, SIZE, CHANGES, &mut recorded).await?;
+            println!("{:>14}: {}", kind.to_string(), run.shown());
+            runs.insert(kind, run);
+        }
+        self.ground.compression = false;
+        let compressed = runs[&ours].clone();
+        let mut add = |what: &str, unit, beside: String, figures: [f64; 2], goal| {
+            let what = format!("with compression, {} clients: {what}", SIZE.clients);
+            let [ours, theirs] = figures;
+            self.table.add(Finding { what, unit, ours, beside, theirs, ratio: ours / theirs, goal });
+        };
+        let bytes = [&compressed, &plain].map(|run| run.bytes / run.updates);
+        add("bytes on the wire for an update", "", "without".into(), bytes, Goal::AtMost(0.3));
+        let micros_an_update = |run: &Run| 1e6 / run.per_cpu_second();
+        let cpu = [&compressed, &plain].map(micros_an_update);
+        add("CPU for an update", " µs", "without".into(), cpu, Goal::AtMost(1.05));
+        for (kind, run) in &runs {
+            let figures = [&compressed, run].map(micros_an_update);
+            match kind {
+                Kind::Gateway(_) => {}
+                Kind::Nchan => add("CPU for an update", " µs", kind.to_string(), figures, Goal::AtMost(1.0)),
+                _ => add("CPU for an update", " µs", kind.to_string(), figures, Goal::AtMost(0.1)),
+            }
+        }
+        let bars = runs.iter().map(|(kind, run)| (kind.to_string(), micros_an_update(run))).collect();
+        self.table.draw("CPU seconds of the server for a million updates delivered with compression", bars);
         Ok(())
     }
 

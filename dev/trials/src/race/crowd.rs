@@ -25,6 +25,8 @@ pub struct Target {
     pub auth: Option<String>,
     /// Whether a client counts as joined only when it has its board.
     pub board: bool,
+    /// Whether the clients ask for compression, and insist on it.
+    pub compression: bool,
 }
 
 /// The number of clients, how many of them record when they saw each step, and how many of those mirror the board.
@@ -82,6 +84,7 @@ impl Crowd {
         command.arg(format!("--address={}", target.address)).arg(format!("--path={}", target.path));
         command.args(target.auth.iter().map(|auth| format!("--auth={auth}")));
         command.args(target.board.then_some("--board"));
+        command.args(target.compression.then_some("--compression"));
         command.arg(format!("--clients={}", size.clients)).arg(format!("--watching={}", size.watching));
         command.arg(format!("--mirroring={}", size.mirroring));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);

@@ -8,12 +8,23 @@ use tokio_tungstenite::tungstenite::protocol::frame::{
     coding::{Data, OpCode},
 };
 
+/// A text frame, whose payload may be compressed.
+#[derive(Clone, Copy, Debug)]
+pub struct TextFrame<'a> {
+    /// The first bytes of the payload.
+    pub kept: &'a [u8],
+    /// The length of the payload.
+    pub length: usize,
+    pub is_compressed: bool,
+}
+
 /// Splits a stream of bytes into text frames. Servers don't mask frames; fragmented messages are not supported.
 #[derive(Debug)]
 pub struct FrameReader {
     header: [u8; 10],
     have: usize,
     is_text: bool,
+    is_compressed: bool,
     left: u64,
     length: usize,
     /// The first bytes of the payload.
@@ -24,12 +35,20 @@ pub struct FrameReader {
 impl FrameReader {
     /// Creates a reader that keeps at most this many bytes of each payload.
     pub fn keeping(keep: usize) -> Self {
-        Self { header: [0; 10], have: 0, is_text: false, left: 0, length: 0, kept: Vec::new(), keep }
+        Self {
+            header: [0; 10],
+            have: 0,
+            is_text: false,
+            is_compressed: false,
+            left: 0,
+            length: 0,
+            kept: Vec::new(),
+            keep,
+        }
     }
 
-    /// Takes the next bytes. Calls `on_frame` for each text frame that ends in them, with the kept bytes and the length
-    /// of its payload.
-    pub fn take(&mut self, mut bytes: &[u8], mut on_frame: impl FnMut(&[u8], usize)) {
+    /// Takes the next bytes. Calls `on_frame` for each text frame that ends in them.
+    pub fn take(&mut self, mut bytes: &[u8], mut on_frame: impl FnMut(TextFrame<'_>)) {
         while let Some(&first) = bytes.first() {
             if self.left == 0 {
                 self.header[self.have] = first;
@@ -38,6 +57,7 @@ impl FrameReader {
                 let header = FrameHeader::parse(&mut Cursor::new(&self.header[..self.have]));
                 let Ok(Some((header, length))) = header else { continue };
                 self.is_text = header.opcode == OpCode::Data(Data::Text);
+                self.is_compressed = header.rsv1;
                 self.left = length;
                 self.length = usize::try_from(length).unwrap_or(usize::MAX);
                 self.kept.clear();
@@ -53,7 +73,8 @@ impl FrameReader {
             }
             if self.left == 0 {
                 if self.is_text {
-                    on_frame(&self.kept, self.length);
+                    let Self { length, is_compressed, .. } = *self;
+                    on_frame(TextFrame { kept: &self.kept, length, is_compressed });
                 }
                 self.have = 0;
             }
@@ -75,7 +96,7 @@ mod tests {
             let mut frames = Vec::new();
             let mut reader = FrameReader::keeping(4);
             for part in bytes.chunks(size) {
-                reader.take(part, |kept, length| frames.push((kept.to_vec(), length)));
+                reader.take(part, |frame| frames.push((frame.kept.to_vec(), frame.length)));
             }
             let expected: [(&[u8], usize); 4] = [(b"hi", 2), (b"", 0), (b"xxxx", 256), (b"yyyy", 70_000)];
             assert!(frames.iter().map(|(kept, length)| (&kept[..], *length)).eq(expected), "in pieces of {size}");

@@ -17,7 +17,7 @@ pub use bare::Bare;
 pub(crate) use cost::cpu_seconds;
 pub use cost::most_memory;
 pub use crowd::{Crowd, Joined, Order, Report, Size, Target};
-pub use frames::FrameReader;
+pub use frames::{FrameReader, TextFrame};
 pub use historian::Historian;
 pub use replay::{Frames, Recorder, Replaying};
 pub use report::{Finding, Goal, Table};

@@ -70,6 +70,8 @@ pub struct Ground {
     pub fetch_wait: u32,
     pub region: Region,
     pub limits: Limits,
+    /// Whether the clients ask for compression. Other servers are set up for it only then.
+    pub compression: bool,
     /// Additional arguments for a gateway.
     pub settings: Vec<String>,
     /// Additional environment variables for the server.
@@ -91,6 +93,7 @@ pub struct Server {
     pub kind: Kind,
     part: Part,
     region: Region,
+    compression: bool,
     address: String,
     /// The gateway's admin address, or the address at which `floor` receives frames.
     second: String,
@@ -145,6 +148,7 @@ impl Server {
             command.push(format!("--region={}", ground.region));
             command.push(format!("--port={}", port(&address)));
             command.push(format!("--fetch-wait={}", ground.fetch_wait));
+            command.extend(ground.compression.then(|| "--compression".to_owned()));
             command.extend(batch.map(|millis| format!("--batch={millis}")));
             command.extend(more.iter().map(|it| (*it).to_owned()));
             command
@@ -187,6 +191,7 @@ impl Server {
                 std::fs::create_dir_all(&folder)?;
                 let text = std::fs::read_to_string(ground.peers.join("nchan.conf")).context("nchan.conf")?;
                 let text = text.replace("FOLDER", &folder.display().to_string());
+                let text = text.replace("COMPRESSION", if ground.compression { "on" } else { "off" });
                 let text = text.replace("SUBSCRIBERS", "16384").replace("PORT", &port(&address));
                 let file = folder.join("nginx.conf");
                 std::fs::write(&file, text)?;
@@ -197,7 +202,16 @@ impl Server {
         let began = Instant::now();
         let part = Part::start(&kind.to_string(), command, ground.environment.clone(), log)?;
         let region = ground.region;
-        let mut this = Self { kind, part, region, address, second, token: None, ready_after: Duration::ZERO };
+        let mut this = Self {
+            kind,
+            part,
+            region,
+            compression: ground.compression,
+            address,
+            second,
+            token: None,
+            ready_after: Duration::ZERO,
+        };
         this.is_ready().await?;
         this.ready_after = began.elapsed();
         if let Kind::Gateway(_) = kind {
@@ -250,6 +264,7 @@ impl Server {
             path: path.into(),
             auth: socket_io.then(|| self.auth(regions).to_string()),
             board: follows && socket_io,
+            compression: self.compression,
         }
     }
 

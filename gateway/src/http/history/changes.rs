@@ -23,10 +23,10 @@ use tracing::warn;
 
 use super::{invalid, store};
 use crate::{
+    gzip::takes_gzip,
     http::{
         caller::Caller,
         error::{ApiError, HistoryRefusals, Refusals},
-        gzip::takes_gzip,
         odds::filter,
         subscriptions::RegionKey,
     },

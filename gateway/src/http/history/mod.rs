@@ -20,10 +20,10 @@ use odds::{Cursor, EventId, InvalidTimestamp, Region, Timestamp};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
+    gzip::{COMPRESS_FROM, compress, takes_gzip},
     http::{
         caller::Caller,
         error::{ApiError, HistoryRefusals, Refusals},
-        gzip::{COMPRESS_FROM, compress, takes_gzip},
         schemas,
         subscriptions::RegionKey,
     },

@@ -1,4 +1,4 @@
-//! Tracks which of a session's events the network has accepted.
+//! Tracks which of a session's events and answers the network has accepted.
 //!
 //! Socket.IO's queue doesn't report its length, and a full queue ends the socket at the next ping. So a session's
 //! events are counted twice: when they are sent, and when the kernel accepts them. While the counts differ, the client
@@ -8,17 +8,17 @@ use std::{
     fmt,
     hint::black_box,
     sync::{
-        Arc, Mutex, OnceLock, Weak,
+        Arc, Mutex, MutexGuard, OnceLock, Weak,
         atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
-use bytes::Bytes;
 use odds::Region;
 use socketioxide::socket::Sid;
 use tokio::sync::{Notify, mpsc};
 
 use super::Connection;
+use crate::transport::Packet;
 
 /// How many bytes a client may send before it signs in: the gateway may have to hold each of them.
 pub(crate) const STRANGER_BYTES: usize = 4_096;
@@ -35,7 +35,15 @@ impl WritableQueues {
     }
 }
 
-/// Counts the events of one session, over both transports.
+/// An event that was written directly to the network.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Passed {
+    pub(crate) number: u64,
+    /// The size of its frame, which may be compressed.
+    pub(crate) bytes: usize,
+}
+
+/// Counts the events and answers of one session, over both transports. Both are called events here.
 pub(crate) struct DeliveryTracker {
     sent_count: AtomicU64,
     accepted_count: AtomicU64,
@@ -87,20 +95,20 @@ impl DeliveryTracker {
         self.sent_count.fetch_add(1, Ordering::AcqRel) + 1
     }
 
-    /// Writes a websocket frame with one event directly to the network. Returns the event's number, or `None` if the
-    /// network has not accepted all previous events or there is no websocket.
-    pub(crate) fn pass(&self, frame: &Bytes) -> Option<u64> {
+    /// Writes an event's websocket frame directly to the network. Returns `None` if the network has not accepted all
+    /// previous events or there is no websocket.
+    pub(crate) fn pass(&self, packet: &Packet) -> Option<Passed> {
         let carrier = self.carrier.get()?;
         if !self.has_taken_all() {
             return None;
         }
         let mut number = None;
-        carrier.upgrade()?.pass(frame, || {
+        let bytes = carrier.upgrade()?.pass(packet, || {
             // A `bye` that is queued from now on can't be written before this frame is.
             number = (!self.is_ending()).then(|| self.count_event());
             number.is_some()
         });
-        number
+        Some(Passed { number: number?, bytes: bytes? })
     }
 
     /// Loads the memory that [`Self::pass`] needs into the cache. Prefetching for a whole batch overlaps the cache
@@ -116,7 +124,12 @@ impl DeliveryTracker {
     }
 
     pub(crate) fn has_taken_all(&self) -> bool {
-        self.has_taken(self.sent_count.load(Ordering::Acquire))
+        self.has_taken(self.newest())
+    }
+
+    /// The number of the newest event.
+    pub(crate) fn newest(&self) -> u64 {
+        self.sent_count.load(Ordering::Acquire)
     }
 
     /// Notifies the region once, when the network accepts the next event.
@@ -160,7 +173,7 @@ impl DeliveryTracker {
             return;
         }
         {
-            let mut websockets = self.websockets.lock().expect("nobody panics while holding it");
+            let mut websockets = self.websockets();
             websockets.retain(|it| it.strong_count() > 0);
             websockets.push(websocket.clone());
         }
@@ -186,8 +199,16 @@ impl DeliveryTracker {
 
     /// Whether a websocket is open for this session.
     pub(crate) fn has_websocket(&self) -> bool {
-        let websockets = self.websockets.lock().expect("nobody panics while holding it");
-        websockets.iter().any(|it| it.strong_count() > 0)
+        self.websockets().iter().any(|it| it.strong_count() > 0)
+    }
+
+    /// Whether a websocket with compression is open for this session.
+    pub(crate) fn has_compression(&self) -> bool {
+        self.websockets().iter().filter_map(Weak::upgrade).any(|it| it.has_compression())
+    }
+
+    fn websockets(&self) -> MutexGuard<'_, Vec<Weak<Connection>>> {
+        self.websockets.lock().expect("nobody panics while holding it")
     }
 
     /// Notes that a websocket carried an event, so Engine.IO has made it the session's transport.
@@ -210,7 +231,7 @@ impl DeliveryTracker {
     pub(crate) fn cut(&self) {
         self.cut.store(true, Ordering::Release);
         self.was_cut.notify_waiters();
-        for websocket in &*self.websockets.lock().expect("nobody panics while holding it") {
+        for websocket in &*self.websockets() {
             if let Some(connection) = websocket.upgrade() {
                 connection.cut();
             }

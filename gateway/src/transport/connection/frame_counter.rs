@@ -1,4 +1,4 @@
-//! Counts the events in a websocket's bytes.
+//! Counts the events and answers in a websocket's bytes.
 
 use std::io;
 
@@ -7,8 +7,9 @@ use tungstenite::protocol::frame::{
     coding::{Control, Data, OpCode},
 };
 
-/// Counts the events in the bytes that are written to a websocket. Events are text frames that begin with `42`:
-/// Engine.IO message, Socket.IO event. A server's frames are not masked, and this gateway doesn't fragment them.
+/// Counts the events and answers in the bytes that are written to a websocket: text frames that begin with `42` or
+/// `43`, which is Engine.IO's message with Socket.IO's event or acknowledgement. A server's frames are not masked, and
+/// this gateway doesn't fragment them.
 #[derive(Debug)]
 pub(super) struct FrameCounter {
     state: State,
@@ -24,6 +25,11 @@ enum State {
     Payload { left: u64, begin: [u8; 2], have: usize, is_text: bool },
     /// In or after the close frame, which no other frame may follow.
     Over,
+}
+
+/// Whether a packet of Engine.IO is an event or an answer.
+pub(in crate::transport) fn counts(packet: &[u8]) -> bool {
+    packet.starts_with(b"42") || packet.starts_with(b"43")
 }
 
 const END_OF_ANSWER: &[u8; 4] = b"\r\n\r\n";
@@ -81,7 +87,7 @@ impl FrameCounter {
                     bytes = &bytes[now..];
                     *left -= now as u64;
                     if *left == 0 {
-                        events += u64::from(*is_text && begin == b"42");
+                        events += u64::from(*is_text && counts(begin));
                         self.state = State::FRAME;
                     }
                 }
@@ -105,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn only_events_count_however_the_bytes_are_cut() {
+    fn only_events_and_answers_count_however_the_bytes_are_cut() {
         let mut all = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\n\r\n".to_vec();
         let event = |length| [b"42".to_vec(), vec![b'x'; length]].concat();
         for payload in [&b"0{}"[..], b"40{}", &event(10), b"2", &event(200), b"430[]", &event(70_000), b""] {
@@ -116,7 +122,7 @@ mod tests {
         for size in [1, 2, 3, 7, 64, 1_000, all.len()] {
             let mut counter = FrameCounter::default();
             let events: u64 = all.chunks(size).map(|chunk| counter.count(chunk)).sum();
-            assert_eq!(events, 3, "in pieces of {size}");
+            assert_eq!(events, 4, "in pieces of {size}");
         }
     }
 

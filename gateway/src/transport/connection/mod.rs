@@ -1,12 +1,13 @@
 //! A TCP connection with two writers: hyper or the websocket, through [`Wire`]; and the regions, which pass whole
 //! frames directly to the kernel while nothing else is being written. Events are counted when the kernel accepts them,
-//! and a connection can be cut from outside.
+//! and a connection can be cut from outside. What a client has compressed is inflated here.
 //!
 //! Sending through the socket's queue copies a frame twice, queues it once and wakes a task for each socket. A frame
 //! that is passed directly is encoded once for all sockets.
 
 mod delivery_tracker;
 mod frame_counter;
+mod inflated;
 
 use std::{
     fmt,
@@ -31,10 +32,12 @@ use tokio::{
     time::Instant,
 };
 
-use super::connection_slots::ConnectionSlot;
+use super::{connection_slots::ConnectionSlot, packet::Packet};
 
-pub(crate) use delivery_tracker::{DeliveryTracker, STRANGER_BYTES, WritableQueues};
+pub(crate) use delivery_tracker::{DeliveryTracker, Passed, STRANGER_BYTES, WritableQueues};
 use frame_counter::FrameCounter;
+pub(super) use frame_counter::counts;
+use inflated::Inflated;
 
 /// How long a connection that was cut stays open for the client to read what was sent last.
 const LINGER_FOR: Duration = Duration::from_secs(2);
@@ -45,6 +48,8 @@ const LINGER_BYTES: usize = 1 << 20;
 pub(crate) struct Connection {
     stream: TcpStream,
     tracker: OnceLock<Arc<DeliveryTracker>>,
+    /// With compression: the longest message that the client may send, in bytes.
+    compression: OnceLock<usize>,
     cut: AtomicBool,
     reader: AtomicWaker,
     writer: AtomicWaker,
@@ -68,6 +73,7 @@ impl Connection {
         Self {
             stream,
             tracker: OnceLock::new(),
+            compression: OnceLock::new(),
             cut: AtomicBool::new(false),
             reader: AtomicWaker::new(),
             writer: AtomicWaker::new(),
@@ -82,20 +88,28 @@ impl Connection {
         self.tracker.set(tracker.clone()).is_ok()
     }
 
+    /// Notes that compression was negotiated, before the first frame. The client's messages may have this many bytes.
+    pub(crate) fn compresses(&self, longest: usize) {
+        // A connection is upgraded once.
+        let _ = self.compression.set(longest);
+    }
+
+    pub(crate) fn has_compression(&self) -> bool {
+        self.compression.get().is_some()
+    }
+
     pub(crate) fn cut(&self) {
         self.cut.store(true, Ordering::Release);
         self.reader.wake();
     }
 
-    /// Writes a whole websocket frame with one event. Returns false if another frame is partly written, the websocket is
-    /// being closed, or `before`, which is called just before the frame is written, returns false.
-    pub(crate) fn pass(&self, frame: &Bytes, before: impl FnOnce() -> bool) -> bool {
+    /// Writes an event's whole websocket frame. Returns its size, or `None` if another frame is partly written, the
+    /// websocket is being closed, or `before`, which is called just before the frame is written, returns false.
+    pub(crate) fn pass(&self, packet: &Packet, before: impl FnOnce() -> bool) -> Option<usize> {
+        let frame = if self.has_compression() { packet.compressed() } else { packet.frame() };
         let mut out = self.out();
-        if out.passed.is_some() || !out.counter.is_between_frames() {
-            return false;
-        }
-        if !before() {
-            return false;
+        if out.passed.is_some() || !out.counter.is_between_frames() || !before() {
+            return None;
         }
         // Not through the runtime, to avoid a cache miss on its readiness state.
         let written = match SockRef::from(&self.stream).send(frame) {
@@ -111,7 +125,7 @@ impl Connection {
             // The reading task is woken to write the rest, too.
             self.reader.wake();
         }
-        true
+        Some(frame.len())
     }
 
     /// Whether the kernel has accepted nothing of a response for longer than this.
@@ -129,13 +143,19 @@ impl Connection {
         }
     }
 
-    /// Notes that the client sent this many bytes. Cuts the session if it sent too many before sign-in. Fails if the
-    /// connection was cut.
+    /// Notes that the client sent this many bytes, or that what it sent became so much longer. Cuts the session if that
+    /// is too much before sign-in. Fails if the connection was cut.
     fn received(&self, bytes: usize) -> io::Result<()> {
         if let Some(tracker) = self.tracker.get().filter(|tracker| !tracker.may_bring(bytes)) {
             tracker.cut();
         }
         self.fail_if_cut()
+    }
+
+    /// The longest message that the client may send now.
+    fn longest_message(&self, of_known: usize) -> usize {
+        let is_strange = self.tracker.get().is_none_or(|tracker| tracker.is_strange());
+        if is_strange { of_known.min(STRANGER_BYTES) } else { of_known }
     }
 
     fn fail_if_cut(&self) -> io::Result<()> {
@@ -175,21 +195,24 @@ impl fmt::Debug for Connection {
 }
 
 /// The connection as hyper and the websocket read and write it.
-pub(crate) struct Wire(Arc<Connection>);
+pub(crate) struct Wire {
+    connection: Arc<Connection>,
+    inflated: Inflated,
+}
 
 impl Wire {
     pub(crate) fn new(connection: Arc<Connection>) -> Self {
-        Self(connection)
+        Self { connection, inflated: Inflated::default() }
     }
 }
 
 impl Drop for Wire {
     fn drop(&mut self) {
         // There may be no runtime any more while the process ends.
-        if self.0.cut.load(Ordering::Acquire)
+        if self.connection.cut.load(Ordering::Acquire)
             && let Ok(runtime) = Handle::try_current()
         {
-            runtime.spawn(linger(self.0.clone()));
+            runtime.spawn(linger(self.connection.clone()));
         }
     }
 }
@@ -218,8 +241,8 @@ async fn linger(connection: Arc<Connection>) {
 }
 
 impl AsyncRead for Wire {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let connection = &*self.0;
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let Self { connection, inflated } = &mut *self;
         connection.reader.register(cx.waker());
         connection.fail_if_cut()?;
         let mut out = connection.out();
@@ -228,9 +251,17 @@ impl AsyncRead for Wire {
         }
         drop(out);
         loop {
+            if inflated.give(buf) {
+                return Poll::Ready(Ok(()));
+            }
             ready!(connection.stream.poll_read_ready(cx))?;
-            match connection.stream.try_read_buf(buf) {
+            let read = match connection.compression.get() {
+                None => connection.stream.try_read_buf(buf),
+                Some(longest) => inflated.read(connection, *longest),
+            };
+            match read {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Ok(read) if read > 0 && connection.has_compression() => connection.received(read)?,
                 read => return Poll::Ready(connection.received(read?)),
             }
         }
@@ -252,7 +283,7 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let connection = &*self.0;
+        let connection = &*self.connection;
         connection.fail_if_cut()?;
         let mut out = connection.out();
         // Tokio wakes only one task per stream that waits to write. If that is the reader, it wakes this one.
@@ -272,7 +303,7 @@ impl AsyncWrite for Wire {
                 left -= accepted.len();
             }
             if events > 0 {
-                tracker.is_carried_by(&self.0);
+                tracker.is_carried_by(&self.connection);
                 tracker.took(events);
             }
         }
@@ -285,7 +316,7 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(match SockRef::from(&self.0.stream).shutdown(Shutdown::Write) {
+        Poll::Ready(match SockRef::from(&self.connection.stream).shutdown(Shutdown::Write) {
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
             shut => shut,
         })

@@ -59,6 +59,7 @@ pub async fn measure(settings: &Settings, measured: &Measured, month: &Month, ta
         fetch_wait: FETCH_WAIT,
         region: REGION,
         limits: Limits::Lifted,
+        compression: false,
         settings: vec![format!("--history={store}")],
         environment: BTreeMap::new(),
     };

@@ -6,10 +6,10 @@ use flate2::{Compression, write::GzEncoder};
 use http::{HeaderMap, header};
 
 /// The smallest answer that is compressed, in bytes.
-pub(super) const COMPRESS_FROM: usize = 1_024;
+pub(crate) const COMPRESS_FROM: usize = 1_024;
 
 /// Whether a request with these headers takes a compressed answer.
-pub(super) fn takes_gzip(headers: &HeaderMap) -> bool {
+pub(crate) fn takes_gzip(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
     accepted.flat_map(|value| value.split(',')).any(|coding| {
         let (name, quality) = coding.split_once(';').unwrap_or((coding, "q=1"));
@@ -19,7 +19,7 @@ pub(super) fn takes_gzip(headers: &HeaderMap) -> bool {
 }
 
 /// Takes milliseconds for a large answer: call it on a blocking thread.
-pub(super) fn compress(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn compress(bytes: &[u8]) -> Vec<u8> {
     // The levels above take a third longer for a few percent less.
     let mut encoder = GzEncoder::new(Vec::new(), Compression::new(3));
     encoder.write_all(bytes).expect("writing to memory");

@@ -1,0 +1,50 @@
+//! What a client has sent, without compression.
+
+use std::{io, mem};
+
+use deflate::Inflater;
+use tokio::io::ReadBuf;
+
+use super::Connection;
+
+const CHUNK: usize = 4_096;
+
+/// The bytes of a connection with compression that were read and not given on yet.
+#[derive(Default)]
+pub(super) struct Inflated {
+    /// Empty while no message has begun: most of the time, clients send nothing.
+    inflater: Option<Box<Inflater>>,
+    bytes: Vec<u8>,
+    /// How many of them were given on.
+    given: usize,
+}
+
+impl Inflated {
+    /// Reads what the network has, and inflates it. Returns how many bytes the network had.
+    pub(super) fn read(&mut self, connection: &Connection, longest: usize) -> io::Result<usize> {
+        let mut chunk = [0; CHUNK];
+        let read = connection.stream.try_read(&mut chunk)?;
+        let mut inflater = self.inflater.take().unwrap_or_default();
+        let inflated = inflater.read(&chunk[..read], connection.longest_message(longest), &mut self.bytes);
+        inflated.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        if !inflater.is_between_messages() {
+            self.inflater = Some(inflater);
+        }
+        // What it became longer by counts as well.
+        connection.received(self.bytes.len().saturating_sub(read))?;
+        Ok(read)
+    }
+
+    /// Gives on what there is. Returns false if that is nothing.
+    pub(super) fn give(&mut self, to: &mut ReadBuf<'_>) -> bool {
+        let left = &self.bytes[self.given..];
+        let now = left.len().min(to.remaining());
+        to.put_slice(&left[..now]);
+        self.given += now;
+        if self.given == self.bytes.len() {
+            drop(mem::take(&mut self.bytes));
+            self.given = 0;
+        }
+        now > 0
+    }
+}
