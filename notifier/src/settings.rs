@@ -17,8 +17,6 @@ use service::Origin;
 
 use crate::ChannelOf;
 
-/// How many connections to the mail server are open at most. As many e-mails are sent at the same time.
-const SMTP_CONNECTIONS: u32 = 16;
 const SMS_AT_ONCE: usize = 16;
 
 #[derive(Clone, Debug, Args)]
@@ -86,6 +84,11 @@ pub struct MessageSettings {
     /// encryption. Without it, e-mails are written as files.
     #[arg(long, value_name = "URL", hide_env_values = true)]
     pub smtp: Option<SmtpUrl>,
+
+    /// How many e-mails are sent at the same time, each on a connection of its own. Mail servers often allow one client
+    /// no more than fifty connections.
+    #[arg(long, value_name = "NUMBER", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=500))]
+    pub emails_at_once: u32,
 
     /// Who e-mails are from.
     #[arg(long, value_name = "ADDRESS", default_value = "Toteboard <toteboard@localhost>")]
@@ -155,7 +158,7 @@ impl MessageSettings {
 
     fn channel(&self, channel: Channel, files: &Folder, links: &Links) -> anyhow::Result<ChannelOf> {
         let (provider, at_once): (Arc<dyn Provider>, usize) = match channel {
-            Channel::Email => (self.email(files, links), SMTP_CONNECTIONS as usize),
+            Channel::Email => (self.email(files, links), self.emails_at_once as usize),
             Channel::Sms => (self.sms(files, links)?, SMS_AT_ONCE),
         };
         let (alerts_a_day, most_a_day) = match channel {
@@ -178,7 +181,7 @@ impl MessageSettings {
     fn email(&self, files: &Folder, links: &Links) -> Arc<dyn Provider> {
         let (sender, links) = (self.email_sender.clone(), links.clone());
         match &self.smtp {
-            Some(url) => Arc::new(SmtpProvider::new(url, sender, links, SMTP_CONNECTIONS)),
+            Some(url) => Arc::new(SmtpProvider::new(url, sender, links, self.emails_at_once)),
             None => Arc::new(EmailFiles::new(files.clone(), sender, links)),
         }
     }
