@@ -1,7 +1,8 @@
 //! Sends what is in the outbox on one channel.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, mem, sync::Arc, time::Duration};
 
+use futures::{FutureExt, future::BoxFuture};
 use messages::{
     Channel, Claim, Delivery, Fault, Finished, Lease, Limit, NewMessage, Outbox, Outcome, Refusal, State, next_day,
 };
@@ -19,6 +20,8 @@ use crate::{ChannelOf, Metrics, outcome::outcome_of};
 
 /// How often the outbox is asked, for messages that others added or that are due again.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How many e-mails are leased for each that is sent at the same time.
+const AHEAD: usize = 8;
 /// The pause while the outbox can't be used.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long a worker that is to stop tries to note outcomes. What is not noted is sent again by its successor, or, if it
@@ -38,6 +41,17 @@ pub(crate) struct Worker {
     pub(crate) metrics: Metrics,
 }
 
+/// What a worker has in hand.
+#[derive(Default)]
+struct Hand {
+    /// Leased, and not being sent yet.
+    leased: VecDeque<Claim>,
+    sending: JoinSet<Attempt>,
+    /// Outcomes that the outbox has not noted yet.
+    finished: Vec<Finished>,
+    failing: Option<Failing>,
+}
+
 /// What came of a claim.
 struct Attempt {
     finished: Vec<Finished>,
@@ -55,97 +69,122 @@ struct Failing {
 
 impl Worker {
     /// Sends until `stop` is cancelled. What is being sent then is finished.
+    ///
+    /// Messages are leased, sent and noted at the same time: while some are being sent, the outbox notes what became of
+    /// those before, and leases the next ones.
     pub(crate) async fn run(self, stop: CancellationToken) {
-        let mut sending: JoinSet<Attempt> = JoinSet::new();
-        // Outcomes that the outbox has not noted yet.
-        let mut finished: Vec<Finished> = Vec::new();
-        let mut failing: Option<Failing> = None;
-        let mut claims = 0u64;
         let worker = format!("{:016x}", rand::rng().random::<u64>());
+        let mut hand = Hand::default();
+        let mut claiming: Option<BoxFuture<'_, (Vec<Claim>, usize)>> = None;
+        let mut reporting: Option<BoxFuture<'_, Vec<Finished>>> = None;
+        let (mut claims, mut look_at, mut report_at) = (0u64, Instant::now(), Instant::now());
         let mut ends: Option<Instant> = None;
         loop {
+            while let Some(attempt) = hand.sending.try_join_next() {
+                self.note(attempt, &mut hand);
+            }
             if stop.is_cancelled() {
-                let ends = ends.get_or_insert_with(|| Instant::now() + NOTED_WITHIN);
-                if *ends <= Instant::now() && !finished.is_empty() {
-                    warn!(outcomes = finished.len(), "outcomes were not noted: the outbox can't be used");
+                hand.release("the notifier stops", (self.clock)());
+                let ends = *ends.get_or_insert_with(|| Instant::now() + NOTED_WITHIN);
+                let is_done = hand.sending.is_empty() && claiming.is_none();
+                if is_done && hand.finished.is_empty() && reporting.is_none() {
                     return;
                 }
-            }
-            while let Some(attempt) = sending.try_join_next() {
-                self.note(attempt, &mut finished, &mut failing);
-            }
-            if !finished.is_empty() && !self.report(&mut finished).await {
-                tokio::time::sleep(PAUSE).await;
-                continue;
-            }
-            if stop.is_cancelled() {
-                match sending.join_next().await {
-                    Some(attempt) => self.note(attempt, &mut finished, &mut failing),
-                    None => return,
+                if is_done && ends <= Instant::now() {
+                    return warn!("outcomes were not noted: the outbox can't be used");
                 }
-                continue;
-            }
-            let room = self.room(sending.len(), failing.as_ref());
-            let mut is_idle = true;
-            if room > 0 {
-                claims += 1;
-                let claimed = self.claim(&format!("{worker}-{claims}"), room).await;
-                is_idle = claimed.len() < room;
-                for claim in claimed {
-                    sending.spawn(attempt(self.channel.clone(), self.outbox.clone(), claim, self.clock));
+            } else {
+                self.send(&mut hand);
+                let room = self.room(&hand);
+                if claiming.is_none() && room > 0 && look_at <= Instant::now() {
+                    claims += 1;
+                    claiming = Some(self.claim(format!("{worker}-{claims}"), room).boxed());
                 }
             }
-            if is_idle || room == 0 {
-                tokio::select! {
-                    () = stop.cancelled() => {}
-                    () = self.added.notified(), if failing.is_none() => {}
-                    Some(attempt) = sending.join_next() => self.note(attempt, &mut finished, &mut failing),
-                    () = tokio::time::sleep(LOOK_EVERY) => {}
+            if reporting.is_none() && !hand.finished.is_empty() && report_at <= Instant::now() {
+                reporting = Some(self.report(mem::take(&mut hand.finished)).boxed());
+            }
+            tokio::select! {
+                Some(attempt) = hand.sending.join_next() => self.note(attempt, &mut hand),
+                (claimed, most) = of(&mut claiming) => {
+                    claiming = None;
+                    if claimed.len() < most {
+                        look_at = Instant::now() + LOOK_EVERY;
+                    }
+                    hand.leased.extend(claimed);
                 }
+                left = of(&mut reporting) => {
+                    reporting = None;
+                    if !left.is_empty() {
+                        report_at = Instant::now() + PAUSE;
+                        hand.finished.extend(left);
+                    }
+                }
+                () = self.added.notified(), if hand.failing.is_none() => look_at = Instant::now(),
+                () = stop.cancelled(), if ends.is_none() => {}
+                () = tokio::time::sleep(LOOK_EVERY) => {}
             }
         }
     }
 
-    /// How many more messages may be sent now. While the provider accepts nothing, it is asked with one at a time.
-    fn room(&self, sending: usize, failing: Option<&Failing>) -> usize {
-        match failing {
-            None => self.channel.at_once - sending,
-            Some(failing) => usize::from(sending == 0 && failing.next <= Instant::now()),
+    /// Begins to send what is leased. While the provider accepts nothing, it is asked with one message at a time.
+    fn send(&self, hand: &mut Hand) {
+        let most = match &hand.failing {
+            None => self.channel.at_once,
+            Some(failing) => usize::from(failing.next <= Instant::now()),
+        };
+        while hand.sending.len() < most
+            && let Some(claim) = hand.leased.pop_front()
+        {
+            hand.sending.spawn(attempt(self.channel.clone(), self.outbox.clone(), claim, self.clock));
         }
     }
 
-    async fn claim(&self, holder: &str, most: usize) -> Vec<Claim> {
+    /// How many more messages may be leased now.
+    fn room(&self, hand: &Hand) -> usize {
+        let has = hand.leased.len() + hand.sending.len();
+        let most = match (&hand.failing, self.channel.channel) {
+            (Some(failing), _) => usize::from(failing.next <= Instant::now()),
+            // A store needs about as long to lease many as to lease one.
+            (None, Channel::Email) => AHEAD * self.channel.at_once,
+            // If this process is killed, each SMS that it has leased is unknown.
+            (None, Channel::Sms) => self.channel.at_once,
+        };
+        let room = most.saturating_sub(has);
+        if room * 2 >= most || self.channel.channel == Channel::Sms { room } else { 0 }
+    }
+
+    /// Leases up to `most` recipients. Returns the claims, and `most`.
+    async fn claim(&self, holder: String, most: usize) -> (Vec<Claim>, usize) {
         let now = (self.clock)();
         let until = now.plus_millis(self.channel.lease.as_millis() as i64);
-        let claimed = self.outbox.claim(self.channel.channel, holder, now, until, most).await;
+        let claimed = self.outbox.claim(self.channel.channel, &holder, now, until, most).await;
         self.metrics.store_available.set(claimed.is_ok().into());
-        match claimed {
+        let claims = match claimed {
             Ok(claims) => claims,
             Err(error) => {
                 warn!(%error, "the outbox can't be used: trying again");
                 tokio::time::sleep(PAUSE).await;
                 Vec::new()
             }
-        }
+        };
+        (claims, most)
     }
 
-    /// Has the outbox note outcomes. Returns false if it can't.
-    async fn report(&self, finished: &mut Vec<Finished>) -> bool {
-        let noted = self.outbox.finish(finished, (self.clock)()).await;
+    /// Has the outbox note outcomes. Returns those that it could not note.
+    async fn report(&self, finished: Vec<Finished>) -> Vec<Finished> {
+        let noted = self.outbox.finish(&finished, (self.clock)()).await;
         self.metrics.store_available.set(noted.is_ok().into());
         match noted {
-            Ok(()) => finished.clear(),
-            Err(error) => warn!(%error, waiting = finished.len(), "outcomes can't be noted: trying again"),
+            Ok(()) => Vec::new(),
+            Err(error) => {
+                warn!(%error, waiting = finished.len(), "outcomes can't be noted: trying again");
+                finished
+            }
         }
-        finished.is_empty()
     }
 
-    fn note(
-        &self,
-        attempt: Result<Attempt, tokio::task::JoinError>,
-        finished: &mut Vec<Finished>,
-        failing: &mut Option<Failing>,
-    ) {
+    fn note(&self, attempt: Result<Attempt, tokio::task::JoinError>, hand: &mut Hand) {
         // A panic leaves a lease, which ends by itself.
         let Ok(attempt) = attempt else { return };
         for it in &attempt.finished {
@@ -155,22 +194,39 @@ impl Worker {
             }
         }
         match attempt.answered {
-            Some(true) if failing.take().is_some() => {
+            Some(true) if hand.failing.take().is_some() => {
                 info!("the provider accepts messages again");
                 self.metrics.provider_failing.set(0);
             }
             Some(false) => {
-                let before = failing.as_ref().map_or(FIRST_ATTEMPT_AFTER, |it| (2 * it.pause).min(ATTEMPT_EVERY));
-                if failing.is_none() {
+                let pause = hand.failing.as_ref().map_or(FIRST_ATTEMPT_AFTER, |it| (2 * it.pause).min(ATTEMPT_EVERY));
+                if hand.failing.is_none() {
                     let reason = attempt.finished.first().and_then(|it| it.detail.as_deref()).unwrap_or_default();
                     warn!(reason, "the provider accepts nothing: trying one message at a time");
                     self.metrics.provider_failing.set(1);
+                    hand.release("the provider accepts nothing", (self.clock)());
                 }
-                *failing = Some(Failing { pause: before, next: Instant::now() + before });
+                hand.failing = Some(Failing { pause, next: Instant::now() + pause });
             }
             Some(true) | None => {}
         }
-        finished.extend(attempt.finished);
+        hand.finished.extend(attempt.finished);
+    }
+}
+
+impl Hand {
+    /// Gives back what is leased and not being sent.
+    fn release(&mut self, reason: &str, now: Timestamp) {
+        let release = |claim: Claim| claim.finished(Outcome::Postponed { due_at: now }, Some(reason.to_owned()));
+        self.finished.extend(self.leased.drain(..).map(release));
+    }
+}
+
+/// Waits for what is under way; for ever if that is nothing.
+async fn of<T>(under_way: &mut Option<BoxFuture<'_, T>>) -> T {
+    match under_way {
+        Some(under_way) => under_way.await,
+        None => std::future::pending().await,
     }
 }
 
@@ -178,14 +234,8 @@ impl Worker {
 async fn attempt(channel: ChannelOf, outbox: Arc<dyn Outbox>, claim: Claim, clock: fn() -> Timestamp) -> Attempt {
     let now = clock();
     let created_at = claim.messages.first().map_or(now, |it| it.message.created_at);
-    let finish = |outcome: Outcome, detail: Option<String>| Finished {
-        lease: claim.lease.clone(),
-        messages: claim.messages.iter().map(|it| it.message.id.clone()).collect(),
-        outcome,
-        detail,
-    };
     if let Some((outcome, reason)) = without_sending(&channel, &*outbox, &claim, clock).await {
-        return Attempt { finished: vec![finish(outcome, Some(reason))], created_at, answered: None };
+        return Attempt { finished: vec![claim.finished(outcome, Some(reason))], created_at, answered: None };
     }
     let Some(delivery) = Delivery::of(&claim.messages) else {
         return Attempt { finished: Vec::new(), created_at, answered: None };
@@ -203,7 +253,7 @@ async fn attempt(channel: ChannelOf, outbox: Arc<dyn Outbox>, claim: Claim, cloc
     };
     let attempts = claim.messages.iter().map(|it| it.attempts).max().unwrap_or_default();
     let (outcome, detail) = outcome_of(channel.channel, result, attempts, &delivery.reference, clock());
-    Attempt { finished: vec![finish(outcome, detail)], created_at, answered: Some(answered) }
+    Attempt { finished: vec![claim.finished(outcome, detail)], created_at, answered: Some(answered) }
 }
 
 /// What becomes of a claim that is not sent now, and why.

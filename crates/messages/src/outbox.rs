@@ -42,6 +42,13 @@ pub struct Claim {
     pub suppressed: Option<String>,
 }
 
+impl Claim {
+    pub fn finished(&self, outcome: Outcome, detail: Option<String>) -> Finished {
+        let messages = self.messages.iter().map(|it| it.message.id.clone()).collect();
+        Finished { lease: self.lease.clone(), messages, outcome, detail }
+    }
+}
+
 /// How an attempt ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {

@@ -191,11 +191,9 @@ impl MongoOutbox {
 
     async fn due(&self, to: Bson, now: Timestamp, most: usize) -> Result<Vec<StoredMessage>, StoreError> {
         let due = doc! {
+            "state": open_states(),
             "to": to,
-            "$or": [
-                { "state": State::Sending.key() },
-                { "state": State::Waiting.key(), "due_at": { "$lte": date(now) } },
-            ],
+            "$or": [{ "state": State::Sending.key() }, { "due_at": { "$lte": date(now) } }],
         };
         let found = self.get(async {
             self.messages

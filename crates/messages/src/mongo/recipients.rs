@@ -142,7 +142,7 @@ impl MongoOutbox {
             }
             let ids: Vec<&str> = held.iter().map(|it| it.id.as_str()).collect();
             let next = [
-                doc! { "$match": { "to": { "$in": &ids }, "state": open_states() } },
+                doc! { "$match": { "state": open_states(), "to": { "$in": &ids } } },
                 doc! { "$group": { "_id": "$to", "due_at": { "$min": "$due_at" } } },
             ];
             let next = self.get(async {
@@ -151,9 +151,14 @@ impl MongoOutbox {
             let next: HashMap<String, bson::DateTime> = next.await?.into_iter().map(|it| (it.id, it.due_at)).collect();
             let unchanged =
                 |it: &RecipientDocument| doc! { "_id": &it.id, "holder": &it.holder, "version": it.version };
-            let idle: Vec<Document> = held.iter().filter(|it| !next.contains_key(&it.id)).map(unchanged).collect();
-            if !idle.is_empty() {
-                self.get(self.recipients.delete_many(doc! { "$or": idle })).await?;
+            // Most have the same holder and version, so these are few deletes.
+            let mut idle: HashMap<(Option<&str>, i64), Vec<&str>> = HashMap::new();
+            for it in held.iter().filter(|it| !next.contains_key(&it.id)) {
+                idle.entry((it.holder.as_deref(), it.version)).or_default().push(&it.id);
+            }
+            for ((holder, version), ids) in idle {
+                let unchanged = doc! { "_id": { "$in": ids }, "holder": holder, "version": version };
+                self.get(self.recipients.delete_many(unchanged)).await?;
             }
             let waiting: Vec<(Document, bson::DateTime)> =
                 held.iter().filter_map(|it| Some((unchanged(it), *next.get(&it.id)?))).collect();
