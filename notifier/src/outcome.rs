@@ -13,12 +13,14 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(3_600);
 /// other messages.
 const WHILE_FAILING: Duration = Duration::from_secs(10);
 
-/// The outcome of an attempt, and the provider's words.
+/// The outcome of an attempt, and the provider's words. `reference` names what was sent; `batch` is the name that it has
+/// already, because an attempt before may have succeeded.
 pub(crate) fn outcome_of(
     channel: Channel,
     result: Result<Accepted, Refusal>,
     attempts: u32,
-    batch: &str,
+    batch: Option<String>,
+    reference: &str,
     now: Timestamp,
 ) -> (Outcome, Option<String>) {
     let later = |longest: Duration, batch: Option<String>| {
@@ -30,12 +32,12 @@ pub(crate) fn outcome_of(
         Ok(Accepted { provider_id, detail }) => (Outcome::Sent { provider_id }, detail),
         Err(Refusal::Never(reason)) => (Outcome::Failed, Some(reason)),
         Err(Refusal::NoRecipient(reason)) => (Outcome::NoRecipient, Some(reason)),
-        Err(Refusal::Later { reason, at_fault: Fault::Message }) => (later(pause_after(attempts), None), Some(reason)),
-        Err(Refusal::Later { reason, at_fault: Fault::Provider }) => (later(WHILE_FAILING, None), Some(reason)),
+        Err(Refusal::Later { reason, at_fault: Fault::Message }) => (later(pause_after(attempts), batch), Some(reason)),
+        Err(Refusal::Later { reason, at_fault: Fault::Provider }) => (later(WHILE_FAILING, batch), Some(reason)),
         Err(Refusal::Unknown(reason)) => match channel {
             // The same Message-ID lets the receiver drop a second copy.
-            Channel::Email => (later(WHILE_FAILING, Some(batch.to_owned())), Some(reason)),
-            Channel::Sms => (Outcome::Unknown { batch: batch.to_owned() }, Some(reason)),
+            Channel::Email => (later(WHILE_FAILING, Some(reference.to_owned())), Some(reason)),
+            Channel::Sms => (Outcome::Unknown { batch: reference.to_owned() }, Some(reason)),
         },
     }
 }
@@ -51,7 +53,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_millis(0);
 
     fn after(channel: Channel, refusal: Refusal, attempts: u32) -> Outcome {
-        outcome_of(channel, Err(refusal), attempts, "b", NOW).0
+        outcome_of(channel, Err(refusal), attempts, None, "b", NOW).0
     }
 
     #[test]
@@ -60,6 +62,15 @@ mod tests {
         assert!(matches!(after(Channel::Email, lost(), 0), Outcome::Later { batch: Some(batch), .. } if batch == "b"));
         assert_eq!(after(Channel::Sms, lost(), 0), Outcome::Unknown { batch: "b".into() });
         assert_eq!(after(Channel::Sms, Refusal::Never("no such number".into()), 0), Outcome::Failed);
+    }
+
+    #[test]
+    fn what_may_have_been_sent_stays_the_same_batch_whatever_comes_next() {
+        for at_fault in [Fault::Message, Fault::Provider] {
+            let refusal = Err(Refusal::Later { reason: "later".into(), at_fault });
+            let (outcome, _) = outcome_of(Channel::Email, refusal, 1, Some("b".into()), "b", NOW);
+            assert!(matches!(outcome, Outcome::Later { batch: Some(batch), .. } if batch == "b"));
+        }
     }
 
     #[test]

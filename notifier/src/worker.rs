@@ -29,6 +29,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 const NOTED_WITHIN: Duration = Duration::from_secs(8);
 /// How many messages about the account one address gets in a day, so that nobody can flood it through us.
 const ACCOUNT_MESSAGES_A_DAY: u32 = 20;
+/// Why messages are given back.
+const ACCEPTS_NOTHING: &str = "the provider accepts nothing";
 /// The pauses between attempts while the provider accepts nothing.
 const FIRST_ATTEMPT_AFTER: Duration = Duration::from_millis(500);
 const ATTEMPT_EVERY: Duration = Duration::from_secs(10);
@@ -77,31 +79,34 @@ impl Worker {
         let mut hand = Hand::default();
         let mut claiming: Option<BoxFuture<'_, (Vec<Claim>, usize)>> = None;
         let mut reporting: Option<BoxFuture<'_, Vec<Finished>>> = None;
-        let (mut claims, mut look_at, mut report_at) = (0u64, Instant::now(), Instant::now());
-        let mut ends: Option<Instant> = None;
+        let (mut claims, mut being_noted) = (0u64, 0);
+        let (mut look_at, mut report_at) = (Instant::now(), Instant::now());
+        let (mut stopping, mut ends) = (false, None::<Instant>);
         loop {
             while let Some(attempt) = hand.sending.try_join_next() {
                 self.note(attempt, &mut hand);
             }
-            if stop.is_cancelled() {
+            if stopping {
                 hand.release("the notifier stops", (self.clock)());
-                let ends = *ends.get_or_insert_with(|| Instant::now() + NOTED_WITHIN);
-                let is_done = hand.sending.is_empty() && claiming.is_none();
-                if is_done && hand.finished.is_empty() && reporting.is_none() {
-                    return;
-                }
-                if is_done && ends <= Instant::now() {
-                    return warn!("outcomes were not noted: the outbox can't be used");
+                if hand.sending.is_empty() && claiming.is_none() {
+                    if hand.finished.is_empty() && reporting.is_none() {
+                        return;
+                    }
+                    // From the last outcome on.
+                    if *ends.get_or_insert_with(|| Instant::now() + NOTED_WITHIN) <= Instant::now() {
+                        return warn!("outcomes were not noted: the outbox can't be used");
+                    }
                 }
             } else {
                 self.send(&mut hand);
-                let room = self.room(&hand);
+                let room = self.room(&hand, being_noted);
                 if claiming.is_none() && room > 0 && look_at <= Instant::now() {
                     claims += 1;
                     claiming = Some(self.claim(format!("{worker}-{claims}"), room).boxed());
                 }
             }
             if reporting.is_none() && !hand.finished.is_empty() && report_at <= Instant::now() {
+                being_noted = hand.finished.len();
                 reporting = Some(self.report(mem::take(&mut hand.finished)).boxed());
             }
             tokio::select! {
@@ -112,16 +117,22 @@ impl Worker {
                         look_at = Instant::now() + LOOK_EVERY;
                     }
                     hand.leased.extend(claimed);
-                }
-                left = of(&mut reporting) => {
-                    reporting = None;
-                    if !left.is_empty() {
-                        report_at = Instant::now() + PAUSE;
-                        hand.finished.extend(left);
+                    if hand.failing.is_some() && most > 1 {
+                        hand.release(ACCEPTS_NOTHING, (self.clock)());
                     }
                 }
-                () = self.added.notified(), if hand.failing.is_none() => look_at = Instant::now(),
-                () = stop.cancelled(), if ends.is_none() => {}
+                left = of(&mut reporting) => {
+                    (reporting, being_noted) = (None, 0);
+                    match left.is_empty() {
+                        // The next messages of these recipients may be due.
+                        true => look_at = Instant::now(),
+                        false => report_at = Instant::now() + PAUSE,
+                    }
+                    hand.finished.extend(left);
+                }
+                // What is added while others are being leased is looked for afterwards.
+                () = self.added.notified(), if hand.failing.is_none() && claiming.is_none() => look_at = Instant::now(),
+                () = stop.cancelled(), if !stopping => stopping = true,
                 () = tokio::time::sleep(LOOK_EVERY) => {}
             }
         }
@@ -140,9 +151,9 @@ impl Worker {
         }
     }
 
-    /// How many more messages may be leased now.
-    fn room(&self, hand: &Hand) -> usize {
-        let has = hand.leased.len() + hand.sending.len();
+    /// How many more messages may be leased now. While the outbox can't note what became of those before, none are.
+    fn room(&self, hand: &Hand, being_noted: usize) -> usize {
+        let has = hand.leased.len() + hand.sending.len() + hand.finished.len() + being_noted;
         let most = match (&hand.failing, self.channel.channel) {
             (Some(failing), _) => usize::from(failing.next <= Instant::now()),
             // A store needs about as long to lease many as to lease one.
@@ -204,7 +215,7 @@ impl Worker {
                     let reason = attempt.finished.first().and_then(|it| it.detail.as_deref()).unwrap_or_default();
                     warn!(reason, "the provider accepts nothing: trying one message at a time");
                     self.metrics.provider_failing.set(1);
-                    hand.release("the provider accepts nothing", (self.clock)());
+                    hand.release(ACCEPTS_NOTHING, (self.clock)());
                 }
                 hand.failing = Some(Failing { pause, next: Instant::now() + pause });
             }
@@ -217,7 +228,7 @@ impl Worker {
 impl Hand {
     /// Gives back what is leased and not being sent.
     fn release(&mut self, reason: &str, now: Timestamp) {
-        let release = |claim: Claim| claim.finished(Outcome::Postponed { due_at: now }, Some(reason.to_owned()));
+        let release = |claim: Claim| claim.finished(claim.postponed(now), Some(reason.to_owned()));
         self.finished.extend(self.leased.drain(..).map(release));
     }
 }
@@ -252,7 +263,7 @@ async fn attempt(channel: ChannelOf, outbox: Arc<dyn Outbox>, claim: Claim, cloc
         Err(Refusal::Later { at_fault: Fault::Provider, .. } | Refusal::Unknown(_)) => false,
     };
     let attempts = claim.messages.iter().map(|it| it.attempts).max().unwrap_or_default();
-    let (outcome, detail) = outcome_of(channel.channel, result, attempts, &delivery.reference, clock());
+    let (outcome, detail) = outcome_of(channel.channel, result, attempts, claim.batch(), &delivery.reference, clock());
     Attempt { finished: vec![claim.finished(outcome, detail)], created_at, answered: Some(answered) }
 }
 
@@ -282,13 +293,13 @@ async fn without_sending(
     // This process may have been suspended. If the lease has ended, another worker has it already.
     let too_late = || {
         let reason = "its lease had nearly ended".to_owned();
-        (!has_left(lease, clock(), channel.lease * 2 / 5)).then_some((Outcome::Postponed { due_at: now }, reason))
+        (!has_left(lease, clock(), channel.lease * 2 / 5)).then_some((claim.postponed(now), reason))
     };
     if let Some(late) = too_late() {
         return Some(late);
     }
-    let is_first_attempt = !is_taken_over && messages.iter().all(|it| it.attempts == 0);
-    if is_first_attempt && let Some(over) = over_limit(channel, outbox, first, now).await {
+    let is_first_attempt = claim.batch().is_none() && messages.iter().all(|it| it.attempts == 0);
+    if is_first_attempt && let Some(over) = over_limit(channel, outbox, claim, first, now).await {
         return Some(over);
     }
     // The outbox may have been slow.
@@ -299,6 +310,7 @@ async fn without_sending(
 async fn over_limit(
     channel: &ChannelOf,
     outbox: &dyn Outbox,
+    claim: &Claim,
     NewMessage { content, recipient, user, .. }: &NewMessage,
     now: Timestamp,
 ) -> Option<(Outcome, String)> {
@@ -320,10 +332,10 @@ async fn over_limit(
         // What is worth something tomorrow waits until then.
         Ok(Some(reached)) if Some(&reached) == in_total.as_ref() && !content.is_alert() => {
             let reason = format!("{} messages were sent today, as many as are allowed", reached.most);
-            Some((Outcome::Postponed { due_at: next_day(now) }, reason))
+            Some((claim.postponed(next_day(now)), reason))
         }
         Ok(Some(reached)) => Some((Outcome::Skipped, format!("limit: {} a day", reached.most))),
-        Err(error) => Some((Outcome::Postponed { due_at: now.plus_millis(1_000) }, error.to_string())),
+        Err(error) => Some((claim.postponed(now.plus_millis(1_000)), error.to_string())),
     }
 }
 

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use odds::Timestamp;
 
 use crate::{
-    Channel, MessageId, NewMessage, State, StoredMessage,
+    Channel, Delivery, MessageId, NewMessage, State, StoredMessage,
     produce::{Begun, ProduceRequest, Produced},
 };
 
@@ -43,6 +43,22 @@ pub struct Claim {
 }
 
 impl Claim {
+    /// The name by which its messages belong together, if an attempt to send them may have succeeded.
+    pub fn batch(&self) -> Option<String> {
+        match self.is_taken_over {
+            true => Delivery::of(&self.messages).map(|delivery| delivery.reference),
+            false => self.messages.first()?.batch.clone(),
+        }
+    }
+
+    /// What becomes of it if it is not sent now. That another worker may have sent it is not forgotten.
+    pub fn postponed(&self, due_at: Timestamp) -> Outcome {
+        match (self.lease.channel, self.is_taken_over, self.batch()) {
+            (Channel::Sms, true, Some(batch)) => Outcome::Unknown { batch },
+            (_, _, batch) => Outcome::Postponed { due_at, batch },
+        }
+    }
+
     pub fn finished(&self, outcome: Outcome, detail: Option<String>) -> Finished {
         let messages = self.messages.iter().map(|it| it.message.id.clone()).collect();
         Finished { lease: self.lease.clone(), messages, outcome, detail }
@@ -60,9 +76,10 @@ pub enum Outcome {
         due_at: Timestamp,
         batch: Option<String>,
     },
-    /// Nothing was attempted yet. It is due at this time.
+    /// Nothing was attempted now. It is due at this time, as the same batch if there is one.
     Postponed {
         due_at: Timestamp,
+        batch: Option<String>,
     },
     Failed,
     /// There is no such recipient, or it wants no messages: nothing more is sent to it.
@@ -79,7 +96,7 @@ impl Outcome {
     /// The name by which its messages belong together from now on.
     pub(crate) fn batch(&self) -> Option<&str> {
         match self {
-            Self::Later { batch, .. } => batch.as_deref(),
+            Self::Later { batch, .. } | Self::Postponed { batch, .. } => batch.as_deref(),
             Self::Unknown { batch } => Some(batch),
             _ => None,
         }
@@ -88,7 +105,7 @@ impl Outcome {
     /// When its messages are due again.
     pub(crate) fn due_at(&self) -> Option<Timestamp> {
         match self {
-            Self::Later { due_at, .. } | Self::Postponed { due_at } => Some(*due_at),
+            Self::Later { due_at, .. } | Self::Postponed { due_at, .. } => Some(*due_at),
             _ => None,
         }
     }

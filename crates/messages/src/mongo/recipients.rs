@@ -110,15 +110,17 @@ impl MongoOutbox {
         Ok(held.into_iter().map(lease).collect())
     }
 
-    /// The ids of the recipients whose leases still hold.
-    pub(super) async fn still_held(&self, leases: &[&Lease]) -> Result<HashSet<String>, StoreError> {
-        Ok(self.held(leases).await?.into_iter().map(|it| it.id).collect())
+    /// The leases that still hold: their recipients' ids, and their holders.
+    pub(super) async fn still_held(&self, leases: &[&Lease]) -> Result<HashSet<(String, String)>, StoreError> {
+        Ok(self.held(leases).await?.into_iter().filter_map(|it| Some((it.id, it.holder?))).collect())
     }
 
     async fn held(&self, leases: &[&Lease]) -> Result<Vec<RecipientDocument>, StoreError> {
-        let holders: HashMap<String, &str> =
+        // One recipient may have been leased twice, one lease after the other.
+        let holders: HashSet<(String, &str)> =
             leases.iter().map(|it| (recipient_id(it.channel, &it.recipient), it.holder.as_str())).collect();
-        let ids: Vec<&String> = holders.keys().collect();
+        let ids: HashSet<&String> = holders.iter().map(|(id, _)| id).collect();
+        let ids: Vec<&String> = ids.into_iter().collect();
         let found = self
             .get(async {
                 self.recipients
@@ -128,7 +130,9 @@ impl MongoOutbox {
                     .await
             })
             .await?;
-        let is_held = |it: &RecipientDocument| it.holder.as_deref() == holders.get(&it.id).copied();
+        let is_held = |it: &RecipientDocument| {
+            it.holder.as_deref().is_some_and(|holder| holders.contains(&(it.id.clone(), holder)))
+        };
         Ok(found.into_iter().filter(is_held).collect())
     }
 

@@ -24,6 +24,7 @@ macro_rules! contract {
             a_worker_that_is_late_loses_its_lease_and_its_successor_takes_over
             what_a_late_worker_says_counts_only_if_it_was_sent
             a_batch_whose_end_is_unknown_is_claimed_again_as_it_was
+            what_another_worker_may_have_sent_is_remembered_when_it_is_given_back
             a_message_that_is_added_while_another_is_sent_is_not_forgotten
             workers_at_once_never_send_the_same
             a_provider_reports_what_became_of_a_message
@@ -213,6 +214,28 @@ pub async fn a_batch_whose_end_is_unknown_is_claimed_again_as_it_was(outbox: Sto
     let claims = claim(&outbox, "two", 6, 10).await;
     assert_eq!(claimed(&claims)["anna@example.com"], ["a"]);
     assert_eq!(claims[0].messages[0].batch.as_deref(), Some("batch"));
+    // Also if it is given back.
+    finish(&outbox, &claims, claims[0].postponed(at(7)), 6).await;
+    let claims = claim(&outbox, "three", 8, 10).await;
+    assert_eq!(claimed(&claims)["anna@example.com"], ["a"]);
+    assert_eq!(claims[0].messages[0].batch.as_deref(), Some("batch"));
+}
+
+pub async fn what_another_worker_may_have_sent_is_remembered_when_it_is_given_back(outbox: Store) {
+    let sms = NewMessage { channel: Channel::Sms, ..message("s", "+441632960000") };
+    outbox.add(&[sms, message("e", "anna@example.com")], at(1)).await.unwrap();
+    for channel in [Channel::Email, Channel::Sms] {
+        assert_eq!(outbox.claim(channel, "killed", at(1), at(301), 10).await.unwrap().len(), 1);
+        let claims = outbox.claim(channel, "stopped", at(302), at(602), 10).await.unwrap();
+        assert!(claims[0].is_taken_over);
+        finish(&outbox, &claims, claims[0].postponed(at(302)), 302).await;
+    }
+    assert_eq!(outbox.claim(Channel::Sms, "next", at(303), at(603), 10).await.unwrap(), [], "it may have been sent");
+    let unknown = outbox.message(Channel::Sms, &id("s")).await.unwrap().unwrap();
+    assert_eq!(unknown.state, State::Unknown);
+    let claims = outbox.claim(Channel::Email, "next", at(303), at(603), 10).await.unwrap();
+    assert_eq!(claimed(&claims)["anna@example.com"], ["e"]);
+    assert!(claims[0].batch().is_some(), "under the same Message-ID");
 }
 
 pub async fn a_message_that_is_added_while_another_is_sent_is_not_forgotten(outbox: Store) {
