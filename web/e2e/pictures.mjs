@@ -42,6 +42,9 @@ async function board(width, height, colorScheme) {
   return page;
 }
 
+/** Waits until the chart of the opened event has its lines. */
+const charted = (page) => page.waitForFunction(() => document.querySelector("price-chart")?.shown?.lines.length > 0, null, WITHIN);
+
 try {
   await everySportIsPolled(toteboard);
   const light = await board(1440, 900, "light");
@@ -49,6 +52,7 @@ try {
   const dark = await board(1440, 900, "dark");
   await upcoming(dark).click();
   await markets(dark).nth(1).waitFor(WITHIN);
+  await charted(dark);
   await take(dark, "event-dark");
   const phone = await board(390, 844, "light");
   await take(phone, "phone-board");
@@ -57,6 +61,7 @@ try {
   await phone.keyboard.press("Escape");
   await upcoming(phone).click();
   await markets(phone).nth(1).waitFor(WITHIN);
+  await charted(phone);
   await take(phone, "phone-event");
 } finally {
   await chromium.close();

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use client::{BoardMirrors, ChangedEvents, MirrorUpdate};
 use odds::{
-    BookmakerKey, Cursor, Details, Event, EventId, Feed, FeedState, Market, MarketKey, Outcomes, Region, Timestamp,
+    BookmakerKey, Cursor, Decimal, Details, Event, EventId, Feed, FeedState, Market, MarketKey, Outcomes, Region,
+    Timestamp,
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -236,6 +237,23 @@ impl Boards {
         gathered(self.mirrors.boards.values().flat_map(|board| board.events().keys().cloned()))
     }
 
+    /// Returns the prices of an outcome in each region.
+    pub(crate) fn prices_of(
+        &self,
+        id: &EventId,
+        market: &MarketKey,
+        outcome: (&str, Option<Decimal>, Option<&str>),
+    ) -> Vec<(Region, BookmakerKey, Decimal)> {
+        let boards = self.mirrors.boards.iter().filter_map(|(region, board)| Some((region, board.events().get(id)?)));
+        let quotes = boards.flat_map(|(region, event)| event.quotes.iter().map(move |quote| (*region, quote)));
+        let quotes = quotes.filter(|(_, ((_, of), _))| of == market);
+        let prices = quotes.filter_map(|(region, ((bookmaker, _), quote))| {
+            let found = quote.outcomes.to_vec().into_iter().find(|it| it.identity() == outcome)?;
+            Some((region, bookmaker.clone(), found.price))
+        });
+        prices.collect()
+    }
+
     /// Returns an event, merged from the boards of all chosen regions, or `None` if it is on no board.
     pub(crate) fn event(&self, id: &EventId) -> Option<EventView> {
         merge(&self.mirrors, &self.mirrors.regions, id, &self.freshness)
@@ -329,6 +347,20 @@ mod tests {
         assert_eq!(boards.take("odds", &odds(FIRST, SECOND), at(1_002)), BoardsUpdate::Board { in_step_again: true });
         boards.look_at(at(1_002));
         assert_eq!(stale_since(&boards), None);
+    }
+
+    #[test]
+    fn an_outcomes_prices_are_those_of_its_market_and_name() {
+        let boards = loaded();
+        let prices = |market: &str, name, point: Option<&str>| {
+            let point = point.map(|point| point.parse().unwrap());
+            boards.prices_of(&"match".parse().unwrap(), &market.parse().unwrap(), (name, point, None))
+        };
+        let price = (Region::Uk, "quick".parse().unwrap(), "2.1".parse().unwrap());
+        assert_eq!(prices("h2h", "Ham", None), [price]);
+        for (market, name, point) in [("totals", "Ham", None), ("h2h", "Egg", None), ("h2h", "Ham", Some("1.5"))] {
+            assert_eq!(prices(market, name, point), [], "{market} {name}");
+        }
     }
 
     #[test]

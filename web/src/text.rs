@@ -197,6 +197,9 @@ pub(crate) fn about_price(is_offered: bool, is_old: bool, was_offered: bool) -> 
     }
 }
 
+/// The section with the chart. The chart has its own texts, in `web/assets/chart.js`, because it is loaded later.
+pub(crate) const CHART: &str = "Prices over time";
+
 pub(crate) fn recorded(changes: u64, first_seen: &str) -> String {
     let times = if changes == 1 { "once".to_owned() } else { format!("{changes} times") };
     format!("Prices changed {times} · First seen: {first_seen}")

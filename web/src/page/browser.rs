@@ -23,6 +23,8 @@ const KEPT_OWN: &str = "toteboard-own";
 const SIGN_OUT: &str = "toteboard-sign-out";
 /// The name in local storage of who is signed in, for a page that opens without a network.
 pub(crate) const ME: &str = "toteboard-me";
+/// Where the code of charts is: an attribute of the document's root.
+const CHART_CODE: &str = "data-chart";
 
 pub(crate) fn kept(name: &str) -> Option<String> {
     window().local_storage().ok()??.get_item(name).ok()?
@@ -54,7 +56,7 @@ fn pairs(text: &str) -> Vec<(String, String)> {
     pairs.collect()
 }
 
-fn parameters(pairs: Pairs) -> String {
+pub(crate) fn parameters(pairs: Pairs) -> String {
     let Ok(params) = UrlSearchParams::new() else { return String::new() };
     for (name, value) in pairs {
         params.append(name, &value);
@@ -122,6 +124,26 @@ fn address(path: &str, view: &str) -> String {
 pub(crate) fn mark_root(name: &str, value: &str) {
     if let Some(root) = document().document_element() {
         let _ = root.set_attribute(name, value);
+    }
+}
+
+/// Sets attributes of the element with this id, if it is there.
+pub(crate) fn set_attributes(id: &str, attributes: &[(&str, String)]) {
+    let Some(element) = document().get_element_by_id(id) else { return };
+    for (name, value) in attributes {
+        let _ = element.set_attribute(name, value);
+    }
+}
+
+/// Loads the code of charts, if it isn't loaded yet.
+pub(crate) fn load_chart() {
+    let Some(root) = document().document_element() else { return };
+    // A module that is loaded already is not loaded again.
+    let Some(code) = root.get_attribute(CHART_CODE) else { return };
+    if let Ok(script) = document().create_element("script") {
+        let _ = script.set_attribute("type", "module");
+        let _ = script.set_attribute("src", &code);
+        let _ = root.insert_before(&script, None);
     }
 }
 

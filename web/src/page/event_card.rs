@@ -20,11 +20,14 @@ use crate::{
 
 pub(crate) type Event = RwSignal<Arc<EventView>>;
 
+/// The first events of a board are drawn at once, because they are in sight. Others are drawn when they come near.
+const DRAWN_AT_ONCE: usize = 20;
+
 #[component]
 pub(crate) fn EventCard(stream: Stream, event: Event) -> impl IntoView {
     let id = event.with_untracked(|view| view.id.clone());
     let node: NodeRef<html::Div> = NodeRef::new();
-    let is_near = RwSignal::new(false);
+    let is_near = RwSignal::new(stream.order.with_untracked(Vec::len) <= DRAWN_AT_ONCE);
     Effect::new(move |_| {
         let Some(element) = node.get() else { return };
         let watch = Watch::start(&element, move |near| is_near.set(near));
@@ -98,20 +101,22 @@ fn Title(stream: Stream, event: Event) -> impl IntoView {
         })
     });
     let margin = Memo::new(move |_| {
-        if stream.cut_off.get() {
-            return None;
-        }
         let market = stream.query.with(|query| query.market.clone());
-        let margin = event.with(|view| view.main_line(&market).and_then(Line::margin));
+        let margin = event.with(|view| view.main_line(&market).and_then(Line::margin))?;
         // A margin that is shown as 0.0 % is not an arbitrage.
-        margin.map(|margin| (margin <= -0.0005, percent(margin)))
+        let is_arbitrage = margin <= -0.0005;
+        let class = match (stream.cut_off.get(), is_arbitrage) {
+            // Invisible: only its place is kept, so that nothing moves when it is known to be live.
+            (true, true) => "badge arbitrage-soon",
+            (true, false) => "badge margin-soon",
+            (false, true) => "badge arbitrage",
+            (false, false) => "badge margin",
+        };
+        Some((class, text::margin(is_arbitrage, &percent(margin))))
     });
     let path = Route::Event(id.into()).path();
     let badge = move || {
-        margin.get().map(|(is_arbitrage, percent)| {
-            let class = if is_arbitrage { "badge arbitrage" } else { "badge margin" };
-            view! { <span class=class title=text::ABOUT_MARGINS>{text::margin(is_arbitrage, &percent)}</span> }
-        })
+        margin.get().map(|(class, margin)| view! { <span class=class title=text::ABOUT_MARGINS>{margin}</span> })
     };
     view! {
         <div class="title" role="row">

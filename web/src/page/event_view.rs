@@ -8,6 +8,7 @@ use odds::EventId;
 use super::{
     api::{self, EventInRegion},
     browser,
+    chart::chart,
     ladder::{label_of_outcome, ladder},
     route::{Route, Router},
     shared::list,
@@ -22,10 +23,11 @@ use crate::{
 #[component]
 pub(crate) fn EventPanel(stream: Stream, router: Router, id: Key) -> impl IntoView {
     // What isn't an id is no event.
-    let shown = match id.parse::<EventId>() {
-        Ok(id) => Opened::start(stream, id).shown,
-        Err(_) => RwSignal::new(Arc::new(Shown { loaded: true, ..Shown::default() })),
-    };
+    let opened = id.parse::<EventId>().ok().map(|id| Opened::start(stream, id));
+    let gone = || RwSignal::new(Arc::new(Shown { loaded: true, ..Shown::default() }));
+    let shown = opened.map_or_else(gone, |opened| opened.shown);
+    let choice = RwSignal::new(String::new());
+    let chart = opened.map(|opened| chart(stream, opened, id.clone(), choice));
     let event = move || shown.with(|shown| shown.event.clone());
     let title = move || {
         let title = event().map_or_else(|| text::EVENT.to_owned(), |event| event.title());
@@ -51,7 +53,7 @@ pub(crate) fn EventPanel(stream: Stream, router: Router, id: Key) -> impl IntoVi
     };
     // On a narrow screen it covers the board.
     let role = move || if stream.narrow.get() { "main" } else { "region" };
-    let draw = move |market: Key| view! { <Market stream shown market/> }.into_any();
+    let draw = move |market: Key| view! { <Market stream shown choice market/> }.into_any();
     view! {
         <div class="panel" role=role aria-labelledby="event-title">
             <div class="heading">
@@ -61,6 +63,7 @@ pub(crate) fn EventPanel(stream: Stream, router: Router, id: Key) -> impl IntoVi
             <p class="about">{about}</p>
             <p class="recorded">{recorded(stream, shown, id)}</p>
             <p role="status">{missing}</p>
+            {chart}
             {list(markets, draw)}
         </div>
     }
@@ -99,7 +102,7 @@ fn key_of(line: &Line) -> Key {
 
 /// A market: its main line with all bookmakers, and its other lines.
 #[component]
-fn Market(stream: Stream, shown: RwSignal<Arc<Shown>>, market: Key) -> impl IntoView {
+fn Market(stream: Stream, shown: RwSignal<Arc<Shown>>, choice: RwSignal<String>, market: Key) -> impl IntoView {
     let title = market_title(&market);
     let key = StoredValue::new(market);
     let lines = move || {
@@ -114,7 +117,7 @@ fn Market(stream: Stream, shown: RwSignal<Arc<Shown>>, market: Key) -> impl Into
             let lay = lines_of(&shown, &of_lay).find(|it| key_of(it) == line).cloned();
             lines_of(&shown, &market)
                 .find(|it| key_of(it) == line)
-                .map(|back| ladder(stream, &shown, back, lay.as_ref()))
+                .map(|back| ladder(stream, choice, &shown, back, lay.as_ref()))
         };
         table.into_any()
     };

@@ -8,6 +8,7 @@ use odds::BookmakerKey;
 use super::{
     alerts::{self, Outcome, Target},
     cell::label_of,
+    chart::query_of,
     event_view::is_cut_off,
     stream::{Shown, Stream},
     time,
@@ -17,8 +18,14 @@ use crate::{
     view::{Key, Line, Offer, OutcomeView, gathered, sorted},
 };
 
-/// Draws a line, and its lay prices if there are any.
-pub(crate) fn ladder(stream: Stream, shown: &Shown, back: &Line, lay: Option<&Line>) -> AnyView {
+/// Draws a line, and its lay prices if there are any. A click on an outcome makes it the choice for the chart.
+pub(crate) fn ladder(
+    stream: Stream,
+    choice: RwSignal<String>,
+    shown: &Shown,
+    back: &Line,
+    lay: Option<&Line>,
+) -> AnyView {
     let ranked = stream.ranked.get();
     let labels: Vec<String> = back.outcomes.iter().map(label_of_outcome).collect();
     let place = labels.iter().position(|label| *label == ranked).unwrap_or_default();
@@ -29,7 +36,12 @@ pub(crate) fn ladder(stream: Stream, shown: &Shown, back: &Line, lay: Option<&Li
         Some(Outcome { event, market, name: label.into(), description })
     };
     let heads = labels.iter().enumerate();
-    let head: Vec<AnyView> = heads.map(|(at, label)| head(stream, label, at == place, across, asked(label))).collect();
+    let head: Vec<AnyView> = heads
+        .map(|(at, label)| {
+            let charted = query_of(back, &back.outcomes[at]);
+            head(stream, label, at == place, across, asked(label), (choice, charted))
+        })
+        .collect();
     let sides: Vec<AnyView> = if lay.is_some() { labels.iter().map(|_| sides()).collect() } else { Vec::new() };
     let has_sides = lay.is_some();
     let table = Table { stream, shown, back, lay, cut_off: is_cut_off(stream, shown) };
@@ -56,10 +68,20 @@ pub(crate) fn label_of_outcome(outcome: &OutcomeView) -> String {
     label_of(&(outcome.name.clone(), outcome.point))
 }
 
-/// The heading of an outcome. A click ranks the bookmakers by its prices, and its bell sets an alert.
-fn head(stream: Stream, label: &str, is_ranked: bool, across: &'static str, asked: Option<Outcome>) -> AnyView {
+/// The heading of an outcome. A click ranks the bookmakers by its prices and charts them, and its bell sets an alert.
+fn head(
+    stream: Stream,
+    label: &str,
+    is_ranked: bool,
+    across: &'static str,
+    asked: Option<Outcome>,
+    (choice, charted): (RwSignal<String>, String),
+) -> AnyView {
     let name = label.to_owned();
-    let rank = move |_| stream.ranked.set(name.clone());
+    let rank = move |_| {
+        choice.set(charted.clone());
+        stream.ranked.set(name.clone());
+    };
     let sorted = is_ranked.then_some("descending");
     view! {
         <th scope="col" colspan=across aria-sort=sorted>

@@ -8,6 +8,7 @@ mod board;
 mod brand;
 mod browser;
 mod cell;
+mod chart;
 mod choices;
 mod columns;
 mod event_card;

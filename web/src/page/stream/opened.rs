@@ -4,7 +4,7 @@
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc, time::Duration};
 
 use leptos::{leptos_dom::helpers::IntervalHandle, prelude::*, task::spawn_local};
-use odds::{BookmakerKey, EventId, Region, Timestamp};
+use odds::{BookmakerKey, Decimal, EventId, MarketKey, Region, Timestamp};
 use send_wrapper::SendWrapper;
 use serde_json::value::RawValue;
 
@@ -89,6 +89,17 @@ impl Opened {
         if !regions.is_empty() && !std::mem::replace(&mut inner.borrow_mut().begun, true) {
             self.begin(regions);
         }
+    }
+
+    /// The prices of an outcome in each region, as they are now.
+    pub(crate) fn prices_of(
+        self,
+        market: &MarketKey,
+        outcome: (&str, Option<Decimal>, Option<&str>),
+    ) -> Vec<(Region, BookmakerKey, Decimal)> {
+        let inner = self.inner();
+        let inner = inner.borrow();
+        inner.boards.prices_of(&inner.id, market, outcome)
     }
 
     fn is_over(self) -> bool {
