@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
 import { finds } from "./axe.mjs";
 import { browser, everySportIsPolled, start } from "./toteboard.mjs";
-import { WITHIN, close, markets, open as visit, prices, signIn, upcoming } from "./visitor.mjs";
+import { WITHIN, close, liveBoard, markets, upcoming } from "./visitor.mjs";
 
 let toteboard;
 let chromium;
@@ -25,11 +25,7 @@ after(async () => {
 });
 
 async function opened(settings) {
-  const context = await chromium.newContext({ viewport: { width: 1440, height: 900 }, ...settings });
-  const page = await visit(chromium, toteboard.url, context);
-  await signIn(page, "demo", toteboard.password);
-  await prices(page).first().waitFor(WITHIN);
-  await page.locator(".state[data-state=live]").waitFor(WITHIN);
+  const page = await liveBoard(chromium, toteboard, settings);
   await upcoming(page).click();
   await markets(page).nth(1).waitFor(WITHIN);
   await page.waitForFunction(() => document.querySelector("price-chart")?.shown?.lines.length > 0, null, WITHIN);

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { browser, everySportIsPolled, start } from "./toteboard.mjs";
-import { WITHIN, close, markets, open as visit, prices, signIn, upcoming } from "./visitor.mjs";
+import { WITHIN, close, liveBoard, markets, prices, upcoming } from "./visitor.mjs";
 
 let toteboard;
 let chromium;
@@ -19,14 +19,7 @@ after(async () => {
   await toteboard?.stop();
 });
 
-async function board(settings) {
-  const context = await chromium.newContext({ viewport: { width: 1440, height: 900 }, ...settings });
-  const page = await visit(chromium, toteboard.url, context);
-  await signIn(page, "demo", toteboard.password);
-  await prices(page).first().waitFor(WITHIN);
-  await page.locator(".state[data-state=live]").waitFor(WITHIN);
-  return page;
-}
+const board = (settings) => liveBoard(chromium, toteboard, settings);
 
 test("an event opens beside the board, at its own address, and is there after a reload", async () => {
   const page = await board();

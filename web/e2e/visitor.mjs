@@ -30,6 +30,16 @@ export async function signIn(page, name, password) {
   await page.keyboard.press("Enter");
 }
 
+/** Opens the page as the demo user of a running program, in a new context with these settings, and waits for the live board. */
+export async function liveBoard(chromium, toteboard, settings) {
+  const context = await chromium.newContext({ viewport: { width: 1440, height: 900 }, ...settings });
+  const page = await open(chromium, toteboard.url, context);
+  await signIn(page, "demo", toteboard.password);
+  await prices(page).first().waitFor(WITHIN);
+  await page.locator(".state[data-state=live]").waitFor(WITHIN);
+  return page;
+}
+
 export async function register(page, name) {
   await page.getByRole("button", { name: "Make an account instead" }).click();
   await signIn(page, name, PASSWORD);
