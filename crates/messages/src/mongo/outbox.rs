@@ -228,14 +228,15 @@ impl MongoOutbox {
             let group = updates.entry(format!("{update} {states}")).or_insert_with(|| (states, update, Vec::new()));
             group.2.extend(it.messages.iter().map(|id| key_of(it.lease.channel, id)));
         }
-        for it in finished.iter().filter(|it| it.outcome == Outcome::NoRecipient && is_held(&it.lease)) {
-            let reason = it.detail.as_deref().unwrap_or_default();
-            self.note_suppressed(it.lease.channel, &it.lease.recipient, Some(reason), now).await?;
-        }
         let writes = updates.into_values().map(|(states, update, keys)| {
             self.get(self.messages.update_many(doc! { "_id": { "$in": keys }, "state": states }, update))
         });
         stream::iter(writes).buffer_unordered(AT_ONCE).try_collect::<Vec<_>>().await?;
+        // After the messages: if this process is killed in between, none of them may count as skipped.
+        for it in finished.iter().filter(|it| it.outcome == Outcome::NoRecipient && is_held(&it.lease)) {
+            let reason = it.detail.as_deref().unwrap_or_default();
+            self.note_suppressed(it.lease.channel, &it.lease.recipient, Some(reason), now).await?;
+        }
         self.release(&leases).await
     }
 
