@@ -1,5 +1,6 @@
 //! The gateway: reads the four topics into boards, and sends changes to the Socket.IO clients that subscribe to them.
 
+mod brief;
 mod client;
 mod files;
 mod filters;

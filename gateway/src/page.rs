@@ -15,7 +15,7 @@ use tower_http::{
 };
 
 /// The addresses of the page's views, besides `/`. Each gets the page, which shows the view.
-const VIEWS: [&str; 3] = ["/alerts", "/event/{id}", "/settings"];
+const VIEWS: [&str; 5] = ["/alerts", "/event/{id}", "/movers", "/opportunities", "/settings"];
 
 /// Serves this folder. Only names under /assets contain a hash of the content.
 pub(crate) fn routes(folder: &Path) -> Router {

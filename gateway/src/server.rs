@@ -22,9 +22,11 @@ use tower::Layer;
 use tracing::{Instrument, error_span, warn};
 
 use crate::{
-    GatewaySettings, Metrics, files,
+    GatewaySettings, Metrics,
+    brief::Brief,
+    files,
     filters::Filters,
-    http,
+    http::{self, Openings},
     messages::{MessageParts, Messages},
     origin_policy::OriginPolicy,
     page,
@@ -52,6 +54,15 @@ const HISTORY_STREAMS_PER_USER: usize = 2;
 /// How many replays may be under way, and how many of one user.
 const REPLAYS: usize = 8;
 const REPLAYS_PER_USER: usize = 2;
+/// How many requests look at whole boards or at prices of many events at once, and how many of one user.
+const ANALYSES: usize = 16;
+const ANALYSES_PER_USER: usize = 4;
+/// For how long requests use the same live prices,
+const LIVE_FOR: Duration = Duration::from_secs(1);
+/// the same recorded boards,
+const RECORDED_FOR: Duration = Duration::from_secs(5);
+/// and the same small charts.
+const CHARTED_FOR: Duration = Duration::from_secs(90);
 /// Connections beyond those of clients, for HTTP requests.
 const OTHER_CONNECTIONS: usize = 1_000;
 const OTHER_CONNECTIONS_PER_ADDRESS: usize = 100;
@@ -164,6 +175,11 @@ impl Gateway {
             messages,
             history_turns: Turns::new(HISTORY_STREAMS, HISTORY_STREAMS_PER_USER),
             replay_turns: Turns::new(REPLAYS, REPLAYS_PER_USER),
+            analysis_turns: Turns::new(ANALYSES, ANALYSES_PER_USER),
+            live_lines: Brief::new(LIVE_FOR),
+            recorded_boards: Brief::new(RECORDED_FOR),
+            sparklines: Brief::new(CHARTED_FOR),
+            openings: Openings::default(),
             origins,
             control: control.clone(),
             clients: Mutex::default(),

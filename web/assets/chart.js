@@ -105,6 +105,8 @@ export function priceText(price, format) {
 
 const percent = (share) => `${(share * 100).toFixed(1)} %`;
 
+const nothing = () => ({ times: [], prices: [], until: 0 });
+
 /** The index of the last of these sorted times that is not after `time`; -1 if there is none. */
 export function indexAt(times, time) {
   let [low, high] = [0, times.length];
@@ -122,23 +124,30 @@ export function priceAt(line, time) {
   return at < 0 || time > line.until ? undefined : line.prices[at];
 }
 
-/** The best price of all lines over time, as a line. */
-export function bestOf(lines) {
-  const moves = lines.flatMap((line, n) => line.times.map((time, at) => [time, n, line.prices[at]]));
-  moves.sort((a, b) => a[0] - b[0]);
-  const now = lines.map(() => null);
-  const best = { times: [], prices: [], until: Math.max(...lines.map((line) => line.until)) };
-  for (let at = 0; at < moves.length; at++) {
-    const [time, n, price] = moves[at];
-    now[n] = price;
-    if (moves[at + 1]?.[0] === time) continue;
-    const highest = now.reduce((most, price) => (price !== null && (most === null || price > most) ? price : most), null);
-    if (highest !== best.prices.at(-1) || best.times.length === 0) {
+/** The higher one of two prices over time, as a line. */
+function higher(one, other) {
+  const best = { times: [], prices: [], until: Math.max(one.until, other.until) };
+  let [a, b, first, second] = [0, 0, null, null];
+  while (a < one.times.length || b < other.times.length) {
+    const isFirst = b === other.times.length || one.times[a] <= other.times[b];
+    const time = isFirst ? one.times[a] : other.times[b];
+    if (isFirst) first = one.prices[a++];
+    if (b < other.times.length && other.times[b] === time) second = other.prices[b++];
+    const price = second === null || (first !== null && first > second) ? first : second;
+    if (best.times.length === 0 || price !== best.prices.at(-1)) {
       best.times.push(time);
-      best.prices.push(highest);
+      best.prices.push(price);
     }
   }
   return best;
+}
+
+/** The best price of all lines over time, as a line. */
+export function bestOf(lines) {
+  if (lines.length === 0) return nothing();
+  if (lines.length === 1) return higher(lines[0], nothing());
+  const half = lines.length >> 1;
+  return higher(bestOf(lines.slice(0, half)), bestOf(lines.slice(half)));
 }
 
 /** Round numbers between two values, about as many as there is room for. */
@@ -191,10 +200,10 @@ class PriceChart extends HTMLElement {
   static observedAttributes = ["query", "heading", "format", "mine", "names", "starts", "live"];
 
   #lines = [];
-  #best = { times: [], prices: [], until: 0 };
+  #best = nothing();
   #gaps = [];
   /** The consensus: times and probabilities. */
-  #consensus = { times: [], prices: [], until: 0 };
+  #consensus = nothing();
   /** Prices that alerts of the user wait for. */
   #waits = [];
   /** What was read: the time it begins, and how long it is. */
@@ -210,9 +219,32 @@ class PriceChart extends HTMLElement {
   #crosshair = null;
   #selection = null;
   #pointers = new Map();
-  #paths = null;
   #colours = {};
+  #font = "";
+  /** The width and height of the canvas on the page. */
+  #size = [0, 0];
   #isDue = false;
+  #isLive;
+  /** The names of bookmakers, and the text that they are from. */
+  #names = {};
+  #namesText;
+  // Elements.
+  #heading;
+  #ranges;
+  #back;
+  #message;
+  #reading;
+  #when;
+  #items;
+  #details;
+  #swatches;
+  // What goes on while the chart is on the page.
+  #resizes;
+  #themes;
+  #scheme;
+  #going;
+  #describing = null;
+  #detailing;
   #reads = 0;
   #liveAt = 0;
 
@@ -226,43 +258,50 @@ class PriceChart extends HTMLElement {
     for (const [name, value] of [["role", "slider"], ["aria-label", TEXT.label], ["aria-valuemin", "0"], ["aria-valuemax", "1000"], ["aria-valuenow", "1000"]]) {
       this.canvas.setAttribute(name, value);
     }
-    this.message = make("p", { className: "message" });
-    this.message.setAttribute("role", "status");
-    this.reading = make("ul", { className: "reading" });
-    this.reading.setAttribute("aria-hidden", "true");
-    this.details = make("details", {}, [make("summary", { textContent: TEXT.table })]);
-    this.swatches = ["ink", "faint", "line", "tint", "best", "panel", ...REGIONS].map((name) => make("span", { className: `of-${name}`, hidden: true }));
-    this.heading = make("h3", { hidden: true });
-    root.append(this.heading, this.#tools(), make("div", { className: "plot" }, [this.canvas, this.message]), this.reading, this.details, ...this.swatches);
-    this.details.addEventListener("toggle", () => this.#fillTable());
+    this.#message = make("p", { className: "message" });
+    this.#message.setAttribute("role", "status");
+    this.#reading = make("ul", { className: "reading" });
+    this.#reading.setAttribute("aria-hidden", "true");
+    this.#when = make("li", { className: "when" });
+    this.#items = [];
+    this.#details = make("details", {}, [make("summary", { textContent: TEXT.table })]);
+    this.#swatches = ["ink", "faint", "line", "tint", "best", "panel", ...REGIONS].map((name) => make("span", { className: `of-${name}`, hidden: true }));
+    this.#heading = make("h3", { hidden: true });
+    root.append(this.#heading, this.#tools(), make("div", { className: "plot" }, [this.canvas, this.#message]), this.#reading, this.#details, ...this.#swatches);
+    this.#details.addEventListener("toggle", () => this.#fillTable());
     this.#listen();
   }
 
   connectedCallback() {
-    this.resizes = new ResizeObserver(() => this.#draw());
-    this.resizes.observe(this.canvas);
-    this.themes = new MutationObserver(() => this.#recolour());
-    this.themes.observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
-    this.scheme = matchMedia("(prefers-color-scheme: dark)");
-    this.scheme.onchange = () => this.#recolour();
+    this.#resizes = new ResizeObserver(([{ contentRect }]) => {
+      this.#size = [contentRect.width, contentRect.height];
+      this.#draw();
+    });
+    this.#resizes.observe(this.canvas);
+    this.#themes = new MutationObserver(() => this.#recolour());
+    this.#themes.observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
+    this.#scheme = matchMedia("(prefers-color-scheme: dark)");
+    this.#scheme.onchange = () => this.#recolour();
     this.#title(this.getAttribute("heading") ?? "");
-    this.going = setInterval(() => this.#goOn(), GOES_ON_EVERY);
+    this.#going = setInterval(() => this.#goOn(), GOES_ON_EVERY);
     this.#recolour();
+    this.#press();
     this.#read();
   }
 
   disconnectedCallback() {
     this.#reads++;
-    clearInterval(this.going);
-    this.resizes.disconnect();
-    this.themes.disconnect();
-    this.scheme.onchange = null;
+    clearInterval(this.#going);
+    this.#resizes.disconnect();
+    this.#themes.disconnect();
+    this.#scheme.onchange = null;
   }
 
   attributeChangedCallback(name, before, value) {
     if (!this.isConnected || before === value) return;
     if (name === "query") {
       this.#view = null;
+      this.#press();
       this.#crosshair = null;
       this.#read();
     } else if (name === "live") {
@@ -270,13 +309,13 @@ class PriceChart extends HTMLElement {
     } else if (name === "heading") {
       this.#title(value);
     } else {
-      this.#changed();
+      this.#changed(this.#best);
     }
   }
 
   #title(text) {
-    this.heading.textContent = text.trim();
-    this.heading.hidden = text.trim() === "";
+    this.#heading.textContent = text.trim();
+    this.#heading.hidden = text.trim() === "";
   }
 
   /** What tests and other scripts may look at. */
@@ -286,15 +325,15 @@ class PriceChart extends HTMLElement {
 
   #tools() {
     const button = (text, act) => make("button", { type: "button", textContent: text, onclick: act });
-    this.ranges = RANGES.map((hours) => button(TEXT.ranges[hours], () => this.#show(hours)));
+    this.#ranges = RANGES.map((hours) => button(TEXT.ranges[hours], () => this.#show(hours)));
     const axes = Object.entries(TEXT.axes).map(([value, text]) => make("option", { value, textContent: text }));
-    const axis = make("select", { ariaLabel: TEXT.scale, onchange: () => ((this.#axis = axis.value), this.#changed()) }, axes);
-    const log = make("input", { type: "checkbox", onchange: () => ((this.#isLog = log.checked), this.#changed()) });
-    const group = make("span", {}, this.ranges);
+    const axis = make("select", { ariaLabel: TEXT.scale, onchange: () => ((this.#axis = axis.value), this.#changed(this.#best)) }, axes);
+    const log = make("input", { type: "checkbox", onchange: () => ((this.#isLog = log.checked), this.#changed(this.#best)) });
+    const group = make("span", {}, this.#ranges);
     group.setAttribute("role", "group");
     group.setAttribute("aria-label", TEXT.range);
-    this.back = button(TEXT.reset, () => this.#zoom(null));
-    const tools = [group, axis, make("label", {}, [log, ` ${TEXT.log}`]), this.back];
+    this.#back = button(TEXT.reset, () => this.#zoom(null));
+    const tools = [group, axis, make("label", {}, [log, ` ${TEXT.log}`]), this.#back];
     tools.push(button(TEXT.picture, () => this.#savePicture()), button(TEXT.file, () => this.#saveFile()));
     return make("div", { className: "tools" }, tools);
   }
@@ -313,7 +352,7 @@ class PriceChart extends HTMLElement {
     const read = ++this.#reads;
     const query = new URLSearchParams(this.getAttribute("query") ?? "");
     if (!query.has("event")) return;
-    if (this.#lines.length === 0) this.message.textContent = TEXT.wait;
+    if (this.#lines.length === 0) this.#message.textContent = TEXT.wait;
     const to = Date.now();
     const from = to - this.#hours * HOUR;
     try {
@@ -322,19 +361,19 @@ class PriceChart extends HTMLElement {
       this.#from = from;
       this.#detail = null;
       [this.#lines, this.#gaps] = [linesOf(series, to), gapsOf(series)];
-      this.#consensus = { times: [], prices: [], until: 0 };
+      this.#consensus = nothing();
       this.#waits = waitsOf(rules?.rules ?? [], query);
       this.#liveAt = to;
-      this.message.textContent = this.#lines.length === 0 ? TEXT.empty : "";
+      this.#message.textContent = this.#lines.length === 0 ? TEXT.empty : "";
       this.#changed();
       if (this.#lines.length === 0) return;
       // Of the time that is shown, because it has few points.
       const consensus = await this.#readConsensus(query, this.#whole()[0], to).catch(() => null);
       if (read !== this.#reads || !consensus) return;
       this.#consensus = consensus;
-      this.#changed();
+      this.#draw();
     } catch {
-      if (read === this.#reads) this.message.textContent = TEXT.failed;
+      if (read === this.#reads) this.#message.textContent = TEXT.failed;
     }
   }
 
@@ -359,14 +398,15 @@ class PriceChart extends HTMLElement {
     const read = this.#reads;
     const series = await ask(this.#path("series", from, to, DETAILED_POINTS)).catch(() => null);
     if (!series || read !== this.#reads) return;
-    this.#detail = { from, to, lines: linesOf(series, to) };
-    this.#changed();
+    const lines = linesOf(series, to);
+    this.#detail = { from, to, lines, best: bestOf(lines) };
+    this.#draw();
   }
 
   #live(text) {
-    const wasLive = this.isLive;
-    this.isLive = text !== "";
-    if (this.#lines.length === 0 || !this.isLive) return;
+    const wasLive = this.#isLive;
+    this.#isLive = text !== "";
+    if (this.#lines.length === 0 || !this.#isLive) return;
     // What happened meanwhile is in the history.
     if (wasLive === false) return void this.#read();
     const [time, ...prices] = text.split("\n");
@@ -384,29 +424,29 @@ class PriceChart extends HTMLElement {
       this.#lines.push({ region, bookmaker, times: [at], prices: [price], until: at });
     }
     this.#consensus.until = at;
-    this.#changed();
+    append(this.#best, at, Math.max(...this.#lines.map((line) => line.prices.at(-1) ?? 0)) || null);
+    this.#changed(this.#best);
   }
 
   /** Prices that don't change stand until now. */
   #goOn() {
-    if (!this.isLive || this.#lines.length === 0) return;
+    if (!this.#isLive || this.#lines.length === 0) return;
     this.#liveAt = Math.max(this.#liveAt, Date.now());
-    for (const line of [...this.#lines, this.#consensus]) line.until = this.#liveAt;
-    this.#paths = null;
+    for (const line of [...this.#lines, this.#best, this.#consensus]) line.until = this.#liveAt;
     this.#draw();
   }
 
   // Drawing
 
-  #changed() {
-    this.#best = bestOf(this.#lines);
-    this.#paths = null;
+  #changed(best = bestOf(this.#lines)) {
+    this.#best = best;
     this.#draw();
-    if (this.details.open) this.#fillTable();
+    if (this.#details.open) this.#fillTable();
   }
 
   #recolour() {
-    for (const swatch of this.swatches) {
+    this.#font = `12px ${getComputedStyle(this).fontFamily}`;
+    for (const swatch of this.#swatches) {
       swatch.hidden = false;
       this.#colours[swatch.className.slice(3)] = getComputedStyle(swatch).color;
       swatch.hidden = true;
@@ -435,10 +475,11 @@ class PriceChart extends HTMLElement {
     return this.#view ?? this.#whole();
   }
 
-  #shownLines() {
+  /** The lines that have every step of the shown time, and the best of them. */
+  #shown() {
     const [from, to] = this.#time();
     const has = this.#detail && this.#detail.from <= from && to <= this.#detail.to;
-    return has ? this.#detail.lines : this.#lines;
+    return has ? this.#detail : { lines: this.#lines, best: this.#best };
   }
 
   /** The height of a price, before it is scaled to the plot. */
@@ -461,13 +502,12 @@ class PriceChart extends HTMLElement {
   }
 
   #name(bookmaker) {
-    this.names ??= {};
     const names = this.getAttribute("names");
-    if (names !== this.namesText) {
+    if (names !== this.#namesText) {
       const pairs = (names ?? "").split("\n").map((line) => [line.split(" ", 1)[0], line.slice(line.indexOf(" ") + 1)]);
-      [this.names, this.namesText] = [Object.fromEntries(pairs), names];
+      [this.#names, this.#namesText] = [Object.fromEntries(pairs), names];
     }
-    return this.names[bookmaker] || bookmaker;
+    return this.#names[bookmaker] || bookmaker;
   }
 
   /** A bookmaker's name with the line's region, if the name doesn't end with it. */
@@ -476,50 +516,45 @@ class PriceChart extends HTMLElement {
     return name.endsWith(` ${key}`) ? name : `${name} ${key}`;
   }
 
-  /** The lines as paths, in seconds and heights. Those of one look are one path, which is drawn at once. */
-  #makePaths() {
-    const paths = { of: this.#shownLines(), faint: new Map(), mine: [], best: new Path2D(), consensus: new Path2D() };
-    const height = (price) => this.#height(price);
-    const mine = this.#mine;
-    for (const line of paths.of) {
-      const chosen = mine.indexOf(line.bookmaker);
-      if (chosen >= 0) {
-        const path = new Path2D();
-        this.#trace(path, line, height);
-        paths.mine.push({ path, line, dash: DASHES[chosen % DASHES.length] });
-      } else {
-        if (!paths.faint.has(line.region)) paths.faint.set(line.region, new Path2D());
-        this.#trace(paths.faint.get(line.region), line, height);
+  /** Adds a line to the path, as far as it is shown: as steps, or, if its points are samples, straight from one to the
+   * next. Of the steps within one pixel, it has the lowest and the highest. */
+  #trace(context, { times, prices, until }, { x, y, from, to }, height, isSampled = false) {
+    let [before, column, low, high] = [null, 0, 0, 0];
+    const endColumn = () => {
+      if (low < high) {
+        context.lineTo(column, low);
+        context.lineTo(column, high);
       }
-    }
-    this.#trace(paths.best, paths.of === this.#lines ? this.#best : bestOf(paths.of), height);
-    this.#trace(paths.consensus, this.#consensus, (share) => height(1 / share), true);
-    return paths;
-  }
-
-  /** Adds a line to a path: as steps, or, if its points are samples, straight from one to the next. */
-  #trace(path, { times, prices, until }, height, isSampled = false) {
-    const x = (time) => (time - this.#from) / 1_000;
-    let before = null;
-    for (let at = 0; at < times.length; at++) {
+      if (before !== null) context.lineTo(column, before);
+    };
+    for (let at = Math.max(0, indexAt(times, from)); at < times.length; at++) {
+      const across = Math.round(Math.max(-9, x(times[at]))) + 0.5;
       const price = prices[at];
-      if (before !== null && !isSampled) path.lineTo(x(times[at]), before);
-      if (price === null) {
-        before = null;
-        continue;
+      const next = price === null ? null : y(height(price));
+      if (before === null) {
+        if (next !== null) context.moveTo(across, next);
+        [column, low, high] = [across, next, next];
+      } else if (next !== null && across === column) {
+        if (next < low) low = next;
+        if (next > high) high = next;
+      } else {
+        endColumn();
+        if (!isSampled) context.lineTo(across, before);
+        if (next !== null) context.lineTo(across, next);
+        [column, low, high] = [across, next, next];
       }
-      const y = height(price);
-      if (before === null) path.moveTo(x(times[at]), y);
-      else path.lineTo(x(times[at]), y);
-      before = y;
+      before = next;
+      if (times[at] > to) return;
     }
-    if (before !== null) path.lineTo(x(until), before);
+    if (before === null) return;
+    endColumn();
+    context.lineTo(x(Math.min(until, to)), before);
   }
 
   /** The lowest and highest price that are shown. */
   #extremes(from, to) {
     let [low, high] = [Infinity, -Infinity];
-    for (const { times, prices } of this.#shownLines()) {
+    for (const { times, prices } of this.#shown().lines) {
       for (let at = Math.max(0, indexAt(times, from)); at < times.length && times[at] <= to; at++) {
         const price = prices[at];
         if (price === null) continue;
@@ -532,15 +567,13 @@ class PriceChart extends HTMLElement {
   }
 
   #drawNow(canvas = this.canvas, ratio = devicePixelRatio) {
-    const { clientWidth: width, clientHeight: height } = this.canvas;
+    const [width, height] = this.#size;
     if (width === 0) return;
     const [wide, high] = [Math.round(width * ratio), Math.round(height * ratio)];
     if (canvas.width !== wide || canvas.height !== high) Object.assign(canvas, { width: wide, height: high });
     const context = canvas.getContext("2d");
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.clearRect(0, 0, width, height);
-    this.back.disabled = !this.#view;
-    this.ranges.forEach((button, at) => button.setAttribute("aria-pressed", String(RANGES[at] === this.#hours)));
     if (this.#lines.length === 0) return;
     const [from, to] = this.#time();
     const [lowest, highest] = this.#extremes(from, to);
@@ -558,7 +591,7 @@ class PriceChart extends HTMLElement {
       top,
     };
     this.scale = scale;
-    context.font = `12px ${getComputedStyle(this).fontFamily}`;
+    context.font = this.#font;
     this.#drawGrid(context, scale, width, height);
     context.save();
     context.beginPath();
@@ -568,9 +601,10 @@ class PriceChart extends HTMLElement {
     this.#drawLines(context, scale);
     this.#drawMarks(context, scale);
     context.restore();
-    // Not in every frame: a long list takes longer than the lines.
-    this.describing ??= setTimeout(() => {
-      this.describing = null;
+    // Not in every frame, and only when panning has ended: a long list takes longer than the lines.
+    if (this.#crosshair === null) clearTimeout(this.#describing), (this.#describing = null);
+    this.#describing ??= setTimeout(() => {
+      this.#describing = null;
       this.#describe();
     }, 60);
   }
@@ -616,23 +650,26 @@ class PriceChart extends HTMLElement {
     }
   }
 
-  #drawLines(context, { plot, from, to, bottom, top }) {
-    if (this.#paths?.of !== this.#shownLines()) this.#paths = null;
-    const paths = (this.#paths ??= this.#makePaths());
-    const across = (plot.width / (to - from)) * 1_000;
-    const up = -plot.height / (top - bottom);
-    const matrix = new DOMMatrix([across, 0, 0, up, plot.x + ((this.#from - from) / 1_000) * across, plot.y + plot.height - bottom * up]);
-    const stroke = (path, colour, width, alpha = 1, dash = []) => {
-      const placed = new Path2D();
-      placed.addPath(path, matrix);
-      Object.assign(context, { strokeStyle: colour, lineWidth: width, globalAlpha: alpha, lineJoin: "round" });
+  /** Lines of one look are one path, which is drawn at once. */
+  #drawLines(context, scale) {
+    const { lines, best } = this.#shown();
+    const height = (price) => this.#height(price);
+    const stroke = (lines, colour, width, alpha = 1, dash = [], of = height) => {
+      context.beginPath();
+      for (const line of lines) this.#trace(context, line, scale, of, of !== height);
+      Object.assign(context, { strokeStyle: colour, lineWidth: width, globalAlpha: alpha, lineJoin: "bevel" });
       context.setLineDash(dash);
-      context.stroke(placed);
+      context.stroke();
     };
-    for (const [region, path] of paths.faint) stroke(path, this.#colours[region], 1, 0.35);
-    stroke(paths.consensus, this.#colours.ink, 1.5, 0.8, [2, 3]);
-    stroke(paths.best, this.#colours.best, 2.5);
-    for (const { path, line, dash } of paths.mine) stroke(path, this.#colours[line.region], 2, 1, dash);
+    const mine = this.#mine;
+    const others = lines.filter((line) => !mine.includes(line.bookmaker));
+    for (const region of REGIONS) stroke(others.filter((line) => line.region === region), this.#colours[region], 1, 0.35);
+    stroke([this.#consensus], this.#colours.ink, 1.5, 0.8, [2, 3], (share) => height(1 / share));
+    stroke([best], this.#colours.best, 2.5);
+    for (const line of lines) {
+      const chosen = mine.indexOf(line.bookmaker);
+      if (chosen >= 0) stroke([line], this.#colours[line.region], 2, 1, DASHES[chosen % DASHES.length]);
+    }
     context.globalAlpha = 1;
     context.setLineDash([]);
   }
@@ -675,29 +712,35 @@ class PriceChart extends HTMLElement {
   #describe() {
     const [from, to] = this.#time();
     const time = this.#crosshair ?? to;
-    const prices = this.#shownLines()
+    const prices = this.#shown().lines
       .map((line) => ({ line, price: priceAt(line, time) }))
       .filter(({ price }) => price !== undefined && price !== null)
       .sort((a, b) => b.price - a.price);
     const share = this.#consensus.prices[indexAt(this.#consensus.times, time)];
-    const item = (colour, name, text) =>
-      make("li", {}, [make("i", { className: `of-${colour}` }), make("span", { textContent: name }), make("b", { textContent: text })]);
-    const rows = prices.map(({ line, price }) =>
-      item(line.region, this.#nameIn(line), this.#text(price)),
-    );
-    if (share) rows.unshift(item("ink", TEXT.consensus, this.#text(1 / share)));
+    const rows = prices.map(({ line, price }) => [line.region, this.#nameIn(line), this.#text(price)]);
+    if (share) rows.unshift(["ink", TEXT.consensus, this.#text(1 / share)]);
     const best = prices[0] && `${TEXT.best} ${this.#text(prices[0].price)}, ${this.#name(prices[0].line.bookmaker)}`;
     const said = `${moment.format(time)}: ${best ?? TEXT.none}`;
-    this.reading.replaceChildren(make("li", { className: "when", textContent: said }), ...rows);
+    // Items are used again: most of them stay as they are.
+    const items = rows.map(([colour, name, text], at) => {
+      const item = (this.#items[at] ??= make("li", {}, [make("i"), make("span"), make("b")]));
+      const [key, label, value] = item.children;
+      if (key.className !== `of-${colour}`) key.className = `of-${colour}`;
+      if (label.textContent !== name) label.textContent = name;
+      if (value.textContent !== text) value.textContent = text;
+      return item;
+    });
+    this.#when.textContent = said;
+    if (this.#reading.children.length !== items.length + 1) this.#reading.replaceChildren(this.#when, ...items);
     this.canvas.setAttribute("aria-valuenow", Math.round(((time - from) / (to - from)) * 1_000));
     this.canvas.setAttribute("aria-valuetext", said);
   }
 
   #fillTable() {
-    this.details.querySelector(".rows")?.remove();
-    if (!this.details.open) return;
+    this.#details.querySelector(".rows")?.remove();
+    if (!this.#details.open) return;
     const [from, to] = this.#time();
-    const steps = stepsOf(this.#shownLines()).filter(([, , time]) => time >= from && time <= to);
+    const steps = stepsOf(this.#shown().lines).filter(([, , time]) => time >= from && time <= to);
     const rows = steps.slice(0, TABLE_ROWS).map(([bookmaker, region, time, price]) => {
       const cells = [this.#name(bookmaker), region.toUpperCase(), moment.format(time), this.#text(price)];
       return make("tr", {}, cells.map((text) => make("td", { textContent: text })));
@@ -708,7 +751,7 @@ class PriceChart extends HTMLElement {
     const box = make("div", { className: "rows", tabIndex: 0 }, [more, table]);
     box.setAttribute("role", "region");
     box.setAttribute("aria-label", TEXT.table);
-    this.details.append(box);
+    this.#details.append(box);
   }
 
   // What the user does
@@ -716,7 +759,14 @@ class PriceChart extends HTMLElement {
   #show(hours) {
     this.#hours = hours;
     this.#view = null;
+    this.#press();
     this.#read();
+  }
+
+  /** Buttons show what is shown. */
+  #press() {
+    this.#back.disabled = !this.#view;
+    this.#ranges.forEach((button, at) => button.setAttribute("aria-pressed", String(RANGES[at] === this.#hours)));
   }
 
   #zoom(view) {
@@ -727,10 +777,11 @@ class PriceChart extends HTMLElement {
       view = length >= last - first ? null : [begin, begin + length];
     }
     this.#view = view;
+    this.#press();
     this.#draw();
-    if (this.details.open) this.#fillTable();
-    clearTimeout(this.detailing);
-    this.detailing = setTimeout(() => this.#readDetail(), 250);
+    if (this.#details.open) this.#fillTable();
+    clearTimeout(this.#detailing);
+    this.#detailing = setTimeout(() => this.#readDetail(), 250);
   }
 
   /** Zooms around a time: below one, closer. */
@@ -840,7 +891,7 @@ class PriceChart extends HTMLElement {
 
   #saveFile() {
     const quoted = (text) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
-    const rows = stepsOf(this.#shownLines()).map(([bookmaker, region, time, price]) =>
+    const rows = stepsOf(this.#shown().lines).map(([bookmaker, region, time, price]) =>
       [bookmaker, region, new Date(time).toISOString(), price === null ? "" : `${price}`].map(quoted).join(","),
     );
     this.#save(new Blob([["bookmaker,region,from,price", ...rows, ""].join("\n")], { type: "text/csv" }), "csv");

@@ -129,6 +129,57 @@ pub(crate) const SORTS: [(&str, &str); 4] =
 pub(crate) const DENSITIES: [(&str, &str); 2] = [("compact", "Compact"), ("comfortable", "Comfortable")];
 pub(crate) const THEMES: [(&str, &str); 3] = [("system", "System's theme"), ("light", "Light"), ("dark", "Dark")];
 
+// Movers and opportunities.
+pub(crate) const MOVERS: &str = "Movers";
+pub(crate) const OPPORTUNITIES: &str = "Opportunities";
+/// What is compared with now: minutes, or the opening.
+pub(crate) const SINCE: [(&str, &str); 3] = [("5", "In 5 minutes"), ("60", "In an hour"), ("opening", "Since opening")];
+pub(crate) const ABOUT_MOVERS: &str = "By what the bookmakers together think of each outcome, without their margins.";
+pub(crate) const NOTHING_MOVED: &str = "Nothing has moved.";
+pub(crate) const MOVER_COLUMNS: [&str; 4] = ["Change", "Probability", "Best price", "Bookmakers"];
+pub(crate) const OPPORTUNITY_KINDS: [(&str, &str); 2] = [("arbitrages", "Arbitrage"), ("values", "Value")];
+/// The numbers that can be asked for: their names, their labels, and what they are at first.
+pub(crate) const OPPORTUNITY_FIELDS: [(&str, &str, &str); 4] = [
+    ("total", "Total stake", "100"),
+    ("round_to", "Round stakes to", "1"),
+    ("commission", "Commission of exchanges, %", "2"),
+    ("min_edge", "Least edge, %", "1"),
+];
+pub(crate) const ONLY_MINE: &str = "Only my bookmakers";
+pub(crate) const CONSENSUS: &str = "All bookmakers together";
+pub(crate) const COMPARED_WITH: &str = "Compared with";
+pub(crate) const NO_ARBITRAGES: &str = "There is no arbitrage at the live prices.";
+pub(crate) const NO_VALUE: &str = "No live price has so great an edge.";
+pub(crate) const LEG_COLUMNS: [&str; 5] = ["Outcome", "Bookmaker", "Price", "Stake", "Age"];
+pub(crate) const VALUE_COLUMNS: [&str; 6] = ["Bookmaker", "Price", "Probability", "Edge", "Kelly", "Age"];
+pub(crate) const ABOUT_OPPORTUNITIES: &str = "Prices are a few seconds old when you see them, and may be gone before all \
+    bets are placed. Bookmakers limit stakes, and may void a bet at a price that was a mistake.";
+
+pub(crate) fn compared_with(time: &str) -> String {
+    format!("Compared with {time}.")
+}
+
+pub(crate) fn some_of(some: usize, all: usize) -> String {
+    format!("{some} of {all}")
+}
+
+pub(crate) fn stake_and_win(rate: &str, total: &str, win: &str) -> String {
+    format!("{rate}: stake {total}, win at least {win}")
+}
+
+/// How long ago a price was last seen, and how long it has not changed, in seconds.
+pub(crate) fn seen_and_unchanged(seen: i64, unchanged: i64) -> String {
+    format!("seen {} ago, unchanged for {}", span(seen), span(unchanged))
+}
+
+fn span(seconds: i64) -> String {
+    match seconds.max(0) {
+        seconds @ 0..100 => format!("{seconds}\u{a0}s"),
+        seconds @ 100..6_000 => format!("{}\u{a0}min", seconds / 60),
+        seconds => format!("{}\u{a0}h", seconds / 3_600),
+    }
+}
+
 /// The keys and what they do.
 pub(crate) const KEYS: [(&str, &str); 9] = [
     ("j ↓", "Next event or outcome"),

@@ -219,7 +219,7 @@ impl GroupKey {
     }
 
     fn arbitrage(&self, now: &MarketNow, chosen: &Chosen<'_>, lines: &[Line]) -> Option<Reading> {
-        let margins = lines.iter().filter_map(|line| Some((line.arbitrage()? * 100.0, line)));
+        let margins = lines.iter().filter_map(|line| Some((line.win_at_best_prices()? * 100.0, line)));
         let (margin, line) = margins.max_by(|a, b| a.0.total_cmp(&b.0))?;
         let facts = Facts { value: Some(rounded(margin)), point: line.point, ..Facts::default() }.about(now, None);
         let subject = self.subject(now, None);

@@ -21,7 +21,7 @@ impl LineOutcome {
 impl Line {
     /// What the best prices of all outcomes win together for each unit staked, however the event ends: negative if they
     /// lose. `None` without all outcomes.
-    pub fn arbitrage(&self) -> Option<f64> {
+    pub fn win_at_best_prices(&self) -> Option<f64> {
         let total: f64 =
             self.outcomes.iter().map(|it| it.best().map(|(_, price)| 1.0 / price.to_f64())).sum::<Option<f64>>()?;
         (self.is_complete && total > 0.0).then(|| 1.0 / total - 1.0)
@@ -58,13 +58,13 @@ mod tests {
         let line = &lines(&details(), &quotes)[0];
         assert_eq!(line.outcomes[0].best().unwrap(), (&"a".parse().unwrap(), Decimal::new(210, 2)));
         // 1 / (1 / 2.10 + 1 / 2.05) = 1.0373.
-        assert_eq!((line.arbitrage().unwrap() * 1e4).round(), 373.0);
+        assert_eq!((line.win_at_best_prices().unwrap() * 1e4).round(), 373.0);
     }
 
     #[test]
     fn half_a_line_wins_nothing() {
         let quotes = quotes(&[("a", "h2h", &[("Leeds", 210, None)])]);
-        assert_eq!(lines(&details(), &quotes)[0].arbitrage(), None);
+        assert_eq!(lines(&details(), &quotes)[0].win_at_best_prices(), None);
     }
 
     #[test]

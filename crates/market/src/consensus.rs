@@ -1,6 +1,6 @@
 //! What the bookmakers of a line together think of its outcomes, without their margins.
 
-use odds::{BookmakerKey, Decimal};
+use odds::BookmakerKey;
 
 use crate::Line;
 
@@ -38,16 +38,16 @@ impl Line {
         Some(Consensus { probabilities, bookmakers: fair.len() })
     }
 
+    /// What a single bookmaker thinks of each outcome, without its margin, in the order of the line. `None` without all
+    /// outcomes.
+    pub fn opinion_of(&self, bookmaker: &BookmakerKey) -> Option<Vec<f64>> {
+        self.is_complete.then(|| self.prices_of(bookmaker).map(|prices| without_margin(&prices))).flatten()
+    }
+
     /// A bookmaker's prices, in the order of the outcomes.
     fn prices_of(&self, bookmaker: &BookmakerKey) -> Option<Vec<f64>> {
         self.outcomes.iter().map(|outcome| outcome.prices.get(bookmaker).map(|price| price.to_f64())).collect()
     }
-}
-
-/// What a bet at this price was worth at the closing: how much it wins on average for each unit staked, if the
-/// consensus at the closing was right about the outcome.
-pub fn closing_line_value(price: Decimal, probability: f64) -> f64 {
-    price.to_f64() * probability - 1.0
 }
 
 fn total(prices: &[f64]) -> f64 {
@@ -102,13 +102,6 @@ mod tests {
         // 1 / 2.00 + 1 / 1.90 = 1.0263, of which 1 is paid out.
         assert_eq!(rounded(margin), 256);
         assert_eq!(line().margin(&"d".parse().unwrap()), None);
-    }
-
-    #[test]
-    fn a_better_price_than_the_closing_has_value() {
-        let probability = line().consensus().unwrap().probabilities[0];
-        assert_eq!(rounded(closing_line_value(Decimal::new(230, 2), probability)), 615);
-        assert!(closing_line_value(Decimal::new(210, 2), probability) < 0.0);
     }
 
     #[test]

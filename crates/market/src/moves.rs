@@ -28,6 +28,11 @@ impl Move {
     pub fn change(&self) -> f64 {
         self.now - self.before
     }
+
+    /// What names the outcome within its event, for an order that never changes.
+    pub fn place(&self) -> (&MarketKey, &Option<String>, &str, Option<Decimal>) {
+        (&self.market, &self.description, &self.name, self.point)
+    }
 }
 
 /// The outcomes that have a consensus at both times, by the lines of an event at these times.

@@ -354,6 +354,8 @@ fn weigh(page: &Path) -> anyhow::Result<()> {
         {
             eprintln!("    {name} is {bytes} bytes, and loaded later");
             later = later.max(bytes);
+        } else if name.starts_with("sparklines-") {
+            eprintln!("    {name} is {bytes} bytes, and loaded some seconds after the board");
         } else if name.starts_with("chart-") {
             eprintln!("    {name} is {bytes} bytes, and loaded with the first opened event");
             chart = bytes;

@@ -12,6 +12,7 @@ mod hooks;
 mod links;
 mod messages;
 mod odds;
+mod opportunities;
 mod produce;
 mod rules;
 mod schemas;
@@ -40,6 +41,10 @@ use utoipa::{
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
+pub(crate) use self::{
+    history::{Openings, Sparkline, SparklineOf},
+    opportunities::LiveLines,
+};
 use crate::session::AppState;
 use error::ApiError;
 
@@ -87,6 +92,7 @@ pub(crate) fn router(app: &Arc<AppState>, sessions: Sessions) -> Router {
         .merge(tokens::router())
         .merge(odds::router())
         .merge(history::router())
+        .merge(opportunities::router())
         .merge(rules::router())
         .merge(alerts::router())
         .merge(messages::router())

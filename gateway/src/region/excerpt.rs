@@ -7,6 +7,7 @@ use odds::{Board, EventId, Marker, Reader, SportKey};
 pub(crate) enum Wanted {
     Event(EventId),
     Sport(SportKey),
+    All,
     /// Only the marker.
     Nothing,
 }
@@ -23,6 +24,9 @@ impl Excerpt {
     pub(super) fn of(reader: &Reader, wanted: &Wanted) -> Option<Self> {
         let marker = reader.marker().filter(|_| reader.is_verified())?.clone();
         let all = reader.board();
+        if let Wanted::All = wanted {
+            return Some(Self { board: all.clone(), marker });
+        }
         let mut board = Board::remembering(1);
         let mut copy = |id: &EventId| {
             if let Some(image) = all.image(id, marker.at) {
@@ -35,7 +39,7 @@ impl Excerpt {
                 let is_of_sport = |id: &&EventId| all.details(id).is_some_and(|details| details.sport_key == *sport);
                 all.event_ids().filter(is_of_sport).for_each(copy);
             }
-            Wanted::Nothing => {}
+            Wanted::All | Wanted::Nothing => {}
         }
         Some(Self { board, marker })
     }

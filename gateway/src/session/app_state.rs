@@ -17,8 +17,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
+    brief::Brief,
     client::{Bye, Client},
     filters::Filters,
+    http::{LiveLines, Openings, Sparkline, SparklineOf},
     messages::Messages,
     metrics::Metrics,
     origin_policy::OriginPolicy,
@@ -50,6 +52,12 @@ pub(crate) struct AppState {
     /// Of requests that stream the history.
     pub(crate) history_turns: Turns,
     pub(crate) replay_turns: Turns,
+    /// Of requests that look at whole boards, or at prices of many events.
+    pub(crate) analysis_turns: Turns,
+    pub(crate) live_lines: Brief<Vec<Region>, LiveLines>,
+    pub(crate) recorded_boards: Brief<(Region, Timestamp), history::RecordedBoard>,
+    pub(crate) sparklines: Brief<SparklineOf, Option<Sparkline>>,
+    pub(crate) openings: Openings,
     pub(crate) origins: OriginPolicy,
     pub(crate) control: ControlWriter,
     pub(crate) clients: Mutex<Clients>,

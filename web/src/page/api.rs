@@ -182,7 +182,7 @@ fn read<T: DeserializeOwned>(text: &str) -> Result<T, Failure> {
     serde_json::from_str(text).map_err(unreachable)
 }
 
-async fn get<T: DeserializeOwned>(path: &str) -> Result<T, Failure> {
+pub(crate) async fn get<T: DeserializeOwned>(path: &str) -> Result<T, Failure> {
     read(&ask("GET", path, None).await?)
 }
 

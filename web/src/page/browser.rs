@@ -23,8 +23,9 @@ const KEPT_OWN: &str = "toteboard-own";
 const SIGN_OUT: &str = "toteboard-sign-out";
 /// The name in local storage of who is signed in, for a page that opens without a network.
 pub(crate) const ME: &str = "toteboard-me";
-/// Where the code of charts is: an attribute of the document's root.
-const CHART_CODE: &str = "data-chart";
+/// Where the code of charts and of sparklines is: attributes of the document's root.
+pub(crate) const CHART_CODE: &str = "data-chart";
+pub(crate) const SPARKLINE_CODE: &str = "data-sparklines";
 
 pub(crate) fn kept(name: &str) -> Option<String> {
     window().local_storage().ok()??.get_item(name).ok()?
@@ -46,7 +47,7 @@ pub(crate) fn want_to_sign_out(wants: bool) {
 }
 
 /// The parameters in a text like that of an address.
-fn pairs(text: &str) -> Vec<(String, String)> {
+pub(crate) fn pairs(text: &str) -> Vec<(String, String)> {
     let Ok(params) = UrlSearchParams::new_with_str(text) else { return Vec::new() };
     let pairs = js_sys::try_iter(&params).ok().flatten().into_iter().flatten();
     let pairs = pairs.filter_map(|pair| {
@@ -135,11 +136,11 @@ pub(crate) fn set_attributes(id: &str, attributes: &[(&str, String)]) {
     }
 }
 
-/// Loads the code of charts, if it isn't loaded yet.
-pub(crate) fn load_chart() {
+/// Loads code, if it isn't loaded yet.
+pub(crate) fn load(code: &str) {
     let Some(root) = document().document_element() else { return };
     // A module that is loaded already is not loaded again.
-    let Some(code) = root.get_attribute(CHART_CODE) else { return };
+    let Some(code) = root.get_attribute(code) else { return };
     if let Ok(script) = document().create_element("script") {
         let _ = script.set_attribute("type", "module");
         let _ = script.set_attribute("src", &code);

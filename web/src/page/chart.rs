@@ -37,7 +37,7 @@ fn find<'a>(event: &'a EventView, chosen: &str, market: &str) -> Option<(&'a Lin
 
 /// Shows the chart of the outcome that `choice` names.
 pub(crate) fn chart(stream: Stream, opened: Opened, id: Key, choice: RwSignal<String>) -> AnyView {
-    browser::load_chart();
+    browser::load(browser::CHART_CODE);
     Effect::new(move |_| {
         let shown = opened.shown.get();
         let Some(event) = shown.event.as_ref() else { return };

@@ -102,7 +102,9 @@ fn Title(stream: Stream, event: Event) -> impl IntoView {
     });
     let margin = Memo::new(move |_| {
         let market = stream.query.with(|query| query.market.clone());
-        let margin = event.with(|view| view.main_line(&market).and_then(Line::margin))?;
+        let Some(margin) = event.with(|view| view.main_line(&market).and_then(Line::margin)) else {
+            return ("badge margin-soon", String::new());
+        };
         // A margin that is shown as 0.0 % is not an arbitrage.
         let is_arbitrage = margin <= -0.0005;
         let class = match (stream.cut_off.get(), is_arbitrage) {
@@ -112,12 +114,9 @@ fn Title(stream: Stream, event: Event) -> impl IntoView {
             (false, true) => "badge arbitrage",
             (false, false) => "badge margin",
         };
-        Some((class, text::margin(is_arbitrage, &percent(margin))))
+        (class, text::margin(is_arbitrage, &percent(margin)))
     });
     let path = Route::Event(id.into()).path();
-    let badge = move || {
-        margin.get().map(|(class, margin)| view! { <span class=class title=text::ABOUT_MARGINS>{margin}</span> })
-    };
     view! {
         <div class="title" role="row">
             <div class="sticky" role="rowheader">
@@ -133,7 +132,7 @@ fn Title(stream: Stream, event: Event) -> impl IntoView {
                         {when(move || started.get(), || view! { <span class="badge started">{text::HAS_STARTED}</span> }.into_any())}
                         {when(ended, || view! { <span class="badge ended">{text::HAS_ENDED}</span> }.into_any())}
                         <span>{about}</span>
-                        {badge}
+                        <span class=move || margin.get().0 title=text::ABOUT_MARGINS>{move || margin.get().1}</span>
                     </span>
                 </h3>
             </div>

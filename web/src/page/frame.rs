@@ -5,6 +5,7 @@ use odds::Feed;
 
 use super::{
     alerts::{AlertsPage, Bell},
+    analysis::{MoversPage, OpportunitiesPage},
     api::{self, Me, Site},
     bar::Bar,
     board::{BoardPage, Troubles},
@@ -25,6 +26,8 @@ use crate::{text, view::Key};
 /// When the page loads what opening an event and keeping the boards need.
 const PRELOAD_AFTER: std::time::Duration = std::time::Duration::from_secs(4);
 const KEEP_EVERY: std::time::Duration = std::time::Duration::from_secs(300);
+/// How long small charts wait for the board.
+const SPARKLINES_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
 const HOUR: std::time::Duration = std::time::Duration::from_secs(3_600);
 
 #[component]
@@ -34,27 +37,28 @@ pub(crate) fn Frame(who: RwSignal<Who>, me: Me, sign_out: Callback<()>) -> impl 
     let sheet = RwSignal::new(false);
     let help = RwSignal::new(false);
     follow_session(stream, who);
-    keep_boards(stream);
     Effect::new(move |_| {
         let route = router.get();
         stream.opened.set(if let Route::Event(id) = &route { Some(id.clone()) } else { None });
-        match route {
-            Route::Board => browser::set_title(text::LIVE_ODDS),
-            Route::Alerts => browser::set_title(text::ALERTS),
-            Route::Settings => browser::set_title(text::SETTINGS),
-            // The event's view knows its name.
-            Route::Event(_) => {}
-        }
+        let title = match route {
+            Route::Board => text::LIVE_ODDS,
+            Route::Movers => text::MOVERS,
+            Route::Opportunities => text::OPPORTUNITIES,
+            Route::Alerts => text::ALERTS,
+            Route::Settings => text::SETTINGS,
+            // Until the event's view says its name.
+            Route::Event(_) => text::EVENT,
+        };
+        browser::set_title(title);
         sheet.set(false);
     });
-    keys::follow(stream, router, sheet, help);
     // The first click on an event doesn't wait for code, and a page that is left can't.
     let preload = async {
         __preload_opened().await;
         kept::__preload_keep().await;
     };
     set_timeout(|| spawn_local(preload), PRELOAD_AFTER);
-    let at_board = move || !matches!(router.get(), Route::Alerts | Route::Settings);
+    let at_board = move || matches!(router.get(), Route::Board | Route::Event(_));
     let open_sheet = move |_| {
         sheet.update(|sheet| *sheet = !*sheet);
         if sheet.get_untracked() {
@@ -76,7 +80,7 @@ pub(crate) fn Frame(who: RwSignal<Who>, me: Me, sign_out: Callback<()>) -> impl 
                 <State stream/>
                 {when(
                     move || stream.connection.get() != Connection::Connecting,
-                    move || later(bell(stream, router)),
+                    move || later(extras(stream, router, sheet, help)),
                 )}
                 <button class="sheet-button" aria-expanded=move || sheet.get().to_string() aria-controls="sheet" on:click=open_sheet>
                     {open_filters}
@@ -90,10 +94,9 @@ pub(crate) fn Frame(who: RwSignal<Who>, me: Me, sign_out: Callback<()>) -> impl 
             {either(
                 at_board,
                 move || view! { <BoardPage stream router sheet/> }.into_any(),
-                move || later(settings(stream, router, who, me.name.clone())),
+                move || later(elsewhere(stream, router, who, me.name.clone())),
             )}
             {move || stream.opened.get().map(|id| later(opened(stream, router, id)))}
-            {when(move || help.get(), move || later(shortcuts(help)))}
             <footer class="foot">
                 <Troubles stream/>
                 <About stream/>
@@ -104,12 +107,24 @@ pub(crate) fn Frame(who: RwSignal<Who>, me: Me, sign_out: Callback<()>) -> impl 
 
 /// The views without a board.
 #[lazy]
-fn settings(stream: Stream, router: Router, who: RwSignal<Who>, name: String) -> AnyView {
-    either(
-        move || router.get() == Route::Alerts,
-        move || view! { <AlertsPage stream router/> }.into_any(),
-        move || view! { <Settings who name=name.clone()/> }.into_any(),
-    )
+fn elsewhere(stream: Stream, router: Router, who: RwSignal<Who>, name: String) -> AnyView {
+    let view = move || match router.get() {
+        Route::Movers => later(movers(stream, router)),
+        Route::Opportunities => later(opportunities(stream, router)),
+        Route::Alerts => view! { <AlertsPage stream router/> }.into_any(),
+        _ => view! { <Settings who name=name.clone()/> }.into_any(),
+    };
+    view.into_any()
+}
+
+#[lazy]
+fn movers(stream: Stream, router: Router) -> AnyView {
+    view! { <MoversPage stream router/> }.into_any()
+}
+
+#[lazy]
+fn opportunities(stream: Stream, router: Router) -> AnyView {
+    view! { <OpportunitiesPage stream router/> }.into_any()
 }
 
 #[lazy]
@@ -122,9 +137,18 @@ fn shortcuts(help: RwSignal<bool>) -> AnyView {
     view! { <Help help/> }.into_any()
 }
 
+/// What nobody needs before the board is there.
 #[lazy]
-fn bell(stream: Stream, router: Router) -> AnyView {
-    view! { <Bell stream router/> }.into_any()
+fn extras(stream: Stream, router: Router, sheet: RwSignal<bool>, help: RwSignal<bool>) -> AnyView {
+    keys::follow(stream, router, sheet, help);
+    keep_boards(stream);
+    draw_sparklines(stream);
+    keep_session();
+    view! {
+        <Bell stream router/>
+        {when(move || help.get(), move || later(shortcuts(help)))}
+    }
+    .into_any()
 }
 
 /// Keeps the boards when the page is hidden or left, and now and then: it may be ended without notice.
@@ -146,7 +170,17 @@ fn keep_boards(stream: Stream) {
     });
 }
 
-/// Notices that the user was signed out, and keeps the session alive while the page is open.
+/// Loads what draws the small charts beside the outcomes, and tells it what they show.
+fn draw_sparklines(stream: Stream) {
+    Effect::new(move |_| {
+        let regions = stream.regions.get().into_iter().map(|region| ("region", region.key().to_owned()));
+        let market = stream.query.with(|query| ("market", query.market.clone()));
+        browser::mark_root("data-charted", &browser::parameters(regions.chain([market]).collect()));
+    });
+    set_timeout(|| browser::load(browser::SPARKLINE_CODE), SPARKLINES_AFTER);
+}
+
+/// Notices that the user was signed out.
 fn follow_session(stream: Stream, who: RwSignal<Who>) {
     Effect::new(move |_| {
         if !stream.signed_out.get() {
@@ -164,7 +198,10 @@ fn follow_session(stream: Stream, who: RwSignal<Who>) {
         // The new session's cookie may still be on its way.
         set_timeout(look, std::time::Duration::from_secs(1));
     });
-    // Watching the board also counts as use of the session, so that it doesn't expire.
+}
+
+/// Watching the board counts as use of the session, so that it doesn't expire.
+fn keep_session() {
     let asked = set_interval_with_handle(|| spawn_local(async { drop(api::site().await) }), HOUR).ok();
     on_cleanup(move || {
         if let Some(asked) = asked {

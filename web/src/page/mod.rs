@@ -1,6 +1,7 @@
 //! The page's views and its connection to the gateway. Runs, and is tested, only in a browser.
 
 mod alerts;
+mod analysis;
 mod api;
 mod app;
 mod bar;

@@ -10,6 +10,8 @@ use crate::view::Key;
 pub(crate) enum Route {
     Board,
     Event(Key),
+    Movers,
+    Opportunities,
     Alerts,
     Settings,
 }
@@ -19,6 +21,8 @@ impl Route {
         match self {
             Self::Board => "/".to_owned(),
             Self::Event(id) => format!("{EVENT}{id}"),
+            Self::Movers => MOVERS.to_owned(),
+            Self::Opportunities => OPPORTUNITIES.to_owned(),
             Self::Alerts => ALERTS.to_owned(),
             Self::Settings => SETTINGS.to_owned(),
         }
@@ -27,6 +31,8 @@ impl Route {
     fn of(path: &str) -> Self {
         match path.strip_prefix(EVENT) {
             Some(id) if !id.is_empty() => Self::Event(id.into()),
+            _ if path == MOVERS => Self::Movers,
+            _ if path == OPPORTUNITIES => Self::Opportunities,
             _ if path == ALERTS => Self::Alerts,
             _ if path == SETTINGS => Self::Settings,
             _ => Self::Board,
@@ -35,6 +41,8 @@ impl Route {
 }
 
 const EVENT: &str = "/event/";
+const MOVERS: &str = "/movers";
+const OPPORTUNITIES: &str = "/opportunities";
 const ALERTS: &str = "/alerts";
 const SETTINGS: &str = "/settings";
 

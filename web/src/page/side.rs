@@ -24,6 +24,8 @@ pub(crate) fn Side(stream: Stream, router: Router, sign_out: Callback<()>, help:
         <aside class="side" aria-label=text::FILTERS>
             <nav aria-label=text::VIEWS>
                 {link(router, Route::Board, text::BOARD)}
+                {link(router, Route::Movers, text::MOVERS)}
+                {link(router, Route::Opportunities, text::OPPORTUNITIES)}
                 {link(router, Route::Alerts, text::ALERTS)}
             </nav>
             <Sports stream/>

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use odds::{BookmakerKey, Feed, FeedState, Region, SportFreshness, SportKey, Timestamp};
+use odds::{BookmakerKey, Feed, FeedState, Region, SportKey, Timestamp};
 
 /// The feeds of all regions at a given time, which determine which prices are live.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -37,7 +37,7 @@ impl Freshness {
         let Some(feed) = self.feeds.get(&region) else { return Some(self.now) };
         let Some(sport) = feed.sports.get(sport) else { return Some(feed.at) };
         let seen = feed.bookmakers.get(bookmaker).copied();
-        let left_behind = seen.is_some_and(|seen| is_left_behind(sport, seen));
+        let left_behind = seen.is_some_and(|seen| sport.leaves_behind(seen));
         if feed.state != FeedState::Live || sport.stale_after < self.now || left_behind {
             return Some(if left_behind { seen.unwrap_or(sport.polled_at) } else { sport.polled_at });
         }
@@ -53,7 +53,7 @@ impl Freshness {
                 if sport.stale_after < self.now {
                     old.sports.push(key.clone());
                 }
-                let behind = feed.bookmakers.iter().filter(|(_, seen)| is_left_behind(sport, **seen));
+                let behind = feed.bookmakers.iter().filter(|(_, seen)| sport.leaves_behind(**seen));
                 old.bookmakers.extend(behind.map(|(bookmaker, _)| (key.clone(), bookmaker.clone())));
             }
             (*region, old)
@@ -69,11 +69,6 @@ pub(crate) struct Old {
     sports: Vec<SportKey>,
     /// Stale bookmakers, by sport.
     bookmakers: Vec<(SportKey, BookmakerKey)>,
-}
-
-/// Returns whether a bookmaker has been missing from the upstream's responses for longer than a poll stays fresh.
-fn is_left_behind(sport: &SportFreshness, seen: Timestamp) -> bool {
-    sport.polled_at.millis_since(seen) > sport.stale_after.millis_since(sport.polled_at).max(0)
 }
 
 #[cfg(test)]

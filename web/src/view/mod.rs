@@ -11,8 +11,8 @@ mod query;
 use std::sync::Arc;
 
 pub(crate) use alert::{Alert, Rule, a_step_better, read_price, written};
-pub(crate) use event::{EventView, Line, Offer, OutcomeView, merge};
-pub(crate) use format::{OddsFormat, day_of, percent, set_decimal_point};
+pub(crate) use event::{EventView, Line, Offer, OutcomeView, merge, title_of};
+pub(crate) use format::{OddsFormat, day_of, fixed, percent, set_decimal_point};
 pub(crate) use freshness::Freshness;
 pub(crate) use names::{breakable, folded, market_title, pretty, told_apart};
 pub(crate) use query::{Pairs, Query, When, key_in};

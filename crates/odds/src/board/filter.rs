@@ -39,9 +39,12 @@ impl Filter {
         self.sports.as_ref().is_none_or(|sports| sports.contains(sport))
     }
 
+    pub fn admits_market(&self, market: &MarketKey) -> bool {
+        self.markets.as_ref().is_none_or(|markets| markets.contains(market))
+    }
+
     pub fn admits_quote(&self, bookmaker: &BookmakerKey, market: &MarketKey) -> bool {
-        self.bookmakers.as_ref().is_none_or(|keys| keys.contains(bookmaker))
-            && self.markets.as_ref().is_none_or(|keys| keys.contains(market))
+        self.bookmakers.as_ref().is_none_or(|keys| keys.contains(bookmaker)) && self.admits_market(market)
     }
 
     /// A digest of the filter, which is part of its cursors; `None` if it admits everything.

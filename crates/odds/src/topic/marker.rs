@@ -43,6 +43,14 @@ pub struct SportFreshness {
     pub stale_after: Timestamp,
 }
 
+impl SportFreshness {
+    /// Whether a bookmaker that was last seen then has been missing from the upstream's answers for longer than a poll
+    /// stays fresh.
+    pub fn leaves_behind(&self, seen: Timestamp) -> bool {
+        self.polled_at.millis_since(seen) > self.stale_after.millis_since(self.polled_at).max(0)
+    }
+}
+
 /// How many credits of the odds API remain and were used, by its last answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Credits {

@@ -8,7 +8,7 @@ use axum::{
     Json,
     extract::{Path, Query, State},
 };
-use market::{Line, closing_line_value, lines};
+use market::{Line, edge, lines};
 use odds::{BookmakerKey, Decimal, EventId, FeedState, Image, MarketKey, Region, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -220,7 +220,7 @@ impl Wanted {
         let probability = |place: usize| Some(consensus.as_ref()?.probabilities[place]);
         let value = |name: &str, probability: Option<f64>| {
             let price = self.price.filter(|_| self.outcome.as_deref() == Some(name))?;
-            Some(closing_line_value(price, probability?))
+            Some(edge(price.to_f64(), probability?))
         };
         let outcomes = line.outcomes.into_iter().enumerate().map(|(place, outcome)| {
             let prices = outcome.prices.into_iter().map(|(bookmaker, price)| BookmakerPrice { bookmaker, price });

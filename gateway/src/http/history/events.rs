@@ -28,22 +28,22 @@ const MOST_EVENTS: usize = 1_000;
 
 /// An event's id, sport, start and teams.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub(super) struct EventHead {
+pub(in crate::http) struct EventHead {
     #[schema(value_type = String)]
-    pub(super) id: EventId,
+    pub(in crate::http) id: EventId,
     #[schema(value_type = String)]
-    pub(super) sport_key: SportKey,
-    pub(super) sport_title: String,
+    pub(in crate::http) sport_key: SportKey,
+    pub(in crate::http) sport_title: String,
     #[schema(value_type = String, format = DateTime)]
-    pub(super) commence_time: Timestamp,
+    pub(in crate::http) commence_time: Timestamp,
     #[schema(required)]
-    pub(super) home_team: Option<String>,
+    pub(in crate::http) home_team: Option<String>,
     #[schema(required)]
-    pub(super) away_team: Option<String>,
+    pub(in crate::http) away_team: Option<String>,
 }
 
 impl EventHead {
-    pub(super) fn new(id: &EventId, details: &Details) -> Self {
+    pub(in crate::http) fn new(id: &EventId, details: &Details) -> Self {
         let Details { sport_key, sport_title, commence_time, home_team, away_team } = details.clone();
         Self { id: id.clone(), sport_key, sport_title, commence_time, home_team, away_team }
     }

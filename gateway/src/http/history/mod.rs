@@ -5,6 +5,7 @@ mod closing;
 mod event;
 mod events;
 mod movers;
+mod openings;
 mod series;
 mod sparklines;
 
@@ -19,6 +20,11 @@ use http::{HeaderMap, HeaderValue, header};
 use odds::{Cursor, EventId, InvalidTimestamp, Region, Timestamp};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+pub(super) use self::events::EventHead;
+pub(crate) use self::{
+    openings::Openings,
+    sparklines::{Sparkline, SparklineOf},
+};
 use crate::{
     gzip::{COMPRESS_FROM, compress, takes_gzip},
     http::{
@@ -50,11 +56,11 @@ fn event_id(id: &str) -> Result<EventId, ApiError> {
     id.parse().map_err(|error: odds::InvalidKey| ApiError::NotFound(error.to_string()))
 }
 
-fn invalid(field: &str, reason: &(impl ToString + ?Sized)) -> ApiError {
+pub(super) fn invalid(field: &str, reason: &(impl ToString + ?Sized)) -> ApiError {
     ApiError::Invalid { field: field.to_owned(), reason: reason.to_string() }
 }
 
-fn parsed<T: std::str::FromStr<Err: ToString>>(field: &str, value: &str) -> Result<T, ApiError> {
+pub(super) fn parsed<T: std::str::FromStr<Err: ToString>>(field: &str, value: &str) -> Result<T, ApiError> {
     value.parse().map_err(|error: T::Err| invalid(field, &error))
 }
 
@@ -64,7 +70,7 @@ fn unknown(field: &str, known: &str) -> ApiError {
 }
 
 /// The wanted regions, each once: all of them, if none is named.
-fn all_if_none(mut regions: Vec<Region>) -> Vec<Region> {
+pub(super) fn all_if_none(mut regions: Vec<Region>) -> Vec<Region> {
     if regions.is_empty() {
         return Region::ALL.into();
     }
@@ -131,7 +137,7 @@ async fn recorded_board(
 
 /// Writes an answer, compressed if it is large and the client takes that. On a blocking thread: the runtime's threads
 /// deliver the stream.
-async fn json_answer(
+pub(super) async fn json_answer(
     headers: &HeaderMap,
     caching: &'static str,
     write: impl FnOnce() -> String + Send + 'static,

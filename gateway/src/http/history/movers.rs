@@ -2,23 +2,23 @@
 
 use std::sync::Arc;
 
-use ::history::{Moment, RecordedBoard};
+use ::history::{HistoryError, Moment, RecordedBoard, Store};
 use axum::{
     extract::{Query, State},
     response::Response,
 };
 use http::HeaderMap;
-use market::{Move, lines_of, moves};
-use odds::{Board, BookmakerKey, Decimal, EventId, Filter, MarketKey, Region, SportKey, Timestamp};
+use market::{Line, Move, lines_of, moves};
+use odds::{Board, Decimal, EventId, Filter, MarketKey, Region, Timestamp};
 use serde::Serialize;
-use serde_json::json;
 use utoipa::ToSchema;
 
-use super::{events::EventHead, invalid, json_answer, parsed, store, unknown};
+use super::{EventHead, invalid, json_answer, openings::Opening, parsed, store};
 use crate::{
     http::{
         caller::Caller,
         error::{ApiError, HistoryRefusals, Refusals},
+        odds::filter,
         subscriptions::RegionKey,
     },
     session::AppState,
@@ -30,46 +30,60 @@ const LIMIT: usize = 20;
 const MOST: usize = 200;
 const FEWEST_BOOKMAKERS: usize = 3;
 
+/// Boards are read for times on this grid, so that several requests use the same.
+const GRID_MS: i64 = 2_000;
+
+/// What the newest prices are compared with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Since {
+    Minutes(u32),
+    Opening,
+}
+
+#[derive(Debug)]
 struct Wanted {
     region: Region,
     filter: Filter,
-    minutes: u32,
+    since: Since,
     fewest_bookmakers: usize,
     limit: usize,
 }
 
 impl Wanted {
     fn read(query: Vec<(String, String)>) -> Result<Self, ApiError> {
-        let (mut region, mut minutes, mut limit, mut fewest_bookmakers) = (None, MINUTES, LIMIT, FEWEST_BOOKMAKERS);
-        let (mut sports, mut markets, mut bookmakers) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut region, mut minutes, mut opening) = (None, None, false);
+        let (mut limit, mut fewest_bookmakers, mut rest) = (LIMIT, FEWEST_BOOKMAKERS, Vec::new());
         for (field, value) in query {
             match field.as_str() {
                 "region" => region = Some(parsed(&field, &value)?),
-                "minutes" => minutes = parsed(&field, &value)?,
+                "minutes" => minutes = Some(parsed(&field, &value)?),
+                "since" if value == "opening" => opening = true,
+                "since" => return Err(invalid("since", "expected opening")),
                 "min_bookmakers" => fewest_bookmakers = parsed(&field, &value)?,
                 "limit" => limit = parsed(&field, &value)?,
-                "sport" => sports.push(parsed::<SportKey>(&field, &value)?),
-                "market" => markets.push(parsed::<MarketKey>(&field, &value)?),
-                "bookmaker" => bookmakers.push(parsed::<BookmakerKey>(&field, &value)?),
-                _ => return Err(unknown(&field, "region, sport, market, bookmaker, minutes, min_bookmakers or limit")),
+                _ => rest.push((field, value)),
             }
         }
+        let known = "region, sport, event, market, bookmaker, minutes, since, min_bookmakers or limit";
+        let filter = filter(&rest, known)?;
         let region = region.ok_or_else(|| invalid("region", "it is missing"))?;
-        if !(1..=MOST_MINUTES).contains(&minutes) {
+        let since = match (minutes, opening) {
+            (Some(_), true) => return Err(invalid("query", "give one of minutes and since")),
+            (None, true) if filter.markets.is_none() => {
+                return Err(invalid("market", "name one or more together with since"));
+            }
+            (None, true) => Since::Opening,
+            (minutes, false) => Since::Minutes(minutes.unwrap_or(MINUTES)),
+        };
+        if let Since::Minutes(minutes) = since
+            && !(1..=MOST_MINUTES).contains(&minutes)
+        {
             return Err(invalid("minutes", &format!("expected 1 to {MOST_MINUTES}")));
         }
         if !(1..=MOST).contains(&limit) {
             return Err(invalid("limit", &format!("expected 1 to {MOST}")));
         }
-        let mut filter = json!({});
-        for (name, list) in [("sports", json!(sports)), ("markets", json!(markets)), ("bookmakers", json!(bookmakers))]
-        {
-            if list.as_array().is_some_and(|list| !list.is_empty()) {
-                filter[name] = list;
-            }
-        }
-        let filter = Filter::from_value(&filter).map_err(|error| invalid("query", &error))?;
-        Ok(Self { region, filter, minutes, fewest_bookmakers, limit })
+        Ok(Self { region, filter, since, fewest_bookmakers, limit })
     }
 }
 
@@ -78,8 +92,9 @@ impl Wanted {
 struct Movers {
     #[schema(value_type = RegionKey)]
     region: Region,
-    #[schema(value_type = String, format = DateTime)]
-    from: Timestamp,
+    /// The time that the newest prices are compared with; null if it is another one for each event.
+    #[schema(value_type = Option<String>, format = DateTime, required)]
+    from: Option<Timestamp>,
     /// The newest recorded time.
     #[schema(value_type = String, format = DateTime)]
     to: Timestamp,
@@ -100,6 +115,9 @@ struct Mover {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     description: Option<String>,
+    /// The first time.
+    #[schema(value_type = String, format = DateTime)]
+    first_at: Timestamp,
     /// Its probability by the consensus of the bookmakers, without their margins, at the first time and at the last.
     first: f64,
     last: f64,
@@ -116,15 +134,21 @@ struct Mover {
     moved_with: usize,
 }
 
-/// Returns the outcomes whose consensus has changed most in a region within some minutes.
+/// Returns the outcomes whose consensus has changed most in a region, within some minutes or since each event was first
+/// on the board.
 #[utoipa::path(
     get, path = "/api/movers", tag = "history", security(("session" = []), ("token" = [])),
     params(
         ("region" = RegionKey, Query),
         ("sport" = Option<Vec<String>>, Query, description = "Only this one; repeat it for more."),
+        ("event" = Option<Vec<String>>, Query, description = "Only this one; repeat it for more."),
         ("market" = Option<Vec<String>>, Query, description = "Only this one; repeat it for more."),
         ("bookmaker" = Option<Vec<String>>, Query, description = "Only this one; repeat it for more."),
         ("minutes" = Option<u32>, Query, description = "1 to 1440; 60 if not given."),
+        (
+            "since" = Option<String>, Query,
+            description = "`opening`, instead of `minutes`: since each event was first seen. Name the markets then.",
+        ),
         (
             "min_bookmakers" = Option<u32>, Query,
             description = "Only outcomes that so many bookmakers had at both times; 3 if not given.",
@@ -141,57 +165,127 @@ pub(super) async fn movers(
 ) -> Result<Response, ApiError> {
     let wanted = Wanted::read(query)?;
     let store = store(&app)?;
-    let _turn = app.history_turns.take(&caller.user.id)?;
-    let board_at = async |at: Timestamp| {
-        let board = store.board_at(wanted.region, Moment::At(at)).await;
-        board.inspect_err(|error| app.metrics.count_damage(error))
-    };
-    let last = board_at((app.clock)()).await?;
-    let from = last.marker.at.plus_millis(-60_000 * i64::from(wanted.minutes));
-    let first = board_at(from).await?;
-    let write = move || serde_json::to_string(&answer(&wanted, from, &first, &last)).expect("plain values");
-    Ok(json_answer(&headers, "private, no-cache", write).await)
-}
-
-fn answer(wanted: &Wanted, from: Timestamp, first: &RecordedBoard, last: &RecordedBoard) -> Movers {
-    let mut moved: Vec<(&EventId, Move)> = Vec::new();
-    // Prices of another source are not a movement.
-    if first.marker.source == last.marker.source {
-        for id in last.board.event_ids() {
-            let moves = moves_of(&first.board, &last.board, id, &wanted.filter);
-            let moves = moves.into_iter().filter(|it| it.bookmakers >= wanted.fewest_bookmakers && it.change() != 0.0);
-            moved.extend(moves.map(|it| (id, it)));
+    let _turn = app.analysis_turns.take(&caller.user.id)?;
+    let now = on_grid((app.clock)());
+    let last = board_at(&app, &**store, wanted.region, now).await?;
+    match wanted.since {
+        Since::Minutes(minutes) => {
+            let mut from = on_grid(last.marker.at.plus_millis(-60_000 * i64::from(minutes)));
+            let first = match board_at(&app, &**store, wanted.region, from).await {
+                // The recording began later.
+                Err(HistoryError::NotRecorded { from: None, until: Some(begin) }) => {
+                    from = begin;
+                    board_at(&app, &**store, wanted.region, begin).await?
+                }
+                first => first?,
+            };
+            let write = move || wanted.answer(Some(from), &last, |id| wanted.since_board(from, id, &first, &last));
+            Ok(json_answer(&headers, "private, no-cache", write).await)
+        }
+        Since::Opening => {
+            let admitted = last.board.event_ids().filter(|id| {
+                last.board.details(id).is_some_and(|details| wanted.filter.admits_event(id, &details.sport_key))
+            });
+            let ids: Vec<EventId> = admitted.cloned().collect();
+            let markets: Vec<MarketKey> = wanted.filter.markets.iter().flatten().cloned().collect();
+            let openings = app.openings.of(&**store, wanted.region, &ids, &markets, now).await;
+            let openings = openings.inspect_err(|error| app.metrics.count_damage(error))?;
+            let write = move || {
+                wanted.answer(None, &last, |id| {
+                    let openings = openings.get(id).into_iter().flatten();
+                    openings.flat_map(|opening| wanted.since_opening(id, opening, &last)).collect()
+                })
+            };
+            Ok(json_answer(&headers, "private, no-cache", write).await)
         }
     }
-    moved.sort_by(|(_, a), (_, b)| b.change().abs().total_cmp(&a.change().abs()));
-    moved.truncate(wanted.limit);
-    let movers = moved.into_iter().filter_map(|(id, it)| {
-        Some(Mover {
-            event: EventHead::new(id, last.board.details(id)?),
-            change: it.change(),
-            market: it.market,
-            outcome: it.name,
-            point: it.point,
-            description: it.description,
-            first: it.before,
-            last: it.now,
-            first_price: it.price_before,
-            last_price: it.price_now,
-            bookmakers: it.bookmakers,
-            moved_with: it.moved_with,
-        })
-    });
-    Movers { region: wanted.region, from, to: last.marker.at, movers: movers.collect() }
 }
 
-fn moves_of(first: &Board, last: &Board, id: &EventId, filter: &Filter) -> Vec<Move> {
-    let lines = |board: &Board| {
-        let image = board.image(id, Timestamp::default())?;
-        let quotes = image.quotes.iter().filter(|((bookmaker, market), _)| filter.admits_quote(bookmaker, market));
-        let quotes = quotes.map(|((bookmaker, market), quote)| (bookmaker, market, quote.outcomes.to_vec()));
-        filter.admits_event(id, &image.details.sport_key).then(|| lines_of(&image.details, quotes))
-    };
-    lines(first).zip(lines(last)).map(|(first, last)| moves(&first, &last)).unwrap_or_default()
+fn on_grid(time: Timestamp) -> Timestamp {
+    Timestamp::from_millis(time.as_millis().div_euclid(GRID_MS) * GRID_MS)
+}
+
+/// A recorded board, which other requests may use, too.
+async fn board_at(
+    app: &AppState,
+    store: &dyn Store,
+    region: Region,
+    at: Timestamp,
+) -> Result<Arc<RecordedBoard>, HistoryError> {
+    let board = app.recorded_boards.get((region, at), store.board_at(region, Moment::At(at))).await;
+    board.inspect_err(|error| app.metrics.count_damage(error))
+}
+
+impl Wanted {
+    /// The greatest moves of all events on the newest board; `moves_of` has those of an event, each with its first time.
+    fn answer(
+        &self,
+        from: Option<Timestamp>,
+        last: &RecordedBoard,
+        moves_of: impl Fn(&EventId) -> Vec<(Timestamp, Move)>,
+    ) -> String {
+        let mut moved: Vec<(&EventId, Timestamp, Move)> = Vec::new();
+        for id in last.board.event_ids() {
+            let moves = moves_of(id).into_iter();
+            let moves = moves.filter(|(_, it)| it.bookmakers >= self.fewest_bookmakers && it.change() != 0.0);
+            moved.extend(moves.map(|(at, it)| (id, at, it)));
+        }
+        // Equal changes always come in the same order.
+        moved.sort_by(|(id, _, a), (other, _, b)| {
+            let size = |it: &Move| it.change().abs();
+            size(b).total_cmp(&size(a)).then_with(|| (id, a.place()).cmp(&(other, b.place())))
+        });
+        moved.truncate(self.limit);
+        let movers = moved.into_iter().filter_map(|(id, first_at, it)| {
+            Some(Mover {
+                event: EventHead::new(id, last.board.details(id)?),
+                change: it.change(),
+                market: it.market,
+                outcome: it.name,
+                point: it.point,
+                description: it.description,
+                first_at,
+                first: it.before,
+                last: it.now,
+                first_price: it.price_before,
+                last_price: it.price_now,
+                bookmakers: it.bookmakers,
+                moved_with: it.moved_with,
+            })
+        });
+        let answer = Movers { region: self.region, from, to: last.marker.at, movers: movers.collect() };
+        serde_json::to_string(&answer).expect("plain values")
+    }
+
+    fn since_board(
+        &self,
+        from: Timestamp,
+        id: &EventId,
+        first: &RecordedBoard,
+        last: &RecordedBoard,
+    ) -> Vec<(Timestamp, Move)> {
+        // Prices of another source are not a movement.
+        if first.marker.source != last.marker.source {
+            return Vec::new();
+        }
+        let both = self.lines(&first.board, id).zip(self.lines(&last.board, id));
+        let moves = both.map(|(first, last)| moves(&first, &last)).unwrap_or_default();
+        moves.into_iter().map(|it| (from, it)).collect()
+    }
+
+    fn since_opening(&self, id: &EventId, opening: &Opening, last: &RecordedBoard) -> Vec<(Timestamp, Move)> {
+        let first = opening.lines(|bookmaker| self.filter.bookmakers.as_ref().is_none_or(|it| it.contains(bookmaker)));
+        let last = self.lines(&last.board, id).unwrap_or_default();
+        moves(&first, &last).into_iter().map(|it| (opening.at, it)).collect()
+    }
+
+    /// The wanted lines of an event. `None` if it is not wanted, or not on this board.
+    fn lines(&self, board: &Board, id: &EventId) -> Option<Vec<Line>> {
+        let details = board.details(id)?;
+        let quotes = board.quotes_of(id).filter(|(bookmaker, market, _)| self.filter.admits_quote(bookmaker, market));
+        let quotes = quotes.map(|(bookmaker, market, outcomes)| (bookmaker, market, outcomes.to_vec()));
+        self.filter.admits_event(id, &details.sport_key).then(|| lines_of(details, quotes))
+    }
 }
 
 #[cfg(test)]
@@ -212,6 +306,9 @@ mod tests {
             (&[("region", "uk"), ("min_bookmakers", "-1")], "min_bookmakers"),
             (&[("region", "uk"), ("sport", "a b")], "sport"),
             (&[("region", "uk"), ("hours", "1")], "query"),
+            (&[("region", "uk"), ("since", "closing")], "since"),
+            (&[("region", "uk"), ("since", "opening")], "market"),
+            (&[("region", "uk"), ("since", "opening"), ("market", "h2h"), ("minutes", "5")], "query"),
         ] {
             let Err(ApiError::Invalid { field: named, .. }) = read(query) else { panic!("{query:?}") };
             assert_eq!(named, field, "{query:?}");

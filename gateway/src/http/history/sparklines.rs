@@ -14,7 +14,7 @@ use odds::{BookmakerKey, Decimal, Details, EventId, MarketKey, Outcome, Region, 
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{invalid, json_answer, parsed, period, store, unknown};
+use super::{all_if_none, invalid, json_answer, parsed, period, store, unknown};
 use crate::{
     http::{
         caller::Caller,
@@ -30,22 +30,40 @@ const MOST_EVENTS: usize = 60;
 /// How many events are read at once.
 const AT_ONCE: usize = 3;
 
+/// Charts end on this grid, unless their time is given, so that several requests use the same.
+const GRID_MS: i64 = 60_000;
+
 struct Wanted {
-    region: Region,
     events: Vec<EventId>,
+    of_all: OfAll,
+    /// The beginning is not given: then it is not before that of the recording.
+    begins_with_recording: bool,
+}
+
+/// What the charts of all events of a request have in common.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct OfAll {
+    regions: Vec<Region>,
     market: MarketKey,
     bookmakers: Vec<BookmakerKey>,
     from: Timestamp,
     to: Timestamp,
 }
 
+/// Which chart is meant.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct SparklineOf {
+    event: EventId,
+    of_all: OfAll,
+}
+
 impl Wanted {
     fn read(query: Vec<(String, String)>, now: Timestamp) -> Result<Self, ApiError> {
-        let (mut region, mut events, mut market) = (None, Vec::<EventId>::new(), None);
+        let (mut regions, mut events, mut market) = (Vec::new(), Vec::<EventId>::new(), None);
         let (mut bookmakers, mut from, mut to) = (Vec::new(), None, None);
         for (field, value) in query {
             match field.as_str() {
-                "region" => region = Some(parsed(&field, &value)?),
+                "region" => regions.push(parsed(&field, &value)?),
                 "event" => events.push(parsed(&field, &value)?),
                 "market" => market = Some(parsed(&field, &value)?),
                 "bookmaker" => bookmakers.push(parsed(&field, &value)?),
@@ -55,16 +73,28 @@ impl Wanted {
             }
         }
         let missing = |field: &str| invalid(field, "it is missing");
-        let (region, market) = (region.ok_or_else(|| missing("region"))?, market.ok_or_else(|| missing("market"))?);
+        if regions.is_empty() {
+            return Err(missing("region"));
+        }
+        let market = market.ok_or_else(|| missing("market"))?;
         events.sort_unstable();
         events.dedup();
+        bookmakers.sort_unstable();
         if !(1..=MOST_EVENTS).contains(&events.len()) {
             return Err(invalid("event", &format!("expected 1 to {MOST_EVENTS} events")));
         }
-        let (from, to) = period(from, to, now)?;
-        Ok(Self { region, events, market, bookmakers, from, to })
+        let last = Timestamp::from_millis(now.as_millis().div_euclid(GRID_MS) * GRID_MS);
+        let begins_with_recording = from.is_none();
+        let (from, to) = period(from, to, last)?;
+        Ok(Self {
+            begins_with_recording,
+            events,
+            of_all: OfAll { regions: all_if_none(regions), market, bookmakers, from, to },
+        })
     }
+}
 
+impl OfAll {
     fn instants(&self) -> impl Iterator<Item = Timestamp> {
         let (from, span) = (self.from, self.to.millis_since(self.from));
         (0..POINTS as i64).map(move |n| from.plus_millis(span * n / (POINTS as i64 - 1)))
@@ -75,7 +105,7 @@ impl Wanted {
             event: event.clone(),
             market: Some(self.market.clone()),
             outcome: None,
-            regions: vec![self.region],
+            regions: self.regions.clone(),
             bookmakers: self.bookmakers.clone(),
             from: self.from,
             to: self.to,
@@ -89,18 +119,20 @@ struct Sparklines {
     /// The times of the points, in milliseconds since 1970.
     times: Vec<i64>,
     /// Those of which something is recorded.
-    events: Vec<EventLines>,
+    #[schema(value_type = Vec<Sparkline>)]
+    events: Vec<Arc<Option<Sparkline>>>,
 }
 
-#[derive(Serialize, ToSchema)]
-struct EventLines {
+/// The consensus of the outcomes of an event over time.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Sparkline {
     #[schema(value_type = String)]
     id: EventId,
     outcomes: Vec<OutcomePoints>,
 }
 
 /// An outcome's probability at each time.
-#[derive(Serialize, ToSchema)]
+#[derive(Debug, Serialize, ToSchema)]
 struct OutcomePoints {
     outcome: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -118,12 +150,12 @@ struct OutcomePoints {
 #[utoipa::path(
     get, path = "/api/history/sparklines", tag = "history", security(("session" = []), ("token" = [])),
     params(
-        ("region" = RegionKey, Query),
+        ("region" = Vec<RegionKey>, Query, description = "Repeat it for more. The consensus is of all bookmakers there."),
         ("event" = Vec<String>, Query, description = "Repeat it for more, up to 60."),
         ("market" = String, Query),
         ("bookmaker" = Option<Vec<String>>, Query, description = "Only this one; repeat it for more."),
-        ("from" = Option<String>, Query, description = "A day before `to`, if not given; at most 31 days."),
-        ("to" = Option<String>, Query, description = "Now, if not given."),
+        ("from" = Option<String>, Query, description = "At most 31 days. If not given, a day before `to`, or the beginning of the recording."),
+        ("to" = Option<String>, Query, description = "The last full minute, if not given."),
     ),
     responses((status = OK, body = Sparklines, description = "By event."), HistoryRefusals, Refusals),
 )]
@@ -135,29 +167,51 @@ pub(super) async fn consensus_sparklines(
 ) -> Result<Response, ApiError> {
     let wanted = Wanted::read(query, (app.clock)())?;
     let store = store(&app)?;
-    let _turn = app.history_turns.take(&caller.user.id)?;
-    let found = find(&**store, &wanted).await.inspect_err(|error| app.metrics.count_damage(error))?;
-    let write = move || {
-        let events = found.into_iter().map(|(id, details, history)| {
-            let outcomes = outcomes(&wanted, &details, &history);
-            EventLines { id, outcomes }
-        });
-        let times = wanted.instants().map(Timestamp::as_millis).collect();
-        serde_json::to_string(&Sparklines { times, events: events.collect() }).expect("plain values")
-    };
+    let _turn = app.analysis_turns.take(&caller.user.id)?;
+    let Wanted { events, mut of_all, begins_with_recording } = wanted;
+    if begins_with_recording {
+        let begin = recording_began(&**store, &of_all.regions).await;
+        let begin = begin.inspect_err(|error| app.metrics.count_damage(error))?;
+        of_all.from = begin.map_or(of_all.from, |begin| begin.clamp(of_all.from, of_all.to));
+    }
+    let found = events.into_iter().map(async |event| {
+        let of = SparklineOf { event, of_all: of_all.clone() };
+        app.sparklines.get(of.clone(), sparkline(store.clone(), of)).await
+    });
+    let found = stream::iter(found).buffered(AT_ONCE).try_collect::<Vec<_>>().await;
+    let mut events = found.inspect_err(|error| app.metrics.count_damage(error))?;
+    events.retain(|event| event.is_some());
+    let times = of_all.instants().map(Timestamp::as_millis).collect();
+    let write = move || serde_json::to_string(&Sparklines { times, events }).expect("plain values");
     Ok(json_answer(&headers, "private, no-cache", write).await)
 }
 
-async fn find(store: &dyn Store, wanted: &Wanted) -> Result<Vec<(EventId, Details, PriceHistory)>, HistoryError> {
-    let query = EventQuery { region: wanted.region, event: None, from: wanted.from, to: wanted.to };
-    let recorded = store.events(query).await?.into_iter();
-    let recorded = recorded.filter(|event| wanted.events.binary_search(&event.id).is_ok());
-    let known: Vec<_> = recorded.filter_map(|event| Some((event.newest()?.clone(), event.id))).collect();
-    let histories = known.into_iter().map(async |(details, id)| {
-        let history = store.price_history(wanted.prices_of(&id)).await?;
-        Ok((id, details, history))
-    });
-    stream::iter(histories).buffered(AT_ONCE).try_collect().await
+/// When the recording of the first of these regions began.
+async fn recording_began(store: &dyn Store, regions: &[Region]) -> Result<Option<Timestamp>, HistoryError> {
+    let mut first = None;
+    for region in regions {
+        let begin = store.next_keyframe(*region, Timestamp::default()).await?.map(|(at, _)| at);
+        first = first.into_iter().chain(begin).min();
+    }
+    Ok(first)
+}
+
+/// Returns `None` if nothing is recorded of the event.
+async fn sparkline(store: Arc<dyn Store>, of: SparklineOf) -> Result<Option<Sparkline>, HistoryError> {
+    let SparklineOf { event, of_all } = of;
+    let mut details = None;
+    for region in &of_all.regions {
+        let query = EventQuery { region: *region, event: Some(event.clone()), from: of_all.from, to: of_all.to };
+        details = store.events(query).await?.pop().and_then(|it| it.newest().cloned());
+        if details.is_some() {
+            break;
+        }
+    }
+    let Some(details) = details else { return Ok(None) };
+    let history = store.price_history(of_all.prices_of(&event)).await?;
+    // The runtime's threads deliver the stream.
+    let outcomes = tokio::task::spawn_blocking(move || outcomes(&of_all, &details, &history)).await;
+    Ok(Some(Sparkline { id: event, outcomes: outcomes.expect("nobody panics with prices") }))
 }
 
 /// A bookmaker's price of an outcome over time, and the place of the price that is valid now.
@@ -184,7 +238,7 @@ impl Moving {
     }
 }
 
-fn outcomes(wanted: &Wanted, details: &Details, history: &PriceHistory) -> Vec<OutcomePoints> {
+fn outcomes(wanted: &OfAll, details: &Details, history: &PriceHistory) -> Vec<OutcomePoints> {
     let moving = history.series(wanted.from, usize::MAX).into_iter().map(|series| {
         let key = series.outcome;
         let price = Decimal::new(0, 0);
@@ -260,8 +314,9 @@ mod tests {
     #[test]
     fn forty_times_begin_and_end_with_the_wanted_time() {
         let wanted = read("region=uk&market=h2h&event=b&event=a&event=a").unwrap();
-        let instants: Vec<Timestamp> = wanted.instants().collect();
-        assert_eq!((instants.len(), instants[0], instants[POINTS - 1]), (POINTS, wanted.from, wanted.to));
+        let of_all = wanted.of_all;
+        let instants: Vec<Timestamp> = of_all.instants().collect();
+        assert_eq!((instants.len(), instants[0], instants[POINTS - 1]), (POINTS, of_all.from, of_all.to));
         assert_eq!(wanted.events.len(), 2);
     }
 

@@ -280,7 +280,7 @@ impl Crossings {
                 point.map(|point| (None, point.to_f64())).into_iter().collect()
             }
             Kind::Arbitrage { .. } => {
-                let wins = lines(&chosen).iter().filter_map(Line::arbitrage).max_by(f64::total_cmp);
+                let wins = lines(&chosen).iter().filter_map(Line::win_at_best_prices).max_by(f64::total_cmp);
                 wins.map(|share| (None, share * 100.0)).into_iter().collect()
             }
             Kind::Move { minutes, bookmakers, .. } => {
