@@ -1,5 +1,5 @@
-//! Measures in Chromium how soon the page shows a price on a slow phone, and how many frames a second it draws while 200
-//! prices a second change, with a board of 300 events. `cargo xtask bench` builds the page and sets `PAGE`. If
+//! Measures in Chromium how soon the page shows a price on a slow phone, how many frames a second it draws while 200
+//! prices a second change, and how it draws charts, with a board of 300 events. `cargo xtask bench` builds the page and sets `PAGE`. If
 //! `FORMER_PAGE` is the folder of another built page, the two are loaded in turns and compared.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that meets the unexpected fails")]
@@ -55,7 +55,8 @@ fn main() -> ExitCode {
         let mut writer = Writer { author, images, random };
         let loads_well = writer.write_during(&CALM, node("loading.mjs", &addresses)).await;
         let draws_well = writer.write_during(&BUSY, node("frames.mjs", &addresses[..1])).await;
-        if loads_well && draws_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        let charts_well = writer.write_during(&CALM, node("charting.mjs", &addresses[..1])).await;
+        if loads_well && draws_well && charts_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     })
 }
 

@@ -44,6 +44,7 @@ const DETAILED_POINTS = 5_000;
 const TABLE_ROWS = 2_000;
 /** How often the chart goes on while no price changes. */
 const GOES_ON_EVERY = 2_000;
+const FOUND_AFTER = 50;
 const MARGIN = { left: 56, right: 12, top: 12, bottom: 24 };
 const SHORTEST_VIEW = 1_000;
 const DASHES = [[], [6, 3], [2, 2], [8, 3, 2, 3]];
@@ -150,6 +151,13 @@ export function bestOf(lines) {
   return higher(bestOf(lines.slice(0, half)), bestOf(lines.slice(half)));
 }
 
+/** Where times and heights are on the canvas. */
+function scaleOf(plot, from, to, bottom, top) {
+  const x = (time) => plot.x + ((time - from) / (to - from)) * plot.width;
+  const y = (value) => plot.y + plot.height - ((value - bottom) / (top - bottom)) * plot.height;
+  return { plot, from, to, x, y, bottom, top };
+}
+
 /** Round numbers between two values, about as many as there is room for. */
 export function ticks(low, high, most) {
   const rough = (high - low) / most;
@@ -200,7 +208,8 @@ class PriceChart extends HTMLElement {
   static observedAttributes = ["query", "heading", "format", "mine", "names", "starts", "live"];
 
   #lines = [];
-  #best = nothing();
+  /** Of all lines, or null while it is still to be found. */
+  #best = null;
   #gaps = [];
   /** The consensus: times and probabilities. */
   #consensus = nothing();
@@ -223,6 +232,9 @@ class PriceChart extends HTMLElement {
   #font = "";
   /** The width and height of the canvas on the page. */
   #size = [0, 0];
+  /** The lines, drawn for more time than is shown, so that moving and zooming need not draw them again. */
+  #backdrop = null;
+  #sharpening;
   #isDue = false;
   #isLive;
   /** The names of bookmakers, and the text that they are from. */
@@ -275,7 +287,7 @@ class PriceChart extends HTMLElement {
   connectedCallback() {
     this.#resizes = new ResizeObserver(([{ contentRect }]) => {
       this.#size = [contentRect.width, contentRect.height];
-      this.#draw();
+      this.#redraw();
     });
     this.#resizes.observe(this.canvas);
     this.#themes = new MutationObserver(() => this.#recolour());
@@ -320,7 +332,7 @@ class PriceChart extends HTMLElement {
 
   /** What tests and other scripts may look at. */
   get shown() {
-    return { lines: this.#lines, gaps: this.#gaps, best: this.#best, consensus: this.#consensus, waits: this.#waits, view: this.#time() };
+    return { lines: this.#lines, gaps: this.#gaps, best: this.#best ?? this.#find(), consensus: this.#consensus, waits: this.#waits, view: this.#time() };
   }
 
   #tools() {
@@ -356,30 +368,32 @@ class PriceChart extends HTMLElement {
     const to = Date.now();
     const from = to - this.#hours * HOUR;
     try {
-      const [series, rules] = await Promise.all([ask(this.#path("series", from, to, POINTS)), ask("/api/rules").catch(() => null)]);
+      const rules = ask("/api/rules").catch(() => null);
+      const series = await ask(this.#path("series", from, to, POINTS));
       if (read !== this.#reads) return;
       this.#from = from;
       this.#detail = null;
       [this.#lines, this.#gaps] = [linesOf(series, to), gapsOf(series)];
       this.#consensus = nothing();
-      this.#waits = waitsOf(rules?.rules ?? [], query);
       this.#liveAt = to;
       this.#message.textContent = this.#lines.length === 0 ? TEXT.empty : "";
       this.#changed();
       if (this.#lines.length === 0) return;
       // Of the time that is shown, because it has few points.
-      const consensus = await this.#readConsensus(query, this.#whole()[0], to).catch(() => null);
-      if (read !== this.#reads || !consensus) return;
-      this.#consensus = consensus;
-      this.#draw();
+      const consensus = await this.#readConsensus(query, this.#whole()[0], to).catch(() => nothing());
+      const waits = waitsOf((await rules)?.rules ?? [], query);
+      if (read !== this.#reads) return;
+      [this.#consensus, this.#waits] = [consensus, waits];
+      this.#redraw();
     } catch {
       if (read === this.#reads) this.#message.textContent = TEXT.failed;
     }
   }
 
-  /** The consensus of the first region, as a line of probabilities. */
+  /** The consensus, as a line of probabilities. */
   async #readConsensus(query, from, to) {
-    const wanted = new URLSearchParams({ event: query.get("event"), market: query.get("market"), region: query.get("region") ?? "uk" });
+    const wanted = new URLSearchParams({ event: query.get("event"), market: query.get("market") });
+    for (const region of query.getAll("region")) wanted.append("region", region);
     wanted.set("from", new Date(from).toISOString());
     wanted.set("to", new Date(to).toISOString());
     const { times, events } = await ask(`/api/history/sparklines?${wanted}`);
@@ -400,7 +414,7 @@ class PriceChart extends HTMLElement {
     if (!series || read !== this.#reads) return;
     const lines = linesOf(series, to);
     this.#detail = { from, to, lines, best: bestOf(lines) };
-    this.#draw();
+    this.#redraw();
   }
 
   #live(text) {
@@ -424,7 +438,7 @@ class PriceChart extends HTMLElement {
       this.#lines.push({ region, bookmaker, times: [at], prices: [price], until: at });
     }
     this.#consensus.until = at;
-    append(this.#best, at, Math.max(...this.#lines.map((line) => line.prices.at(-1) ?? 0)) || null);
+    append(this.#best ?? this.#find(), at, Math.max(...this.#lines.map((line) => line.prices.at(-1) ?? 0)) || null);
     this.#changed(this.#best);
   }
 
@@ -432,15 +446,17 @@ class PriceChart extends HTMLElement {
   #goOn() {
     if (!this.#isLive || this.#lines.length === 0) return;
     this.#liveAt = Math.max(this.#liveAt, Date.now());
-    for (const line of [...this.#lines, this.#best, this.#consensus]) line.until = this.#liveAt;
-    this.#draw();
+    for (const line of [...this.#lines, this.#best ?? this.#find(), this.#consensus]) line.until = this.#liveAt;
+    this.#redraw();
   }
 
   // Drawing
 
-  #changed(best = bestOf(this.#lines)) {
+  #changed(best = null) {
     this.#best = best;
-    this.#draw();
+    this.#redraw();
+    // Many lines are on the screen before the best of them is found.
+    if (!best) setTimeout(() => this.#find(), FOUND_AFTER);
     if (this.#details.open) this.#fillTable();
   }
 
@@ -451,9 +467,22 @@ class PriceChart extends HTMLElement {
       this.#colours[swatch.className.slice(3)] = getComputedStyle(swatch).color;
       swatch.hidden = true;
     }
+    this.#redraw();
+  }
+
+  #find() {
+    this.#best ??= bestOf(this.#lines);
+    this.#redraw();
+    return this.#best;
+  }
+
+  /** Draws everything again, because something is not what it was. */
+  #redraw() {
+    this.#backdrop = null;
     this.#draw();
   }
 
+  /** Draws what is shown now, in the next frame. */
   #draw() {
     if (this.#isDue) return;
     this.#isDue = true;
@@ -518,19 +547,23 @@ class PriceChart extends HTMLElement {
 
   /** Adds a line to the path, as far as it is shown: as steps, or, if its points are samples, straight from one to the
    * next. Of the steps within one pixel, it has the lowest and the highest. */
-  #trace(context, { times, prices, until }, { x, y, from, to }, height, isSampled = false) {
+  #trace(context, { times, prices, until }, { plot, from, to, bottom, top, x }, height, isSampled = false) {
+    // Written out, because the first lines are drawn before the browser has optimised this.
+    const across1 = plot.width / (to - from);
+    const down1 = plot.height / (top - bottom);
+    const floor = plot.y + plot.height;
     let [before, column, low, high] = [null, 0, 0, 0];
     const endColumn = () => {
-      if (low < high) {
-        context.lineTo(column, low);
-        context.lineTo(column, high);
-      }
-      if (before !== null) context.lineTo(column, before);
+      if (low === high) return;
+      context.lineTo(column, low);
+      context.lineTo(column, high);
+      context.lineTo(column, before);
     };
     for (let at = Math.max(0, indexAt(times, from)); at < times.length; at++) {
-      const across = Math.round(Math.max(-9, x(times[at]))) + 0.5;
+      const time = times[at];
+      const across = time < from ? -9.5 : ((plot.x + (time - from) * across1) | 0) + 0.5;
       const price = prices[at];
-      const next = price === null ? null : y(height(price));
+      const next = price === null ? null : floor - ((height === null ? price : height(price)) - bottom) * down1;
       if (before === null) {
         if (next !== null) context.moveTo(across, next);
         [column, low, high] = [across, next, next];
@@ -544,7 +577,7 @@ class PriceChart extends HTMLElement {
         [column, low, high] = [across, next, next];
       }
       before = next;
-      if (times[at] > to) return;
+      if (time > to) return;
     }
     if (before === null) return;
     endColumn();
@@ -576,20 +609,9 @@ class PriceChart extends HTMLElement {
     context.clearRect(0, 0, width, height);
     if (this.#lines.length === 0) return;
     const [from, to] = this.#time();
-    const [lowest, highest] = this.#extremes(from, to);
-    const ends = [lowest, highest].map((price) => this.#height(price)).sort((a, b) => a - b);
-    const room = (ends[1] - ends[0] || Math.abs(ends[0]) * 0.1 || 0.1) * 0.06;
-    const [bottom, top] = [ends[0] - room, ends[1] + room];
     const plot = { x: MARGIN.left, y: MARGIN.top, width: width - MARGIN.left - MARGIN.right, height: height - MARGIN.top - MARGIN.bottom };
-    const scale = {
-      plot,
-      from,
-      to,
-      x: (time) => plot.x + ((time - from) / (to - from)) * plot.width,
-      y: (value) => plot.y + plot.height - ((value - bottom) / (top - bottom)) * plot.height,
-      bottom,
-      top,
-    };
+    const backdrop = this.#backdropOf(from, to, plot, ratio);
+    const scale = scaleOf(plot, from, to, backdrop.bottom, backdrop.top);
     this.scale = scale;
     context.font = this.#font;
     this.#drawGrid(context, scale, width, height);
@@ -598,7 +620,7 @@ class PriceChart extends HTMLElement {
     context.rect(plot.x, plot.y - 4, plot.width, plot.height + 8);
     context.clip();
     this.#drawGaps(context, scale);
-    this.#drawLines(context, scale);
+    this.#placeBackdrop(context, scale, backdrop);
     this.#drawMarks(context, scale);
     context.restore();
     // Not in every frame, and only when panning has ended: a long list takes longer than the lines.
@@ -607,6 +629,40 @@ class PriceChart extends HTMLElement {
       this.#describing = null;
       this.#describe();
     }, 60);
+  }
+
+  /** The backdrop, if it still has what is shown. Otherwise it is drawn, with half as much again on each side. */
+  #backdropOf(from, to, plot, ratio) {
+    const known = this.#backdrop;
+    const has = known && known.ratio === ratio && known.from <= from && to <= known.to;
+    const closer = has ? known.length / (to - from) : 0;
+    if (closer > 0.6 && closer < 2.5) return known;
+    const [first, last] = this.#whole();
+    const length = to - from;
+    const [begin, end] = [Math.min(from, Math.max(first, from - length / 2)), Math.max(to, Math.min(last, to + length / 2))];
+    const [lowest, highest] = this.#extremes(begin, end);
+    const ends = [lowest, highest].map((price) => this.#height(price)).sort((a, b) => a - b);
+    const room = (ends[1] - ends[0] || Math.abs(ends[0]) * 0.1 || 0.1) * 0.06;
+    const [bottom, top] = [ends[0] - room, ends[1] + room];
+    const wide = Math.round((plot.width * (end - begin)) / length);
+    const canvas = make("canvas", { width: wide * ratio, height: plot.height * ratio });
+    const context = canvas.getContext("2d");
+    context.scale(ratio, ratio);
+    this.#drawLines(context, scaleOf({ x: 0, y: 0, width: wide, height: plot.height }, begin, end, bottom, top));
+    const backdrop = { canvas, ratio, from: begin, to: end, length, bottom, top };
+    if (ratio === devicePixelRatio) this.#backdrop = backdrop;
+    return backdrop;
+  }
+
+  /** Puts it where it belongs. While the user zooms, it is stretched; then it is drawn again. */
+  #placeBackdrop(context, { plot, x, from, to }, { canvas, ratio, length, ...backdrop }) {
+    const isStretched = Math.abs(length / (to - from) - 1) > 0.001;
+    const left = Math.round(x(backdrop.from) * ratio) / ratio;
+    const width = isStretched ? x(backdrop.to) - left : canvas.width / ratio;
+    context.imageSmoothingEnabled = isStretched;
+    context.drawImage(canvas, left, plot.y, width, plot.height);
+    clearTimeout(this.#sharpening);
+    if (isStretched) this.#sharpening = setTimeout(() => this.#redraw(), 150);
   }
 
   #drawGrid(context, { plot, from, to, y, x, bottom, top }, width, height) {
@@ -653,7 +709,9 @@ class PriceChart extends HTMLElement {
   /** Lines of one look are one path, which is drawn at once. */
   #drawLines(context, scale) {
     const { lines, best } = this.#shown();
-    const height = (price) => this.#height(price);
+    // As they are.
+    const isPlain = this.#axis === "price" && !this.#isLog;
+    const height = isPlain ? null : (price) => this.#height(price);
     const stroke = (lines, colour, width, alpha = 1, dash = [], of = height) => {
       context.beginPath();
       for (const line of lines) this.#trace(context, line, scale, of, of !== height);
@@ -664,8 +722,8 @@ class PriceChart extends HTMLElement {
     const mine = this.#mine;
     const others = lines.filter((line) => !mine.includes(line.bookmaker));
     for (const region of REGIONS) stroke(others.filter((line) => line.region === region), this.#colours[region], 1, 0.35);
-    stroke([this.#consensus], this.#colours.ink, 1.5, 0.8, [2, 3], (share) => height(1 / share));
-    stroke([best], this.#colours.best, 2.5);
+    stroke([this.#consensus], this.#colours.ink, 1.5, 0.8, [2, 3], (share) => this.#height(1 / share));
+    if (best) stroke([best], this.#colours.best, 2.5);
     for (const line of lines) {
       const chosen = mine.indexOf(line.bookmaker);
       if (chosen >= 0) stroke([line], this.#colours[line.region], 2, 1, DASHES[chosen % DASHES.length]);

@@ -7,16 +7,20 @@ const READ_EVERY = 60_000;
 /** Rows that are drawn together are asked for together. */
 const READ_AFTER = 500;
 const MOST_EVENTS = 60;
-const [WIDTH, HEIGHT] = [48, 16];
-/** A smaller change of the probability does not fill the height. */
+const [WIDTH, HEIGHT] = [28, 14];
+/** A smaller change of the probability does not fill the height, */
 const LEAST_SPAN = 0.04;
+/** and one that is even smaller is not shown. */
+const LEAST_CHANGE = 0.005;
 
 const SHEET = `
-  .event > .row > .outcome { position: sticky; isolation: isolate; }
-  .sparkline { position: absolute; right: 1.5rem; bottom: 2px; z-index: -1; color: var(--faint); opacity: 0.55; fill: none; stroke: currentColor; stroke-width: 1.5; }
+  .event > .row > .outcome { isolation: isolate; }
+  .sparkline { position: absolute; right: 0.25rem; top: calc(50% - ${HEIGHT / 2}px); z-index: -1; color: var(--faint); fill: none; stroke: currentColor; stroke-width: 1.5; }
   .sparkline.rises { color: var(--up); }
   .sparkline.falls { color: var(--down); }
-  @media (max-width: 48rem) { .event > .row > .outcome { position: relative; } }
+  /* There, the row's bell is shown. */
+  .row:is(:hover, :focus-visible) > .outcome > .sparkline { visibility: hidden; }
+  @media (max-width: 48rem) { .event > .row > .outcome { position: relative; left: 0; } }
 `;
 
 /** By event: when it was read, and its outcomes. */
@@ -47,13 +51,14 @@ function draw(row) {
   const outcomes = known.get(eventOf(row))?.outcomes ?? [];
   const probabilities = outcomes.find((it) => isLabel(it, row.dataset.outcome))?.probabilities ?? [];
   const values = probabilities.filter((share) => share !== null);
-  const path = values.length < 2 ? "" : pathOf(probabilities);
+  const hasMoved = Math.max(...values) - Math.min(...values) >= LEAST_CHANGE;
+  const path = hasMoved ? pathOf(probabilities) : "";
   let chart = row.querySelector(".sparkline");
   if ((chart?.dataset.path ?? "") === path) return;
   chart?.remove();
   if (path === "") return;
   const change = values.at(-1) - values[0];
-  const look = Math.abs(change) < 0.005 ? "" : change > 0 ? "rises" : "falls";
+  const look = Math.abs(change) < LEAST_CHANGE ? "" : change > 0 ? "rises" : "falls";
   const percent = (share) => `${(share * 100).toFixed(1)} %`;
   const title = TEXT.title(percent(values[0]), percent(values.at(-1)));
   const svg = `<svg class="sparkline ${look}" width="${WIDTH}" height="${HEIGHT}" data-path="${path}" aria-hidden="true"><title>${title}</title><path d="${path}"/></svg>`;

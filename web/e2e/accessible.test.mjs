@@ -67,6 +67,12 @@ for (const colorScheme of ["light", "dark"]) {
       await page.getByRole("link", { name: "Settings" }).click();
       await page.getByRole("heading", { name: "Tokens for programs" }).waitFor(WITHIN);
       await finds(page, "settings");
+      for (const [path, heading] of [["movers", "Movers"], ["opportunities", "Opportunities"]]) {
+        await page.goto(`${toteboard.url}/${path}`);
+        await page.getByRole("heading", { name: heading }).waitFor(WITHIN);
+        await page.locator("main table, main [role=status]:not(:empty)").first().waitFor(WITHIN);
+        await finds(page, path);
+      }
       await context.close();
     });
   }

@@ -5,6 +5,7 @@ import { readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
 import { finds } from "./axe.mjs";
 import { browser, everySportIsPolled, start } from "./toteboard.mjs";
+import { Board, asker } from "./prices.mjs";
 import { WITHIN, close, liveBoard, markets, upcoming } from "./visitor.mjs";
 
 let toteboard;
@@ -105,6 +106,95 @@ test("the chart has every recorded step, and the prices of this moment", async (
     WITHIN,
   );
   await compare();
+  await close(page);
+});
+
+/** The steps of every price of the regions' boards by the recorded changes, as the lines of a chart of each outcome. */
+async function recordedLines(regions, to) {
+  const ask = await asker(toteboard);
+  const [outcomes, gaps] = [new Map(), []];
+  for (const region of regions) {
+    const board = new Board();
+    const known = new Map();
+    const note = (key, at, price) => {
+      const line = known.get(key) ?? { times: [], prices: [] };
+      known.set(key, line);
+      if (line.times.at(-1) === at) [line.times, line.prices] = [line.times.slice(0, -1), line.prices.slice(0, -1)];
+      if (line.times.length === 0 ? price === null : line.prices.at(-1) === price) return;
+      line.times.push(at);
+      line.prices.push(price);
+    };
+    const from = new Date(to - 24 * 3_600_000).toISOString();
+    for (const line of await ask.lines(`/api/history/changes/${region}?from=${from}&to=${new Date(to).toISOString()}`)) {
+      if (line.event === "gap") {
+        const [begin, end] = [line.data.from, line.data.until].map((time) => (time ? Date.parse(time) : null));
+        gaps.push({ region, from: begin, until: end });
+        if (begin !== null) for (const key of known.keys()) note(key, begin + 1, null);
+      }
+      board.apply(line);
+      if (line.event !== "snapshot" && line.event !== "odds") continue;
+      const now = new Map();
+      for (const { id, quotes } of board.events.values()) {
+        for (const { bookmaker, market, outcomes } of quotes.values()) {
+          for (const { name, point, description, price } of outcomes) now.set(JSON.stringify([id, market, name, point ?? null, description ?? null, bookmaker]), price);
+        }
+      }
+      for (const key of new Set([...known.keys(), ...now.keys()])) note(key, Date.parse(line.at), now.get(key) ?? null);
+    }
+    for (const [key, line] of known) {
+      const [id, market, name, point, description, bookmaker] = JSON.parse(key);
+      const outcome = JSON.stringify([id, market, name, point, description]);
+      outcomes.set(outcome, [...(outcomes.get(outcome) ?? []), { region, bookmaker, ...line }]);
+    }
+  }
+  return { outcomes, gaps };
+}
+
+test("the charts of a hundred outcomes have every recorded step, gap and withdrawal where it was", async () => {
+  // The topics of this program are in memory: what is recorded has a gap.
+  toteboard = await toteboard.restart(async () => {});
+  await everySportIsPolled(toteboard);
+  const page = await opened();
+  await page.waitForTimeout(10_000);
+  const [regions, to] = [["us", "uk", "eu", "au"], Date.now() - 3_000];
+  const { outcomes, gaps } = await recordedLines(regions, to);
+  assert.ok(gaps.some((gap) => gap.from !== null), "nothing is missing");
+  const keys = [...outcomes.keys()];
+  const chosen = Array.from({ length: 100 }, () => keys.splice(Math.floor(Math.random() * keys.length), 1)[0]);
+  let [steps, withdrawn] = [0, 0];
+  for (const key of chosen) {
+    const [event, market, outcome, point, description] = JSON.parse(key);
+    const query = new URLSearchParams({ event, market, outcome });
+    if (point !== null) query.set("point", point);
+    if (description !== null) query.set("description", description);
+    for (const region of regions) query.append("region", region);
+    const drawn = await page.evaluate(async (query) => {
+      const chart = document.createElement("price-chart");
+      chart.setAttribute("query", query);
+      document.body.append(chart);
+      const end = performance.now() + 20_000;
+      while (chart.shown.lines.length === 0 && performance.now() < end) await new Promise((resolve) => setTimeout(resolve, 20));
+      const { lines, gaps } = chart.shown;
+      chart.remove();
+      return { lines, gaps };
+    }, `${query}`);
+    const until = (line) => ({ ...line, times: line.times.filter((time) => time <= to), prices: line.prices.slice(0, line.times.filter((time) => time <= to).length) });
+    const expected = outcomes.get(key).filter((line) => line.times.length > 0);
+    for (const line of expected) {
+      const found = drawn.lines.find((it) => it.region === line.region && it.bookmaker === line.bookmaker);
+      assert.ok(found, `${key}: ${line.region} ${line.bookmaker} is missing`);
+      const { times, prices } = until(found);
+      assert.deepEqual({ times, prices }, { times: line.times, prices: line.prices }, `${key}: ${line.region} ${line.bookmaker}`);
+      steps += times.length;
+      withdrawn += prices.filter((price) => price === null).length;
+    }
+    const early = drawn.lines.filter((line) => line.times[0] <= to);
+    assert.equal(early.length, expected.length, `${key}: too many lines`);
+    for (const gap of gaps.filter((gap) => gap.from !== null)) {
+      assert.ok(drawn.gaps.some((it) => JSON.stringify(it) === JSON.stringify(gap)), `${key}: ${JSON.stringify(gap)} is not among ${JSON.stringify(drawn.gaps)}`);
+    }
+  }
+  assert.ok(steps > 500 && withdrawn > 50, `${steps} steps, ${withdrawn} withdrawals and gaps`);
   await close(page);
 });
 

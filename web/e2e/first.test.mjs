@@ -91,9 +91,7 @@ test("what a first view asks for is asked for at once, and moves nothing on the 
   const loads = [];
   for (let round = 0; round < 3; round++) loads.push(await load(page));
   const { moved, shifts } = loads.toSorted((a, b) => a.moved - b.moved)[1];
-  // An event with a long name may still grow by a line when its margin is live. The page's benchmark, on a phone, allows
-  // 0.01.
-  assert.ok(moved <= 0.02, `the layout shifted by ${moved}: ${JSON.stringify(shifts)}`);
+  assert.ok(moved <= 0.01, `the layout shifted by ${moved}: ${JSON.stringify(shifts)}`);
   await close(page);
 });
 

@@ -69,9 +69,6 @@ impl Wanted {
         let region = region.ok_or_else(|| invalid("region", "it is missing"))?;
         let since = match (minutes, opening) {
             (Some(_), true) => return Err(invalid("query", "give one of minutes and since")),
-            (None, true) if filter.markets.is_none() => {
-                return Err(invalid("market", "name one or more together with since"));
-            }
             (None, true) => Since::Opening,
             (minutes, false) => Since::Minutes(minutes.unwrap_or(MINUTES)),
         };
@@ -144,10 +141,10 @@ struct Mover {
         ("event" = Option<Vec<String>>, Query, description = "Only this one; repeat it for more."),
         ("market" = Option<Vec<String>>, Query, description = "Only this one; repeat it for more."),
         ("bookmaker" = Option<Vec<String>>, Query, description = "Only this one; repeat it for more."),
-        ("minutes" = Option<u32>, Query, description = "1 to 1440; 60 if not given."),
+        ("minutes" = Option<u32>, Query, description = "1 to 1440; 60 if not given. If less is recorded: since then."),
         (
             "since" = Option<String>, Query,
-            description = "`opening`, instead of `minutes`: since each event was first seen. Name the markets then.",
+            description = "`opening`, instead of `minutes`: since each event was first seen.",
         ),
         (
             "min_bookmakers" = Option<u32>, Query,
@@ -168,37 +165,32 @@ pub(super) async fn movers(
     let _turn = app.analysis_turns.take(&caller.user.id)?;
     let now = on_grid((app.clock)());
     let last = board_at(&app, &**store, wanted.region, now).await?;
-    match wanted.since {
-        Since::Minutes(minutes) => {
-            let mut from = on_grid(last.marker.at.plus_millis(-60_000 * i64::from(minutes)));
-            let first = match board_at(&app, &**store, wanted.region, from).await {
-                // The recording began later.
-                Err(HistoryError::NotRecorded { from: None, until: Some(begin) }) => {
-                    from = begin;
-                    board_at(&app, &**store, wanted.region, begin).await?
-                }
-                first => first?,
-            };
-            let write = move || wanted.answer(Some(from), &last, |id| wanted.since_board(from, id, &first, &last));
-            Ok(json_answer(&headers, "private, no-cache", write).await)
-        }
-        Since::Opening => {
-            let admitted = last.board.event_ids().filter(|id| {
-                last.board.details(id).is_some_and(|details| wanted.filter.admits_event(id, &details.sport_key))
-            });
-            let ids: Vec<EventId> = admitted.cloned().collect();
-            let markets: Vec<MarketKey> = wanted.filter.markets.iter().flatten().cloned().collect();
-            let openings = app.openings.of(&**store, wanted.region, &ids, &markets, now).await;
-            let openings = openings.inspect_err(|error| app.metrics.count_damage(error))?;
-            let write = move || {
-                wanted.answer(None, &last, |id| {
-                    let openings = openings.get(id).into_iter().flatten();
-                    openings.flat_map(|opening| wanted.since_opening(id, opening, &last)).collect()
-                })
-            };
-            Ok(json_answer(&headers, "private, no-cache", write).await)
+    let mut from = None;
+    if let Since::Minutes(minutes) = wanted.since {
+        let time = on_grid(last.marker.at.plus_millis(-60_000 * i64::from(minutes)));
+        match board_at(&app, &**store, wanted.region, time).await {
+            Ok(first) => {
+                let write = move || wanted.answer(Some(time), &last, |id| wanted.since_board(time, id, &first, &last));
+                return Ok(json_answer(&headers, "private, no-cache", write).await);
+            }
+            // The recording began later: all openings came since then.
+            Err(HistoryError::NotRecorded { from: None, until }) => from = until,
+            Err(error) => return Err(error.into()),
         }
     }
+    let is_wanted = |id: &&EventId| {
+        last.board.details(id).is_some_and(|details| wanted.filter.admits_event(id, &details.sport_key))
+    };
+    let ids: Vec<EventId> = last.board.event_ids().filter(is_wanted).cloned().collect();
+    let openings = app.openings.of(&**store, wanted.region, &ids, wanted.filter.markets.as_ref(), now).await;
+    let openings = openings.inspect_err(|error| app.metrics.count_damage(error))?;
+    let write = move || {
+        wanted.answer(from, &last, |id| {
+            let openings = openings.get(id).into_iter().flatten();
+            openings.flat_map(|opening| wanted.since_opening(id, opening, &last)).collect()
+        })
+    };
+    Ok(json_answer(&headers, "private, no-cache", write).await)
 }
 
 fn on_grid(time: Timestamp) -> Timestamp {
@@ -274,7 +266,7 @@ impl Wanted {
     }
 
     fn since_opening(&self, id: &EventId, opening: &Opening, last: &RecordedBoard) -> Vec<(Timestamp, Move)> {
-        let first = opening.lines(|bookmaker| self.filter.bookmakers.as_ref().is_none_or(|it| it.contains(bookmaker)));
+        let first = opening.lines(&self.filter);
         let last = self.lines(&last.board, id).unwrap_or_default();
         moves(&first, &last).into_iter().map(|it| (opening.at, it)).collect()
     }
@@ -307,7 +299,6 @@ mod tests {
             (&[("region", "uk"), ("sport", "a b")], "sport"),
             (&[("region", "uk"), ("hours", "1")], "query"),
             (&[("region", "uk"), ("since", "closing")], "since"),
-            (&[("region", "uk"), ("since", "opening")], "market"),
             (&[("region", "uk"), ("since", "opening"), ("market", "h2h"), ("minutes", "5")], "query"),
         ] {
             let Err(ApiError::Invalid { field: named, .. }) = read(query) else { panic!("{query:?}") };

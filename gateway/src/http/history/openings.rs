@@ -1,51 +1,53 @@
 //! The prices with which events were first on the board. They never change, so each is read once.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard},
 };
 
 use ::history::{EventQuery, HistoryError, PriceQuery, Store};
 use futures::{StreamExt, TryStreamExt, stream};
 use market::{Line, lines_of};
-use odds::{BookmakerKey, Details, EventId, MarketKey, Outcome, Region, Timestamp};
+use odds::{BookmakerKey, Details, EventId, Filter, MarketKey, Outcome, Region, Timestamp};
 
 /// How many events are read at once.
 const AT_ONCE: usize = 3;
 
-/// The prices of a market of an event when the event was first seen.
+/// The prices of an event when it was first seen.
 #[derive(Debug)]
 pub(super) struct Opening {
     pub(super) at: Timestamp,
     details: Details,
-    market: MarketKey,
-    quotes: Vec<(BookmakerKey, Vec<Outcome>)>,
+    quotes: BTreeMap<(BookmakerKey, MarketKey), Vec<Outcome>>,
 }
 
 /// The openings of events that are on a board, as far as they were asked for.
 #[derive(Debug, Default)]
 pub(crate) struct Openings(Mutex<HashMap<Key, Arc<Opening>>>);
 
-type Key = (Region, EventId, MarketKey);
+/// Without a market, it is the opening of all of them.
+type Key = (Region, EventId, Option<MarketKey>);
 
 impl Opening {
-    /// Its lines at the bookmakers that are wanted.
-    pub(super) fn lines(&self, wants: impl Fn(&BookmakerKey) -> bool) -> Vec<Line> {
-        let quotes = self.quotes.iter().filter(|(bookmaker, _)| wants(bookmaker));
-        lines_of(&self.details, quotes.map(|(bookmaker, outcomes)| (bookmaker, &self.market, outcomes.clone())))
+    /// The lines of the quotes that a filter admits.
+    pub(super) fn lines(&self, filter: &Filter) -> Vec<Line> {
+        let quotes = self.quotes.iter().filter(|((bookmaker, market), _)| filter.admits_quote(bookmaker, market));
+        lines_of(&self.details, quotes.map(|((bookmaker, market), outcomes)| (bookmaker, market, outcomes.clone())))
     }
 }
 
 impl Openings {
-    /// The openings of these markets of these events, which are those on the region's board.
+    /// The openings of these events, which are those on the region's board; of these markets, or of all.
     pub(super) async fn of(
         &self,
         store: &dyn Store,
         region: Region,
         events: &[EventId],
-        markets: &[MarketKey],
+        markets: Option<&BTreeSet<MarketKey>>,
         now: Timestamp,
     ) -> Result<HashMap<EventId, Vec<Arc<Opening>>>, HistoryError> {
+        let markets: Vec<Option<MarketKey>> =
+            markets.map_or_else(|| vec![None], |markets| markets.iter().cloned().map(Some).collect());
         let wanted = || events.iter().flat_map(|id| markets.iter().map(move |it| (region, id.clone(), it.clone())));
         let missing: Vec<Key> = {
             let mut known = self.lock();
@@ -87,20 +89,20 @@ async fn read(
     };
     let query = PriceQuery {
         event: event.clone(),
-        market: Some(market.clone()),
+        market: market.clone(),
         outcome: None,
         regions: vec![*region],
         bookmakers: Vec::new(),
         from: at,
         to: at,
     };
-    let mut quotes: BTreeMap<BookmakerKey, Vec<Outcome>> = BTreeMap::new();
+    let mut quotes: BTreeMap<(BookmakerKey, MarketKey), Vec<Outcome>> = BTreeMap::new();
     for series in store.price_history(query).await?.series(at, usize::MAX) {
         if let Some((_, Some(price))) = series.prices.first() {
             let key = series.outcome;
             let outcome = Outcome { name: key.name, price: *price, point: key.point, description: key.description };
-            quotes.entry(series.bookmaker).or_default().push(outcome);
+            quotes.entry((series.bookmaker, series.market)).or_default().push(outcome);
         }
     }
-    Ok(Some(Opening { at, details, market: market.clone(), quotes: quotes.into_iter().collect() }))
+    Ok(Some(Opening { at, details, quotes }))
 }

@@ -72,7 +72,7 @@ pub(crate) fn MoversPage(stream: Stream, router: Router) -> impl IntoView {
     let regions = Region::ALL.map(|it| (it.key().to_owned(), it.name().to_owned())).to_vec();
     let times = text::SINCE.map(|(key, title)| (key.to_owned(), title.to_owned())).to_vec();
     view! {
-        <main class="settings">
+        <main class="settings wide">
             <h2>{text::MOVERS}</h2>
             <section class="card">
                 <div class="chips">

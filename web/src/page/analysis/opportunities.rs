@@ -168,7 +168,7 @@ pub(crate) fn OpportunitiesPage(stream: Stream, router: Router) -> impl IntoView
     let kinds = text::OPPORTUNITY_KINDS.map(|(key, title)| (key.to_owned(), title.to_owned())).to_vec();
     let has_mine = move || stream.query.with(|query| !query.mine.is_empty());
     view! {
-        <main class="settings">
+        <main class="settings wide">
             <h2>{text::OPPORTUNITIES}</h2>
             <section class="card">
                 <div class="chips">
