@@ -47,6 +47,8 @@ const charted = (page) => page.waitForFunction(() => document.querySelector("pri
 
 try {
   await everySportIsPolled(toteboard);
+  // Until prices have moved.
+  await new Promise((resolve) => setTimeout(resolve, 90_000));
   const light = await board(1440, 900, "light");
   await take(light, "board-light");
   const dark = await board(1440, 900, "dark");
@@ -54,6 +56,13 @@ try {
   await markets(dark).nth(1).waitFor(WITHIN);
   await charted(dark);
   await take(dark, "event-dark");
+  const found = await board(1440, 900, "light");
+  await found.getByRole("link", { name: "Movers" }).click();
+  await found.locator("main tbody tr").first().waitFor(WITHIN);
+  await take(found, "movers-light");
+  await found.getByRole("link", { name: "Opportunities" }).click();
+  await found.locator("main tbody tr").first().waitFor(WITHIN);
+  await take(found, "opportunities-light");
   const phone = await board(390, 844, "light");
   await take(phone, "phone-board");
   await openSheet(phone);

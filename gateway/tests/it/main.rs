@@ -20,6 +20,7 @@ mod http;
 mod joining;
 mod mirror;
 mod mongo;
+mod opportunities;
 mod past;
 mod polling;
 mod produce;

@@ -75,6 +75,10 @@ impl World {
         Some((id, image.details.home_team.as_deref()?))
     }
 
+    pub fn event_ids(&self) -> impl Iterator<Item = &EventId> {
+        self.sports.iter().flat_map(|sport| sport.events.keys())
+    }
+
     /// Changes the prices of one bookmaker after the other at the first event, and polls its sport.
     pub fn change_first(&mut self, board: &Board, pending: &mut Pending) -> anyhow::Result<()> {
         self.step += 1;

@@ -6,7 +6,8 @@ use std::{collections::BTreeMap, time::Duration};
 use anyhow::{Context, ensure};
 use client::{BoardMirrors, Client, MirrorUpdate, ServerMessage};
 use kafka::{Embedded, all_topics};
-use odds::Timestamp;
+use odds::{EventId, Timestamp};
+use rand::seq::index;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
@@ -38,6 +39,10 @@ const ASKED_EVERY: Duration = Duration::from_millis(20);
 const READABLE_WITHIN: Duration = Duration::from_secs(30);
 const CHARTS: usize = 400;
 const BOARDS: usize = 100;
+/// Requests for small charts, the events of each, as many as a screen shows, and the most bytes of an answer.
+const SCREENS: usize = 100;
+const EVENTS_OF_A_SCREEN: usize = 12;
+const BYTES_OF_A_SCREEN: f64 = 12_000.0;
 /// Readers beside a live client, the rounds with and without them, and the length of each.
 const READERS: u32 = 20;
 const ROUNDS: usize = 5;
@@ -66,6 +71,7 @@ pub async fn measure(settings: &Settings, measured: &Measured, month: &Month, ta
     let world = World::new(BOOKMAKERS);
     let (event, outcome) = world.first().context("there are events")?;
     let outcome = format!("series?event={event}&market=h2h&outcome={outcome}");
+    let events: Vec<EventId> = world.event_ids().cloned().collect();
     let author = Author::lead(&ground.kafka, REGION, world).await?;
     let historian = Historian::start(&ground, &store)?;
     let mut author = historian_cost(measured, &historian, author, table).await?;
@@ -80,6 +86,7 @@ pub async fn measure(settings: &Settings, measured: &Measured, month: &Month, ta
     readable(&reader, &times, &outcome, table).await?;
     let chart = format!("{outcome}&points=500&from={}&to={}", month.last_day, month.end);
     charts_and_boards(&reader, &chart, month, measured, table).await?;
+    small_charts(&reader, &events, month, table).await?;
     let readers = || reader::Crowd::start(&reader, READERS, &chart, (month.begin, month.end));
     stream(&server, &mut client, &times, readers, table).await?;
     let author = writing.stop().await?;
@@ -179,6 +186,24 @@ async fn charts_and_boards(
     table.at_most("p99 of a chart of the last day at 50 bookmakers", " ms", p99(&charts), goals.chart_ms);
     table.at_most("p99 of a board of the month before", " ms", p99(&old), goals.board_ms);
     table.at_most("p99 of a board of the last day", " ms", p99(&dense), goals.board_ms);
+    Ok(())
+}
+
+/// Each request is for other events, and of another time, so that no answer is used again.
+async fn small_charts(reader: &Reader, events: &[EventId], month: &Month, table: &mut Table) -> anyhow::Result<()> {
+    let mut screens = Vec::new();
+    for n in 0..SCREENS {
+        let chosen = index::sample(&mut rand::rng(), events.len(), EVENTS_OF_A_SCREEN);
+        let chosen: String = chosen.iter().map(|place| format!("&event={}", events[place])).collect();
+        let from = month.last_day.plus_millis(n as i64);
+        screens.push(
+            reader.get(&format!("sparklines?region={REGION}&market=h2h&from={from}&to={}{chosen}", month.end)).await?,
+        );
+    }
+    let most = screens.iter().map(|(_, bytes)| *bytes).max().unwrap_or_default();
+    println!("small charts of a screen: {} KB in {:.1} ms, in the median", size(&screens), median(&screens));
+    table.at_most("bytes of the small charts of a screen", "", most as f64, BYTES_OF_A_SCREEN);
+    table.at_most("p99 of the small charts of a screen", " ms", p99(&screens), 80.0);
     Ok(())
 }
 
