@@ -28,6 +28,7 @@ const known = new Map();
 /** The query that they belong to. */
 let charted = "";
 let waiting;
+let isOff = false;
 
 /** Whether an outcome of an answer is the one with this label on the board: its name, with its point if it has one. */
 export function isLabel({ outcome, point }, label) {
@@ -75,7 +76,7 @@ function soon() {
 async function read() {
   waiting = undefined;
   const query = document.documentElement.dataset.charted ?? "";
-  if (document.hidden || !query.includes("region=")) return;
+  if (isOff || document.hidden || !query.includes("region=")) return;
   if (query !== charted) known.clear();
   charted = query;
   const now = Date.now();
@@ -86,7 +87,10 @@ async function read() {
   // Also those of which nothing is recorded, and after a failure: they are asked for again later.
   for (const event of old) known.set(event, { at: now, outcomes: known.get(event)?.outcomes });
   const path = `/api/history/sparklines?${query}${old.map((event) => `&event=${encodeURIComponent(event)}`).join("")}`;
-  const answer = await fetch(path).then((response) => (response.ok ? response.json() : { events: [] }), () => ({ events: [] }));
+  const response = await fetch(path).catch(() => null);
+  // This gateway has no history.
+  if (response?.status === 501) return void (isOff = true);
+  const answer = response?.ok ? await response.json() : { events: [] };
   if (query !== charted) return;
   for (const { id, outcomes } of answer.events) known.set(id, { at: now, outcomes });
   rows().forEach(draw);
