@@ -57,6 +57,10 @@ const REPLAYS_PER_USER: usize = 2;
 /// How many requests look at whole boards or at prices of many events at once, and how many of one user.
 const ANALYSES: usize = 16;
 const ANALYSES_PER_USER: usize = 4;
+/// How much is kept for other requests.
+const MOST_LIVE_LINES: usize = 16;
+const MOST_RECORDED_BOARDS: usize = 16;
+const MOST_SPARKLINES: usize = 2_000;
 /// For how long requests use the same live prices,
 const LIVE_FOR: Duration = Duration::from_secs(1);
 /// the same recorded boards,
@@ -176,9 +180,10 @@ impl Gateway {
             history_turns: Turns::new(HISTORY_STREAMS, HISTORY_STREAMS_PER_USER),
             replay_turns: Turns::new(REPLAYS, REPLAYS_PER_USER),
             analysis_turns: Turns::new(ANALYSES, ANALYSES_PER_USER),
-            live_lines: Brief::new(LIVE_FOR),
-            recorded_boards: Brief::new(RECORDED_FOR),
-            sparklines: Brief::new(CHARTED_FOR),
+            live_boards: Brief::new(LIVE_FOR, Region::ALL.len()),
+            live_lines: Brief::new(LIVE_FOR, MOST_LIVE_LINES),
+            recorded_boards: Brief::new(RECORDED_FOR, MOST_RECORDED_BOARDS),
+            sparklines: Brief::new(CHARTED_FOR, MOST_SPARKLINES),
             openings: Openings::default(),
             origins,
             control: control.clone(),

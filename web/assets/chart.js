@@ -374,7 +374,7 @@ class PriceChart extends HTMLElement {
       this.#from = from;
       this.#detail = null;
       [this.#lines, this.#gaps] = [linesOf(series, to), gapsOf(series)];
-      this.#consensus = nothing();
+      [this.#consensus, this.#waits] = [nothing(), []];
       this.#liveAt = to;
       this.#message.textContent = this.#lines.length === 0 ? TEXT.empty : "";
       this.#changed();
@@ -397,7 +397,7 @@ class PriceChart extends HTMLElement {
     wanted.set("from", new Date(from).toISOString());
     wanted.set("to", new Date(to).toISOString());
     const { times, events } = await ask(`/api/history/sparklines?${wanted}`);
-    const isIt = (it) => it.outcome === query.get("outcome") && `${it.point ?? ""}` === (query.get("point") ?? "");
+    const isIt = (it) => ["outcome", "point", "description"].every((name) => `${it[name] ?? ""}` === (query.get(name) ?? ""));
     const found = events.flatMap((event) => event.outcomes).find(isIt);
     const points = found ? times.map((time, at) => [time, found.probabilities[at]]) : [];
     return { times: points.map(([time]) => time), prices: points.map(([, share]) => share), until: to };
@@ -437,7 +437,6 @@ class PriceChart extends HTMLElement {
       const [region, bookmaker] = name.split(" ");
       this.#lines.push({ region, bookmaker, times: [at], prices: [price], until: at });
     }
-    this.#consensus.until = at;
     append(this.#best ?? this.#find(), at, Math.max(...this.#lines.map((line) => line.prices.at(-1) ?? 0)) || null);
     this.#changed(this.#best);
   }
@@ -446,7 +445,7 @@ class PriceChart extends HTMLElement {
   #goOn() {
     if (!this.#isLive || this.#lines.length === 0) return;
     this.#liveAt = Math.max(this.#liveAt, Date.now());
-    for (const line of [...this.#lines, this.#best ?? this.#find(), this.#consensus]) line.until = this.#liveAt;
+    for (const line of [...this.#lines, this.#best ?? this.#find()]) line.until = this.#liveAt;
     this.#redraw();
   }
 
@@ -561,7 +560,7 @@ class PriceChart extends HTMLElement {
     };
     for (let at = Math.max(0, indexAt(times, from)); at < times.length; at++) {
       const time = times[at];
-      const across = time < from ? -9.5 : ((plot.x + (time - from) * across1) | 0) + 0.5;
+      const across = time < from && !isSampled ? -9.5 : ((plot.x + (time - from) * across1) | 0) + 0.5;
       const price = prices[at];
       const next = price === null ? null : floor - ((height === null ? price : height(price)) - bottom) * down1;
       if (before === null) {
@@ -774,7 +773,7 @@ class PriceChart extends HTMLElement {
       .map((line) => ({ line, price: priceAt(line, time) }))
       .filter(({ price }) => price !== undefined && price !== null)
       .sort((a, b) => b.price - a.price);
-    const share = this.#consensus.prices[indexAt(this.#consensus.times, time)];
+    const share = priceAt(this.#consensus, time);
     const rows = prices.map(({ line, price }) => [line.region, this.#nameIn(line), this.#text(price)]);
     if (share) rows.unshift(["ink", TEXT.consensus, this.#text(1 / share)]);
     const best = prices[0] && `${TEXT.best} ${this.#text(prices[0].price)}, ${this.#name(prices[0].line.bookmaker)}`;
@@ -977,13 +976,8 @@ function gapsOf({ regions }) {
 
 /** The prices that rules of the user about this outcome wait for. */
 export function waitsOf(rules, query) {
-  const isIt = ({ kind, event, market, outcome, point }) =>
-    kind === "price" &&
-    event === query.get("event") &&
-    market === query.get("market") &&
-    outcome === query.get("outcome") &&
-    `${point ?? ""}` === (query.get("point") ?? "");
-  return rules.filter(isIt).map(({ price, at_least, at_most }) => price ?? at_least ?? at_most);
+  const isIt = (rule) => ["event", "market", "outcome", "point", "description"].every((name) => `${rule[name] ?? ""}` === (query.get(name) ?? ""));
+  return rules.filter((rule) => rule.kind === "price" && isIt(rule)).map(({ price, at_least, at_most }) => price ?? at_least ?? at_most);
 }
 
 /** Notes what a price is at a time. */

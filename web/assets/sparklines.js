@@ -31,7 +31,9 @@ let waiting;
 let isOff = false;
 
 /** Whether an outcome of an answer is the one with this label on the board: its name, with its point if it has one. */
-export function isLabel({ outcome, point }, label) {
+export function isLabel({ outcome, point, description }, label) {
+  // A row doesn't say of whom.
+  if (description !== undefined) return false;
   if (point === undefined) return outcome === label;
   return label.startsWith(`${outcome} `) && Number(label.slice(outcome.length)) === point;
 }

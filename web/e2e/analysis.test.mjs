@@ -130,11 +130,16 @@ function liveLines(boards, live) {
     for (const region of found) {
       for (const [key, quote] of boards.get(region).events.get(id).quotes) {
         const known = newest.get(key);
-        if (!known || Date.parse(known.quote.last_update) < Date.parse(quote.last_update)) newest.set(key, { region, quote });
+        const rank = { isLive: live.get(region)(event.sport_key, quote.bookmaker), at: Date.parse(quote.last_update), quote };
+        if (!known || (known.isLive === rank.isLive ? known.at < rank.at : rank.isLive)) newest.set(key, rank);
       }
     }
-    const good = [...newest.values()].filter(({ region, quote }) => !quote.market.endsWith("_lay") && live.get(region)(event.sport_key, quote.bookmaker));
-    return linesOf(event, good.map(({ quote }) => quote)).map((line) => ({ ...line, event }));
+    const back = [...newest.values()].filter(({ quote }) => !quote.market.endsWith("_lay"));
+    // Which outcomes there are, others tell, too.
+    const lines = linesOf(event, back.map(({ quote }) => quote));
+    const isGood = new Set(back.filter(({ isLive }) => isLive).map(({ quote }) => `${quote.bookmaker} ${quote.market}`));
+    for (const line of lines) for (const { prices } of line.outcomes) for (const bookmaker of prices.keys()) if (!isGood.has(`${bookmaker} ${line.market}`)) prices.delete(bookmaker);
+    return lines.filter((line) => line.outcomes.every(({ prices }) => prices.size > 0)).map((line) => ({ ...line, event }));
   });
 }
 

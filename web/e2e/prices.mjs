@@ -69,8 +69,11 @@ export function linesOf(event, quotes) {
     }
   }
   for (const line of lines.values()) {
-    const isOutright = line.market.startsWith("outrights");
-    line.isComplete = isOutright ? line.outcomes.length === runners.get(line.market).size : line.outcomes.length > 1;
+    const [market, part, names] = JSON.parse(line.key);
+    const others = [...lines.keys()].map((key) => JSON.parse(key)).filter(([of, at]) => of === market && at === part);
+    const isPart = others.some(([, , more]) => more.length > names.length && names.every((name) => more.includes(name)));
+    const isOutright = market.startsWith("outrights");
+    line.isComplete = isOutright ? line.outcomes.length === runners.get(market).size : names.length > 1 && !isPart;
   }
   return [...lines.values()];
 }

@@ -15,7 +15,8 @@ pub struct Line {
     pub point: Option<Decimal>,
     /// In the order of their names.
     pub outcomes: Vec<LineOutcome>,
-    /// Whether these are all outcomes that the event can have. Without the others, there is no margin.
+    /// Whether these are all outcomes that the event can have, as far as any bookmaker offers them. Without the others,
+    /// there is no margin.
     pub is_complete: bool,
 }
 
@@ -76,14 +77,27 @@ pub fn lines_of<'a>(
             }
         }
     }
-    let line = |(Key { market, description, point, names }, outcomes): (Key, Vec<LineOutcome>)| {
-        let is_complete = match market.as_str() {
-            "outrights" | "outrights_lay" => runners.get(&market).is_some_and(|all| names.iter().eq(all)),
-            _ => outcomes.len() >= 2,
+    let keys: Vec<Key> = all.keys().cloned().collect();
+    let line = |(key, outcomes): (Key, Vec<LineOutcome>)| {
+        let is_complete = match key.market.as_str() {
+            "outrights" | "outrights_lay" => runners.get(&key.market).is_some_and(|all| key.names.iter().eq(all)),
+            // Somebody may offer the same without the draw.
+            _ => outcomes.len() >= 2 && !keys.iter().any(|other| other.has_more_than(&key)),
         };
+        let Key { market, description, point, .. } = key;
         Line { market, description, point, outcomes, is_complete }
     };
     all.into_iter().map(line).collect()
+}
+
+impl Key {
+    /// Whether it is about the same, and has all outcomes of another line and others.
+    fn has_more_than(&self, other: &Self) -> bool {
+        let about = |key: &Self| (key.market.clone(), key.description.clone(), key.point);
+        self.names.len() > other.names.len()
+            && about(self) == about(other)
+            && other.names.iter().all(|name| self.names.contains(name))
+    }
 }
 
 /// Returns an outcome's point from the home team's view: the away team's point is negated.
@@ -150,7 +164,8 @@ pub(crate) mod tests {
         let expected =
             expected.map(|(market, names, point, count)| (market.to_owned(), names.to_owned(), point, count));
         assert_eq!(lines.iter().map(shape).collect::<Vec<_>>(), expected);
-        assert!(lines.iter().all(|line| line.is_complete));
+        // Without the draw, it is not all that can happen.
+        assert_eq!(lines.iter().map(|line| line.is_complete).collect::<Vec<_>>(), [true, false, true, true]);
     }
 
     #[test]

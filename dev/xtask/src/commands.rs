@@ -15,7 +15,7 @@ use crate::{
     engines::{self, Engines},
     guard, page, prerequisites,
     programs::{binary, build, compile_all, jars, python},
-    reference, root,
+    reference, root, sdks,
     steps::{MINUTE, compile, remove_folder, step, works},
     target,
 };
@@ -82,7 +82,7 @@ impl Run {
 
 #[derive(Debug, Default, Args)]
 pub(crate) struct Test {
-    /// Skip the page's tests in Chromium and the tests of the example clients.
+    /// Skip the page's tests in Chromium and the tests of the example clients and of the SDKs.
     #[arg(long)]
     no_browser: bool,
 }
@@ -103,7 +103,8 @@ impl Test {
         examples(20, 5)?;
         let page = page::build(no_install)?;
         reference::check()?;
-        end_to_end(&page, no_install)
+        end_to_end(&page, no_install)?;
+        sdks::test(&page)
     }
 }
 

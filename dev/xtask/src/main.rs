@@ -11,6 +11,7 @@ mod page;
 mod prerequisites;
 mod programs;
 mod reference;
+mod sdks;
 mod starts;
 mod steps;
 

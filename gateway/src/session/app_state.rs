@@ -25,7 +25,7 @@ use crate::{
     metrics::Metrics,
     origin_policy::OriginPolicy,
     readiness::Readiness,
-    region::RegionHandle,
+    region::{Excerpt, RegionHandle},
     turns::Turns,
 };
 
@@ -54,6 +54,7 @@ pub(crate) struct AppState {
     pub(crate) replay_turns: Turns,
     /// Of requests that look at whole boards, or at prices of many events.
     pub(crate) analysis_turns: Turns,
+    pub(crate) live_boards: Brief<Region, Option<Excerpt>>,
     pub(crate) live_lines: Brief<Vec<Region>, LiveLines>,
     pub(crate) recorded_boards: Brief<(Region, Timestamp), history::RecordedBoard>,
     pub(crate) sparklines: Brief<SparklineOf, Option<Sparkline>>,

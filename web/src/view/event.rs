@@ -55,6 +55,14 @@ struct LineKey {
     names: BTreeSet<Key>,
 }
 
+impl LineKey {
+    /// Whether it is about the same, and has all outcomes of another line and others.
+    fn has_more_than(&self, other: &Self) -> bool {
+        let about = |key: &Self| (key.market.clone(), key.description.clone(), key.point.clone());
+        self.names.len() > other.names.len() && about(self) == about(other) && other.names.is_subset(&self.names)
+    }
+}
+
 /// Merges an event from several regions. A bookmaker that quotes in more than one counts once, with its newest price.
 /// Returns `None` if no region has the event.
 pub(crate) fn merge(live: &BoardMirrors, regions: &[Region], id: &EventId, fresh: &Freshness) -> Option<EventView> {
@@ -120,6 +128,7 @@ fn lines(
         let names = names.iter().cloned().collect::<Vec<_>>().join(" ");
         format!("{market} {fewer:03} {} {} {names}", text(description), text(point))
     };
+    let keys: Vec<LineKey> = all.iter().map(|(key, _)| key.clone()).collect();
     sorted(all, place)
         .into_iter()
         .map(|(key, outcomes)| {
@@ -129,7 +138,8 @@ fn lines(
                 "outrights" | "outrights_lay" => {
                     runners.iter().any(|(market, all)| *market == key.market && *all == key.names)
                 }
-                _ => outcomes.len() >= 2,
+                // Somebody may offer the same without the draw.
+                _ => outcomes.len() >= 2 && !keys.iter().any(|other| other.has_more_than(&key)),
             };
             Line { market: key.market, description: key.description, outcomes, complete }
         })

@@ -162,7 +162,7 @@ pub(super) async fn movers(
 ) -> Result<Response, ApiError> {
     let wanted = Wanted::read(query)?;
     let store = store(&app)?;
-    let _turn = app.analysis_turns.take(&caller.user.id)?;
+    let turn = app.analysis_turns.take(&caller.user.id)?;
     let now = on_grid((app.clock)());
     let last = board_at(&app, &**store, wanted.region, now).await?;
     let mut from = None;
@@ -170,7 +170,10 @@ pub(super) async fn movers(
         let time = on_grid(last.marker.at.plus_millis(-60_000 * i64::from(minutes)));
         match board_at(&app, &**store, wanted.region, time).await {
             Ok(first) => {
-                let write = move || wanted.answer(Some(time), &last, |id| wanted.since_board(time, id, &first, &last));
+                let write = move || {
+                    let _turn = turn;
+                    wanted.answer(Some(time), &last, |id| wanted.since_board(time, id, &first, &last))
+                };
                 return Ok(json_answer(&headers, "private, no-cache", write).await);
             }
             // The recording began later: all openings came since then.
@@ -178,13 +181,10 @@ pub(super) async fn movers(
             Err(error) => return Err(error.into()),
         }
     }
-    let is_wanted = |id: &&EventId| {
-        last.board.details(id).is_some_and(|details| wanted.filter.admits_event(id, &details.sport_key))
-    };
-    let ids: Vec<EventId> = last.board.event_ids().filter(is_wanted).cloned().collect();
-    let openings = app.openings.of(&**store, wanted.region, &ids, wanted.filter.markets.as_ref(), now).await;
+    let openings = app.openings.of(&**store, wanted.region, &last.board, &wanted.filter, now).await;
     let openings = openings.inspect_err(|error| app.metrics.count_damage(error))?;
     let write = move || {
+        let _turn = turn;
         wanted.answer(from, &last, |id| {
             let openings = openings.get(id).into_iter().flatten();
             openings.flat_map(|opening| wanted.since_opening(id, opening, &last)).collect()

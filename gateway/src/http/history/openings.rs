@@ -1,19 +1,19 @@
 //! The prices with which events were first on the board. They never change, so each is read once.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard},
 };
 
 use ::history::{EventQuery, HistoryError, PriceQuery, Store};
 use futures::{StreamExt, TryStreamExt, stream};
 use market::{Line, lines_of};
-use odds::{BookmakerKey, Details, EventId, Filter, MarketKey, Outcome, Region, Timestamp};
+use odds::{Board, BookmakerKey, Details, EventId, Filter, MarketKey, Outcome, Region, Timestamp};
 
 /// How many events are read at once.
 const AT_ONCE: usize = 3;
 
-/// The prices of an event when it was first seen.
+/// The prices of a market of an event when the event was first seen.
 #[derive(Debug)]
 pub(super) struct Opening {
     pub(super) at: Timestamp,
@@ -25,8 +25,7 @@ pub(super) struct Opening {
 #[derive(Debug, Default)]
 pub(crate) struct Openings(Mutex<HashMap<Key, Arc<Opening>>>);
 
-/// Without a market, it is the opening of all of them.
-type Key = (Region, EventId, Option<MarketKey>);
+type Key = (Region, EventId, MarketKey);
 
 impl Opening {
     /// The lines of the quotes that a filter admits.
@@ -37,36 +36,37 @@ impl Opening {
 }
 
 impl Openings {
-    /// The openings of these events, which are those on the region's board; of these markets, or of all.
+    /// The openings of what a filter admits of a region's board.
     pub(super) async fn of(
         &self,
         store: &dyn Store,
         region: Region,
-        events: &[EventId],
-        markets: Option<&BTreeSet<MarketKey>>,
+        board: &Board,
+        filter: &Filter,
         now: Timestamp,
     ) -> Result<HashMap<EventId, Vec<Arc<Opening>>>, HistoryError> {
-        let markets: Vec<Option<MarketKey>> =
-            markets.map_or_else(|| vec![None], |markets| markets.iter().cloned().map(Some).collect());
-        let wanted = || events.iter().flat_map(|id| markets.iter().map(move |it| (region, id.clone(), it.clone())));
-        let missing: Vec<Key> = {
+        let (mut found, mut missing) = (HashMap::<EventId, Vec<Arc<Opening>>>::new(), Vec::new());
+        {
             let mut known = self.lock();
-            let on_board: HashSet<&EventId> = events.iter().collect();
-            known.retain(|(of, id, _), _| *of != region || on_board.contains(id));
-            wanted().filter(|key| !known.contains_key(key)).collect()
-        };
+            known.retain(|(of, id, _), _| *of != region || board.details(id).is_some());
+            for key in wanted(region, board, filter) {
+                match known.get(&key) {
+                    Some(opening) => found.entry(key.1).or_default().push(opening.clone()),
+                    None => missing.push(key),
+                }
+            }
+        }
         let read = missing.into_iter().map(async |key| {
-            let opening = read(store, &key, now).await?;
-            Ok::<_, HistoryError>(opening.map(|it| (key, Arc::new(it))))
+            let opening = read(store, &key, now).await?.map(Arc::new);
+            // At once: what was read is not read again if another one fails.
+            if let Some(opening) = &opening {
+                self.lock().insert(key.clone(), opening.clone());
+            }
+            Ok::<_, HistoryError>(opening.map(|opening| (key.1, opening)))
         });
         let read: Vec<_> = stream::iter(read).buffer_unordered(AT_ONCE).try_collect().await?;
-        let mut known = self.lock();
-        known.extend(read.into_iter().flatten());
-        let mut found: HashMap<EventId, Vec<Arc<Opening>>> = HashMap::new();
-        for key in wanted() {
-            if let Some(opening) = known.get(&key) {
-                found.entry(key.1).or_default().push(opening.clone());
-            }
+        for (id, opening) in read.into_iter().flatten() {
+            found.entry(id).or_default().push(opening);
         }
         Ok(found)
     }
@@ -74,6 +74,20 @@ impl Openings {
     fn lock(&self) -> MutexGuard<'_, HashMap<Key, Arc<Opening>>> {
         self.0.lock().expect("nobody panics while holding it")
     }
+}
+
+/// The markets of the board that a filter admits, each of its event.
+fn wanted(region: Region, board: &Board, filter: &Filter) -> Vec<Key> {
+    let admitted = board
+        .event_ids()
+        .filter(|id| board.details(id).is_some_and(|details| filter.admits_event(id, &details.sport_key)));
+    let mut keys = Vec::new();
+    for id in admitted {
+        let markets: BTreeSet<&MarketKey> = board.quotes_of(id).map(|(_, market, _)| market).collect();
+        let markets = markets.into_iter().filter(|market| filter.admits_market(market));
+        keys.extend(markets.map(|market| (region, id.clone(), market.clone())));
+    }
+    keys
 }
 
 /// `None` if the event is not recorded yet.
@@ -89,7 +103,7 @@ async fn read(
     };
     let query = PriceQuery {
         event: event.clone(),
-        market: market.clone(),
+        market: Some(market.clone()),
         outcome: None,
         regions: vec![*region],
         bookmakers: Vec::new(),

@@ -27,6 +27,7 @@ use crate::{
 /// How many points a line has.
 const POINTS: usize = 40;
 const MOST_EVENTS: usize = 60;
+const MOST_BOOKMAKERS: usize = 100;
 /// How many events are read at once.
 const AT_ONCE: usize = 3;
 
@@ -80,6 +81,10 @@ impl Wanted {
         events.sort_unstable();
         events.dedup();
         bookmakers.sort_unstable();
+        bookmakers.dedup();
+        if bookmakers.len() > MOST_BOOKMAKERS {
+            return Err(invalid("bookmaker", &format!("expected at most {MOST_BOOKMAKERS}")));
+        }
         if !(1..=MOST_EVENTS).contains(&events.len()) {
             return Err(invalid("event", &format!("expected 1 to {MOST_EVENTS} events")));
         }

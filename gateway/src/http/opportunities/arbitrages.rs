@@ -134,9 +134,11 @@ pub(super) async fn arbitrages(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let wanted = WantedArbitrages::read(query)?;
-    let _turn = app.analysis_turns.take(&caller.user.id)?;
+    let turn = app.analysis_turns.take(&caller.user.id)?;
     let live = LiveLines::now(&app, &wanted.common.regions).await;
     let write = move || {
+        // Also if the client goes away meanwhile.
+        let _turn = turn;
         let arbitrages = wanted.find(&live);
         let answer = Arbitrages { at: live.at, regions: live.regions.clone(), arbitrages };
         serde_json::to_string(&answer).expect("plain values")

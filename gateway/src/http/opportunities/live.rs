@@ -7,9 +7,7 @@ use std::{
 };
 
 use ::alerts::RegionView;
-use ::odds::{
-    BookmakerKey, Cursor, Details, EventId, FeedState, Filter, Image, Market, MarketKey, Outcome, Region, Timestamp,
-};
+use ::odds::{BookmakerKey, Cursor, Details, EventId, FeedState, Filter, Image, Market, MarketKey, Region, Timestamp};
 use futures::future::join_all;
 use market::{Consensus, Line, lines_of};
 use serde::Serialize;
@@ -82,7 +80,11 @@ impl LiveLines {
     /// The live prices of now, or of up to a second ago if somebody else has asked for the same.
     pub(super) async fn now(app: &AppState, regions: &[Region]) -> Arc<Self> {
         let make = async {
-            let board = async |region: &Region| (*region, app.regions[*region as usize].excerpt(Wanted::All).await);
+            let board = async |region: &Region| {
+                let copy = async { Ok::<_, Infallible>(app.regions[*region as usize].excerpt(Wanted::All).await) };
+                let Ok(board) = app.live_boards.get(*region, copy).await;
+                (*region, board)
+            };
             let boards = join_all(regions.iter().map(board)).await;
             let at = (app.clock)();
             // The runtime's threads deliver the stream.
@@ -93,12 +95,12 @@ impl LiveLines {
         lines
     }
 
-    fn of(boards: &[(Region, Option<Excerpt>)], at: Timestamp) -> Self {
+    fn of(boards: &[(Region, Arc<Option<Excerpt>>)], at: Timestamp) -> Self {
         let mut ids: BTreeMap<&EventId, Vec<(Region, &Excerpt)>> = BTreeMap::new();
         let mut regions = Vec::new();
         for (region, excerpt) in boards {
             let (mut state, mut cursor) = (FeedState::Down, None);
-            if let Some(excerpt) = excerpt {
+            if let Some(excerpt) = &**excerpt {
                 let view = RegionView { board: &excerpt.board, marker: &excerpt.marker };
                 let is_live = view.is_live(at);
                 state = if is_live { FeedState::Live } else { FeedState::Stale };
@@ -116,28 +118,45 @@ impl LiveLines {
 fn event(id: &EventId, found: &[(Region, &Excerpt)], at: Timestamp) -> Option<LiveEvent> {
     let images: Vec<(Region, &Excerpt, Image)> =
         found.iter().filter_map(|(region, excerpt)| Some((*region, *excerpt, excerpt.board.image(id, at)?))).collect();
-    let details = images.first()?.2.details.clone();
-    // A bookmaker that is in several regions counts once, by its newest price.
-    let mut newest: BTreeMap<(&BookmakerKey, &MarketKey), (Region, &Excerpt, &Market)> = BTreeMap::new();
+    let is_live = |(_, excerpt, image): &&(Region, &Excerpt, Image)| {
+        let view = RegionView { board: &excerpt.board, marker: &excerpt.marker };
+        view.is_sport_live(&image.details.sport_key, at)
+    };
+    let details = images.iter().find(is_live)?.2.details.clone();
+    // A bookmaker that is in several regions counts once: by its newest live price, if there is one.
+    let mut chosen: BTreeMap<(&BookmakerKey, &MarketKey), (Option<Age>, &Market)> = BTreeMap::new();
     for (region, excerpt, image) in &images {
         for ((bookmaker, market), quote) in &image.quotes {
-            let known = newest.get(&(bookmaker, market));
-            if known.is_none_or(|(.., known)| known.last_update < quote.last_update) {
-                newest.insert((bookmaker, market), (*region, *excerpt, quote));
+            let seen = seen_live(excerpt, &image.details, bookmaker, at);
+            let age = seen.map(|seen_at| Age { region: *region, changed_at: quote.last_update, seen_at });
+            let rank = |age: &Option<Age>, quote: &Market| (age.is_some(), quote.last_update);
+            let known = chosen.get(&(bookmaker, market));
+            if known.is_none_or(|(known_age, known)| rank(known_age, known) < rank(&age, quote)) {
+                chosen.insert((bookmaker, market), (age, quote));
             }
         }
     }
-    let mut ages = HashMap::new();
-    let mut quotes: Vec<(&BookmakerKey, &MarketKey, Vec<Outcome>)> = Vec::new();
-    for ((bookmaker, market), (region, excerpt, quote)) in newest {
-        let is_lay = market.as_str().ends_with("_lay");
-        let Some(seen_at) = seen_live(excerpt, &details, bookmaker, at).filter(|_| !is_lay) else { continue };
-        ages.insert((bookmaker.clone(), market.clone()), Age { region, changed_at: quote.last_update, seen_at });
-        quotes.push((bookmaker, market, quote.outcomes.to_vec()));
+    chosen.retain(|(_, market), (_, quote)| !market.as_str().ends_with("_lay") && has_prices(quote));
+    // Also of prices that are not live: they tell which outcomes there are.
+    let all = chosen.iter().map(|((bookmaker, market), (_, quote))| (*bookmaker, *market, quote.outcomes.to_vec()));
+    let mut lines = lines_of(&details, all);
+    let ages: HashMap<(BookmakerKey, MarketKey), Age> = chosen
+        .into_iter()
+        .filter_map(|((bookmaker, market), (age, _))| Some(((bookmaker.clone(), market.clone()), age?)))
+        .collect();
+    for line in &mut lines {
+        for outcome in &mut line.outcomes {
+            outcome.prices.retain(|bookmaker, _| ages.contains_key(&(bookmaker.clone(), line.market.clone())));
+        }
     }
-    let lines = lines_of(&details, quotes).into_iter().map(|line| LiveLine { consensus: line.consensus(), line });
-    let lines: Vec<LiveLine> = lines.collect();
+    let lines = lines.into_iter().filter(|line| line.outcomes.iter().all(|outcome| !outcome.prices.is_empty()));
+    let lines: Vec<LiveLine> = lines.map(|line| LiveLine { consensus: line.consensus(), line }).collect();
     (!lines.is_empty()).then(|| LiveEvent { head: EventHead::new(id, &details), lines, ages })
+}
+
+/// Whether all of them are odds at which something can be won.
+fn has_prices(quote: &Market) -> bool {
+    quote.outcomes.to_vec().iter().all(|outcome| outcome.price.to_f64() > 1.0)
 }
 
 /// When a bookmaker's prices of a sport were last seen, if they are live.

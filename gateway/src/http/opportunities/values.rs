@@ -129,9 +129,11 @@ pub(super) async fn values(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let wanted = WantedValues::read(query)?;
-    let _turn = app.analysis_turns.take(&caller.user.id)?;
+    let turn = app.analysis_turns.take(&caller.user.id)?;
     let live = LiveLines::now(&app, &wanted.common.regions).await;
     let write = move || {
+        // Also if the client goes away meanwhile.
+        let _turn = turn;
         let values = wanted.find(&live);
         let answer = Values { at: live.at, regions: live.regions.clone(), values };
         serde_json::to_string(&answer).expect("plain values")
@@ -173,7 +175,8 @@ impl WantedValues {
                 let net = commission.net(bookmaker, *price);
                 let edge = edge(net, *probability);
                 let is_wanted = filter.admits_quote(bookmaker, &line.market) && self.sharp.as_ref() != Some(bookmaker);
-                if !is_wanted || edge * 100.0 < self.least_edge || edge <= 0.0 {
+                let is_enough = edge > 0.0 && edge * 100.0 >= self.least_edge;
+                if !(is_wanted && is_enough) {
                     continue;
                 }
                 all.push(Found {

@@ -25,6 +25,8 @@ use crate::{
 };
 
 const ASK_EVERY: Duration = Duration::from_secs(3);
+/// When an answer is too old to be shown, and one that has not come is asked for again.
+const OLD_AFTER_MS: i64 = 10_000;
 
 /// An event, as the gateway's answers name it.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -72,6 +74,7 @@ struct Found<T: Send + Sync + 'static> {
     all: RwSignal<Vec<(Key, Arc<T>)>>,
     loaded: RwSignal<bool>,
     failure: RwSignal<String>,
+    taken_at: StoredValue<Option<Timestamp>>,
 }
 
 impl<T: Send + Sync + 'static> Clone for Found<T> {
@@ -93,13 +96,17 @@ impl<T: Send + Sync + 'static> Found<T> {
             all: RwSignal::new(Vec::new()),
             loaded: RwSignal::new(false),
             failure: RwSignal::new(String::new()),
+            taken_at: StoredValue::new(None),
         };
         let path = Memo::new(move |_| path());
         let read = std::rc::Rc::new(read);
         // Counts requests: only the answer to the newest one is shown.
         let newest = StoredValue::new(0u32);
+        // Since when an answer is waited for.
+        let waiting = StoredValue::new(None::<Timestamp>);
         let ask = move || {
             let Some(path) = path.try_get_untracked() else { return };
+            waiting.set_value(Some(time::now()));
             let number = newest.try_update_value(|newest| {
                 *newest += 1;
                 *newest
@@ -108,6 +115,7 @@ impl<T: Send + Sync + 'static> Found<T> {
             spawn_local(async move {
                 let answer = api::get::<A>(&path).await;
                 if newest.try_get_value() == number {
+                    waiting.try_set_value(None);
                     this.take(answer.map(|answer| read(answer)));
                 }
             });
@@ -115,11 +123,19 @@ impl<T: Send + Sync + 'static> Found<T> {
         let first = ask.clone();
         Effect::new(move |_| {
             path.track();
+            // What was found before is not what is wanted now.
+            this.all.set(Vec::new());
             this.loaded.set(false);
             first();
         });
         let again = move || {
-            if !browser::is_hidden() {
+            let is_old = |since: Timestamp| time::now().millis_since(since) > OLD_AFTER_MS;
+            if this.taken_at.get_value().is_some_and(is_old) {
+                // Old prices must not look live.
+                this.all.set(Vec::new());
+                this.loaded.set(false);
+            }
+            if !browser::is_hidden() && waiting.get_value().is_none_or(is_old) {
                 ask();
             }
         };
@@ -135,6 +151,7 @@ impl<T: Send + Sync + 'static> Found<T> {
     fn take(self, answer: Result<Vec<(String, T)>, Failure>) {
         match answer {
             Ok(found) => {
+                self.taken_at.set_value(Some(time::now()));
                 self.all.set(found.into_iter().map(|(key, it)| (key.into(), Arc::new(it))).collect());
                 self.loaded.set(true);
                 self.failure.set(String::new());

@@ -1,0 +1,324 @@
+// A connection that mirrors regions exactly, for as long as it is open.
+
+import { io, type Socket } from "socket.io-client";
+
+import { Mirror, type Board, type Taken } from "./board.js";
+import { ToteboardError, refusal } from "./errors.js";
+import { Freshness } from "./freshness.js";
+import { single } from "./history.js";
+import type { Http } from "./http.js";
+import type { Alert, Bye, Change, Feed, Filter, Odds, Region, Replay, Snapshot, Subscriptions } from "./types.js";
+
+/** The gateway sends a feed at least every ten seconds. */
+const SILENT_AFTER = 35_000;
+const LONGEST_WAIT = 30_000;
+/** How many ids of alerts are remembered, so that none is handed out twice. */
+const ALERTS = 1_000;
+
+export interface StreamOptions {
+  /** Only for this connection; without it, those of the account. */
+  regions?: Region[];
+  filter?: Filter;
+  /** The most frames a second in each region, from 0.01 to 1000. */
+  maxRate?: number;
+  /** The past instead of the present. */
+  replay?: Replay;
+  /** The id of the last alert that you have: you get those after it. */
+  alerts?: string;
+  /** Get the first board by HTTP, which is compressed, and go on from it. Not for replays. */
+  firstByHttp?: boolean;
+  /** The ways to connect; all that the library knows, if absent. */
+  transports?: ("polling" | "websocket")[];
+}
+
+/** What a stream tells. */
+export interface StreamEvents {
+  /** A region has a whole new board. */
+  board: Board;
+  /** A region's board has changed: it is the board after these changes. */
+  change: { board: Board; changes: Change[] };
+  feed: Feed;
+  alert: Alert;
+  /** The regions are these now. */
+  subscriptions: Region[];
+  /** `connecting`, `live` once all boards are up to date, `offline`, `ended`. */
+  state: State;
+  /** Something went wrong that does not end the stream. */
+  trouble: ToteboardError;
+  /** The stream has ended, and does not connect again. */
+  end: ToteboardError | null;
+}
+
+export type State = "connecting" | "live" | "offline" | "ended";
+
+type Listener<T> = (value: T) => void;
+
+/** A connection that mirrors regions exactly. */
+export class Stream {
+  state: State = "connecting";
+  readonly freshness = new Freshness();
+  readonly #http: Http;
+  readonly #options: StreamOptions;
+  readonly #mirrors = new Map<Region, Mirror>();
+  readonly #listeners = new Map<string, Set<Listener<never>>>();
+  readonly #alerts = new Set<string>();
+  #filter: Filter;
+  #lastAlert: string | undefined;
+  #socket: Socket | null = null;
+  #heardAt = Date.now();
+  #wait = 1_000;
+  #timers = new Set<ReturnType<typeof setTimeout>>();
+  #watchdog: ReturnType<typeof setInterval> | null = null;
+  #ended: { error: ToteboardError | null } | null = null;
+
+  /** @internal */
+  constructor(http: Http, options: StreamOptions) {
+    this.#http = http;
+    this.#options = options;
+    this.#filter = options.filter ?? {};
+    this.#lastAlert = options.alerts;
+    // Listeners that are set at once miss nothing.
+    queueMicrotask(() => void this.#begin());
+  }
+
+  /** Calls `listener` each time. Returns a function that ends that. */
+  on<K extends keyof StreamEvents>(event: K, listener: Listener<StreamEvents[K]>): () => void {
+    const listeners = this.#listeners.get(event) ?? new Set();
+    this.#listeners.set(event, listeners);
+    listeners.add(listener as Listener<never>);
+    return () => void listeners.delete(listener as Listener<never>);
+  }
+
+  /** The regions that are mirrored. */
+  get regions(): Region[] {
+    return [...this.#mirrors.keys()];
+  }
+
+  /** A region's board. Undefined if the region is not mirrored, or its first board has not come. */
+  board(region: Region): Board | undefined {
+    const board = this.#mirrors.get(region)?.board;
+    return board?.cursor ? board : undefined;
+  }
+
+  /** Whether a price is live now: of a bookmaker for an event. */
+  isLive(region: Region, event: string, bookmaker?: string): boolean {
+    const sport = this.board(region)?.events.get(event)?.sport_key;
+    return this.state === "live" && sport !== undefined && this.freshness.isLive(region, sport, bookmaker);
+  }
+
+  /** Waits until all boards are up to date. Fails if the stream ends before. */
+  async ready(): Promise<this> {
+    if (this.#ended) throw this.#ended.error ?? new ToteboardError("ended", "the stream was closed");
+    if (this.state === "live") return this;
+    return new Promise((resolve, reject) => {
+      const stops = [
+        this.on("state", (state) => {
+          if (state !== "live") return;
+          stops.forEach((stop) => stop());
+          resolve(this);
+        }),
+        this.on("end", (error) => {
+          stops.forEach((stop) => stop());
+          reject(error ?? new ToteboardError("ended", "the stream was closed"));
+        }),
+      ];
+    });
+  }
+
+  /** Changes the regions: those of this connection if it has its own, or else those of the account. */
+  async subscribe(regions: Region[]): Promise<void> {
+    await this.#request("subscribe", { regions });
+    if (this.#options.regions) this.#options.regions = regions;
+  }
+
+  /** Narrows the stream. Each region starts with a whole board under the new filter. */
+  async filter(filter: Filter): Promise<void> {
+    const before = this.#filter;
+    // A reconnect that comes meanwhile must not resume from a cursor of another filter.
+    this.#filter = filter;
+    try {
+      await this.#request("filter", filter);
+    } catch (error) {
+      this.#filter = before;
+      throw error;
+    }
+  }
+
+  /** Closes the connection for good. */
+  close(): void {
+    this.#end(null);
+  }
+
+  async #begin(): Promise<void> {
+    if (this.#ended) return;
+    if (this.#options.firstByHttp !== false && !this.#options.replay) await this.#firstBoards();
+    if (this.#ended) return;
+    const socket = io(this.#http.url, {
+      ...(this.#options.transports && { transports: this.#options.transports }),
+      // Not shared with another stream to the same gateway.
+      forceNew: true,
+      // A function, so that a reconnect sends the cursors of then.
+      auth: (send) => send(this.#hello()),
+    });
+    this.#socket = socket;
+    for (const name of ["subscriptions", "snapshot", "odds", "feed", "alert", "bye"] as const) {
+      socket.on(name, (payload) => {
+        this.#heardAt = Date.now();
+        this.#take(name, payload);
+      });
+    }
+    socket.on("connect", () => {
+      [this.#heardAt, this.#wait] = [Date.now(), 1_000];
+      for (const mirror of this.#mirrors.values()) mirror.connected();
+    });
+    socket.on("disconnect", (reason) => {
+      this.#set("offline");
+      // In all other cases the library reconnects by itself.
+      if (reason === "io server disconnect" && !this.#ended) this.#connectIn(this.#wait);
+    });
+    socket.on("connect_error", (error) => this.#refused(error.message));
+    this.#watchdog = setInterval(() => this.#watch(), 1_000);
+  }
+
+  /** Gets the first boards by HTTP. What fails is got over the connection. */
+  async #firstBoards(): Promise<void> {
+    try {
+      const regions = this.#options.regions ?? (await this.#http.get<Subscriptions>("/api/subscriptions")).regions;
+      const boards = regions.map(async (region) => {
+        const snapshot = await this.#http.get<Snapshot>(`/api/odds/${region}`, single(this.#filter));
+        const mirror = new Mirror(region);
+        mirror.seed(snapshot);
+        return [region, mirror] as const;
+      });
+      for (const [region, mirror] of await Promise.all(boards)) this.#mirrors.set(region, mirror);
+      for (const mirror of this.#mirrors.values()) this.#tell("board", mirror.board);
+    } catch (error) {
+      if (error instanceof ToteboardError && !error.isTemporary) return this.#end(error);
+      this.#tell("trouble", error as ToteboardError);
+    }
+  }
+
+  #hello(): Record<string, unknown> {
+    const { regions, maxRate, replay } = this.#options;
+    const known = [...this.#mirrors].filter(([, { board }]) => board.cursor !== null);
+    return {
+      v: 1,
+      token: this.#http.token,
+      regions,
+      filter: this.#filter,
+      max_rate: maxRate,
+      resume: Object.fromEntries(known.map(([region, { board }]) => [region, board.cursor])),
+      alerts: this.#lastAlert,
+      replay: replay && { ...replay, at: new Date(replay.at).toISOString(), ...(replay.until !== undefined && { until: new Date(replay.until).toISOString() }) },
+    };
+  }
+
+  #take(name: string, payload: unknown): void {
+    if (name === "subscriptions") this.#subscriptions(payload as Subscriptions);
+    else if (name === "alert") this.#alert(payload as Alert);
+    else if (name === "bye") this.#bye(payload as Bye);
+    else this.#frame(name, payload as Snapshot | Odds | Feed);
+  }
+
+  #frame(name: string, payload: Snapshot | Odds | Feed): void {
+    const mirror = this.#mirrors.get(payload.region);
+    if (!mirror) return;
+    let taken: Taken;
+    if (name === "snapshot") taken = mirror.snapshot(payload as Snapshot);
+    else if (name === "odds") taken = mirror.odds(payload as Odds);
+    else taken = mirror.feed(payload as Feed);
+    if (taken === "resync") this.#socket?.emit("resync", { region: payload.region, cursor: mirror.board.cursor ?? undefined }, () => {});
+    if (taken === "whole") this.#tell("board", mirror.board);
+    if (taken === "changed") this.#tell("change", { board: mirror.board, changes: (payload as Odds).events });
+    if (name !== "feed") return;
+    this.freshness.take(payload as Feed);
+    this.#tell("feed", payload as Feed);
+    // A feed with the board's cursor says that nothing is still to come.
+    const isUpToDate = ([region, { board }]: [Region, Mirror]) => {
+      const feed = this.freshness.feeds.get(region);
+      return feed !== undefined && (feed.state === "down" || (feed.cursor !== undefined && board.cursor !== null));
+    };
+    if (this.state !== "live" && [...this.#mirrors].every(isUpToDate)) this.#set("live");
+  }
+
+  #subscriptions({ regions }: Subscriptions): void {
+    for (const region of this.#mirrors.keys()) if (!regions.includes(region)) this.#mirrors.delete(region);
+    for (const region of regions) if (!this.#mirrors.has(region)) this.#mirrors.set(region, new Mirror(region));
+    // Those of the connection before say nothing about this one.
+    if (this.state !== "live") this.freshness.feeds.clear();
+    this.#tell("subscriptions", regions);
+    if (regions.length === 0) this.#set("live");
+  }
+
+  #alert(alert: Alert): void {
+    // After a reconnect, one may come again.
+    if (this.#alerts.has(alert.id)) return;
+    this.#alerts.add(alert.id);
+    if (this.#alerts.size > ALERTS) this.#alerts.delete(this.#alerts.values().next().value!);
+    this.#lastAlert = alert.id;
+    this.#tell("alert", alert);
+  }
+
+  #bye({ code, message, retry_after_ms }: Bye): void {
+    const error = new ToteboardError(code, message);
+    if (retry_after_ms === undefined) return this.#end(error);
+    this.#tell("trouble", error);
+    this.#socket?.disconnect();
+    this.#connectIn(retry_after_ms);
+  }
+
+  #refused(message: string): void {
+    const error = refusal(message);
+    this.#set("offline");
+    // The library retries by itself if the gateway can't be reached, but not if the gateway refused.
+    if (!this.#socket?.active && !error.isTemporary) return this.#end(error);
+    this.#tell("trouble", error);
+    if (this.#socket?.active) return;
+    this.#connectIn(this.#wait);
+    this.#wait = Math.min(2 * this.#wait, LONGEST_WAIT);
+  }
+
+  /** Connects again if nothing has come for longer than is allowed. A slow replay may be silent. */
+  #watch(): void {
+    if (this.#options.replay || !this.#socket?.connected || Date.now() - this.#heardAt < SILENT_AFTER) return;
+    this.#tell("trouble", new ToteboardError("silent", `nothing has come for ${SILENT_AFTER / 1_000} s`));
+    this.#socket.disconnect();
+    this.#connectIn(0);
+  }
+
+  #connectIn(milliseconds: number): void {
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      this.#socket?.connect();
+    }, milliseconds);
+    this.#timers.add(timer);
+  }
+
+  async #request(name: string, payload: unknown): Promise<void> {
+    if (!this.#socket) throw new ToteboardError("unreachable", "the stream is not connected yet");
+    const answer = (await this.#socket.timeout(30_000).emitWithAck(name, payload).catch(() => {
+      throw new ToteboardError("unreachable", `${name} was not answered`);
+    })) as { error?: { code: string; message: string } };
+    if (answer.error) throw new ToteboardError(answer.error.code, answer.error.message);
+  }
+
+  #end(error: ToteboardError | null): void {
+    if (this.#ended) return;
+    this.#ended = { error };
+    this.#timers.forEach(clearTimeout);
+    if (this.#watchdog) clearInterval(this.#watchdog);
+    this.#socket?.disconnect();
+    this.#set("ended");
+    this.#tell("end", error);
+  }
+
+  #set(state: State): void {
+    if (this.state === state || (this.#ended && state !== "ended")) return;
+    this.state = state;
+    this.#tell("state", state);
+  }
+
+  #tell<K extends keyof StreamEvents>(event: K, value: StreamEvents[K]): void {
+    for (const listener of [...(this.#listeners.get(event) ?? [])]) (listener as Listener<StreamEvents[K]>)(value);
+  }
+}

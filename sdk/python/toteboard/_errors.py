@@ -1,0 +1,61 @@
+"""What can go wrong, and what to do about it."""
+
+_ADVICE = {
+    "unauthenticated": "Make a token on the page, under Settings, and pass it.",
+    "forbidden_origin": "Pass a token.",
+    "forbidden_scope": "Make a token with the scope that this needs.",
+    "token_not_enough": "Sign in with the password on the page: a token can't do this.",
+    "bad_auth": "Correct the option that the message names.",
+    "too_many_attempts": "Wait a minute. If it goes on, look for a program with a wrong token at your address.",
+    "too_many_connections": "Close connections that you don't need, or try again later.",
+    "too_many_filters": "Use a filter that is in use, or fewer different ones.",
+    "too_many_requests": "Send fewer requests: more than 64 were waiting, or more than one change came each second.",
+    "store_unavailable": "Try again in a few seconds: accounts can't be read at the moment.",
+    "history_disabled": "Ask whoever runs the gateway to start it with --history.",
+    "history_unavailable": "Try again in a few seconds: the history can't be read at the moment.",
+    "history_damaged": "What was recorded next is damaged: begin at a later time.",
+    "not_recorded": "Ask for another time: nothing is recorded of this one.",
+    "messages_disabled": "Ask whoever runs the gateway to start it with --outbox.",
+    "signed_out": "Make a new token: this one was revoked, or its account is disabled or deleted.",
+    "invalid_regions": "Use us, uk, eu or au.",
+    "invalid_filter": "Correct the field that the message names.",
+    "invalid": "Correct the field that the message names.",
+    "not_ready": "Try again in a moment: the gateway is still reading the board.",
+    "unreachable": "Check the address, and whether the gateway runs.",
+    "silent": "Nothing to do: the connection was dead, and is made again.",
+    "replay_over": "Everything that is recorded was replayed.",
+    "stopping": "Nothing to do: the gateway stops, and another one answers.",
+}
+
+# Refusals that end by themselves.
+_TEMPORARY = {
+    "stopping",
+    "store_unavailable",
+    "too_many_connections",
+    "too_many_attempts",
+    "too_many_requests",
+    "history_unavailable",
+    "not_ready",
+    "unreachable",
+}
+
+
+class ToteboardError(Exception):
+    """What went wrong. `code` is a stable name, and `advice` says what to do."""
+
+    def __init__(self, code: str, message: str, status: int | None = None, fields: dict[str, str] | None = None):
+        self.code, self.message, self.status, self.fields = code, message, status, fields or {}
+        self.advice = _ADVICE.get(code, "See PROTOCOL.md and /api/docs of the gateway.")
+        super().__init__(f"{code}: {message.rstrip('.')}. {self.advice}")
+
+    @property
+    def is_temporary(self) -> bool:
+        """Whether it is worth to try again later."""
+        return self.code in _TEMPORARY
+
+
+def refusal(text: str) -> ToteboardError:
+    """Reads `<code>: <text>`, in which form the gateway refuses a connection."""
+    code, colon, message = text.partition(": ")
+    is_code = bool(colon) and code.replace("_", "").isalpha()
+    return ToteboardError(code, message) if is_code else ToteboardError("unreachable", text)

@@ -1,0 +1,336 @@
+"""A connection that mirrors regions exactly, for as long as it is open."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Literal
+
+import aiohttp
+import socketio
+
+from ._board import Board, Mirror
+from ._errors import ToteboardError, refusal
+from ._freshness import Freshness
+from ._history import single
+from ._http import Http, moment
+from ._types import Filter, Region
+
+State = Literal["connecting", "live", "offline", "ended"]
+
+# The gateway sends a feed at least every ten seconds.
+_SILENT_AFTER = 35.0
+_LONGEST_WAIT = 30.0
+_CONNECT_WITHIN = 30
+_ANSWER_WITHIN = 30
+# How many ids of alerts are remembered, so that none is handed out twice.
+_ALERTS = 1_000
+
+
+class Stream:
+    """A connection that mirrors regions exactly. Use it with `async with`, which waits for all boards.
+
+    `on(event, listener)` calls a function each time:
+
+    - `board(board)`: a region has a whole new board.
+    - `change(board, changes)`: it is the board after these changes.
+    - `feed(feed)`: how fresh a region is.
+    - `alert(alert)`: a rule of yours has fired; each comes once.
+    - `subscriptions(regions)`: the regions are these now.
+    - `state(state)`: `connecting`, `live` once all boards are up to date, `offline`, `ended`.
+    - `trouble(error)`: a ToteboardError that the stream survives.
+    - `end(error)`: the stream does not connect again; None after `close()`.
+    """
+
+    def __init__(
+        self,
+        http: Http,
+        regions: list[Region] | None = None,
+        filter: Filter | None = None,
+        max_rate: float | None = None,
+        replay: dict[str, Any] | None = None,
+        alerts: str | None = None,
+        first_by_http: bool = True,
+        transports: list[str] | None = None,
+    ):
+        self.state: State = "connecting"
+        self.freshness = Freshness()
+        self._http, self._regions, self._filter = http, regions, filter or {}
+        self._max_rate, self._replay, self._last_alert = max_rate, replay, alerts
+        self._first_by_http, self._transports = first_by_http and replay is None, transports
+        self._mirrors: dict[Region, Mirror] = {}
+        self._listeners: dict[str, list[Callable[..., Any]]] = {}
+        self._alerts: dict[str, None] = {}
+        self._client: Any = None
+        self._heard_at = time.monotonic()
+        # Why the connection is over, and after how many seconds to connect again; None is never.
+        self._parting: tuple[ToteboardError, float | None] | None = None
+        self._error: ToteboardError | None = None
+        self._changed = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> "Stream":
+        return await self.ready()
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def on(self, event: str, listener: Callable[..., Any]) -> Callable[[], None]:
+        """Calls the listener each time. Returns a function that ends that."""
+        listeners = self._listeners.setdefault(event, [])
+        listeners.append(listener)
+        return lambda: listeners.remove(listener) if listener in listeners else None
+
+    @property
+    def regions(self) -> list[Region]:
+        """The regions that are mirrored."""
+        return list(self._mirrors)
+
+    def board(self, region: Region) -> Board | None:
+        """A region's board. None if the region is not mirrored, or its first board has not come."""
+        mirror = self._mirrors.get(region)
+        return mirror.board if mirror and mirror.board.cursor else None
+
+    def is_live(self, region: Region, event: str, bookmaker: str | None = None) -> bool:
+        """Whether a price is live now: of a bookmaker for an event."""
+        board = self.board(region)
+        found = board.events.get(event) if board else None
+        return found is not None and self.state == "live" and self.freshness.is_live(region, found.sport_key, bookmaker)
+
+    async def ready(self) -> "Stream":
+        """Connects, and waits until all boards are up to date. Fails if the stream ends before."""
+        self.start()
+        while self.state != "live":
+            if self.state == "ended":
+                raise self._error or ToteboardError("ended", "the stream was closed")
+            self._changed.clear()
+            await self._changed.wait()
+        return self
+
+    async def over(self) -> ToteboardError | None:
+        """Waits until the stream has ended. Returns why; None after `close()`."""
+        self.start()
+        while self.state != "ended":
+            self._changed.clear()
+            await self._changed.wait()
+        return self._error
+
+    async def subscribe(self, regions: list[Region]) -> None:
+        """Changes the regions: those of this connection if it has its own, or else those of the account."""
+        await self._request("subscribe", {"regions": regions})
+        if self._regions is not None:
+            self._regions = regions
+
+    async def filter(self, filter: Filter) -> None:
+        """Narrows the stream. Each region starts with a whole board under the new filter."""
+        # A reconnect that comes meanwhile must not resume from a cursor of another filter.
+        before, self._filter = self._filter, filter
+        try:
+            await self._request("filter", filter)
+        except ToteboardError:
+            self._filter = before
+            raise
+
+    async def close(self) -> None:
+        """Closes the connection for good."""
+        self._end(None)
+        if self._task and self._task is not asyncio.current_task():
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    def start(self) -> None:
+        """Connects, and does not wait."""
+        if self._task is None and self.state != "ended":
+            self._task = asyncio.create_task(self._run())
+
+    async def _run(self) -> None:
+        if self._first_by_http:
+            await self._first_boards()
+        pause = 1.0
+        while self.state != "ended":
+            self._parting = None
+            came = await self._connection()
+            pause = 1.0 if came else pause
+            self._set("offline")
+            error, retry = self._parting or (None, pause)
+            if retry is None:
+                return self._end(error)
+            if error:
+                self._tell("trouble", error)
+            await asyncio.sleep(retry)
+            pause = min(2 * pause, _LONGEST_WAIT)
+
+    async def _connection(self) -> bool:
+        """Connects, and returns when the connection is over: whether it came about."""
+        # A new client each time: the library's own reconnection knows nothing of refusals and byes.
+        session = aiohttp.ClientSession()
+        client = self._client = socketio.AsyncClient(reconnection=False, http_session=session)
+        came = False
+        for name in ("subscriptions", "snapshot", "odds", "feed", "alert", "bye"):
+            client.on(name, self._taker(name))
+        client.on("connect_error", self._refused)
+        for mirror in self._mirrors.values():
+            mirror.connected()
+        try:
+            await client.connect(
+                self._http.url, auth=self._hello, transports=self._transports, wait_timeout=_CONNECT_WITHIN
+            )
+            came, self._heard_at = True, time.monotonic()
+            waiting = asyncio.create_task(client.wait())
+            try:
+                while not (await asyncio.wait({waiting}, timeout=1))[0]:
+                    if self._parting or self._is_silent():
+                        break
+            finally:
+                waiting.cancel()
+        except socketio.exceptions.ConnectionError as error:
+            self._parting = self._parting or (ToteboardError("unreachable", str(error)), _LONGEST_WAIT / 10)
+        finally:
+            with contextlib.suppress(Exception):
+                await client.shutdown()
+            # The library does not close it in all cases.
+            await session.close()
+        return came
+
+    def _is_silent(self) -> bool:
+        """Whether nothing has come for longer than is allowed. A slow replay may be silent."""
+        if self._replay or time.monotonic() - self._heard_at < _SILENT_AFTER:
+            return False
+        self._parting = (ToteboardError("silent", f"nothing has come for {_SILENT_AFTER:.0f} s"), 0)
+        return True
+
+    async def _first_boards(self) -> None:
+        """Gets the first boards by HTTP. What fails is got over the connection."""
+        try:
+            regions = self._regions
+            if regions is None:
+                regions = (await self._http.get("/api/subscriptions"))["regions"]
+            paths = (self._http.get(f"/api/odds/{region}", single(self._filter)) for region in regions)
+            for region, snapshot in zip(regions, await asyncio.gather(*paths), strict=True):
+                mirror = self._mirrors.setdefault(region, Mirror(region))
+                mirror.seed(snapshot)
+                self._tell("board", mirror.board)
+        except ToteboardError as error:
+            if error.is_temporary:
+                self._tell("trouble", error)
+            else:
+                self._end(error)
+
+    def _hello(self) -> dict[str, Any]:
+        boards = (mirror.board for mirror in self._mirrors.values())
+        hello = {
+            "v": 1,
+            "token": self._http.token,
+            "regions": self._regions,
+            "filter": self._filter,
+            "max_rate": self._max_rate,
+            "resume": {board.region: board.cursor for board in boards if board.cursor},
+            "alerts": self._last_alert,
+            "replay": self._replay,
+        }
+        return {name: value for name, value in hello.items() if value is not None}
+
+    def _taker(self, name: str) -> Callable[[dict[str, Any]], Any]:
+        take = {"subscriptions": self._subscriptions, "alert": self._alert, "bye": self._bye}.get(name)
+
+        async def taker(payload: dict[str, Any]) -> None:
+            self._heard_at = time.monotonic()
+            if take:
+                take(payload)
+            else:
+                await self._frame(name, payload)
+
+        return taker
+
+    async def _frame(self, name: str, payload: dict[str, Any]) -> None:
+        region: Region = payload["region"]
+        mirror = self._mirrors.get(region)
+        if mirror is None:
+            return
+        taken = {"snapshot": mirror.snapshot, "odds": mirror.odds, "feed": mirror.feed}[name](payload)
+        if taken == "whole":
+            self._tell("board", mirror.board)
+        elif taken == "changed":
+            self._tell("change", mirror.board, payload["events"])
+        elif taken == "resync":
+            request = {"region": region, "cursor": mirror.board.cursor}
+            with contextlib.suppress(socketio.exceptions.SocketIOError):
+                await self._client.emit("resync", {key: value for key, value in request.items() if value})
+        if name == "feed":
+            self._feed(payload)
+
+    def _feed(self, feed: dict[str, Any]) -> None:
+        self.freshness.take(feed)
+        self._tell("feed", feed)
+
+        def is_up_to_date(mirror: Mirror) -> bool:
+            # A feed with a cursor says that nothing is still to come.
+            known = self.freshness.feeds.get(mirror.board.region)
+            return known is not None and (known["state"] == "down" or bool("cursor" in known and mirror.board.cursor))
+
+        if all(is_up_to_date(mirror) for mirror in self._mirrors.values()):
+            self._set("live")
+
+    def _subscriptions(self, payload: dict[str, Any]) -> None:
+        regions = payload["regions"]
+        self._mirrors = {region: self._mirrors.get(region) or Mirror(region) for region in regions}
+        # Those of the connection before say nothing about this one.
+        if self.state != "live":
+            self.freshness.feeds.clear()
+        self._tell("subscriptions", regions)
+        if not regions:
+            self._set("live")
+
+    def _alert(self, alert: dict[str, Any]) -> None:
+        # After a reconnect, one may come again.
+        if alert["id"] in self._alerts:
+            return
+        self._alerts[alert["id"]] = None
+        if len(self._alerts) > _ALERTS:
+            del self._alerts[next(iter(self._alerts))]
+        self._last_alert = alert["id"]
+        self._tell("alert", alert)
+
+    def _bye(self, payload: dict[str, Any]) -> None:
+        retry = payload.get("retry_after_ms")
+        self._parting = (ToteboardError(payload["code"], payload["message"]), None if retry is None else retry / 1_000)
+
+    def _refused(self, error: Any) -> None:
+        # A string if the gateway can't be reached, an object if it refused.
+        if isinstance(error, dict):
+            reason = refusal(str(error.get("message", error)))
+            self._parting = (reason, _LONGEST_WAIT / 10 if reason.is_temporary else None)
+
+    async def _request(self, name: str, payload: Any) -> None:
+        try:
+            answer = await self._client.call(name, payload, timeout=_ANSWER_WITHIN)
+        except (AttributeError, socketio.exceptions.SocketIOError) as error:
+            raise ToteboardError("unreachable", f"{name} was not answered") from error
+        if "error" in answer:
+            raise ToteboardError(answer["error"]["code"], answer["error"]["message"])
+
+    def _end(self, error: ToteboardError | None) -> None:
+        if self.state == "ended":
+            return
+        self._error = error
+        self._set("ended")
+        self._tell("end", error)
+
+    def _set(self, state: State) -> None:
+        if self.state in (state, "ended"):
+            return
+        self.state = state
+        self._changed.set()
+        self._tell("state", state)
+
+    def _tell(self, event: str, *values: Any) -> None:
+        for listener in list(self._listeners.get(event, ())):
+            listener(*values)
+
+
+def replayed(at: datetime | str, speed: float | None, until: datetime | str | None) -> dict[str, Any]:
+    """The time and the speed of a replay."""
+    wanted = {"at": moment(at), "speed": speed, "until": moment(until) if until else None}
+    return {name: value for name, value in wanted.items() if value is not None}
