@@ -25,7 +25,10 @@ try {
   const env = { ...process.env, TOTEBOARD_URL: url, TOTEBOARD_TOKEN: await token({}), TOTEBOARD_PRODUCER: await token({ scopes: ["produce"] }) };
   await everySportIsPolled(program);
   await new Promise((resolve) => setTimeout(resolve, RECORDED));
-  process.exitCode = await new Promise((resolve) => spawn(command, args, { env, stdio: "inherit" }).on("exit", (code) => resolve(code ?? 1)));
+  process.exitCode = await new Promise((resolve, reject) => {
+    const child = spawn(command, args, { env, stdio: "inherit" });
+    child.on("error", reject).on("exit", (code) => resolve(code ?? 1));
+  });
 } finally {
   await program.stop();
 }

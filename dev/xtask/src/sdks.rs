@@ -35,6 +35,7 @@ fn javascript(page: &Path) -> anyhow::Result<()> {
         10 * MINUTE,
         &mut npm(&sdk, &["ci", "--no-audit", "--no-fund", "--silent"]),
     )?;
+    remove_folder(&sdk.join("dist"))?;
     step("the JavaScript SDK", 5 * MINUTE, &mut npm(&sdk, &["run", "--silent", "build"]))?;
     let mut pack = npm(&sdk, &["pack", "--silent", "--pack-destination"]);
     step("its package", MINUTE, pack.arg(&project).stdout(Stdio::null()))?;

@@ -37,6 +37,8 @@ export class Mirror {
   readonly board: Board;
   /** The parts of a snapshot that is arriving. */
   #incoming: { cursor: string; part: number; events: Map<string, BoardEvent> } | null = null;
+  /** Whether the newest feed had the cursor of the board: nothing is still to come. */
+  isUpToDate = false;
   /** How many feeds have come since a resync was asked for; null if none is open. */
   #asked: number | null = null;
 
@@ -53,6 +55,7 @@ export class Mirror {
 
   /** Nothing that the connection before has left unfinished is continued. */
   connected(): void {
+    this.isUpToDate = false;
     this.#incoming = null;
     this.#asked = null;
   }
@@ -83,7 +86,8 @@ export class Mirror {
   }
 
   /** Over long polling, a frame can be lost, and also a request or its answer: the feed tells. */
-  feed({ cursor }: Feed): Taken {
+  feed({ cursor, state }: Feed): Taken {
+    this.isUpToDate = state === "down" || (cursor !== undefined && cursor === this.board.cursor);
     if (this.#asked === null) return cursor !== undefined && cursor !== this.board.cursor ? this.#outOfStep() : "nothing";
     this.#asked += 1;
     if (this.#asked < 2) return "nothing";
@@ -92,6 +96,7 @@ export class Mirror {
   }
 
   #outOfStep(): Taken {
+    this.isUpToDate = false;
     this.#incoming = null;
     // While a resync is open, a frame that doesn't fit was sent before the answer.
     if (this.#asked !== null) return "nothing";

@@ -6,6 +6,8 @@ import type { Change, Filter, RecordedLine, Region } from "./types.js";
 
 /** How long to wait after a stream was cut off, in milliseconds. */
 const GO_ON_AFTER = 2_000;
+/** How often that may fail in a row. */
+const ATTEMPTS = 30;
 
 export interface RecordedBoard {
   region: Region;
@@ -31,8 +33,12 @@ export class History {
 
   /** Every recorded change, beginning with the board as it was. A stream that is cut off goes on where it was. */
   async *changes(region: Region, { from, after, to, filter = {} }: { from?: string | Date; after?: string; to?: string | Date; filter?: Filter }): AsyncGenerator<RecordedLine> {
+    if (Object.values(filter).some((list) => list?.length === 0)) throw new ToteboardError("invalid_filter", "a list is empty, so nothing passes");
     let begin: Query = after === undefined ? { from: from ?? new Date() } : { after };
-    for (;;) {
+    // What comes again after a cut.
+    const last = new Map<string, string>();
+    let isAfterCut = false;
+    for (let failed = 0; ; failed++) {
       try {
         for await (const text of this.#http.lines(`/api/history/changes/${region}`, { ...begin, to, ...single(filter) })) {
           let line: RecordedLine | { event: "end"; data: { cursor: string | null } } | { event: "error"; data: { code: string; message: string } };
@@ -44,12 +50,23 @@ export class History {
           }
           if (line.event === "end") return;
           if (line.event === "error") throw new ToteboardError(line.data.code, line.data.message);
-          if (line.event === "snapshot" || line.event === "odds") begin = { after: line.data.cursor };
+          failed = 0;
+          if (line.event === "snapshot" || line.event === "odds") {
+            begin = { after: line.data.cursor };
+            isAfterCut = false;
+          } else {
+            const text = JSON.stringify(line.data);
+            const isAgain = isAfterCut && last.get(line.event) === text;
+            last.set(line.event, text);
+            if (isAgain) continue;
+          }
           yield line;
         }
       } catch (error) {
-        if (!(error instanceof ToteboardError && error.isTemporary)) throw error;
+        const isFirst = "from" in begin && last.size === 0;
+        if (!(error instanceof ToteboardError && error.isTemporary) || isFirst || failed >= ATTEMPTS) throw error;
       }
+      isAfterCut = true;
       await new Promise((resolve) => setTimeout(resolve, GO_ON_AFTER));
     }
   }

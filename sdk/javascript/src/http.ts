@@ -11,14 +11,13 @@ export class Http {
     readonly token: string | undefined,
   ) {}
 
-  async get<T>(path: string, query: Query = {}): Promise<T> {
-    return (await (await this.#ask("GET", path, query)).json()) as T;
+  /** With the most milliseconds that it may take. */
+  async get<T>(path: string, query: Query = {}, within?: number): Promise<T> {
+    return (await read(await this.#ask("GET", path, query, undefined, within))) as T;
   }
 
   async send<T>(method: "POST" | "PUT" | "PATCH" | "DELETE", path: string, body?: unknown): Promise<T> {
-    const response = await this.#ask(method, path, {}, body);
-    const text = await response.text();
-    return (text === "" ? undefined : JSON.parse(text)) as T;
+    return (await read(await this.#ask(method, path, {}, body))) as T;
   }
 
   /** The lines of an answer, as they come. The last one is cut off if the connection was. */
@@ -41,7 +40,7 @@ export class Http {
     }
   }
 
-  async #ask(method: string, path: string, query: Query, body?: unknown): Promise<Response> {
+  async #ask(method: string, path: string, query: Query, body?: unknown, within?: number): Promise<Response> {
     const url = new URL(path, this.url);
     for (const [name, value] of Object.entries(query)) {
       if (value === undefined) continue;
@@ -51,12 +50,27 @@ export class Http {
     const headers: Record<string, string> = {};
     if (this.token !== undefined) headers["authorization"] = `Bearer ${this.token}`;
     if (body !== undefined) headers["content-type"] = "application/json";
-    const request = { method, headers, ...(body !== undefined && { body: JSON.stringify(body) }) };
+    const request = {
+      method,
+      headers,
+      ...(body !== undefined && { body: JSON.stringify(body) }),
+      ...(within !== undefined && { signal: AbortSignal.timeout(within) }),
+    };
     const response = await fetch(url, request).catch((error: unknown) => {
       throw new ToteboardError("unreachable", `${url.origin} does not answer (${error})`);
     });
     if (!response.ok) throw await refused(response);
     return response;
+  }
+}
+
+/** The content of an answer, which may be cut off. */
+async function read(response: Response): Promise<unknown> {
+  try {
+    const text = await response.text();
+    return text === "" ? undefined : JSON.parse(text);
+  } catch (error) {
+    throw new ToteboardError("unreachable", `an answer was cut off (${error})`);
   }
 }
 

@@ -12,6 +12,7 @@ import type { Alert, Bye, Change, Feed, Filter, Odds, Region, Replay, Snapshot, 
 /** The gateway sends a feed at least every ten seconds. */
 const SILENT_AFTER = 35_000;
 const LONGEST_WAIT = 30_000;
+const FIRST_WITHIN = 30_000;
 /** How many ids of alerts are remembered, so that none is handed out twice. */
 const ALERTS = 1_000;
 
@@ -62,8 +63,11 @@ export class Stream {
   readonly #mirrors = new Map<Region, Mirror>();
   readonly #listeners = new Map<string, Set<Listener<never>>>();
   readonly #alerts = new Set<string>();
+  readonly #replay: Record<string, unknown> | undefined;
   #filter: Filter;
   #lastAlert: string | undefined;
+  /** The regions of this connection have come. */
+  #isSubscribed = false;
   #socket: Socket | null = null;
   #heardAt = Date.now();
   #wait = 1_000;
@@ -77,6 +81,9 @@ export class Stream {
     this.#options = options;
     this.#filter = options.filter ?? {};
     this.#lastAlert = options.alerts;
+    const { replay } = options;
+    // A time that is none is refused here.
+    this.#replay = replay && { ...replay, at: new Date(replay.at).toISOString(), ...(replay.until !== undefined && { until: new Date(replay.until).toISOString() }) };
     // Listeners that are set at once miss nothing.
     queueMicrotask(() => void this.#begin());
   }
@@ -103,7 +110,8 @@ export class Stream {
   /** Whether a price is live now: of a bookmaker for an event. */
   isLive(region: Region, event: string, bookmaker?: string): boolean {
     const sport = this.board(region)?.events.get(event)?.sport_key;
-    return this.state === "live" && sport !== undefined && this.freshness.isLive(region, sport, bookmaker);
+    const isUpToDate = this.#mirrors.get(region)?.isUpToDate === true && this.state === "live";
+    return isUpToDate && sport !== undefined && this.freshness.isLive(region, sport, bookmaker);
   }
 
   /** Waits until all boards are up to date. Fails if the stream ends before. */
@@ -133,15 +141,14 @@ export class Stream {
 
   /** Narrows the stream. Each region starts with a whole board under the new filter. */
   async filter(filter: Filter): Promise<void> {
-    const before = this.#filter;
-    // A reconnect that comes meanwhile must not resume from a cursor of another filter.
-    this.#filter = filter;
     try {
       await this.#request("filter", filter);
     } catch (error) {
-      this.#filter = before;
+      // Whether the gateway has the new filter is unknown: a new connection has the old one.
+      if (error instanceof ToteboardError && error.code === "unreachable") this.#reconnect(0);
       throw error;
     }
+    this.#filter = filter;
   }
 
   /** Closes the connection for good. */
@@ -168,7 +175,7 @@ export class Stream {
       });
     }
     socket.on("connect", () => {
-      [this.#heardAt, this.#wait] = [Date.now(), 1_000];
+      [this.#heardAt, this.#wait, this.#isSubscribed] = [Date.now(), 1_000, false];
       for (const mirror of this.#mirrors.values()) mirror.connected();
     });
     socket.on("disconnect", (reason) => {
@@ -177,15 +184,19 @@ export class Stream {
       if (reason === "io server disconnect" && !this.#ended) this.#connectIn(this.#wait);
     });
     socket.on("connect_error", (error) => this.#refused(error.message));
+    // The gateway must answer soon after the connection is open.
+    socket.io.on("open", () => (this.#heardAt = Date.now()));
     this.#watchdog = setInterval(() => this.#watch(), 1_000);
   }
 
   /** Gets the first boards by HTTP. What fails is got over the connection. */
   async #firstBoards(): Promise<void> {
+    // No parameter of a request says "nothing".
+    if (Object.values(this.#filter).some((list) => list?.length === 0)) return;
     try {
-      const regions = this.#options.regions ?? (await this.#http.get<Subscriptions>("/api/subscriptions")).regions;
+      const regions = this.#options.regions ?? (await this.#http.get<Subscriptions>("/api/subscriptions", {}, FIRST_WITHIN)).regions;
       const boards = regions.map(async (region) => {
-        const snapshot = await this.#http.get<Snapshot>(`/api/odds/${region}`, single(this.#filter));
+        const snapshot = await this.#http.get<Snapshot>(`/api/odds/${region}`, single(this.#filter), FIRST_WITHIN);
         const mirror = new Mirror(region);
         mirror.seed(snapshot);
         return [region, mirror] as const;
@@ -193,13 +204,14 @@ export class Stream {
       for (const [region, mirror] of await Promise.all(boards)) this.#mirrors.set(region, mirror);
       for (const mirror of this.#mirrors.values()) this.#tell("board", mirror.board);
     } catch (error) {
-      if (error instanceof ToteboardError && !error.isTemporary) return this.#end(error);
-      this.#tell("trouble", error as ToteboardError);
+      const reason = error instanceof ToteboardError ? error : new ToteboardError("unreachable", String(error));
+      if (!reason.isTemporary) return this.#end(reason);
+      this.#tell("trouble", reason);
     }
   }
 
   #hello(): Record<string, unknown> {
-    const { regions, maxRate, replay } = this.#options;
+    const { regions, maxRate } = this.#options;
     const known = [...this.#mirrors].filter(([, { board }]) => board.cursor !== null);
     return {
       v: 1,
@@ -209,7 +221,7 @@ export class Stream {
       max_rate: maxRate,
       resume: Object.fromEntries(known.map(([region, { board }]) => [region, board.cursor])),
       alerts: this.#lastAlert,
-      replay: replay && { ...replay, at: new Date(replay.at).toISOString(), ...(replay.until !== undefined && { until: new Date(replay.until).toISOString() }) },
+      replay: this.#replay,
     };
   }
 
@@ -221,6 +233,8 @@ export class Stream {
   }
 
   #frame(name: string, payload: Snapshot | Odds | Feed): void {
+    // Over long polling, a response can be lost: without its regions, a connection is of no use.
+    if (!this.#isSubscribed) return this.#reconnect(0);
     const mirror = this.#mirrors.get(payload.region);
     if (!mirror) return;
     let taken: Taken;
@@ -231,23 +245,25 @@ export class Stream {
     if (taken === "whole") this.#tell("board", mirror.board);
     if (taken === "changed") this.#tell("change", { board: mirror.board, changes: (payload as Odds).events });
     if (name !== "feed") return;
-    this.freshness.take(payload as Feed);
+    // What is live of a newer board must not count for this one.
+    if (taken !== "resync") this.freshness.take(payload as Feed);
     this.#tell("feed", payload as Feed);
-    // A feed with the board's cursor says that nothing is still to come.
-    const isUpToDate = ([region, { board }]: [Region, Mirror]) => {
-      const feed = this.freshness.feeds.get(region);
-      return feed !== undefined && (feed.state === "down" || (feed.cursor !== undefined && board.cursor !== null));
-    };
-    if (this.state !== "live" && [...this.#mirrors].every(isUpToDate)) this.#set("live");
+    this.#look();
+  }
+
+  /** The stream is live once all boards are up to date. */
+  #look(): void {
+    if (this.state !== "live" && this.#isSubscribed && [...this.#mirrors.values()].every((mirror) => mirror.isUpToDate)) this.#set("live");
   }
 
   #subscriptions({ regions }: Subscriptions): void {
     for (const region of this.#mirrors.keys()) if (!regions.includes(region)) this.#mirrors.delete(region);
-    for (const region of regions) if (!this.#mirrors.has(region)) this.#mirrors.set(region, new Mirror(region));
-    // Those of the connection before say nothing about this one.
-    if (this.state !== "live") this.freshness.feeds.clear();
+    const added = regions.filter((region) => !this.#mirrors.has(region));
+    for (const region of added) this.#mirrors.set(region, new Mirror(region));
+    this.#isSubscribed = true;
+    if (added.length > 0 && this.state === "live") this.#set("connecting");
     this.#tell("subscriptions", regions);
-    if (regions.length === 0) this.#set("live");
+    this.#look();
   }
 
   #alert(alert: Alert): void {
@@ -263,8 +279,13 @@ export class Stream {
     const error = new ToteboardError(code, message);
     if (retry_after_ms === undefined) return this.#end(error);
     this.#tell("trouble", error);
+    this.#reconnect(retry_after_ms);
+  }
+
+  #reconnect(after: number): void {
+    this.#isSubscribed = false;
     this.#socket?.disconnect();
-    this.#connectIn(retry_after_ms);
+    this.#connectIn(after);
   }
 
   #refused(message: string): void {
@@ -280,22 +301,25 @@ export class Stream {
 
   /** Connects again if nothing has come for longer than is allowed. A slow replay may be silent. */
   #watch(): void {
-    if (this.#options.replay || !this.#socket?.connected || Date.now() - this.#heardAt < SILENT_AFTER) return;
-    this.#tell("trouble", new ToteboardError("silent", `nothing has come for ${SILENT_AFTER / 1_000} s`));
-    this.#socket.disconnect();
-    this.#connectIn(0);
+    const silentAfter = Math.max(SILENT_AFTER, 1_000 / (this.#options.maxRate ?? 1_000) + 25_000);
+    const isIdle = this.#isSubscribed && (this.#replay !== undefined || this.#mirrors.size === 0);
+    if (isIdle || !this.#socket?.active || Date.now() - this.#heardAt < silentAfter) return;
+    this.#tell("trouble", new ToteboardError("silent", `nothing has come for ${silentAfter / 1_000} s`));
+    this.#heardAt = Date.now();
+    this.#reconnect(0);
   }
 
   #connectIn(milliseconds: number): void {
     const timer = setTimeout(() => {
       this.#timers.delete(timer);
+      this.#heardAt = Date.now();
       this.#socket?.connect();
     }, milliseconds);
     this.#timers.add(timer);
   }
 
   async #request(name: string, payload: unknown): Promise<void> {
-    if (!this.#socket) throw new ToteboardError("unreachable", "the stream is not connected yet");
+    if (!this.#socket?.connected) throw new ToteboardError("unreachable", "the stream is not connected");
     const answer = (await this.#socket.timeout(30_000).emitWithAck(name, payload).catch(() => {
       throw new ToteboardError("unreachable", `${name} was not answered`);
     })) as { error?: { code: string; message: string } };
@@ -319,6 +343,15 @@ export class Stream {
   }
 
   #tell<K extends keyof StreamEvents>(event: K, value: StreamEvents[K]): void {
-    for (const listener of [...(this.#listeners.get(event) ?? [])]) (listener as Listener<StreamEvents[K]>)(value);
+    for (const listener of [...(this.#listeners.get(event) ?? [])]) {
+      try {
+        (listener as Listener<StreamEvents[K]>)(value);
+      } catch (error) {
+        // What a listener does wrong is its own fault, and not the end of the stream.
+        queueMicrotask(() => {
+          throw error;
+        });
+      }
+    }
   }
 }

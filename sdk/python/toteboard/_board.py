@@ -49,6 +49,8 @@ class Mirror:
         # resync was asked for.
         self._incoming: tuple[str, int, dict[str, Event]] | None = None
         self._asked: int | None = None
+        # Whether the newest feed had the cursor of the board: nothing is still to come.
+        self.is_up_to_date = False
 
     def seed(self, snapshot: dict[str, Any]) -> None:
         """Takes a whole board from HTTP."""
@@ -80,6 +82,8 @@ class Mirror:
 
     def feed(self, payload: dict[str, Any]) -> Taken:
         """Over long polling, a frame can be lost, and also a request or its answer: the feed tells."""
+        is_down = payload["state"] == "down"
+        self.is_up_to_date = is_down or (self.board.cursor is not None and payload.get("cursor") == self.board.cursor)
         if self._asked is None:
             return self._out_of_step() if payload.get("cursor", self.board.cursor) != self.board.cursor else "nothing"
         self._asked += 1
@@ -89,7 +93,7 @@ class Mirror:
         return "resync"
 
     def _out_of_step(self) -> Taken:
-        self._incoming = None
+        self._incoming, self.is_up_to_date = None, False
         # While a resync is open, a frame that doesn't fit was sent before the answer.
         if self._asked is not None:
             return "nothing"

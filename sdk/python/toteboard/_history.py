@@ -12,6 +12,8 @@ from ._types import Filter, Region
 
 # How many seconds to wait after a stream was cut off.
 _GO_ON_AFTER = 2
+# How often that may fail in a row.
+_ATTEMPTS = 30
 
 Moment = datetime | str
 
@@ -39,21 +41,34 @@ class History:
         filter: Filter | None = None,
     ) -> AsyncIterator[dict[str, Any]]:
         """Every recorded change, beginning with the board as it was. A stream that is cut off goes on where it was."""
+        if any(names == [] for names in (filter or {}).values()):
+            raise ToteboardError("invalid_filter", "a list is empty, so nothing passes")
         begin: dict[str, Any] = {"after": after} if after else {"from": from_ or datetime.now(UTC)}
+        # What comes again after a cut.
+        last: dict[str, Any] = {}
+        failed, is_after_cut = 0, False
         while True:
             try:
-                async for text in self._http.lines(f"/api/history/changes/{region}", {**begin, "to": to, **single(filter)}):
+                query = {**begin, "to": to, **single(filter)}
+                async for text in self._http.lines(f"/api/history/changes/{region}", query):
                     line = json.loads(text)
                     if line["event"] == "end":
                         return
                     if line["event"] == "error":
                         raise ToteboardError(line["data"]["code"], line["data"]["message"])
+                    failed = 0
                     if line["event"] in ("snapshot", "odds"):
-                        begin = {"after": line["data"]["cursor"]}
+                        begin, is_after_cut = {"after": line["data"]["cursor"]}, False
+                    else:
+                        is_again = is_after_cut and last.get(line["event"]) == line["data"]
+                        last[line["event"]] = line["data"]
+                        if is_again:
+                            continue
                     yield line
             except ToteboardError as error:
-                if not error.is_temporary:
+                if not error.is_temporary or ("from" in begin and not last) or failed >= _ATTEMPTS:
                     raise
+            failed, is_after_cut = failed + 1, True
             await asyncio.sleep(_GO_ON_AFTER)
 
     async def series(self, event: str, market: str, outcome: str, **query: Any) -> dict[str, Any]:

@@ -23,6 +23,7 @@ State = Literal["connecting", "live", "offline", "ended"]
 _SILENT_AFTER = 35.0
 _LONGEST_WAIT = 30.0
 _CONNECT_WITHIN = 30
+_SHUT_WITHIN = 5
 _ANSWER_WITHIN = 30
 # How many ids of alerts are remembered, so that none is handed out twice.
 _ALERTS = 1_000
@@ -66,12 +67,18 @@ class Stream:
         self._heard_at = time.monotonic()
         # Why the connection is over, and after how many seconds to connect again; None is never.
         self._parting: tuple[ToteboardError, float | None] | None = None
+        # The regions of this connection have come.
+        self._is_subscribed = False
         self._error: ToteboardError | None = None
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> "Stream":
-        return await self.ready()
+        try:
+            return await self.ready()
+        except BaseException:
+            await self.close()
+            raise
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
@@ -96,7 +103,8 @@ class Stream:
         """Whether a price is live now: of a bookmaker for an event."""
         board = self.board(region)
         found = board.events.get(event) if board else None
-        return found is not None and self.state == "live" and self.freshness.is_live(region, found.sport_key, bookmaker)
+        is_up_to_date = self.state == "live" and board is not None and self._mirrors[region].is_up_to_date
+        return found is not None and is_up_to_date and self.freshness.is_live(region, found.sport_key, bookmaker)
 
     async def ready(self) -> "Stream":
         """Connects, and waits until all boards are up to date. Fails if the stream ends before."""
@@ -124,13 +132,14 @@ class Stream:
 
     async def filter(self, filter: Filter) -> None:
         """Narrows the stream. Each region starts with a whole board under the new filter."""
-        # A reconnect that comes meanwhile must not resume from a cursor of another filter.
-        before, self._filter = self._filter, filter
         try:
             await self._request("filter", filter)
-        except ToteboardError:
-            self._filter = before
+        except ToteboardError as error:
+            if error.code == "unreachable" and self.state != "ended":
+                # Whether the gateway has the new filter is unknown: a new connection has the old one.
+                self._parting = (error, 0)
             raise
+        self._filter = filter
 
     async def close(self) -> None:
         """Closes the connection for good."""
@@ -146,20 +155,26 @@ class Stream:
             self._task = asyncio.create_task(self._run())
 
     async def _run(self) -> None:
+        try:
+            await self._follow()
+        except Exception as error:
+            self._end(ToteboardError("unreachable", f"the stream has failed: {error!r}"))
+            raise
+
+    async def _follow(self) -> None:
         if self._first_by_http:
             await self._first_boards()
         pause = 1.0
         while self.state != "ended":
-            self._parting = None
-            came = await self._connection()
-            pause = 1.0 if came else pause
+            self._parting, self._is_subscribed = None, False
+            pause = 1.0 if await self._connection() else pause
             self._set("offline")
             error, retry = self._parting or (None, pause)
             if retry is None:
                 return self._end(error)
             if error:
                 self._tell("trouble", error)
-            await asyncio.sleep(retry)
+            await asyncio.sleep(max(retry, pause) if retry else 0)
             pause = min(2 * pause, _LONGEST_WAIT)
 
     async def _connection(self) -> bool:
@@ -173,36 +188,46 @@ class Stream:
         client.on("connect_error", self._refused)
         for mirror in self._mirrors.values():
             mirror.connected()
+        waiting: asyncio.Task[None] | None = None
         try:
-            await client.connect(
+            connecting = client.connect(
                 self._http.url, auth=self._hello, transports=self._transports, wait_timeout=_CONNECT_WITHIN
             )
+            await asyncio.wait_for(connecting, 2 * _CONNECT_WITHIN)
             came, self._heard_at = True, time.monotonic()
             waiting = asyncio.create_task(client.wait())
-            try:
-                while not (await asyncio.wait({waiting}, timeout=1))[0]:
-                    if self._parting or self._is_silent():
-                        break
-            finally:
-                waiting.cancel()
-        except socketio.exceptions.ConnectionError as error:
-            self._parting = self._parting or (ToteboardError("unreachable", str(error)), _LONGEST_WAIT / 10)
+            while not (await asyncio.wait({waiting}, timeout=1))[0]:
+                if self._parting or self._is_silent():
+                    break
+        except Exception as error:
+            # The library raises many kinds if a connection breaks while it is being made.
+            self._parting = self._parting or (ToteboardError("unreachable", str(error) or repr(error)), 1.0)
         finally:
-            with contextlib.suppress(Exception):
-                await client.shutdown()
+            with contextlib.suppress(Exception, asyncio.CancelledError):
+                await asyncio.wait_for(client.shutdown(), _SHUT_WITHIN)
+            with contextlib.suppress(Exception, asyncio.CancelledError):
+                await asyncio.wait_for(client.eio.disconnect(abort=True), _SHUT_WITHIN)
+            if waiting:
+                waiting.cancel()
+                await asyncio.gather(waiting, return_exceptions=True)
             # The library does not close it in all cases.
             await session.close()
         return came
 
     def _is_silent(self) -> bool:
         """Whether nothing has come for longer than is allowed. A slow replay may be silent."""
-        if self._replay or time.monotonic() - self._heard_at < _SILENT_AFTER:
+        silent_after = max(_SILENT_AFTER, 1 / (self._max_rate or 1_000) + 25)
+        is_idle = self._is_subscribed and (self._replay is not None or not self._mirrors)
+        if is_idle or time.monotonic() - self._heard_at < silent_after:
             return False
-        self._parting = (ToteboardError("silent", f"nothing has come for {_SILENT_AFTER:.0f} s"), 0)
+        self._parting = (ToteboardError("silent", f"nothing has come for {silent_after:.0f} s"), 0)
         return True
 
     async def _first_boards(self) -> None:
         """Gets the first boards by HTTP. What fails is got over the connection."""
+        # No parameter of a request says "nothing".
+        if any(names == [] for names in self._filter.values()):
+            return
         try:
             regions = self._regions
             if regions is None:
@@ -246,6 +271,10 @@ class Stream:
 
     async def _frame(self, name: str, payload: dict[str, Any]) -> None:
         region: Region = payload["region"]
+        if not self._is_subscribed:
+            # Over long polling, a response can be lost: without its regions, a connection is of no use.
+            self._parting = (ToteboardError("silent", "the regions have not come"), 0)
+            return
         mirror = self._mirrors.get(region)
         if mirror is None:
             return
@@ -259,29 +288,26 @@ class Stream:
             with contextlib.suppress(socketio.exceptions.SocketIOError):
                 await self._client.emit("resync", {key: value for key, value in request.items() if value})
         if name == "feed":
-            self._feed(payload)
+            # What is live of a newer board must not count for this one.
+            if taken != "resync":
+                self.freshness.take(payload)
+            self._tell("feed", payload)
+            self._look()
 
-    def _feed(self, feed: dict[str, Any]) -> None:
-        self.freshness.take(feed)
-        self._tell("feed", feed)
-
-        def is_up_to_date(mirror: Mirror) -> bool:
-            # A feed with a cursor says that nothing is still to come.
-            known = self.freshness.feeds.get(mirror.board.region)
-            return known is not None and (known["state"] == "down" or bool("cursor" in known and mirror.board.cursor))
-
-        if all(is_up_to_date(mirror) for mirror in self._mirrors.values()):
+    def _look(self) -> None:
+        """The stream is live once all boards are up to date."""
+        if self._is_subscribed and all(mirror.is_up_to_date for mirror in self._mirrors.values()):
             self._set("live")
 
     def _subscriptions(self, payload: dict[str, Any]) -> None:
         regions = payload["regions"]
+        has_more = any(region not in self._mirrors for region in regions)
         self._mirrors = {region: self._mirrors.get(region) or Mirror(region) for region in regions}
-        # Those of the connection before say nothing about this one.
-        if self.state != "live":
-            self.freshness.feeds.clear()
+        self._is_subscribed = True
+        if has_more and self.state == "live":
+            self._set("connecting")
         self._tell("subscriptions", regions)
-        if not regions:
-            self._set("live")
+        self._look()
 
     def _alert(self, alert: dict[str, Any]) -> None:
         # After a reconnect, one may come again.
@@ -301,12 +327,14 @@ class Stream:
         # A string if the gateway can't be reached, an object if it refused.
         if isinstance(error, dict):
             reason = refusal(str(error.get("message", error)))
-            self._parting = (reason, _LONGEST_WAIT / 10 if reason.is_temporary else None)
+            self._parting = (reason, 1.0 if reason.is_temporary else None)
 
     async def _request(self, name: str, payload: Any) -> None:
+        if self._client is None or not self._client.connected:
+            raise ToteboardError("unreachable", "the stream is not connected")
         try:
             answer = await self._client.call(name, payload, timeout=_ANSWER_WITHIN)
-        except (AttributeError, socketio.exceptions.SocketIOError) as error:
+        except socketio.exceptions.SocketIOError as error:
             raise ToteboardError("unreachable", f"{name} was not answered") from error
         if "error" in answer:
             raise ToteboardError(answer["error"]["code"], answer["error"]["message"])
@@ -327,7 +355,12 @@ class Stream:
 
     def _tell(self, event: str, *values: Any) -> None:
         for listener in list(self._listeners.get(event, ())):
-            listener(*values)
+            try:
+                listener(*values)
+            except Exception as error:
+                # What a listener does wrong is its own fault, and not the end of the stream.
+                context = {"message": f"a listener of {event} has failed", "exception": error}
+                asyncio.get_running_loop().call_exception_handler(context)
 
 
 def replayed(at: datetime | str, speed: float | None, until: datetime | str | None) -> dict[str, Any]:

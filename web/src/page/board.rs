@@ -6,8 +6,6 @@ use odds::FeedState;
 use super::{
     browser,
     event_card::EventCard,
-    keys,
-    route::Router,
     shared::{list, when},
     stream::{Connection, HEADING, Stream},
     time,
@@ -18,7 +16,7 @@ use crate::{
 };
 
 #[component]
-pub(crate) fn BoardPage(stream: Stream, router: Router, sheet: RwSignal<bool>) -> impl IntoView {
+pub(crate) fn BoardPage(stream: Stream, sheet: RwSignal<bool>) -> impl IntoView {
     let columns = move || stream.columns.with(Vec::len).to_string();
     for (name, held) in [("focusin", true), ("keydown", true), ("focusout", false)] {
         let handle = window_event_listener_untyped(name, move |event| {
@@ -42,7 +40,6 @@ pub(crate) fn BoardPage(stream: Stream, router: Router, sheet: RwSignal<bool>) -
                 class:hidden=move || stream.order.with(Vec::is_empty)
                 class:connecting=move || stream.connection.get() == Connection::Connecting
                 style:--columns=columns
-                on:click=keys::clicked(stream, router)
                 on:pointerenter=move |_| stream.hold(true)
                 on:pointermove=move |_| stream.hold(true)
                 on:pointerleave=move |_| stream.hold(false)

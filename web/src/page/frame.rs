@@ -93,7 +93,7 @@ pub(crate) fn Frame(who: RwSignal<Who>, me: Me, sign_out: Callback<()>) -> impl 
             </div>
             {either(
                 at_board,
-                move || view! { <BoardPage stream router sheet/> }.into_any(),
+                move || view! { <BoardPage stream sheet/> }.into_any(),
                 move || later(elsewhere(stream, router, who, me.name.clone())),
             )}
             {move || stream.opened.get().map(|id| later(opened(stream, router, id)))}

@@ -1,4 +1,4 @@
-//! The keyboard: moving among events and outcomes, opening, searching.
+//! The keyboard, and clicks on the board: moving among events and outcomes, opening, searching.
 
 use leptos::{prelude::*, task::spawn_local};
 use wasm_bindgen::JsCast;
@@ -14,7 +14,7 @@ use super::{
 /// What the keys move among: an event's name and its outcomes.
 const STOPS: &str = ".event .open, .event > .row[tabindex]";
 
-/// Follows the keyboard, until the owner is disposed.
+/// Follows the keyboard and clicks on the board, until the owner is disposed.
 pub(crate) fn follow(stream: Stream, router: Router, sheet: RwSignal<bool>, help: RwSignal<bool>) {
     let handle = window_event_listener_untyped("keydown", move |event| {
         let Some(event) = event.dyn_ref::<KeyboardEvent>() else { return };
@@ -42,6 +42,12 @@ pub(crate) fn follow(stream: Stream, router: Router, sheet: RwSignal<bool>, help
             _ => return,
         }
         event.prevent_default();
+    });
+    on_cleanup(move || handle.remove());
+    let handle = window_event_listener_untyped("click", move |event| {
+        if let Some(event) = event.dyn_ref::<MouseEvent>() {
+            clicked(stream, router, event);
+        }
     });
     on_cleanup(move || handle.remove());
 }
@@ -102,21 +108,19 @@ fn is_on_bell(event: &MouseEvent, target: Option<&Element>) -> bool {
 /// The width of an outcome's bell in pixels.
 const BELL_WIDTH: i32 = 26;
 
-/// The handler of clicks on the board, for all of its events: on a pin, a bell, a name or a row.
-pub(crate) fn clicked(stream: Stream, router: Router) -> impl Fn(MouseEvent) {
-    move |event| {
-        let target = event.target().and_then(|target| target.dyn_into::<Element>().ok());
-        let within = |selector: &str| target.as_ref().and_then(|it| it.closest(selector).ok()?);
-        if browser::opens_elsewhere(&event) {
-            return;
-        }
-        if within(".pin").is_some() {
-            pin(stream, target);
-        } else if is_on_bell(&event, target.as_ref()) {
-            set_alert(stream, within(".row"));
-        } else if let Some(stop) = within(".open, .event > .row") {
-            event.prevent_default();
-            open(stream, router, Some(stop));
-        }
+/// A click on the board: on a pin, a bell, a name or a row of any event.
+fn clicked(stream: Stream, router: Router, event: &MouseEvent) {
+    let target = event.target().and_then(|target| target.dyn_into::<Element>().ok());
+    let within = |selector: &str| target.as_ref().and_then(|it| it.closest(selector).ok()?);
+    if within(".board").is_none() || browser::opens_elsewhere(event) {
+        return;
+    }
+    if within(".pin").is_some() {
+        pin(stream, target);
+    } else if is_on_bell(event, target.as_ref()) {
+        set_alert(stream, within(".row"));
+    } else if let Some(stop) = within(".open, .event > .row") {
+        event.prevent_default();
+        open(stream, router, Some(stop));
     }
 }

@@ -55,14 +55,6 @@ struct LineKey {
     names: BTreeSet<Key>,
 }
 
-impl LineKey {
-    /// Whether it is about the same, and has all outcomes of another line and others.
-    fn has_more_than(&self, other: &Self) -> bool {
-        let about = |key: &Self| (key.market.clone(), key.description.clone(), key.point.clone());
-        self.names.len() > other.names.len() && about(self) == about(other) && other.names.is_subset(&self.names)
-    }
-}
-
 /// Merges an event from several regions. A bookmaker that quotes in more than one counts once, with its newest price.
 /// Returns `None` if no region has the event.
 pub(crate) fn merge(live: &BoardMirrors, regions: &[Region], id: &EventId, fresh: &Freshness) -> Option<EventView> {
@@ -120,27 +112,33 @@ fn lines(
             }
         }
     }
+    let complete = all.iter().map(|(key, outcomes)| match key.market.as_str() {
+        // Without all runners, the line has no margin.
+        "outrights" | "outrights_lay" => runners.iter().any(|(market, all)| *market == key.market && *all == key.names),
+        // Nor has one of which somebody offers more outcomes, such as the draw.
+        _ => {
+            let has_more = |(other, _): &(LineKey, _)| {
+                other.names.len() > key.names.len()
+                    && other.market == key.market
+                    && other.point == key.point
+                    && other.description == key.description
+            };
+            outcomes.len() >= 2 && !all.iter().any(has_more)
+        }
+    });
+    let complete: Vec<bool> = complete.collect();
     // The line with the most bookmakers first; the rest of the key keeps the order stable.
-    let place = |(key, outcomes): &(LineKey, Vec<OutcomeView>)| {
+    let place = |((key, outcomes), _): &((LineKey, Vec<OutcomeView>), bool)| {
         let fewer = 999 - bookmakers(outcomes).min(999);
         let LineKey { market, description, point, names } = key;
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
         let names = names.iter().cloned().collect::<Vec<_>>().join(" ");
         format!("{market} {fewer:03} {} {} {names}", text(description), text(point))
     };
-    let keys: Vec<LineKey> = all.iter().map(|(key, _)| key.clone()).collect();
-    sorted(all, place)
+    sorted(all.into_iter().zip(complete).collect(), place)
         .into_iter()
-        .map(|(key, outcomes)| {
+        .map(|((key, outcomes), complete)| {
             let outcomes = sorted(outcomes, |outcome| place_of(details, &outcome.name));
-            let complete = match key.market.as_str() {
-                // Without all runners, the line has no margin.
-                "outrights" | "outrights_lay" => {
-                    runners.iter().any(|(market, all)| *market == key.market && *all == key.names)
-                }
-                // Somebody may offer the same without the draw.
-                _ => outcomes.len() >= 2 && !keys.iter().any(|other| other.has_more_than(&key)),
-            };
             Line { market: key.market, description: key.description, outcomes, complete }
         })
         .collect()
