@@ -144,7 +144,7 @@ pub(crate) fn page_tests(no_install: bool) -> anyhow::Result<&'static str> {
 /// Tests the page in a real browser, against the standalone program.
 fn end_to_end(page: &Path, no_install: bool) -> anyhow::Result<()> {
     let mut node = page_in_chromium(page, no_install)?;
-    step("tests of the page in Chromium", 15 * MINUTE, node.args(["--test", "--test-reporter=spec"]))
+    step("tests of the page in Chromium", 25 * MINUTE, node.args(["--test", "--test-reporter=spec"]))
 }
 
 /// Takes the documents' pictures.
