@@ -29,6 +29,8 @@ const MOST_MINUTES: u32 = 24 * 60;
 const LIMIT: usize = 20;
 const MOST: usize = 200;
 const FEWEST_BOOKMAKERS: usize = 3;
+/// More than any line has.
+const MOST_BOOKMAKERS: usize = 1_000;
 
 /// Boards are read for times on this grid, so that several requests use the same.
 const GRID_MS: i64 = 2_000;
@@ -76,6 +78,9 @@ impl Wanted {
             && !(1..=MOST_MINUTES).contains(&minutes)
         {
             return Err(invalid("minutes", &format!("expected 1 to {MOST_MINUTES}")));
+        }
+        if fewest_bookmakers > MOST_BOOKMAKERS {
+            return Err(invalid("min_bookmakers", &format!("expected at most {MOST_BOOKMAKERS}")));
         }
         if !(1..=MOST).contains(&limit) {
             return Err(invalid("limit", &format!("expected 1 to {MOST}")));

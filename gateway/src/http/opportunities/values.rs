@@ -28,6 +28,8 @@ use crate::{
 
 const LEAST_EDGE: f64 = 1.0;
 const FEWEST_BOOKMAKERS: usize = 3;
+/// More than any line has.
+const MOST_BOOKMAKERS: usize = 1_000;
 
 #[derive(Debug)]
 struct WantedValues {
@@ -54,6 +56,9 @@ impl WantedValues {
         })?;
         if !(0.0..=1e6).contains(&least_edge) {
             return Err(invalid("min_edge", "expected per cent, 0 or more"));
+        }
+        if fewest_bookmakers > MOST_BOOKMAKERS {
+            return Err(invalid("min_bookmakers", &format!("expected at most {MOST_BOOKMAKERS}")));
         }
         Ok(Self { common, sharp, least_edge, fewest_bookmakers })
     }
@@ -213,6 +218,7 @@ mod tests {
             (&[("min_edge", "-1")], "min_edge"),
             (&[("min_edge", "NaN")], "min_edge"),
             (&[("min_bookmakers", "few")], "min_bookmakers"),
+            (&[("min_bookmakers", "2147483648")], "min_bookmakers"),
             (&[("total", "100")], "query"),
         ] {
             let Err(ApiError::Invalid { field: named, .. }) = read(query) else { panic!("{query:?}") };
