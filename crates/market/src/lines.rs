@@ -77,25 +77,27 @@ pub fn lines_of<'a>(
             }
         }
     }
-    let keys: Vec<Key> = all.keys().cloned().collect();
-    let line = |(key, outcomes): (Key, Vec<LineOutcome>)| {
-        let is_complete = match key.market.as_str() {
-            "outrights" | "outrights_lay" => runners.get(&key.market).is_some_and(|all| key.names.iter().eq(all)),
-            // Somebody may offer the same without the draw.
-            _ => outcomes.len() >= 2 && !keys.iter().any(|other| other.has_more_than(&key)),
-        };
-        let Key { market, description, point, .. } = key;
-        Line { market, description, point, outcomes, is_complete }
+    let is_complete = |key: &Key| match key.market.as_str() {
+        "outrights" | "outrights_lay" => runners.get(&key.market).is_some_and(|all| key.names.iter().eq(all)),
+        // Somebody may offer the same without the draw.
+        _ => key.names.len() >= 2 && !all.keys().any(|other| other.has_more_than(key)),
     };
-    all.into_iter().map(line).collect()
+    let complete: Vec<bool> = all.keys().map(is_complete).collect();
+    let line = |((Key { market, description, point, .. }, outcomes), is_complete)| Line {
+        market,
+        description,
+        point,
+        outcomes,
+        is_complete,
+    };
+    all.into_iter().zip(complete).map(line).collect()
 }
 
 impl Key {
     /// Whether it is about the same, and has all outcomes of another line and others.
     fn has_more_than(&self, other: &Self) -> bool {
-        let about = |key: &Self| (key.market.clone(), key.description.clone(), key.point);
         self.names.len() > other.names.len()
-            && about(self) == about(other)
+            && (&self.market, &self.description, self.point) == (&other.market, &other.description, other.point)
             && other.names.iter().all(|name| self.names.contains(name))
     }
 }

@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use super::{
     Wanted,
-    live::{Age, LiveEvent, LiveLines, LiveRegion},
+    live::{Age, LiveEvent, LiveLine, LiveLines, LiveRegion},
 };
 use crate::{
     http::{
@@ -150,12 +150,10 @@ impl WantedArbitrages {
     fn find(&self, live: &LiveLines) -> Vec<Found> {
         let Wanted { filter, commission, limit, .. } = &self.common;
         let mut all: Vec<Found> = Vec::new();
-        for event in live.events.iter().filter(|it| filter.admits_event(&it.head.id, &it.head.sport_key)) {
-            for line in event.lines.iter().filter(|it| filter.admits_market(&it.line.market)) {
-                let admitted = at_admitted(&line.line, filter);
-                let line = admitted.as_ref().unwrap_or(&line.line);
-                all.extend(line.arbitrage(*commission).and_then(|it| self.found(event, line, &it)));
-            }
+        for (event, LiveLine { line, .. }) in live.admitted(filter) {
+            let admitted = at_admitted(line, filter);
+            let line = admitted.as_ref().unwrap_or(line);
+            all.extend(line.arbitrage(*commission).and_then(|it| self.found(event, line, &it)));
         }
         all.sort_by(|a, b| b.rate.total_cmp(&a.rate));
         all.truncate(*limit);

@@ -7,7 +7,10 @@ use std::{
 };
 
 use ::alerts::RegionView;
-use ::odds::{BookmakerKey, Cursor, Details, EventId, FeedState, Filter, Image, Market, MarketKey, Region, Timestamp};
+use ::odds::{
+    BookmakerKey, Cursor, EventId, FeedState, Filter, Image, Marker, Market, MarketKey, Region, SportFreshness,
+    Timestamp,
+};
 use futures::future::join_all;
 use market::{Consensus, Line, lines_of};
 use serde::Serialize;
@@ -25,7 +28,7 @@ pub(crate) struct LiveLines {
     pub(super) at: Timestamp,
     pub(super) regions: Vec<LiveRegion>,
     /// In the order of their ids.
-    pub(super) events: Vec<LiveEvent>,
+    events: Vec<LiveEvent>,
 }
 
 /// Which board of a region the prices are from.
@@ -45,7 +48,7 @@ pub(super) struct LiveRegion {
 pub(super) struct LiveEvent {
     pub(super) head: EventHead,
     /// In the order of their markets, descriptions and points. Lay prices are left out.
-    pub(super) lines: Vec<LiveLine>,
+    lines: Vec<LiveLine>,
     ages: HashMap<(BookmakerKey, MarketKey), Age>,
 }
 
@@ -77,6 +80,13 @@ impl LiveEvent {
 }
 
 impl LiveLines {
+    /// The lines that a filter admits, each with its event.
+    pub(super) fn admitted(&self, filter: &Filter) -> impl Iterator<Item = (&LiveEvent, &LiveLine)> {
+        let events = self.events.iter().filter(|event| filter.admits_event(&event.head.id, &event.head.sport_key));
+        let lines = events.flat_map(|event| event.lines.iter().map(move |line| (event, line)));
+        lines.filter(|(_, line)| filter.admits_market(&line.line.market))
+    }
+
     /// The live prices of now, or of up to a second ago if somebody else has asked for the same.
     pub(super) async fn now(app: &AppState, regions: &[Region]) -> Arc<Self> {
         let make = async {
@@ -116,18 +126,20 @@ impl LiveLines {
 
 /// The live lines of an event. `None` if it has none.
 fn event(id: &EventId, found: &[(Region, &Excerpt)], at: Timestamp) -> Option<LiveEvent> {
-    let images: Vec<(Region, &Excerpt, Image)> =
-        found.iter().filter_map(|(region, excerpt)| Some((*region, *excerpt, excerpt.board.image(id, at)?))).collect();
-    let is_live = |(_, excerpt, image): &&(Region, &Excerpt, Image)| {
-        let view = RegionView { board: &excerpt.board, marker: &excerpt.marker };
-        view.is_sport_live(&image.details.sport_key, at)
-    };
-    let details = images.iter().find(is_live)?.2.details.clone();
+    let found = found.iter().filter_map(|(region, Excerpt { board, marker })| {
+        let image = board.image(id, at)?;
+        let sport = &image.details.sport_key;
+        let is_live = RegionView { board, marker }.is_sport_live(sport, at);
+        let polled = marker.sports.get(sport).filter(|_| is_live).copied();
+        Some((*region, marker, polled, image))
+    });
+    let images: Vec<(Region, &Marker, Option<SportFreshness>, Image)> = found.collect();
+    let details = images.iter().find(|(_, _, polled, _)| polled.is_some())?.3.details.clone();
     // A bookmaker that is in several regions counts once: by its newest live price, if there is one.
     let mut chosen: BTreeMap<(&BookmakerKey, &MarketKey), (Option<Age>, &Market)> = BTreeMap::new();
-    for (region, excerpt, image) in &images {
+    for (region, marker, polled, image) in &images {
         for ((bookmaker, market), quote) in &image.quotes {
-            let seen = seen_live(excerpt, &image.details, bookmaker, at);
+            let seen = polled.and_then(|polled| seen_live(marker, polled, bookmaker));
             let age = seen.map(|seen_at| Age { region: *region, changed_at: quote.last_update, seen_at });
             let rank = |age: &Option<Age>, quote: &Market| (age.is_some(), quote.last_update);
             let known = chosen.get(&(bookmaker, market));
@@ -136,14 +148,19 @@ fn event(id: &EventId, found: &[(Region, &Excerpt)], at: Timestamp) -> Option<Li
             }
         }
     }
-    chosen.retain(|(_, market), (_, quote)| !market.as_str().ends_with("_lay") && has_prices(quote));
-    // Also of prices that are not live: they tell which outcomes there are.
-    let all = chosen.iter().map(|((bookmaker, market), (_, quote))| (*bookmaker, *market, quote.outcomes.to_vec()));
-    let mut lines = lines_of(&details, all);
-    let ages: HashMap<(BookmakerKey, MarketKey), Age> = chosen
-        .into_iter()
-        .filter_map(|((bookmaker, market), (age, _))| Some(((bookmaker.clone(), market.clone()), age?)))
-        .collect();
+    // Also those that are not live: they tell which outcomes there are.
+    let (mut quotes, mut ages) = (Vec::new(), HashMap::new());
+    for ((bookmaker, market), (age, quote)) in chosen {
+        let outcomes = quote.outcomes.to_vec();
+        // At other odds, nothing can be won.
+        let has_prices = outcomes.iter().all(|outcome| outcome.price.to_f64() > 1.0);
+        if market.as_str().ends_with("_lay") || !has_prices {
+            continue;
+        }
+        ages.extend(age.map(|age| ((bookmaker.clone(), market.clone()), age)));
+        quotes.push((bookmaker, market, outcomes));
+    }
+    let mut lines = lines_of(&details, quotes);
     for line in &mut lines {
         for outcome in &mut line.outcomes {
             outcome.prices.retain(|bookmaker, _| ages.contains_key(&(bookmaker.clone(), line.market.clone())));
@@ -154,19 +171,11 @@ fn event(id: &EventId, found: &[(Region, &Excerpt)], at: Timestamp) -> Option<Li
     (!lines.is_empty()).then(|| LiveEvent { head: EventHead::new(id, &details), lines, ages })
 }
 
-/// Whether all of them are odds at which something can be won.
-fn has_prices(quote: &Market) -> bool {
-    quote.outcomes.to_vec().iter().all(|outcome| outcome.price.to_f64() > 1.0)
-}
-
-/// When a bookmaker's prices of a sport were last seen, if they are live.
-fn seen_live(excerpt: &Excerpt, details: &Details, bookmaker: &BookmakerKey, at: Timestamp) -> Option<Timestamp> {
-    let marker = &excerpt.marker;
-    let view = RegionView { board: &excerpt.board, marker };
-    let sport = marker.sports.get(&details.sport_key).filter(|_| view.is_sport_live(&details.sport_key, at))?;
+/// When a bookmaker was last seen with a live sport, unless it was left behind.
+fn seen_live(marker: &Marker, polled: SportFreshness, bookmaker: &BookmakerKey) -> Option<Timestamp> {
     match marker.bookmakers.get(bookmaker) {
-        Some(seen) if sport.leaves_behind(*seen) => None,
-        Some(seen) => Some(sport.polled_at.min(*seen)),
-        None => Some(sport.polled_at),
+        Some(seen) if polled.leaves_behind(*seen) => None,
+        Some(seen) => Some(polled.polled_at.min(*seen)),
+        None => Some(polled.polled_at),
     }
 }

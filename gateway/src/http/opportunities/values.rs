@@ -150,11 +150,9 @@ impl WantedValues {
     fn find(&self, live: &LiveLines) -> Vec<Found> {
         let Wanted { filter, limit, .. } = &self.common;
         let mut all: Vec<Found> = Vec::new();
-        for event in live.events.iter().filter(|it| filter.admits_event(&it.head.id, &it.head.sport_key)) {
-            for line in event.lines.iter().filter(|it| filter.admits_market(&it.line.market)) {
-                if let Some(probabilities) = self.probabilities(line) {
-                    self.add(event, line, &probabilities, &mut all);
-                }
+        for (event, line) in live.admitted(filter) {
+            if let Some(probabilities) = self.probabilities(line) {
+                self.add(event, line, &probabilities, &mut all);
             }
         }
         all.sort_by(|a, b| b.edge.total_cmp(&a.edge));
