@@ -95,8 +95,11 @@ impl Test {
             with_browser(no_install)?;
         }
         compile_all()?;
+        // Most of these tests wait most of the time.
+        let threads = 2 * std::thread::available_parallelism()?.get();
         let mut cargo = Command::new("cargo");
-        step("tests in Rust", 20 * MINUTE, cargo.args(["test", "--workspace"]))?;
+        cargo.args(["test", "--workspace"]).env("RUST_TEST_THREADS", threads.to_string());
+        step("tests in Rust", 20 * MINUTE, &mut cargo)?;
         if self.no_browser {
             return Ok(());
         }
