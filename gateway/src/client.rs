@@ -44,6 +44,8 @@ pub(crate) struct Client {
     pub(crate) revision: AtomicU64,
     /// The least time between two frames of a region.
     pub(crate) gap: Option<Duration>,
+    /// Whether it asked for digests of its boards.
+    pub(crate) wants_digests: bool,
     /// Locked while something is put into the socket's queue, so that nothing gets behind `bye`.
     pub(crate) sending: std::sync::Mutex<()>,
     /// Pending requests, in the order in which they came.

@@ -102,9 +102,14 @@ impl Playback {
         self.board.changed_since(self.region, self.before, prev, &self.cursor(filter), filter)
     }
 
-    /// What the last step changed: one change for each event, in the order of their ids.
+    /// What the last step changed: one change for each event.
     pub fn changes(&self) -> Vec<Change> {
-        self.board.changes_since(self.before).expect("the state before the last step is remembered")
+        self.passing_changes(&Filter::default())
+    }
+
+    /// What the last step changed and passes the filter.
+    pub fn passing_changes(&self, filter: &Filter) -> Vec<Change> {
+        self.board.passing_since(self.before, filter).expect("the state before the last step is remembered")
     }
 
     /// The next step, unless this is the end.

@@ -31,8 +31,18 @@ pub struct LineOutcome {
 impl Line {
     /// Whether this is the same line, at another time.
     pub fn is_same_line(&self, other: &Self) -> bool {
-        let outcomes = |line: &Self| line.outcomes.iter().map(|it| (it.name.clone(), it.point)).collect::<Vec<_>>();
-        (&self.market, &self.description) == (&other.market, &other.description) && outcomes(self) == outcomes(other)
+        let outcomes = self.outcomes.iter().map(|it| (&it.name, it.point));
+        (&self.market, &self.description) == (&other.market, &other.description)
+            && outcomes.eq(other.outcomes.iter().map(|it| (&it.name, it.point)))
+    }
+
+    /// Changes a bookmaker's price, if the outcome is on this line and the bookmaker offers it.
+    pub fn set_price(&mut self, bookmaker: &BookmakerKey, outcome: &Outcome) {
+        let is_it = |it: &&mut LineOutcome| it.name == outcome.name && it.point == outcome.point;
+        let here = self.outcomes.iter_mut().filter(|_| self.description == outcome.description).find(is_it);
+        if let Some(price) = here.and_then(|it| it.prices.get_mut(bookmaker)) {
+            *price = outcome.price;
+        }
     }
 }
 

@@ -9,7 +9,9 @@ mod model;
 mod topic;
 mod wire;
 
-pub use board::{Board, Cursor, Digest, Filter, Frame, FrameKind, InvalidCursor, InvalidFilter, PART_BYTES, Revision};
+pub use board::{
+    Board, Cursor, Digest, Filter, Frame, FrameDigest, FrameKind, InvalidCursor, InvalidFilter, PART_BYTES, Revision,
+};
 pub use model::{
     BookmakerKey, Change, Decimal, Details, Event, EventId, Image, InvalidDecimal, InvalidKey, InvalidTimestamp,
     Market, MarketKey, Outcome, Outcomes, QuoteChange, Quotes, Region, SportKey, StepId, Term, Timestamp,

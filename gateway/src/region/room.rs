@@ -4,7 +4,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use indexmap::{IndexMap, map::Slice};
-use odds::{Board, Cursor, Filter, FrameKind, PART_BYTES, Region};
+use odds::{Board, Cursor, Filter, Frame, FrameDigest, FrameKind, PART_BYTES, Region};
 use socketioxide::socket::Sid;
 
 use super::{broadcast::BATCH, frames::Frames, member::Member};
@@ -23,13 +23,38 @@ pub(crate) struct Room {
     odds: HashMap<Cursor, Option<Arc<Frames>>>,
     /// The snapshots, by the size of their parts.
     snapshots: HashMap<usize, Arc<Frames>>,
+    /// How many members asked for digests. The frames of all members have them then.
+    digest_members: usize,
+    /// The digest of the members' board at the cursor, once it was needed.
+    digest: Option<FrameDigest>,
 }
 
 impl Room {
     pub(crate) fn new(filter: Arc<Filter>, board: Option<&Board>) -> Self {
         let cursor = board.and_then(|board| board.cursor(&filter));
         let (odds, snapshots) = (HashMap::new(), HashMap::new());
-        Self { filter, cursor, compresses: false, members: IndexMap::new(), odds, snapshots }
+        let members = IndexMap::new();
+        Self { filter, cursor, compresses: false, members, odds, snapshots, digest_members: 0, digest: None }
+    }
+
+    pub(crate) fn join(&mut self, sid: Sid, member: Member) {
+        if member.client.wants_digests {
+            self.digest_members += 1;
+            if self.digest_members == 1 {
+                self.drop_frames();
+            }
+        }
+        self.members.insert(sid, member);
+    }
+
+    pub(crate) fn leave(&mut self, sid: Sid) {
+        if self.members.swap_remove(&sid).is_some_and(|member| member.client.wants_digests) {
+            self.digest_members -= 1;
+            if self.digest_members == 0 {
+                self.digest = None;
+                self.drop_frames();
+            }
+        }
     }
 
     /// Returns the members in batches.
@@ -53,13 +78,24 @@ impl Room {
         if !board.differs(&from, &self.filter) && !board.is_growing_old(&from, &self.filter) {
             return None;
         }
+        let digest = self.digest.take().and_then(|mut digest| {
+            let changes = board.passing_since(board.revision_at(&from, &self.filter)?, &self.filter)?;
+            changes.iter().for_each(|change| digest.apply(change));
+            Some(digest)
+        });
         self.move_to(board.cursor(&self.filter));
+        self.digest = digest;
         Some((from, self.frames(region, board, Some(from), usize::MAX)?))
     }
 
     /// Moves to a cursor, or to none when the board is lost.
     pub(crate) fn move_to(&mut self, cursor: Option<Cursor>) {
         self.cursor = cursor;
+        self.digest = None;
+        self.drop_frames();
+    }
+
+    fn drop_frames(&mut self) {
         self.odds.clear();
         self.snapshots.clear();
     }
@@ -74,10 +110,20 @@ impl Room {
         at_once: usize,
     ) -> Option<Arc<Frames>> {
         let to = self.cursor?;
+        let digest = (self.digest_members > 0).then(|| {
+            let of_all = || FrameDigest::of(board.passing(&self.filter));
+            self.digest.get_or_insert_with(of_all).value()
+        });
+        let frames = |kind: FrameKind, mut frames: Vec<Frame>| {
+            if let (Some(digest), Some(last)) = (digest, frames.last_mut()) {
+                last.add_digest(digest);
+            }
+            Frames::new(kind, frames, to)
+        };
         if let Some(from) = from {
             let since = || {
                 let frame = board.since_until(region, &from, &to, &self.filter)?;
-                Some(Frames::new(FrameKind::Odds, vec![frame], to))
+                Some(frames(FrameKind::Odds, vec![frame]))
             };
             let odds = self.odds.entry(from).or_insert_with(since);
             if let Some(odds) = odds.as_ref().filter(|odds| odds.parts[0].bytes() <= at_once) {
@@ -85,7 +131,7 @@ impl Room {
             }
         }
         let (filter, part) = (&self.filter, at_once.min(PART_BYTES));
-        let make = || Frames::new(FrameKind::Snapshot, board.snapshot_at(region, &to, filter, part), to);
+        let make = || frames(FrameKind::Snapshot, board.snapshot_at(region, &to, filter, part));
         Some(self.snapshots.entry(part).or_insert_with(make).clone())
     }
 }

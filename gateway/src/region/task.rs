@@ -221,7 +221,7 @@ impl RegionTask {
                     Room::new(filter.clone(), board)
                 });
                 let now = Instant::now();
-                room.members.insert(sid, Member::new(client, from, now));
+                room.join(sid, Member::new(client, from, now));
                 self.room_of.insert(sid, filter);
                 self.reminders.push_back((now, sid));
                 ready.push(sid);
@@ -252,7 +252,7 @@ impl RegionTask {
         let Some(filter) = self.room_of.remove(&sid) else { return };
         self.waiting_for_time.remove(&sid);
         let room = self.rooms.get_mut(&filter).expect("a member's room exists");
-        room.members.swap_remove(&sid);
+        room.leave(sid);
         if room.members.is_empty() {
             self.rooms.remove(&filter);
         }

@@ -3,12 +3,14 @@
 use std::{borrow::Cow, sync::Arc};
 
 use history::{HistoryError, Playback, Played, Upcoming};
-use odds::{Cursor, Feed, FeedState, Filter, Frame, PART_BYTES, REPLAYED, Region, Timestamp};
+use odds::{Cursor, Feed, FeedState, Filter, Frame, FrameDigest, PART_BYTES, REPLAYED, Region, Timestamp};
 use tokio::time::Instant;
 
 pub(super) struct Player {
     playback: Playback,
     filter: Arc<Filter>,
+    /// The digest of the playback's board under the filter, if the client asked for digests.
+    digest: Option<FrameDigest>,
     /// The cursor of the client's board. `None` while it has none.
     cursor: Option<Cursor>,
     /// Whether the replay has come to the first board: it may be later than the beginning.
@@ -23,11 +25,18 @@ pub(super) struct Player {
 
 impl Player {
     /// Begins where the playback is. If the client has that board already, this is its cursor.
-    pub(super) fn new(playback: Playback, played: Played, filter: Arc<Filter>, has: Option<Cursor>) -> Self {
+    pub(super) fn new(
+        playback: Playback,
+        played: Played,
+        filter: Arc<Filter>,
+        has: Option<Cursor>,
+        wants_digests: bool,
+    ) -> Self {
         let (at, has_begun) = (playback.marker().at, !matches!(played, Played::AfterGap(_)));
         let cursor = has.filter(|cursor| *cursor == playback.cursor(&filter));
         let gap_until = (!has_begun).then_some(at);
-        Self { playback, filter, cursor, has_begun, feed: None, gap_until, not_before: None }
+        let digest = wants_digests.then(|| FrameDigest::of(playback.board().passing(&filter)));
+        Self { playback, filter, digest, cursor, has_begun, feed: None, gap_until, not_before: None }
     }
 
     fn region(&self) -> Region {
@@ -56,6 +65,13 @@ impl Player {
             false => Played::AfterGap(None),
         };
         self.gap_until = None;
+        if let Some(digest) = &mut self.digest {
+            match played {
+                Played::Step => self.playback.passing_changes(&self.filter).iter().for_each(|it| digest.apply(it)),
+                Played::AfterGap(_) => *digest = FrameDigest::of(self.playback.board().passing(&self.filter)),
+                Played::End(_) => {}
+            }
+        }
         Ok(match (played, self.cursor) {
             (Played::Step, Some(cursor)) => self.step_after(cursor),
             (Played::Step | Played::AfterGap(_), _) => self.snapshot(),
@@ -73,7 +89,7 @@ impl Player {
         match since {
             Some(frame) => {
                 self.cursor = Some(to);
-                vec![frame]
+                self.with_digest(vec![frame])
             }
             None => self.snapshot(),
         }
@@ -87,13 +103,20 @@ impl Player {
     fn step_after(&mut self, cursor: Cursor) -> Vec<Frame> {
         let Some(frame) = self.playback.odds(&cursor, &self.filter) else { return Vec::new() };
         self.cursor = Some(self.playback.cursor(&self.filter));
-        vec![frame]
+        self.with_digest(vec![frame])
     }
 
     fn snapshot(&mut self) -> Vec<Frame> {
         let cursor = self.playback.cursor(&self.filter);
         self.cursor = Some(cursor);
-        self.playback.board().snapshot_at(self.region(), &cursor, &self.filter, PART_BYTES)
+        self.with_digest(self.playback.board().snapshot_at(self.region(), &cursor, &self.filter, PART_BYTES))
+    }
+
+    fn with_digest(&self, mut frames: Vec<Frame>) -> Vec<Frame> {
+        if let (Some(digest), Some(last)) = (&self.digest, frames.last_mut()) {
+            last.add_digest(digest.value());
+        }
+        frames
     }
 
     /// The feed, if the client must get it now: its state, its reason or its source is another, prices are good again,

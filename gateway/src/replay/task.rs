@@ -184,9 +184,7 @@ impl ReplayTask {
                 None => None,
             };
             match resumed {
-                Some((playback, played)) => {
-                    self.players.insert(region, Player::new(playback, played, filter.clone(), from));
-                }
+                Some((playback, played)) => self.add(region, playback, played, filter, from),
                 None => others.push(region),
             }
         }
@@ -196,9 +194,7 @@ impl ReplayTask {
         }
         for region in others {
             match self.begin(region, Moment::At(self.now())).await? {
-                Some((playback, played)) => {
-                    self.players.insert(region, Player::new(playback, played, filter.clone(), None));
-                }
+                Some((playback, played)) => self.add(region, playback, played, filter, None),
                 None => {
                     let feed = Feed::down(region, self.now(), "nothing is recorded from here on");
                     let json = serde_json::to_string(&feed).expect("plain values");
@@ -213,6 +209,11 @@ impl ReplayTask {
         }
         self.send_feeds().await?;
         if self.players.is_empty() { Err(End::Over) } else { Ok(()) }
+    }
+
+    fn add(&mut self, region: Region, playback: Playback, played: Played, filter: &Arc<Filter>, has: Option<Cursor>) {
+        let player = Player::new(playback, played, filter.clone(), has, self.client.wants_digests);
+        self.players.insert(region, player);
     }
 
     /// `None` if nothing is recorded of that moment, and nothing after it before the end.

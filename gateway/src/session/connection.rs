@@ -76,6 +76,7 @@ impl Connection {
             identity,
             revision: AtomicU64::new(0),
             gap: hello.gap,
+            wants_digests: hello.digest,
             is_replay: replay.is_some(),
             alerts: Mutex::default(),
             sending: Mutex::default(),

@@ -11,8 +11,9 @@ use std::{
 };
 
 use client::{BoardMirrors, Client, Mirror, MirrorUpdate, ServerMessage};
-use odds::{Cursor, Filter, Region, SnapshotPayload, Timestamp};
+use odds::{Change, Cursor, Event, EventId, Filter, FrameDigest, QuoteChange, Region, SnapshotPayload, Timestamp};
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
+use serde::Deserialize;
 use serde_json::json;
 use tokio::{
     task::{JoinHandle, JoinSet},
@@ -69,12 +70,36 @@ fn draw_filter(random: &mut StdRng) -> Filter {
     Filter::from_value(&value).unwrap()
 }
 
+/// Whether the frame's digest is that of the board that has taken it. `None` if it has none.
+pub fn is_digest_right(payload: &str, board: &Mirror) -> Option<bool> {
+    #[derive(Deserialize)]
+    struct Digested {
+        digest: Option<u32>,
+    }
+    let digest = serde_json::from_str::<Digested>(payload).unwrap().digest?;
+    Some(digest == FrameDigest::of(changes(board.events())).value())
+}
+
+/// These events, as changes of an empty board.
+fn changes(events: &BTreeMap<EventId, Event>) -> impl Iterator<Item = Change> {
+    events.iter().map(|(id, event)| {
+        let quotes = event.quotes.iter().map(|((bookmaker, market), quote)| QuoteChange {
+            bookmaker: bookmaker.clone(),
+            market: market.clone(),
+            last_update: quote.last_update,
+            outcomes: quote.outcomes.clone(),
+        });
+        Change::Changed { id: id.clone(), details: Some(event.details.clone()), quotes: quotes.collect() }
+    })
+}
+
 struct Player {
     cast: Cast,
     random: StdRng,
     mirrors: BoardMirrors,
     filter: Filter,
     max_rate: Option<f64>,
+    wants_digests: bool,
     /// Filters that were requested, by the request's number.
     asked_filters: BTreeMap<u64, Filter>,
 }
@@ -109,6 +134,7 @@ impl Player {
         let resume = self.mirrors.cursors();
         let auth = json!({
             "v": 1, "token": TOKEN, "regions": REGIONS, "resume": resume, "filter": self.filter, "max_rate": self.max_rate,
+            "digest": self.wants_digests,
         });
         let Ok(mut client) = Client::connect(address, &auth).await else {
             return tokio::time::sleep(Duration::from_millis(100)).await;
@@ -153,7 +179,7 @@ impl Player {
                 }
             }
             ServerMessage::Event { name, payload } => match self.mirrors.take(&name, &payload) {
-                MirrorUpdate::Board(region) => self.check(region, &name),
+                MirrorUpdate::Board(region) => self.check(region, &name, &payload),
                 MirrorUpdate::Resync(region, cursor) => {
                     // Right after another filter, what is on its way may be of neither.
                     client.ask("resync", &json!({ "region": region, "cursor": cursor })).await?;
@@ -165,7 +191,7 @@ impl Player {
     }
 
     /// Checks that the board is exactly that of its step.
-    fn check(&self, region: Region, event: &str) {
+    fn check(&self, region: Region, event: &str, payload: &str) {
         self.cast.frames.fetch_add(1, Ordering::Relaxed);
         let board = &self.mirrors.boards[&region];
         let step = board.cursor().unwrap().step();
@@ -176,6 +202,10 @@ impl Player {
             "{region} at {step} after {event}: {:?}\nis not {expected:?}",
             board.events()
         );
+        // Others with the same filter may have asked for digests.
+        let has_digest = is_digest_right(payload, board);
+        assert_ne!(has_digest, Some(false), "{region} at {step} after {event}");
+        assert!(has_digest.is_some() || !self.wants_digests, "{payload}");
     }
 
     async fn act(&mut self, client: &mut Client) -> Result<(), client::ClientError> {
@@ -257,11 +287,16 @@ async fn play(lasts: Duration) {
         let mut random = StdRng::seed_from_u64(n);
         let filter = if n % 2 == 0 { Filter::default() } else { draw_filter(&mut random) };
         let max_rate = (n % 5 == 0).then_some(5.0);
-        let asked_filters = BTreeMap::new();
-        players.spawn(
-            Player { cast: cast.clone(), random, mirrors: BoardMirrors::default(), filter, max_rate, asked_filters }
-                .play(),
-        );
+        let player = Player {
+            cast: cast.clone(),
+            random,
+            mirrors: BoardMirrors::default(),
+            filter,
+            max_rate,
+            wants_digests: n % 3 == 0,
+            asked_filters: BTreeMap::new(),
+        };
+        players.spawn(player.play());
     }
 
     // Terms change, partition leaders move, and one of the gateways and the historians are stopped and started again.

@@ -13,6 +13,7 @@ use tokio::time::{sleep, timeout};
 use crate::{
     conformance::wire::{WEBSOCKET, Websocket},
     guest::TOKEN,
+    mirror::is_digest_right,
     past::{Events, Had, Past, REGION},
     stage::{DEADLINE, Stage, until},
 };
@@ -49,6 +50,7 @@ impl Watcher {
         if let ServerMessage::Event { name, payload } = &message {
             if let MirrorUpdate::Board(region) = self.mirrors.take(name, payload) {
                 let board = &self.mirrors.boards[&region];
+                assert_eq!(is_digest_right(payload, board), Some(true), "{name}");
                 self.boards.insert(board.cursor().unwrap().to_string(), board.events().clone());
             }
             self.events.push((name.clone(), serde_json::from_str(payload).unwrap()));
@@ -88,7 +90,7 @@ impl Watcher {
 }
 
 fn auth(replay: &Value) -> Value {
-    json!({ "token": TOKEN, "regions": [REGION], "replay": replay })
+    json!({ "token": TOKEN, "regions": [REGION], "replay": replay, "digest": true })
 }
 
 fn whole(past: &Past) -> Value {

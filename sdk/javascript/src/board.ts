@@ -1,5 +1,6 @@
 // A board, and how it follows the frames of its region: a machine without a connection.
 
+import { BoardDigest } from "./digest.js";
 import type { Change, EventDetails, Feed, Odds, Quote, Region, Snapshot } from "./types.js";
 
 /** An event with its quotes. */
@@ -29,27 +30,39 @@ export class Board {
   }
 }
 
-/** What a frame does to a board. */
-export type Taken = "whole" | "changed" | "resync" | "nothing";
+/** What a frame does to a board. One with another digest than the gateway's is wrong, and is dropped. */
+export type Taken = "whole" | "changed" | "resync" | "wrong" | "nothing";
 
 /** Follows the frames of a region. */
 export class Mirror {
   readonly board: Board;
   /** The parts of a snapshot that is arriving. */
-  #incoming: { cursor: string; part: number; events: Map<string, BoardEvent> } | null = null;
+  #incoming: { cursor: string; part: number; events: Map<string, BoardEvent>; digest: BoardDigest | null } | null = null;
+  /** That of the board, if it is checked. */
+  #digest: BoardDigest | null;
   /** Whether the newest feed had the cursor of the board: nothing is still to come. */
   isUpToDate = false;
   /** How many feeds have come since a resync was asked for; null if none is open. */
   #asked: number | null = null;
 
-  constructor(region: Region) {
+  constructor(
+    region: Region,
+    readonly checks: boolean,
+  ) {
     this.board = new Board(region);
+    this.#digest = this.#newDigest();
+  }
+
+  #newDigest(): BoardDigest | null {
+    return this.checks ? new BoardDigest() : null;
   }
 
   /** Takes a whole board from HTTP. */
   seed({ cursor, events }: Snapshot): void {
     this.board.events = new Map();
+    this.#digest = this.#newDigest();
     apply(this.board.events, events);
+    this.#digest?.apply(events);
     this.board.cursor = cursor;
   }
 
@@ -60,29 +73,42 @@ export class Mirror {
     this.#asked = null;
   }
 
-  snapshot({ cursor, events, part = 1, parts = 1 }: Snapshot): Taken {
+  snapshot({ cursor, events, part = 1, parts = 1, digest }: Snapshot): Taken {
     if (part === 1) {
-      this.#incoming = { cursor, part: 0, events: new Map() };
+      this.#incoming = { cursor, part: 0, events: new Map(), digest: this.#newDigest() };
       this.#asked = null;
     }
     const incoming = this.#incoming;
     if (incoming?.cursor !== cursor || part !== incoming.part + 1) return this.#outOfStep();
     apply(incoming.events, events);
+    incoming.digest?.apply(events);
     incoming.part = part;
     // The old board stays until the new one is complete.
     if (part < parts) return "nothing";
     this.board.cursor = cursor;
     this.board.events = incoming.events;
+    this.#digest = incoming.digest;
     this.#incoming = null;
-    return "whole";
+    return this.#checked("whole", digest);
   }
 
-  odds({ prev, cursor, events }: Odds): Taken {
+  odds({ prev, cursor, events, digest }: Odds): Taken {
     if (this.board.cursor !== prev) return this.#outOfStep();
     apply(this.board.events, events);
+    this.#digest?.apply(events);
     this.board.cursor = cursor;
     this.#asked = null;
-    return "changed";
+    return this.#checked("changed", digest);
+  }
+
+  #checked(taken: Taken, digest: number | undefined): Taken {
+    if (!this.#digest || digest === undefined || digest === this.#digest.value) return taken;
+    this.board.cursor = null;
+    this.board.events = new Map();
+    this.isUpToDate = false;
+    // If nobody asks for the whole board now, the second feed does.
+    this.#asked = 0;
+    return "wrong";
   }
 
   /** Over long polling, a frame can be lost, and also a request or its answer: the feed tells. */

@@ -28,6 +28,7 @@ const ADVICE: Record<string, string> = {
   not_ready: "Try again in a moment: the gateway is still reading the board.",
   unreachable: "Check the address, and whether the gateway runs.",
   silent: "Nothing to do: the connection was dead, and is made again.",
+  wrong_digest: "Nothing to do: the board is dropped and comes again. If it goes on, something changes what the gateway sends.",
   replay_over: "Everything that is recorded was replayed.",
   stopping: "Nothing to do: the gateway stops, and another one answers.",
 };

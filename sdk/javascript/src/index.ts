@@ -6,6 +6,7 @@ import { Stream, type StreamOptions } from "./stream.js";
 import type { Alert, Feed, Produced, Region, Replay, Transaction } from "./types.js";
 
 export { Board, type BoardEvent } from "./board.js";
+export { BoardDigest } from "./digest.js";
 export { ToteboardError } from "./errors.js";
 export { Freshness } from "./freshness.js";
 export { History, type RecordedBoard } from "./history.js";

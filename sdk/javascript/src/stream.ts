@@ -26,6 +26,8 @@ export interface StreamOptions {
   replay?: Replay;
   /** The id of the last alert that you have: you get those after it. */
   alerts?: string;
+  /** Whether the gateway sends a digest with each frame, which is compared with that of the board. True, if absent. */
+  digest?: boolean;
   /** Get the first board by HTTP, which is compressed, and go on from it. Not for replays. */
   firstByHttp?: boolean;
   /** The ways to connect; all that the library knows, if absent. */
@@ -197,7 +199,7 @@ export class Stream {
       const regions = this.#options.regions ?? (await this.#http.get<Subscriptions>("/api/subscriptions", {}, FIRST_WITHIN)).regions;
       const boards = regions.map(async (region) => {
         const snapshot = await this.#http.get<Snapshot>(`/api/odds/${region}`, single(this.#filter), FIRST_WITHIN);
-        const mirror = new Mirror(region);
+        const mirror = this.#mirror(region);
         mirror.seed(snapshot);
         return [region, mirror] as const;
       });
@@ -208,6 +210,10 @@ export class Stream {
       if (!reason.isTemporary) return this.#end(reason);
       this.#tell("trouble", reason);
     }
+  }
+
+  #mirror(region: Region): Mirror {
+    return new Mirror(region, this.#options.digest !== false);
   }
 
   #hello(): Record<string, unknown> {
@@ -222,6 +228,7 @@ export class Stream {
       resume: Object.fromEntries(known.map(([region, { board }]) => [region, board.cursor])),
       alerts: this.#lastAlert,
       replay: this.#replay,
+      digest: this.#options.digest !== false,
     };
   }
 
@@ -242,6 +249,11 @@ export class Stream {
     else if (name === "odds") taken = mirror.odds(payload as Odds);
     else taken = mirror.feed(payload as Feed);
     if (taken === "resync") this.#socket?.emit("resync", { region: payload.region, cursor: mirror.board.cursor ?? undefined }, () => {});
+    if (taken === "wrong") {
+      this.#tell("trouble", new ToteboardError("wrong_digest", `the board of ${payload.region} is not that of the gateway`));
+      // If a whole board is wrong, the next one may be, too: it is asked for later.
+      if (name === "odds") this.#socket?.emit("resync", { region: payload.region }, () => {});
+    }
     if (taken === "whole") this.#tell("board", mirror.board);
     if (taken === "changed") this.#tell("change", { board: mirror.board, changes: (payload as Odds).events });
     if (name !== "feed") return;
@@ -259,7 +271,7 @@ export class Stream {
   #subscriptions({ regions }: Subscriptions): void {
     for (const region of this.#mirrors.keys()) if (!regions.includes(region)) this.#mirrors.delete(region);
     const added = regions.filter((region) => !this.#mirrors.has(region));
-    for (const region of added) this.#mirrors.set(region, new Mirror(region));
+    for (const region of added) this.#mirrors.set(region, this.#mirror(region));
     this.#isSubscribed = true;
     if (added.length > 0 && this.state === "live") this.#set("connecting");
     this.#tell("subscriptions", regions);

@@ -70,6 +70,8 @@ export interface Snapshot {
   events: Change[];
   part?: number;
   parts?: number;
+  /** Of the board that has taken all parts. */
+  digest?: number;
 }
 
 export interface Odds {
@@ -77,6 +79,8 @@ export interface Odds {
   prev: string;
   cursor: string;
   events: Change[];
+  /** Of the board that has taken this. */
+  digest?: number;
 }
 
 export interface Subscriptions {

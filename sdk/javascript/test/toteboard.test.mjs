@@ -8,7 +8,7 @@ import { connect, createServer } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
 import { promisify } from "node:util";
-import { Toteboard, ToteboardError } from "toteboard";
+import { BoardDigest, Toteboard, ToteboardError } from "toteboard";
 
 const run = promisify(execFile);
 const { TOTEBOARD_URL: url, TOTEBOARD_TOKEN: token, TOTEBOARD_PRODUCER: producing, SDK: folder } = process.env;
@@ -42,22 +42,30 @@ const changes = (stream, count) =>
     });
   });
 
-test("boards are exact, also after a connection that breaks again and again", async () => {
-  // A proxy that cuts all connections now and then.
+/** Starts a proxy before the program. `change` may change what goes through it: to the program, or from it. */
+async function startProxy(change = (data) => data) {
   const open = new Set();
   const target = new URL(url);
   const proxy = createServer((client) => {
     const server = connect(target.port, target.hostname);
     open.add(client);
     for (const [one, other] of [[client, server], [server, client]]) {
-      one.pipe(other);
+      one.on("data", (data) => other.write(change(data, one === client)));
+      one.on("end", () => other.end());
       one.on("error", () => other.destroy());
       one.on("close", () => (open.delete(one), other.destroy()));
     }
   }).listen(0, "127.0.0.1");
   await new Promise((resolve) => proxy.once("listening", resolve));
-  const cutting = setInterval(() => open.forEach((client) => client.destroy()), 2_500);
-  const unreliable = new Toteboard({ url: `http://127.0.0.1:${proxy.address().port}`, token });
+  const cut = () => open.forEach((client) => client.destroy());
+  const stop = () => (cut(), proxy.close());
+  return { toteboard: new Toteboard({ url: `http://127.0.0.1:${proxy.address().port}`, token }), cut, stop };
+}
+
+test("boards are exact, also after a connection that breaks again and again", async () => {
+  const proxy = await startProxy();
+  const cutting = setInterval(proxy.cut, 2_500);
+  const unreliable = proxy.toteboard;
   const streams = [undefined, ["polling"], ["websocket"]].map((transports) => unreliable.stream({ regions: ["us", "uk", "eu", "au"], ...(transports && { transports }) }));
   let compared = 0;
   for (let round = 0; round < 4; round++) {
@@ -67,10 +75,46 @@ test("boards are exact, also after a connection that breaks again and again", as
   clearInterval(cutting);
   await Promise.all(streams.map((stream) => stream.ready()));
   streams.forEach((stream) => stream.close());
-  open.forEach((client) => client.destroy());
-  proxy.close();
+  proxy.stop();
   assert.ok(compared > 30, `${compared}`);
 });
+
+test("digests are those of the protocol's examples", () => {
+  const [, examples] = readFileSync(join(folder, "../../PROTOCOL.md"), "utf8").match(/```json\n([^]*?)```/);
+  const digest = new BoardDigest();
+  for (const example of JSON.parse(examples)) {
+    digest.apply(example.events);
+    assert.equal(digest.value, example.digest);
+  }
+});
+
+for (const [event, what] of [["odds", "a change"], ["snapshot", "a whole board"]]) {
+  test(`a price that is changed on its way is noticed: in ${what}`, async () => {
+    let flips = 0;
+    const proxy = await startProxy((data, isRequest) => {
+      const text = data.toString("latin1");
+      // Without compression, so that prices can be read.
+      if (isRequest) return Buffer.from(text.replace("permessage-deflate", "permessage-nothing"), "latin1");
+      const from = text.indexOf(`42["${event}"`);
+      const at = text.indexOf('"price":', from) + 8;
+      if (flips > 0 || from < 0 || at < 8) return data;
+      flips += 1;
+      const digit = text[at] === "1" ? "2" : "1";
+      return Buffer.from(text.slice(0, at) + digit + text.slice(at + 1), "latin1");
+    });
+    const stream = proxy.toteboard.stream({ regions: ["uk"], transports: ["websocket"], firstByHttp: event === "odds" });
+    const troubles = [];
+    stream.on("trouble", ({ code }) => troubles.push(code));
+    await new Promise((resolve) => stream.on("trouble", resolve));
+    assert.deepEqual([troubles, stream.board("uk"), stream.isLive("uk", "any")], [["wrong_digest"], undefined, false]);
+    const whole = await new Promise((resolve) => stream.on("board", resolve));
+    await isExact(whole);
+    await changes(stream, 5);
+    assert.deepEqual([troubles, flips], [["wrong_digest"], 1]);
+    stream.close();
+    proxy.stop();
+  });
+}
 
 test("a filter narrows a stream exactly", async () => {
   const filter = { markets: ["h2h"], bookmakers: ["betfair_ex_uk", "williamhill"] };

@@ -5,6 +5,7 @@ program that has run for half a minute, and TOTEBOARD_PRODUCER is a token with t
 """
 
 import asyncio
+import json
 import os
 import re
 import subprocess
@@ -14,7 +15,7 @@ import unittest
 from datetime import UTC, datetime
 from pathlib import Path
 
-from toteboard import Toteboard, ToteboardError
+from toteboard import BoardDigest, Toteboard, ToteboardError
 
 URL, TOKEN = os.environ["TOTEBOARD_URL"], os.environ["TOTEBOARD_TOKEN"]
 REGIONS = ["us", "uk", "eu", "au"]
@@ -30,14 +31,14 @@ def plain(events):
 
 
 class Proxy:
-    """Cuts all connections now and then."""
+    """Cuts all connections now and then, or changes a price in the first frame of this name."""
 
-    def __init__(self):
-        self.writers = set()
+    def __init__(self, flips=None):
+        self.writers, self.flips = set(), flips
 
     async def __aenter__(self):
         self.server = await asyncio.start_server(self.relay, "127.0.0.1", 0)
-        self.cutting = asyncio.create_task(self.cut())
+        self.cutting = asyncio.create_task(asyncio.sleep(0) if self.flips else self.cut())
         return f"http://127.0.0.1:{self.server.sockets[0].getsockname()[1]}"
 
     async def __aexit__(self, *_):
@@ -54,21 +55,30 @@ class Proxy:
 
     async def relay(self, reader, writer):
         host, port = URL.removeprefix("http://").split(":")
-        there, back = await asyncio.open_connection(host, int(port))
+        back_in, there_out = await asyncio.open_connection(host, int(port))
         self.writers.add(writer)
 
         async def pump(source, sink):
             try:
                 while data := await source.read(65_536):
-                    sink.write(data)
+                    sink.write(self.flipped(data) if source is back_in else data)
                     await sink.drain()
             except OSError:
                 pass
             finally:
                 sink.close()
 
-        await asyncio.gather(pump(reader, back), pump(there, writer))
+        await asyncio.gather(pump(reader, there_out), pump(back_in, writer))
         self.writers.discard(writer)
+
+
+    def flipped(self, data):
+        begin = data.find(b'42["%s"' % self.flips.encode()) if self.flips else -1
+        at = data.find(b'"price":', begin) + 8
+        if begin < 0 or at < 8:
+            return data
+        self.flips = None
+        return data[:at] + (b"2" if data[at : at + 1] == b"1" else b"1") + data[at + 1 :]
 
 
 class Exactness(unittest.IsolatedAsyncioTestCase):
@@ -108,6 +118,27 @@ class Exactness(unittest.IsolatedAsyncioTestCase):
             for stream in streams:
                 await stream.close()
         self.assertGreater(compared, 30)
+
+    async def test_digests_are_those_of_the_protocols_examples(self):
+        document = (Path(os.environ["SDK"]) / "../../PROTOCOL.md").read_text()
+        digest = BoardDigest()
+        for example in json.loads(re.search(r"```json\n(.*?)```", document, re.DOTALL)[1]):
+            digest.apply(example["events"])
+            self.assertEqual(digest.value, example["digest"])
+
+    async def test_a_price_that_is_changed_on_its_way_is_noticed(self):
+        for event in ("odds", "snapshot"):
+            async with Proxy(event) as url, Toteboard(url, TOKEN) as changed:
+                stream = changed.stream(["uk"], transports=["websocket"], first_by_http=event == "odds")
+                noticed, whole, troubles = asyncio.Event(), asyncio.get_running_loop().create_future(), []
+                stream.on("trouble", lambda error: (troubles.append(error.code), noticed.set()))
+                stream.start()
+                await asyncio.wait_for(noticed.wait(), 60)
+                self.assertEqual((troubles, stream.board("uk")), (["wrong_digest"], None))
+                stream.on("board", lambda board: whole.done() or whole.set_result(board))
+                await self.compare(await asyncio.wait_for(whole, 60))
+                self.assertEqual(troubles, ["wrong_digest"])
+                await stream.close()
 
     async def test_a_filter_narrows_a_stream_exactly(self):
         filter = {"markets": ["h2h"], "bookmakers": ["betfair_ex_uk", "williamhill"]}

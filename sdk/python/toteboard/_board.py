@@ -3,10 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ._digest import BoardDigest
 from ._types import Quote, Region
 
-# What a frame does to a board.
-Taken = Literal["whole", "changed", "resync", "nothing"]
+# What a frame does to a board. One with another digest than the gateway's is wrong, and is dropped.
+Taken = Literal["whole", "changed", "resync", "wrong", "nothing"]
 
 
 @dataclass
@@ -39,46 +40,60 @@ class Board:
 class Mirror:
     """Follows the frames of a region."""
 
-    def __init__(self, region: Region):
+    def __init__(self, region: Region, checks: bool):
         self.board = Board(region)
+        self._checks, self._digest = checks, BoardDigest()
         self.connected()
 
     def connected(self) -> None:
         """Nothing that the connection before has left unfinished is continued."""
-        # The cursor, the last part and the events of a snapshot that is arriving; and how many feeds have come since a
-        # resync was asked for.
-        self._incoming: tuple[str, int, dict[str, Event]] | None = None
+        # The cursor, the last part, the events and the digest of a snapshot that is arriving; and how many feeds have
+        # come since a resync was asked for.
+        self._incoming: tuple[str, int, dict[str, Event], BoardDigest] | None = None
         self._asked: int | None = None
         # Whether the newest feed had the cursor of the board: nothing is still to come.
         self.is_up_to_date = False
 
     def seed(self, snapshot: dict[str, Any]) -> None:
         """Takes a whole board from HTTP."""
-        self.board.events = {}
-        _apply(self.board.events, snapshot["events"])
+        self.board.events, self._digest = {}, BoardDigest()
+        self._apply(self.board.events, self._digest, snapshot["events"])
         self.board.cursor = snapshot["cursor"]
 
     def snapshot(self, payload: dict[str, Any]) -> Taken:
         cursor, part = payload["cursor"], payload.get("part", 1)
         if part == 1:
-            self._incoming, self._asked = (cursor, 0, {}), None
+            self._incoming, self._asked = (cursor, 0, {}, BoardDigest()), None
         if self._incoming is None or self._incoming[:2] != (cursor, part - 1):
             return self._out_of_step()
-        events = self._incoming[2]
-        _apply(events, payload["events"])
-        self._incoming = (cursor, part, events)
+        events, digest = self._incoming[2:]
+        self._apply(events, digest, payload["events"])
+        self._incoming = (cursor, part, events, digest)
         # The old board stays until the new one is complete.
         if part < payload.get("parts", 1):
             return "nothing"
-        self.board.cursor, self.board.events, self._incoming = cursor, events, None
-        return "whole"
+        self.board.cursor, self.board.events, self._digest, self._incoming = cursor, events, digest, None
+        return self._checked("whole", payload)
 
     def odds(self, payload: dict[str, Any]) -> Taken:
         if self.board.cursor != payload["prev"]:
             return self._out_of_step()
-        _apply(self.board.events, payload["events"])
+        self._apply(self.board.events, self._digest, payload["events"])
         self.board.cursor, self._asked = payload["cursor"], None
-        return "changed"
+        return self._checked("changed", payload)
+
+    def _apply(self, events: dict[str, Event], digest: BoardDigest, changes: list[dict[str, Any]]) -> None:
+        _apply(events, changes)
+        if self._checks:
+            digest.apply(changes)
+
+    def _checked(self, taken: Taken, payload: dict[str, Any]) -> Taken:
+        if not self._checks or payload.get("digest") in (None, self._digest.value):
+            return taken
+        self.board.cursor, self.board.events, self.is_up_to_date = None, {}, False
+        # If nobody asks for the whole board now, the second feed does.
+        self._asked = 0
+        return "wrong"
 
     def feed(self, payload: dict[str, Any]) -> Taken:
         """Over long polling, a frame can be lost, and also a request or its answer: the feed tells."""

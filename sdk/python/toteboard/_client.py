@@ -34,13 +34,15 @@ class Toteboard:
         alerts: str | None = None,
         first_by_http: bool = True,
         transports: list[str] | None = None,
+        digest: bool = True,
     ) -> Stream:
         """Mirrors regions, for as long as the stream is open; without regions, those of the account.
 
         `max_rate` is the most frames a second in each region. `alerts` is the id of the last alert that you have: you get
-        those after it. The first boards come by HTTP, which is compressed, unless `first_by_http` is false.
+        those after it. The first boards come by HTTP, which is compressed, unless `first_by_http` is false. The gateway
+        sends a digest with each frame, which is compared with that of the board, unless `digest` is false.
         """
-        return Stream(self._http, regions, filter, max_rate, None, alerts, first_by_http, transports)
+        return Stream(self._http, regions, filter, max_rate, None, alerts, first_by_http, transports, digest)
 
     def replay(
         self,

@@ -54,12 +54,14 @@ class Stream:
         alerts: str | None = None,
         first_by_http: bool = True,
         transports: list[str] | None = None,
+        digest: bool = True,
     ):
         self.state: State = "connecting"
         self.freshness = Freshness()
         self._http, self._regions, self._filter = http, regions, filter or {}
         self._max_rate, self._replay, self._last_alert = max_rate, replay, alerts
         self._first_by_http, self._transports = first_by_http and replay is None, transports
+        self._checks = digest
         self._mirrors: dict[Region, Mirror] = {}
         self._listeners: dict[str, list[Callable[..., Any]]] = {}
         self._alerts: dict[str, None] = {}
@@ -234,7 +236,7 @@ class Stream:
                 regions = (await self._http.get("/api/subscriptions"))["regions"]
             paths = (self._http.get(f"/api/odds/{region}", single(self._filter)) for region in regions)
             for region, snapshot in zip(regions, await asyncio.gather(*paths), strict=True):
-                mirror = self._mirrors.setdefault(region, Mirror(region))
+                mirror = self._mirrors.setdefault(region, Mirror(region, self._checks))
                 mirror.seed(snapshot)
                 self._tell("board", mirror.board)
         except ToteboardError as error:
@@ -254,6 +256,7 @@ class Stream:
             "resume": {board.region: board.cursor for board in boards if board.cursor},
             "alerts": self._last_alert,
             "replay": self._replay,
+            "digest": self._checks or None,
         }
         return {name: value for name, value in hello.items() if value is not None}
 
@@ -284,15 +287,23 @@ class Stream:
         elif taken == "changed":
             self._tell("change", mirror.board, payload["events"])
         elif taken == "resync":
-            request = {"region": region, "cursor": mirror.board.cursor}
-            with contextlib.suppress(socketio.exceptions.SocketIOError):
-                await self._client.emit("resync", {key: value for key, value in request.items() if value})
+            await self._resync(region, mirror.board.cursor)
+        elif taken == "wrong":
+            self._tell("trouble", ToteboardError("wrong_digest", f"the board of {region} is not that of the gateway"))
+            # If a whole board is wrong, the next one may be, too: it is asked for later.
+            if name == "odds":
+                await self._resync(region, None)
         if name == "feed":
             # What is live of a newer board must not count for this one.
             if taken != "resync":
                 self.freshness.take(payload)
             self._tell("feed", payload)
             self._look()
+
+    async def _resync(self, region: Region, cursor: str | None) -> None:
+        request = {"region": region, "cursor": cursor} if cursor else {"region": region}
+        with contextlib.suppress(socketio.exceptions.SocketIOError):
+            await self._client.emit("resync", request)
 
     def _look(self) -> None:
         """The stream is live once all boards are up to date."""
@@ -302,7 +313,7 @@ class Stream:
     def _subscriptions(self, payload: dict[str, Any]) -> None:
         regions = payload["regions"]
         has_more = any(region not in self._mirrors for region in regions)
-        self._mirrors = {region: self._mirrors.get(region) or Mirror(region) for region in regions}
+        self._mirrors = {region: self._mirrors.get(region) or Mirror(region, self._checks) for region in regions}
         self._is_subscribed = True
         if has_more and self.state == "live":
             self._set("connecting")

@@ -192,7 +192,7 @@ impl Content {
                 Ok(Self::Board(Step::of(&mut line, cursor)?, events))
             }
             "odds" => {
-                let OddsPayload { region, prev, cursor, events } = line.data()?;
+                let OddsPayload { region, prev, cursor, events, digest: _ } = line.data()?;
                 of_region(region)?;
                 Ok(Self::Changes(Step::of(&mut line, cursor)?, prev, events))
             }

@@ -9,6 +9,8 @@ use crate::{Change, EventId, QuoteChange, Region};
 /// the next ping.
 pub const PART_BYTES: usize = 8_192;
 
+const INFALLIBLE: &str = "writing to a string does not fail";
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FrameKind {
     Snapshot,
@@ -20,6 +22,14 @@ pub enum FrameKind {
 pub struct Frame {
     pub kind: FrameKind,
     pub json: String,
+}
+
+impl Frame {
+    /// Adds the digest of a client's board that has taken this frame and those before it.
+    pub fn add_digest(&mut self, digest: u32) {
+        self.json.pop();
+        write!(self.json, r#","digest":{digest}}}"#).expect(INFALLIBLE);
+    }
 }
 
 impl Board {
@@ -68,8 +78,7 @@ impl Board {
 
     /// Like [`Self::since`], up to a given cursor. Nothing that passes the filter may have changed since that cursor.
     pub fn since_until(&self, region: Region, from: &Cursor, to: &Cursor, filter: &Filter) -> Option<Frame> {
-        let Found::At(revision) = self.find(from, filter) else { return None };
-        Some(self.odds(region, revision, from, to, filter))
+        Some(self.odds(region, self.revision_at(from, filter)?, from, to, filter))
     }
 
     /// What passes the filter and changed since a revision that the board remembers, from one cursor to another. `None`
@@ -97,14 +106,32 @@ impl Board {
 
     /// All events on the board, as changes of an empty board.
     pub fn content(&self) -> Vec<Change> {
-        self.changes(None, &Filter::default()).map(|change| change.to_change()).collect()
+        self.passing(&Filter::default())
+    }
+
+    /// All events that pass the filter, as changes of an empty board.
+    pub fn passing(&self, filter: &Filter) -> Vec<Change> {
+        self.changes(None, filter).map(|change| change.to_change()).collect()
     }
 
     /// What changed since a revision, one change for each event; `None` if the board no longer remembers
     /// verified states that old.
     pub fn changes_since(&self, from: Revision) -> Option<Vec<Change>> {
+        self.passing_since(from, &Filter::default())
+    }
+
+    /// Like [`Self::changes_since`], of what passes the filter.
+    pub fn passing_since(&self, from: Revision, filter: &Filter) -> Option<Vec<Change>> {
         self.remembered.front().filter(|oldest| oldest.revision <= from)?;
-        Some(self.changes(Some(from), &Filter::default()).map(|change| change.to_change()).collect())
+        Some(self.changes(Some(from), filter).map(|change| change.to_change()).collect())
+    }
+
+    /// The revision that the board had at the cursor, if it remembers that.
+    pub fn revision_at(&self, cursor: &Cursor, filter: &Filter) -> Option<Revision> {
+        match self.find(cursor, filter) {
+            Found::At(revision) => Some(revision),
+            Found::Ahead | Found::Unknown => None,
+        }
     }
 
     /// Whether anything that passes the filter changed since the cursor, or its state is not remembered.
@@ -198,7 +225,6 @@ impl<'a> EventChange<'a> {
 
     /// Appends the change as JSON, after a comma unless it is the first in the list.
     fn write_to(&self, out: &mut String) {
-        const INFALLIBLE: &str = "writing to a string does not fail";
         if !out.is_empty() && !out.ends_with('[') {
             out.push(',');
         }

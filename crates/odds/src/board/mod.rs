@@ -8,6 +8,7 @@
 mod cursor;
 mod digest;
 mod filter;
+mod frame_digest;
 mod frames;
 
 use std::{
@@ -18,6 +19,7 @@ use std::{
 pub use cursor::{Cursor, InvalidCursor};
 pub use digest::Digest;
 pub use filter::{Filter, InvalidFilter};
+pub use frame_digest::FrameDigest;
 pub use frames::{Frame, FrameKind, PART_BYTES};
 
 use crate::{BookmakerKey, Details, EventId, Image, Market, MarketKey, Outcomes, Quotes, SportKey, StepId, Timestamp};

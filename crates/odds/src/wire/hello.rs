@@ -27,6 +27,8 @@ pub struct Hello {
     pub replay: Option<Replay>,
     /// The last alert that the client has: it gets those after it.
     pub alerts: Option<String>,
+    /// Whether each complete frame must have the digest of the client's board.
+    pub digest: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -80,6 +82,7 @@ impl Hello {
         });
         let replay = decoded("replay").map(|it| Replay::from_value(&it)).transpose();
         let replay = replay.map_err(|error| BadHello::replay(&error))?;
+        let digest = decoded("digest").map(|it| it.as_bool().ok_or_else(|| bad("digest", "expected true or false")));
         let alerts = given("alerts").map(|id| id.as_str().ok_or_else(|| bad("alerts", "expected the id of an alert")));
         Ok(Self {
             token: token.transpose()?.map(str::to_owned),
@@ -89,6 +92,7 @@ impl Hello {
             gap: rate.transpose()?.map(|rate| Duration::from_secs_f64(1.0 / rate)),
             replay,
             alerts: alerts.transpose()?.map(str::to_owned),
+            digest: digest.transpose()?.unwrap_or_default(),
         })
     }
 }

@@ -34,6 +34,9 @@ pub struct SnapshotPayload {
     pub part: Option<u32>,
     #[serde(default)]
     pub parts: Option<u32>,
+    /// Of the board that has taken all parts.
+    #[serde(default)]
+    pub digest: Option<u32>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -42,4 +45,7 @@ pub struct OddsPayload {
     pub prev: Cursor,
     pub cursor: Cursor,
     pub events: Vec<Change>,
+    /// Of the board that has taken this.
+    #[serde(default)]
+    pub digest: Option<u32>,
 }

@@ -1,6 +1,9 @@
 //! Serves how the consensus of outcomes moved, as a few points for small charts.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use ::history::{EventQuery, HistoryError, PriceAt, PriceHistory, PriceQuery, Store};
 use axum::{
@@ -9,7 +12,7 @@ use axum::{
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use http::HeaderMap;
-use market::{Line, lines_of};
+use market::{Consensus, Line, lines_of};
 use odds::{BookmakerKey, Decimal, Details, EventId, MarketKey, Outcome, Region, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -219,52 +222,57 @@ async fn sparkline(store: Arc<dyn Store>, of: SparklineOf) -> Result<Option<Spar
     Ok(Some(Sparkline { id: event, outcomes: outcomes.expect("nobody panics with prices") }))
 }
 
-/// A bookmaker's price of an outcome over time, and the place of the price that is valid now.
+/// A bookmaker's price of an outcome over time.
 struct Moving {
     bookmaker: BookmakerKey,
-    /// Without its price.
+    /// With the price that it has now, if `is_there`.
     outcome: Outcome,
+    is_there: bool,
     prices: Vec<PriceAt>,
-    at: usize,
+    /// How many of the prices have been.
+    passed: usize,
+}
+
+/// What has happened to a price.
+#[derive(PartialEq, Eq)]
+enum Passage {
+    Nothing,
+    OtherPrice,
+    CameOrWent,
 }
 
 impl Moving {
-    /// Goes on to a time. Returns whether the price is another one then.
-    fn go_on(&mut self, time: Timestamp) -> bool {
-        let next = self.prices.partition_point(|(at, _)| *at <= time);
-        let is_other = next != self.at;
-        self.at = next;
-        is_other
-    }
-
-    fn now(&self) -> Option<Outcome> {
-        let (_, price) = self.prices[..self.at].last()?;
-        Some(Outcome { price: (*price)?, ..self.outcome.clone() })
+    fn go_on(&mut self, time: Timestamp) -> Passage {
+        let passed = self.passed + self.prices[self.passed..].partition_point(|(at, _)| *at <= time);
+        if passed == self.passed {
+            return Passage::Nothing;
+        }
+        self.passed = passed;
+        let was_there = self.is_there;
+        let (_, price) = self.prices[passed - 1];
+        self.is_there = price.is_some();
+        self.outcome.price = price.unwrap_or(self.outcome.price);
+        if self.is_there == was_there { Passage::OtherPrice } else { Passage::CameOrWent }
     }
 }
 
+/// What bookmakers offered for a while, during which none of them began or ended an offer.
+struct Offer {
+    lines: Vec<Line>,
+    /// The consensus of each line at each of its times.
+    times: Vec<Vec<Option<Consensus>>>,
+}
+
 fn outcomes(wanted: &OfAll, details: &Details, history: &PriceHistory) -> Vec<OutcomePoints> {
-    let moving = history.series(wanted.from, usize::MAX).into_iter().map(|series| {
-        let key = series.outcome;
-        let price = Decimal::new(0, 0);
-        let outcome = Outcome { name: key.name, price, point: key.point, description: key.description };
-        Moving { bookmaker: series.bookmaker, outcome, prices: series.prices, at: 0 }
-    });
-    let mut moving: Vec<Moving> = moving.collect();
-    let mut at_instants: Vec<Vec<Line>> = Vec::new();
-    for instant in wanted.instants() {
-        let mut moved = false;
-        for it in &mut moving {
-            moved |= it.go_on(instant);
-        }
-        let same = at_instants.last().filter(|_| !moved).cloned();
-        at_instants.push(same.unwrap_or_else(|| lines_now(details, &wanted.market, &moving)));
-    }
-    let chosen = at_instants.iter().rev().find(|lines| !lines.is_empty()).map(|lines| chosen(lines));
+    let offers = offers(wanted, details, history);
+    let last = offers.iter().rev().find(|offer| !offer.lines.is_empty());
     let mut outcomes = Vec::new();
-    for line in chosen.unwrap_or_default() {
-        let of_line = at_instants.iter().map(|lines| lines.iter().find(|it| it.is_same_line(line))?.consensus());
-        let of_line: Vec<_> = of_line.collect();
+    for line in last.map(|offer| chosen(&offer.lines)).unwrap_or_default() {
+        let of_line = |offer: &Offer| {
+            let place = offer.lines.iter().position(|it| it.is_same_line(line));
+            offer.times.iter().map(move |time| time[place?].clone()).collect::<Vec<_>>()
+        };
+        let of_line: Vec<Option<Consensus>> = offers.iter().flat_map(of_line).collect();
         for (place, outcome) in line.outcomes.iter().enumerate() {
             let probabilities = of_line.iter().map(|it| it.as_ref().map(|it| rounded(it.probabilities[place])));
             outcomes.push(OutcomePoints {
@@ -278,12 +286,40 @@ fn outcomes(wanted: &OfAll, details: &Details, history: &PriceHistory) -> Vec<Ou
     outcomes
 }
 
+/// What was offered at all times, one after the other.
+fn offers(wanted: &OfAll, details: &Details, history: &PriceHistory) -> Vec<Offer> {
+    // A bookmaker that is in several regions counts once.
+    let mut known = BTreeSet::new();
+    let series = history.series(wanted.from, usize::MAX).into_iter();
+    let of_one_region = series.filter(|it| known.insert((it.bookmaker.clone(), it.outcome.clone())));
+    let moving = of_one_region.map(|series| {
+        let key = series.outcome;
+        let price = Decimal::new(0, 0);
+        let outcome = Outcome { name: key.name, price, point: key.point, description: key.description };
+        Moving { bookmaker: series.bookmaker, outcome, is_there: false, prices: series.prices, passed: 0 }
+    });
+    let mut moving: Vec<Moving> = moving.collect();
+    let mut offers = vec![Offer { lines: Vec::new(), times: Vec::new() }];
+    for instant in wanted.instants() {
+        let passages: Vec<Passage> = moving.iter_mut().map(|it| it.go_on(instant)).collect();
+        if passages.contains(&Passage::CameOrWent) {
+            offers.push(Offer { lines: lines_now(details, &wanted.market, &moving), times: Vec::new() });
+        }
+        let offer = offers.last_mut().expect("there is one");
+        let other_prices = moving.iter().zip(&passages).filter(|(_, passage)| **passage == Passage::OtherPrice);
+        for (it, _) in other_prices {
+            offer.lines.iter_mut().for_each(|line| line.set_price(&it.bookmaker, &it.outcome));
+        }
+        let same = offer.times.last().filter(|_| passages.iter().all(|it| *it == Passage::Nothing)).cloned();
+        offer.times.push(same.unwrap_or_else(|| offer.lines.iter().map(Line::consensus).collect()));
+    }
+    offers
+}
+
 fn lines_now(details: &Details, market: &MarketKey, moving: &[Moving]) -> Vec<Line> {
     let mut quotes: BTreeMap<&BookmakerKey, Vec<Outcome>> = BTreeMap::new();
-    for it in moving {
-        if let Some(outcome) = it.now() {
-            quotes.entry(&it.bookmaker).or_default().push(outcome);
-        }
+    for it in moving.iter().filter(|it| it.is_there) {
+        quotes.entry(&it.bookmaker).or_default().push(it.outcome.clone());
     }
     lines_of(details, quotes.into_iter().map(|(bookmaker, outcomes)| (bookmaker, market, outcomes)))
 }
@@ -303,7 +339,7 @@ fn chosen(lines: &[Line]) -> Vec<&Line> {
 
 /// More digits can't be seen on a small chart.
 fn rounded(probability: f64) -> f64 {
-    (probability * 1e4).round() / 1e4
+    (probability * 1e3).round() / 1e3
 }
 
 #[cfg(test)]

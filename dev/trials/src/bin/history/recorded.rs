@@ -24,7 +24,7 @@ const DENSE_MS: i64 = 1_200;
 /// Every so many steps of the last day, the charted event changes, and nothing else.
 const CHARTED_EVERY: usize = 5;
 /// How long QuestDB may take to list what it has written.
-const LISTED_WITHIN: Duration = Duration::from_secs(10);
+const LISTED_WITHIN: Duration = Duration::from_secs(60);
 
 /// A region whose steps are recorded. Each step is a poll of one sport.
 pub struct Recorded {
