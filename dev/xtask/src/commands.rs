@@ -129,10 +129,15 @@ fn examples(seconds: u32, connects: u32) -> anyhow::Result<()> {
     jars(&root().join("examples/java/pom.xml"), &libraries, "the Java client")?;
     let mut cargo = Command::new("cargo");
     cargo.args(["test", "--workspace", "--quiet", "--", "--ignored", "--nocapture", "--test-threads=1", "examples::"]);
-    cargo.env("PYTHON", python).env("JAVA_LIBRARIES", libraries);
+    cargo.env("PYTHON", python).env("JAVA_LIBRARIES", libraries).env("KAFKA_PYTHON", topic_reader()?);
     cargo.env("CLIENTS_SECONDS", seconds.to_string()).env("CLIENTS_CONNECTS", connects.to_string());
     let limit = Duration::from_secs((seconds + 60 * connects).into());
     step("tests of the example clients", 20 * MINUTE + limit, &mut cargo)
+}
+
+/// Installs what the example that reads topics needs, and returns its Python.
+fn topic_reader() -> anyhow::Result<PathBuf> {
+    python(&root().join("examples/kafka/requirements.txt"), "kafka")
 }
 
 /// Installs what the page's tests need, and returns the name of the browser's program.
@@ -220,6 +225,7 @@ impl Soak {
         let mut soak = Command::new(binary("soak"));
         soak.arg("--minutes").arg(self.minutes.to_string());
         soak.arg("--binaries").arg(target().join("debug")).arg("--logs").arg(&logs);
+        soak.arg("--reader").arg(topic_reader()?).arg(root().join("examples/kafka/reader.py"));
         let limit = (self.minutes + 15) * MINUTE;
         step("producers", limit, &mut soak)
             .with_context(|| format!("the producers' logs are in {}", logs.display()))?;

@@ -1,5 +1,5 @@
 //! Third-party Socket.IO clients with their default options: the example mirrors through an unreliable network, series
-//! of connects, and the README's snippet. Every board that they print is compared with what was written at the step
+//! of connects, and the README's snippet; and the example that reads topics. Every board that they print is compared with what was written at the step
 //! that its cursor names.
 
 use std::{
@@ -474,4 +474,53 @@ async fn the_snippet_of_the_readme_prints_all_parts_of_a_snapshot() {
     timeout(STARTED_WITHIN, all).await.expect("all events");
     assert_eq!(events, EVENTS);
     gateway.ends().await.unwrap();
+}
+
+/// How many steps are written before the last one, and how often a new leader begins.
+const STEPS: u32 = 60;
+const NEW_TERM_EVERY: u32 = 12;
+
+/// The example that reads topics compares each board with its digest.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "`cargo xtask test` installs what it needs"]
+async fn a_reader_of_the_topics_in_python_has_every_board() {
+    let scene = Scene::set().await;
+    let mut reading = JoinSet::new();
+    for (region, mut author) in Region::ALL.into_iter().zip(scene.authors) {
+        let log = scene.logs.path().join(region.key());
+        let mut command = Command::new(setting("KAFKA_PYTHON", "python3"));
+        command.arg(checkout().join("examples/kafka/reader.py")).args(["--region", region.key()]);
+        command.args(["--brokers", &scene.stage.kafka().brokers]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(&log).unwrap()).kill_on_drop(true);
+        let mut program = command.spawn().unwrap();
+        let mut lines = BufReader::new(program.stdout.take().unwrap()).lines();
+        reading.spawn(async move {
+            let _program = program;
+            let mut random = StdRng::seed_from_u64(region as u64);
+            let (mut read, mut wanted) = (0, author.last_step());
+            for n in 0..=STEPS {
+                // It may be at a later step than this one when it begins.
+                let until = Instant::now() + STARTED_WITHIN;
+                let line = loop {
+                    let line = timeout_at(until, lines.next_line()).await;
+                    let line = line.unwrap_or_else(|_| panic!("{region}: {wanted} does not come")).unwrap();
+                    let line = line.unwrap_or_else(|| panic!("{region}: {}", std::fs::read_to_string(&log).unwrap()));
+                    read += 1;
+                    if line.starts_with(&format!("{wanted} at ")) {
+                        break line;
+                    }
+                };
+                let events = author.board().event_count();
+                assert!(line.ends_with(&format!(": live, {events} events")), "{region}: {line}, but {events} events");
+                if n % NEW_TERM_EVERY == NEW_TERM_EVERY - 1 {
+                    author.new_term().await;
+                }
+                wanted = author.step(draw_changes(&mut random, EVENTS)).await;
+            }
+            assert_eq!(std::fs::read_to_string(&log).unwrap(), "", "{region}");
+            read
+        });
+    }
+    let read: Vec<u32> = reading.join_all().await;
+    assert!(read.iter().all(|read| *read > STEPS), "{read:?}");
 }

@@ -103,13 +103,13 @@ mod tests {
 
     use super::*;
 
-    fn change(value: serde_json::Value) -> Change {
+    fn change(value: &serde_json::Value) -> Change {
         serde_json::from_str(&value.to_string()).unwrap()
     }
 
     fn match_of_leeds(price: f64) -> Change {
         let outcomes = json!([{ "name": "Leeds", "price": price }, { "name": "York", "price": 1.8 }]);
-        change(json!({
+        change(&json!({
             "id": "m1", "sport_key": "soccer_epl", "sport_title": "EPL", "commence_time": "2026-12-01T15:00:00Z",
             "home_team": "Leeds", "away_team": null,
             "quotes": [{
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn it_is_that_of_the_board_whatever_led_there() {
-        let other_price = change(json!({
+        let other_price = change(&json!({
             "id": "m1",
             "quotes": [{
                 "bookmaker": "coral", "market": "h2h", "last_update": "2026-11-30T10:00:00Z",
@@ -133,11 +133,11 @@ mod tests {
         assert_eq!(changed, FrameDigest::of([match_of_leeds(2.1)]));
         changed.apply(&match_of_leeds(2.1));
         assert_eq!(changed, FrameDigest::of([match_of_leeds(2.1)]));
-        changed.apply(&change(json!({
+        changed.apply(&change(&json!({
             "id": "m1",
             "quotes": [{ "bookmaker": "coral", "market": "h2h", "last_update": "2026-11-30T10:00:01Z", "outcomes": [] }],
         })));
-        changed.apply(&change(json!({ "id": "m1", "removed": true })));
+        changed.apply(&change(&json!({ "id": "m1", "removed": true })));
         assert_eq!(changed, FrameDigest::default());
     }
 

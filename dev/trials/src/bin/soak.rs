@@ -3,9 +3,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs::File,
     net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
-    process::ExitCode,
+    path::{Path, PathBuf},
+    process::{ExitCode, Stdio},
     time::{Duration, Instant},
 };
 
@@ -21,7 +22,10 @@ use rdkafka::{
     message::Message,
 };
 use service::ProgramSettings;
-use tokio::net::TcpListener;
+use tokio::{
+    net::TcpListener,
+    process::{Child, Command},
+};
 use tracing::{info, warn};
 use trials::{Fleet, SPEED, Watcher, simulated};
 
@@ -29,6 +33,8 @@ const FAULT_RATE: f64 = 0.05;
 /// How long a leader is suspended: longer than its session in the consumer group.
 const STOPPED_FOR: Duration = Duration::from_secs(15);
 const OUTAGE: Duration = Duration::from_secs(12);
+/// How long the reader in Python may take to come to the last step.
+const READ_WITHIN: Duration = Duration::from_secs(60);
 
 /// Kills, suspends and disconnects producers for a while, and compares the boards with the truth.
 #[derive(Debug, Parser)]
@@ -45,6 +51,10 @@ struct Settings {
     /// Folder for the producers' logs.
     #[arg(long, value_name = "DIR")]
     logs: PathBuf,
+
+    /// A Python and the example that reads topics: it must come to the same boards.
+    #[arg(long, num_args = 2, value_names = ["PYTHON", "SCRIPT"])]
+    reader: Vec<PathBuf>,
 
     #[command(flatten)]
     simulator: SimulatorSettings,
@@ -72,6 +82,14 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         Region::ALL.into_iter().map(|region| Watcher::start(&cluster.settings(), region)).collect();
     let mut fleet =
         Fleet::start(&settings.binaries, &settings.logs, &cluster.settings(), &Region::ALL, &simulated(&source))?;
+
+    let readers = match &*settings.reader {
+        [python, script] => {
+            let start = |region| TopicReader::start(python, script, &cluster.settings(), region, &settings.logs);
+            Region::ALL.into_iter().map(start).collect::<anyhow::Result<_>>()?
+        }
+        _ => Vec::new(),
+    };
 
     let begun = Instant::now();
     let mut disruptions: BTreeMap<&'static str, u32> = BTreeMap::new();
@@ -104,6 +122,10 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     for watcher in &mut watchers {
         watcher.wait_for(&simulator).await?;
     }
+    for (reader, watcher) in readers.into_iter().zip(&watchers) {
+        let newest = watcher.seen.borrow().newest;
+        println!("{}: the reader in Python has {}", watcher.region, reader.comes_to(newest).await?);
+    }
     // Without writers, the cluster deletes no records while the topics are read below.
     fleet.end();
     let mut alternating = 0;
@@ -122,6 +144,45 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     println!("all digests correct; {} minutes with {disruptions:?}", settings.minutes);
     lifecycle.stop();
     program.wait().await
+}
+
+/// The example that reads topics, as a process.
+struct TopicReader {
+    process: Child,
+    output: PathBuf,
+    errors: PathBuf,
+}
+
+impl TopicReader {
+    fn start(python: &Path, script: &Path, kafka: &KafkaSettings, region: Region, logs: &Path) -> anyhow::Result<Self> {
+        let [output, errors] = ["out", "log"].map(|end| logs.join(format!("reader-{region}.{end}")));
+        let process = Command::new(python)
+            .arg(script)
+            .args(["--brokers", &kafka.brokers, "--region", region.key()])
+            .stdin(Stdio::null())
+            .stdout(File::create(&output)?)
+            .stderr(File::create(&errors)?)
+            .kill_on_drop(true)
+            .spawn()
+            .context("the reader in Python")?;
+        Ok(Self { process, output, errors })
+    }
+
+    /// Waits until it has verified this step. Returns how many steps it has verified, and how often it started over.
+    async fn comes_to(mut self, step: StepId) -> anyhow::Result<String> {
+        let end = Instant::now() + READ_WITHIN;
+        loop {
+            let output = std::fs::read_to_string(&self.output)?;
+            let errors = std::fs::read_to_string(&self.errors)?;
+            if output.lines().last().is_some_and(|line| line.starts_with(&format!("{step} at "))) {
+                let over = errors.lines().filter(|line| line.ends_with("starting over")).count();
+                return Ok(format!("verified {} steps, and started over {over} times", output.lines().count()));
+            }
+            ensure!(self.process.try_wait()?.is_none(), "the reader in Python has ended: {errors}");
+            ensure!(Instant::now() < end, "the reader in Python does not come to {step}: {errors}");
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
 }
 
 fn steps(watchers: &[Watcher]) -> Vec<u64> {
