@@ -70,7 +70,6 @@ pub(crate) enum ApiError {
 /// The body of an error response.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ErrorBody {
-    #[schema(inline)]
     error: Reason,
 }
 
@@ -292,34 +291,34 @@ impl IntoResponse for ApiError {
 pub(crate) enum Refusals {
     /// The query or a parameter can't be read; `partition_out_of_range`.
     #[response(status = BAD_REQUEST)]
-    BadRequest(#[to_schema] ErrorBody),
+    BadRequest(ErrorBody),
     /// `unauthenticated`, `wrong_credentials`
     #[response(status = UNAUTHORIZED)]
-    Unauthorized(#[to_schema] ErrorBody),
+    Unauthorized(ErrorBody),
     /// `forbidden_origin`, `token_not_enough`, `missing_scope`, `wrong_password`, `wrong_code`, `disabled`, `registration_closed`
     #[response(status = FORBIDDEN)]
-    Forbidden(#[to_schema] ErrorBody),
+    Forbidden(ErrorBody),
     /// `not_found`, `unknown_topic`
     #[response(status = NOT_FOUND)]
-    NotFound(#[to_schema] ErrorBody),
+    NotFound(ErrorBody),
     /// `too_many_tokens`, `too_many_rules`, `request_running`, `request_id_reused`, `no_address`, `not_confirmed`, `confirmed`, `code_expired`; `not_recorded`: `gap` has the time of which nothing is recorded
     #[response(status = CONFLICT)]
-    Conflict(#[to_schema] ErrorBody),
+    Conflict(ErrorBody),
     /// `bad_body`: the body is too large
     #[response(status = PAYLOAD_TOO_LARGE)]
-    TooLarge(#[to_schema] ErrorBody),
+    TooLarge(ErrorBody),
     /// `bad_body`: the content type is not JSON
     #[response(status = UNSUPPORTED_MEDIA_TYPE)]
-    NotJson(#[to_schema] ErrorBody),
+    NotJson(ErrorBody),
     /// `invalid`: `fields` has the reason for each invalid field; `too_much`: the answer would be too large
     #[response(status = UNPROCESSABLE_ENTITY)]
-    Invalid(#[to_schema] ErrorBody),
+    Invalid(ErrorBody),
     /// `too_many_attempts`, `too_many_requests`: `Retry-After` has the seconds to wait
     #[response(status = TOO_MANY_REQUESTS)]
-    TooMany(#[to_schema] ErrorBody),
+    TooMany(ErrorBody),
     /// `store_unavailable`, `history_unavailable`, `messages_unavailable`, `result_unknown`, `busy`, `not_ready`
     #[response(status = SERVICE_UNAVAILABLE)]
-    Unavailable(#[to_schema] ErrorBody),
+    Unavailable(ErrorBody),
 }
 
 /// The error responses that only requests about messages have.
@@ -328,7 +327,7 @@ pub(crate) enum Refusals {
 pub(crate) enum MessageRefusals {
     /// `messages_disabled`, `no_public_origin`
     #[response(status = NOT_IMPLEMENTED)]
-    Disabled(#[to_schema] ErrorBody),
+    Disabled(ErrorBody),
 }
 
 /// The error responses that only requests of the history have.
@@ -337,8 +336,8 @@ pub(crate) enum MessageRefusals {
 pub(crate) enum HistoryRefusals {
     /// `history_damaged`: what was recorded is not what it was
     #[response(status = INTERNAL_SERVER_ERROR)]
-    Damaged(#[to_schema] ErrorBody),
+    Damaged(ErrorBody),
     /// `history_disabled`
     #[response(status = NOT_IMPLEMENTED)]
-    Disabled(#[to_schema] ErrorBody),
+    Disabled(ErrorBody),
 }

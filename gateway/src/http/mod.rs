@@ -61,7 +61,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(30);
         version = "1",
         description = "Accounts, subscriptions, boards and their history. Updates are sent over Socket.IO; see PROTOCOL.md.",
     ),
-    components(schemas(schemas::RecordedLine)),
+    components(schemas(schemas::RecordedLine, error::ErrorBody)),
     modifiers(&SecuritySchemes),
 )]
 struct Document;

@@ -582,6 +582,17 @@ async fn the_interface_describes_itself() {
         assert!(schemas[request]["properties"][field].is_object(), "{request}: {field}");
     }
     assert_eq!(schemas["Feed"]["properties"]["state"]["enum"], json!(["live", "stale", "down"]));
+    // A generated client has one type for all of them.
+    let operations =
+        document["paths"].as_object().unwrap().values().flat_map(|path| path.as_object().unwrap().values());
+    let answers = operations.flat_map(|operation| operation["responses"].as_object().unwrap());
+    let refusals: Vec<_> = answers.filter(|(status, _)| *status.as_str() >= *"400").collect();
+    assert!(refusals.len() > 100, "{}", refusals.len());
+    for (status, refusal) in refusals {
+        let schema = &refusal["content"]["application/json"]["schema"];
+        assert_eq!(*schema, json!({ "$ref": "#/components/schemas/ErrorBody" }), "{status}: {refusal}");
+    }
+    assert!(schemas["ErrorBody"].is_object());
     let docs = anna.get("/api/docs/").await;
     assert_eq!(docs.status, 200);
     assert!(String::from_utf8_lossy(&docs.body).contains("swagger"));
