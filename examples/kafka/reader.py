@@ -1,17 +1,15 @@
-"""Reads a region's board from Kafka, exactly. docs/kafka.md explains it.
-
-It prints a line for each step whose board is verified.
-"""
+"""Reads a region's board from Kafka, and prints a line for each verified step. docs/kafka.md explains it."""
 
 import argparse
 import json
 import sys
+import time
 from datetime import datetime
 
 import xxhash
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
-STEP_KEY = b"~step"
+STEP = "~step"
 # No leader writes a term that is so much later, in milliseconds.
 CENTURY = 100 * 365 * 24 * 3_600 * 1_000
 
@@ -36,9 +34,9 @@ def number_of(*parts):
     return xxhash.xxh3_128_intdigest(b"".join(len(part).to_bytes(8, "little") + part for part in parts))
 
 
-def millis(time):
+def millis(text):
     """A time as eight bytes."""
-    moment = datetime.fromisoformat(time)
+    moment = datetime.fromisoformat(text)
     return (int(moment.timestamp()) * 1000 + moment.microsecond // 1000).to_bytes(8, "little", signed=True)
 
 
@@ -56,44 +54,40 @@ def digest_of(event):
     return total
 
 
-class Board:
-    """The events of a region, by their ids, and the digest of all."""
-
-    def __init__(self):
-        self.events, self.digests, self.digest = {}, {}, 0
-
-    def set(self, id, value):
-        """Replaces an event, or removes it if there is no value."""
-        self.digest -= self.digests.pop(id, 0)
-        self.events.pop(id, None)
-        if value is not None:
-            self.events[id] = json.loads(value, parse_float=Number, parse_int=Number)["event"]
-            self.digests[id] = digest_of(self.events[id])
-        self.digest = (self.digest + self.digests.get(id, 0)) % (1 << 128)
+def record(headers, key, value):
+    """What a record is about, its step, and its marker, or the event with its digest. A removal has neither."""
+    term, tie = headers["term"].split(b".")
+    value = value and json.loads(value, parse_float=Number, parse_int=Number)
+    if int(headers["v"]) > 1 or (key == STEP) != key.startswith("~") or (key == STEP and not value):
+        raise ValueError("a record of a later version")
+    if value and key != STEP:
+        value = value["event"], digest_of(value["event"])
+    return key, (int(term), int(tie), int(headers["step"])), value
 
 
 class Reader:
-    """Turns the records of all partitions into steps, and steps into a board."""
+    """Turns the records of all partitions into steps, and steps into a board: events with their digests."""
 
     def __init__(self, partitions):
-        self.board, self.waiting, self.markers = Board(), {}, {}
+        self.events, self.digest, self.waiting, self.markers = {}, 0, {}, {}
         # Behind a fence or a marker, a partition's records of this step and of earlier ones don't count.
         self.over = [(0, 0, 0)] * partitions
 
     def read(self, partition, headers, key, value):
         """Takes a record. Returns the step and its marker, once the step is on the board."""
-        if int(headers["v"]) > 1 or (key.startswith(b"~") and key != STEP_KEY):
+        try:
+            id, step, value = record(dict(headers), key.decode(), value)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            # What can't be read does not count.
             return None
-        term, tie = headers["term"].split(b".")
-        step = (int(term), int(tie), int(headers["step"]))
-        if step[0] > self.over[partition][0] + CENTURY or step[2] > self.over[partition][2] + (1 << 42):
+        over = self.over[partition]
+        if step[0] > over[0] + CENTURY or step[2] > (over[2] if step[:2] == over[:2] else 0) + (1 << 42):
             return None
-        is_late = step <= self.over[partition]
-        self.over[partition] = max(self.over[partition], step if key == STEP_KEY else (*step[:2], 0))
-        if is_late:
+        self.over[partition] = max(over, step if id == STEP else (*step[:2], 0))
+        if step <= over:
             return None
-        if key != STEP_KEY:
-            self.waiting.setdefault(step, []).append((key.decode(), value))
+        if id != STEP:
+            self.waiting.setdefault(step, []).append((id, value))
             return None
         self.markers.setdefault(step, set()).add(partition)
         if len(self.markers[step]) < len(self.over):
@@ -103,17 +97,20 @@ class Reader:
         if step[2] == 0:
             return None
         for earlier in sorted(it for it in self.waiting if it <= step):
-            for event, image in self.waiting.pop(earlier):
-                self.board.set(event, image)
-        return step, json.loads(value)
+            for event, new in self.waiting.pop(earlier):
+                _, before = self.events.pop(event, (None, 0))
+                self.digest = (self.digest - before + (new[1] if new else 0)) % (1 << 128)
+                if new:
+                    self.events[event] = new
+        return step, value
 
 
 def follow(topic, settings):
-    """Yields each verified step with its marker and the board. Starts over if a board does not match its digest."""
+    """Yields each verified step with its marker and the board. Starts over if the board does not match its digest."""
     settings |= {"group.id": "none", "enable.auto.commit": False, "enable.partition.eof": True}
-    consumer = Consumer(settings)
-    partitions = len(consumer.list_topics(topic, timeout=30).topics[topic].partitions) or sys.exit(f"no {topic}")
+    consumer = Consumer({**settings, "auto.offset.reset": "error"})
     while True:
+        partitions = len(consumer.list_topics(topic, timeout=30).topics[topic].partitions) or sys.exit(f"no {topic}")
         consumer.assign([TopicPartition(topic, n, OFFSET_BEGINNING) for n in range(partitions)])
         reader, at_end, newest = Reader(partitions), set(), None
         # The first reading may end in the middle of a step: then the next one decides.
@@ -123,20 +120,22 @@ def follow(topic, settings):
             if message is None:
                 continue
             if not message.error():
-                record = message.partition(), dict(message.headers()), message.key(), message.value()
-                newest = reader.read(*record) or newest
+                newest = reader.read(message.partition(), message.headers(), message.key(), message.value()) or newest
             elif message.error().code() == KafkaError._PARTITION_EOF:
                 at_end.add(message.partition())
+            elif message.error().code() == KafkaError._AUTO_OFFSET_RESET:
+                break
             # Compaction has removed parts of old steps, so boards are right from the end on.
             if newest is None or len(at_end) < partitions:
                 continue
             (step, marker), newest = newest, None
-            if f"{reader.board.digest:032x}" == marker["digest"]:
-                yield step, marker, reader.board
+            if f"{reader.digest:032x}" == marker["digest"]:
+                yield step, marker, reader.events
             elif not may_differ:
-                print(f"the board of {step} does not match its digest: starting over", file=sys.stderr)
                 break
             may_differ = False
+        print("what was read does not match its digest: starting over", file=sys.stderr)
+        time.sleep(5)
 
 
 if __name__ == "__main__":
@@ -146,5 +145,5 @@ if __name__ == "__main__":
     options.add_argument("--property", action="append", default=[], metavar="NAME=VALUE", help="of librdkafka")
     given = options.parse_args()
     settings = {"bootstrap.servers": given.brokers, **dict(it.split("=", 1) for it in given.property)}
-    for (term, tie, step), marker, board in follow(f"odds.{given.region}", settings):
-        print(f"{term}.{tie}/{step} at {marker['at']}: {marker['state']}, {len(board.events)} events", flush=True)
+    for (term, tie, step), marker, events in follow(f"odds.{given.region}", settings):
+        print(f"{term}.{tie}/{step} at {marker['at']}: {marker['state']}, {len(events)} events", flush=True)

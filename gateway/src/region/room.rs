@@ -40,7 +40,7 @@ impl Room {
     pub(crate) fn join(&mut self, sid: Sid, member: Member) {
         if member.client.wants_digests {
             self.digest_members += 1;
-            if self.digest_members == 1 {
+            if self.digest.is_none() {
                 self.drop_frames();
             }
         }
@@ -48,12 +48,9 @@ impl Room {
     }
 
     pub(crate) fn leave(&mut self, sid: Sid) {
+        // The digest stays until the cursor moves: whoever comes and goes does not make it anew.
         if self.members.swap_remove(&sid).is_some_and(|member| member.client.wants_digests) {
             self.digest_members -= 1;
-            if self.digest_members == 0 {
-                self.digest = None;
-                self.drop_frames();
-            }
         }
     }
 
@@ -78,7 +75,7 @@ impl Room {
         if !board.differs(&from, &self.filter) && !board.is_growing_old(&from, &self.filter) {
             return None;
         }
-        let digest = self.digest.take().and_then(|mut digest| {
+        let digest = self.digest.take().filter(|_| self.digest_members > 0).and_then(|mut digest| {
             let changes = board.passing_since(board.revision_at(&from, &self.filter)?, &self.filter)?;
             changes.iter().for_each(|change| digest.apply(change));
             Some(digest)

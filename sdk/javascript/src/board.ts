@@ -40,6 +40,8 @@ export class Mirror {
   #incoming: { cursor: string; part: number; events: Map<string, BoardEvent>; digest: BoardDigest | null } | null = null;
   /** That of the board, if it is checked. */
   #digest: BoardDigest | null;
+  /** When a board was wrong. */
+  wrongAt = -Infinity;
   /** Whether the newest feed had the cursor of the board: nothing is still to come. */
   isUpToDate = false;
   /** How many feeds have come since a resync was asked for; null if none is open. */

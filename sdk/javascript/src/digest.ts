@@ -19,7 +19,7 @@ function numberOf(text: string): number {
   return number ^ (number >>> 16);
 }
 
-const millionths = (value: number | undefined) => (value === undefined ? "" : Math.floor(value * 1e6 + 0.5));
+const millionths = (value: number | null | undefined) => (value == null ? "" : BigInt(Math.floor(value * 1e6 + 0.5)));
 
 function ofDetails({ id, sport_key, sport_title, commence_time, home_team, away_team }: EventDetails): number {
   return numberOf(`${id}\n${sport_key}\n${sport_title}\n${commence_time}\n${home_team ?? ""}\n${away_team ?? ""}\n`);

@@ -12,6 +12,8 @@ import type { Alert, Bye, Change, Feed, Filter, Odds, Region, Replay, Snapshot, 
 /** The gateway sends a feed at least every ten seconds. */
 const SILENT_AFTER = 35_000;
 const LONGEST_WAIT = 30_000;
+/** How often a wrong board is asked for at once. */
+const WRONG_EVERY = 30_000;
 const FIRST_WITHIN = 30_000;
 /** How many ids of alerts are remembered, so that none is handed out twice. */
 const ALERTS = 1_000;
@@ -251,8 +253,10 @@ export class Stream {
     if (taken === "resync") this.#socket?.emit("resync", { region: payload.region, cursor: mirror.board.cursor ?? undefined }, () => {});
     if (taken === "wrong") {
       this.#tell("trouble", new ToteboardError("wrong_digest", `the board of ${payload.region} is not that of the gateway`));
-      // If a whole board is wrong, the next one may be, too: it is asked for later.
-      if (name === "odds") this.#socket?.emit("resync", { region: payload.region }, () => {});
+      // Boards that are wrong again and again are asked for when feeds come.
+      if (Date.now() - mirror.wrongAt > WRONG_EVERY) this.#socket?.emit("resync", { region: payload.region }, () => {});
+      mirror.wrongAt = Date.now();
+      if (this.state === "live") this.#set("connecting");
     }
     if (taken === "whole") this.#tell("board", mirror.board);
     if (taken === "changed") this.#tell("change", { board: mirror.board, changes: (payload as Odds).events });

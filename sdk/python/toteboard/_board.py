@@ -43,6 +43,8 @@ class Mirror:
     def __init__(self, region: Region, checks: bool):
         self.board = Board(region)
         self._checks, self._digest = checks, BoardDigest()
+        # When a board was wrong.
+        self.wrong_at = float("-inf")
         self.connected()
 
     def connected(self) -> None:

@@ -22,6 +22,8 @@ State = Literal["connecting", "live", "offline", "ended"]
 # The gateway sends a feed at least every ten seconds.
 _SILENT_AFTER = 35.0
 _LONGEST_WAIT = 30.0
+# How often a wrong board is asked for at once.
+_WRONG_EVERY = 30.0
 _CONNECT_WITHIN = 30
 _SHUT_WITHIN = 5
 _ANSWER_WITHIN = 30
@@ -290,8 +292,11 @@ class Stream:
             await self._resync(region, mirror.board.cursor)
         elif taken == "wrong":
             self._tell("trouble", ToteboardError("wrong_digest", f"the board of {region} is not that of the gateway"))
-            # If a whole board is wrong, the next one may be, too: it is asked for later.
-            if name == "odds":
+            if self.state == "live":
+                self._set("connecting")
+            # Boards that are wrong again and again are asked for when feeds come.
+            before, mirror.wrong_at = mirror.wrong_at, time.monotonic()
+            if mirror.wrong_at - before > _WRONG_EVERY:
                 await self._resync(region, None)
         if name == "feed":
             # What is live of a newer board must not count for this one.

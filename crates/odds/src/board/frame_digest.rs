@@ -82,7 +82,11 @@ fn number_of_quote(id: &EventId, quote: &QuoteChange) -> u32 {
 
 /// Rounded half up, as a client computes it with the doubles that JSON is read as.
 fn millionths(value: Decimal) -> i128 {
-    let value: f64 = value.to_string().parse().expect("a decimal number");
+    let (mantissa, _) = value.parts();
+    let value = match mantissa.unsigned_abs() < 1 << 53 {
+        true => value.to_f64(),
+        false => value.to_string().parse().expect("a decimal number"),
+    };
     (value * 1e6 + 0.5).floor() as i128
 }
 

@@ -174,7 +174,7 @@ impl TopicReader {
         loop {
             let output = std::fs::read_to_string(&self.output)?;
             let errors = std::fs::read_to_string(&self.errors)?;
-            if output.lines().last().is_some_and(|line| line.starts_with(&format!("{step} at "))) {
+            if output.lines().any(|line| line.starts_with(&format!("{step} at "))) {
                 let over = errors.lines().filter(|line| line.ends_with("starting over")).count();
                 return Ok(format!("verified {} steps, and started over {over} times", output.lines().count()));
             }

@@ -1,7 +1,7 @@
 //! Serves how the consensus of outcomes moved, as a few points for small charts.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, HashSet},
     sync::Arc,
 };
 
@@ -228,6 +228,8 @@ struct Moving {
     /// With the price that it has now, if `is_there`.
     outcome: Outcome,
     is_there: bool,
+    /// It is there, and the first of those of its bookmaker: one that is in several regions counts once.
+    counts: bool,
     prices: Vec<PriceAt>,
     /// How many of the prices have been.
     passed: usize,
@@ -288,26 +290,23 @@ fn outcomes(wanted: &OfAll, details: &Details, history: &PriceHistory) -> Vec<Ou
 
 /// What was offered at all times, one after the other.
 fn offers(wanted: &OfAll, details: &Details, history: &PriceHistory) -> Vec<Offer> {
-    // A bookmaker that is in several regions counts once.
-    let mut known = BTreeSet::new();
-    let series = history.series(wanted.from, usize::MAX).into_iter();
-    let of_one_region = series.filter(|it| known.insert((it.bookmaker.clone(), it.outcome.clone())));
-    let moving = of_one_region.map(|series| {
+    let moving = history.series(wanted.from, usize::MAX).into_iter().map(|series| {
         let key = series.outcome;
         let price = Decimal::new(0, 0);
         let outcome = Outcome { name: key.name, price, point: key.point, description: key.description };
-        Moving { bookmaker: series.bookmaker, outcome, is_there: false, prices: series.prices, passed: 0 }
+        let (bookmaker, prices) = (series.bookmaker, series.prices);
+        Moving { bookmaker, outcome, is_there: false, counts: false, prices, passed: 0 }
     });
     let mut moving: Vec<Moving> = moving.collect();
     let mut offers = vec![Offer { lines: Vec::new(), times: Vec::new() }];
     for instant in wanted.instants() {
         let passages: Vec<Passage> = moving.iter_mut().map(|it| it.go_on(instant)).collect();
         if passages.contains(&Passage::CameOrWent) {
-            offers.push(Offer { lines: lines_now(details, &wanted.market, &moving), times: Vec::new() });
+            offers.push(Offer { lines: lines_now(details, &wanted.market, &mut moving), times: Vec::new() });
         }
         let offer = offers.last_mut().expect("there is one");
-        let other_prices = moving.iter().zip(&passages).filter(|(_, passage)| **passage == Passage::OtherPrice);
-        for (it, _) in other_prices {
+        let passed = moving.iter().zip(&passages).filter(|(it, passage)| it.counts && **passage == Passage::OtherPrice);
+        for (it, _) in passed {
             offer.lines.iter_mut().for_each(|line| line.set_price(&it.bookmaker, &it.outcome));
         }
         let same = offer.times.last().filter(|_| passages.iter().all(|it| *it == Passage::Nothing)).cloned();
@@ -316,9 +315,14 @@ fn offers(wanted: &OfAll, details: &Details, history: &PriceHistory) -> Vec<Offe
     offers
 }
 
-fn lines_now(details: &Details, market: &MarketKey, moving: &[Moving]) -> Vec<Line> {
+fn lines_now(details: &Details, market: &MarketKey, moving: &mut [Moving]) -> Vec<Line> {
+    let mut known = HashSet::new();
+    for it in moving.iter_mut() {
+        it.counts =
+            it.is_there && known.insert((&it.bookmaker, &it.outcome.name, it.outcome.point, &it.outcome.description));
+    }
     let mut quotes: BTreeMap<&BookmakerKey, Vec<Outcome>> = BTreeMap::new();
-    for it in moving.iter().filter(|it| it.is_there) {
+    for it in moving.iter().filter(|it| it.counts) {
         quotes.entry(&it.bookmaker).or_default().push(it.outcome.clone());
     }
     lines_of(details, quotes.into_iter().map(|(bookmaker, outcomes)| (bookmaker, market, outcomes)))
