@@ -220,6 +220,9 @@ fn arbitrage(stream: Stream, router: Router, found: Found<At<Arbitrage>>, key: &
     let Some(first) = found.find(key) else { return ().into_any() };
     let first = &first.found;
     let market = market_of(&first.market, first.description.as_deref());
+    // An event may have several.
+    let outcomes = first.legs.iter().map(|leg| label(&leg.outcome, leg.point));
+    let name = [first.event.title(), market.clone()].into_iter().chain(outcomes).collect::<Vec<_>>().join(", ");
     let legs = first.legs.iter().enumerate().map(|(at, leg)| {
         let text = |say: fn(&Leg, Timestamp) -> String| {
             found.text(key, move |it| it.found.legs.get(at).map(|leg| say(leg, it.at)).unwrap_or_default())
@@ -245,7 +248,7 @@ fn arbitrage(stream: Stream, router: Router, found: Found<At<Arbitrage>>, key: &
         <li>
             <div>{first.event.link(router, &[&market])}</div>
             <strong>{won}</strong>
-            <div class="scrolls" tabindex="0" role="region" aria-label=first.event.title()>
+            <div class="scrolls" tabindex="0" role="region" aria-label=name>
                 <table class="ladder">
                     <thead>
                         <tr>{text::LEG_COLUMNS.map(|title| view! { <th scope="col">{title}</th> }).collect_view()}</tr>
