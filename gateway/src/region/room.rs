@@ -107,10 +107,11 @@ impl Room {
         at_once: usize,
     ) -> Option<Arc<Frames>> {
         let to = self.cursor?;
-        let digest = (self.digest_members > 0).then(|| {
-            let of_all = || FrameDigest::of(board.passing(&self.filter));
-            self.digest.get_or_insert_with(of_all).value()
-        });
+        if self.digest_members > 0 {
+            self.digest.get_or_insert_with(|| FrameDigest::of(board.passing(&self.filter)));
+        }
+        // Also if who asked has left: frames are kept for whoever asks next.
+        let digest = self.digest.as_ref().map(FrameDigest::value);
         let frames = |kind: FrameKind, mut frames: Vec<Frame>| {
             if let (Some(digest), Some(last)) = (digest, frames.last_mut()) {
                 last.add_digest(digest);
