@@ -111,11 +111,9 @@ impl Room {
             self.digest.get_or_insert_with(|| FrameDigest::of(board.passing(&self.filter)));
         }
         // Also if who asked has left: frames are kept for whoever asks next.
-        let digest = self.digest.as_ref().map(FrameDigest::value);
+        let digest = self.digest.as_ref();
         let frames = |kind: FrameKind, mut frames: Vec<Frame>| {
-            if let (Some(digest), Some(last)) = (digest, frames.last_mut()) {
-                last.add_digest(digest);
-            }
+            Frame::add_digest(&mut frames, digest);
             Frames::new(kind, frames, to)
         };
         if let Some(from) = from {

@@ -113,9 +113,7 @@ impl Player {
     }
 
     fn with_digest(&self, mut frames: Vec<Frame>) -> Vec<Frame> {
-        if let (Some(digest), Some(last)) = (&self.digest, frames.last_mut()) {
-            last.add_digest(digest.value());
-        }
+        Frame::add_digest(&mut frames, self.digest.as_ref());
         frames
     }
 

@@ -3,6 +3,7 @@
 
 use std::{collections::HashMap, fmt::Write};
 
+use super::frames::INFALLIBLE;
 use crate::{BookmakerKey, Change, Decimal, Details, EventId, MarketKey, QuoteChange};
 
 /// The digest of a client's board. It is updated with each change.
@@ -22,8 +23,6 @@ struct Items {
     details: u32,
     quotes: HashMap<(BookmakerKey, MarketKey), u32>,
 }
-
-const INFALLIBLE: &str = "writing to a string does not fail";
 
 impl FrameDigest {
     /// The digest of a board that a client gets by these changes.

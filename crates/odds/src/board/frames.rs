@@ -2,14 +2,14 @@
 
 use std::{fmt::Write, ops::Bound};
 
-use super::{Board, Cursor, Entry, Filter, Found, Quote, Revision};
+use super::{Board, Cursor, Entry, Filter, Found, FrameDigest, Quote, Revision};
 use crate::{Change, EventId, QuoteChange, Region};
 
 /// A snapshot whose events take more than this is sent in parts: a large frame enlarges buffers on its way, and delays
 /// the next ping.
 pub const PART_BYTES: usize = 8_192;
 
-const INFALLIBLE: &str = "writing to a string does not fail";
+pub(super) const INFALLIBLE: &str = "writing to a string does not fail";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FrameKind {
@@ -25,10 +25,12 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// Adds the digest of a client's board that has taken this frame and those before it.
-    pub fn add_digest(&mut self, digest: u32) {
-        self.json.pop();
-        write!(self.json, r#","digest":{digest}}}"#).expect(INFALLIBLE);
+    /// Adds the digest of a client's board that has taken all of these frames to the last one, if there is a digest.
+    pub fn add_digest(frames: &mut [Self], digest: Option<&FrameDigest>) {
+        if let (Some(digest), Some(last)) = (digest, frames.last_mut()) {
+            last.json.pop();
+            write!(last.json, r#","digest":{}}}"#, digest.value()).expect(INFALLIBLE);
+        }
     }
 }
 
