@@ -3,6 +3,9 @@
 import assert from "node:assert/strict";
 
 export const WITHIN = { timeout: 40_000 };
+// What Chromium logs when a server doesn't answer: to a request of the page, which shows it itself, and when it looks for a
+// newer service worker, which it does whenever it likes.
+const FAILED_REQUEST = /^(Failed to load resource|An unknown error occurred when fetching the script)/;
 export const PASSWORD = "seven wet badgers";
 
 /** Opens a page, in a new context unless one is given. Errors in the page are recorded in `page.wrong`. */
@@ -11,9 +14,8 @@ export async function open(chromium, url, context) {
   const page = await own.newPage();
   page.wrong = [];
   page.on("pageerror", (error) => page.wrong.push(String(error)));
-  // The page itself shows failed requests; Chromium also logs them to the console.
   page.on("console", (message) => {
-    if (message.type() === "error" && !message.text().startsWith("Failed to load resource")) page.wrong.push(message.text());
+    if (message.type() === "error" && !FAILED_REQUEST.test(message.text())) page.wrong.push(message.text());
   });
   await page.goto(url);
   return page;
