@@ -1,4 +1,4 @@
-//! Polls an odds API and publishes the changes to a region's topic. Includes a simulator of such an API.
+//! Polls an odds API and publishes the changes to a region's topic. Includes a simulator of such APIs.
 //!
 //! [`Source`] is the API, `polling` decides what to request and when, and `leader` takes part in the election and
 //! writes the topic.
@@ -12,9 +12,9 @@ mod source;
 
 pub use leader::Producer;
 pub use metrics::Metrics;
-pub use polling::{Budget, Nearness, SportState, intervals, midnight_after, next_poll, renewal_after, stale_after};
-pub use settings::{PollSettings, ProducerSettings};
+pub use polling::{Budget, Nearness, SportState, intervals, midnight_after, next_poll, stale_after};
+pub use settings::{BookmakerChoice, PollSettings, ProducerSettings, SourceChoice, SourceSettings};
 pub use source::{
-    Answer, ApiKey, IncompleteEvent, Level, OddsQuery, RetryAfter, Source, SourceChoice, SourceError, SourceSettings,
-    Sport, SportList, StartList, TheOddsApi, Unreadable,
+    Answer, Api, ApiKey, IncompleteEvent, Level, OddsApiIo, OddsApiIoSettings, OddsQuery, RetryAfter, Source,
+    SourceError, Sport, SportList, StartList, TheOddsApi, Unreadable, first_of_next_month,
 };

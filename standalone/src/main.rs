@@ -187,7 +187,7 @@ async fn demo_account(store: Arc<dyn Store>, is_private: bool) -> anyhow::Result
 /// The source that the settings name, or else the simulator, which is started on a free port.
 async fn source(settings: &Settings, lifecycle: &Lifecycle) -> anyhow::Result<SourceSettings> {
     let asked = settings.source.clone();
-    if asked.source == Some(SourceChoice::TheOddsApi) {
+    if matches!(asked.source, Some(SourceChoice::TheOddsApi | SourceChoice::OddsApiIo)) {
         return Ok(asked);
     }
     let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
@@ -211,7 +211,7 @@ fn start_producer(
     }
     // The limit is for all four together.
     polling.max_credits_per_day = polling.max_credits_per_day.map(|credits| credits / Region::ALL.len() as f64);
-    let source = source.open(polling.poll_speed)?;
+    let source = source.open(region, &polling, service::now)?;
     let producer = Producer::new(region, polling, kafka.clone(), source, service::now, metrics);
     let producer = producer.with_spending_file(settings.data.join(format!("credits-{region}.json")));
     lifecycle.run("a producer", producer.run(lifecycle.stopping()));

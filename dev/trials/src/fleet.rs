@@ -7,15 +7,31 @@ use std::{
 };
 
 use anyhow::bail;
+use clap::ValueEnum;
 use kafka::KafkaSettings;
 use odds::Region;
+use producers::{
+    Api,
+    simulator::{Shown, Simulator},
+};
 
 use crate::{POLL_SPEED, Part, free_address};
 
-/// Returns the arguments for producers of simulated odds.
-pub fn simulated(source: &str) -> Vec<String> {
-    let url = format!("--simulator-url={source}");
-    vec!["--source=simulator".to_owned(), url, format!("--poll-speed={POLL_SPEED}")]
+/// Returns the arguments for a region's producers of simulated odds.
+pub fn simulated(source: &str, region: Region) -> Vec<String> {
+    let (url, speed) = (format!("--simulator-url={source}"), format!("--poll-speed={POLL_SPEED}"));
+    let api = api_of(region).to_possible_value().expect("every API has a name");
+    vec!["--source=simulator".to_owned(), url, format!("--simulator-api={}", api.get_name()), speed]
+}
+
+/// The API that a region's producers use: trials have a region on each.
+fn api_of(region: Region) -> Api {
+    if region == Region::Eu { Api::OddsApiIo } else { Api::TheOddsApi }
+}
+
+/// The odds that a region's clients must show at the end.
+pub fn truth(simulator: &Simulator, region: Region) -> anyhow::Result<Shown> {
+    Ok(Shown::of_truth(&simulator.truth_of(api_of(region), region))?)
 }
 
 /// Two producers for each region.
@@ -40,13 +56,13 @@ impl Member {
 }
 
 impl Fleet {
-    /// Starts two producers for each region, with these additional arguments.
+    /// Starts two producers for each region, with the additional arguments that `arguments` returns.
     pub fn start(
         binaries: &Path,
         logs: &Path,
         kafka: &KafkaSettings,
         regions: &[Region],
-        arguments: &[String],
+        arguments: impl Fn(Region) -> Vec<String>,
     ) -> anyhow::Result<Self> {
         let mut members = Vec::new();
         for &region in regions {
@@ -58,7 +74,7 @@ impl Fleet {
                     format!("--brokers={}", kafka.brokers),
                     format!("--admin={admin}"),
                 ];
-                command.extend_from_slice(arguments);
+                command.extend(arguments(region));
                 command.extend(kafka.properties.iter().map(|property| format!("--kafka={property}")));
                 let log = logs.join(format!("producer-{region}-{n}.log"));
                 let part = Part::start(&format!("producer {region} {n}"), command, BTreeMap::new(), log)?;

@@ -27,7 +27,7 @@ use service::{Lifecycle, Program};
 
 pub use account::{PASSWORD, producing_token, token};
 pub use engines::{Engine, Engines, MailEngine, Part, Recipe};
-pub use fleet::{Fleet, metric, simulated};
+pub use fleet::{Fleet, metric, simulated, truth};
 pub use forger::{Forger, forgeries};
 pub use parts::{Gateway, Parts, RECOVERS_WITHIN, TrialSettings};
 pub use watcher::{Seen, Watcher};

@@ -8,6 +8,8 @@ use odds::{Digest, Marker, Region, StepId, Timestamp};
 use producers::simulator::{Shown, Simulator};
 use tokio::sync::watch;
 
+use crate::truth;
+
 const CONVERGE_WITHIN: Duration = Duration::from_secs(300);
 
 /// Reads a region in the background, and records the first failure.
@@ -66,7 +68,7 @@ impl Watcher {
 
     /// Waits until the board equals the simulator's truth. Fails on a failure of the watcher, or if it takes too long.
     pub async fn wait_for(&mut self, simulator: &Simulator) -> anyhow::Result<()> {
-        let truth = Shown::of_truth(&simulator.truth(self.region))?;
+        let truth = truth(simulator, self.region)?;
         let decided = {
             let decided = self.seen.wait_for(|seen| seen.wrong.is_some() || seen.shown == truth);
             tokio::time::timeout(CONVERGE_WITHIN, decided).await.is_ok()

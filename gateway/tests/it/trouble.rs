@@ -101,7 +101,7 @@ async fn a_gateway_reads_every_partition_whatever_its_group_gives_it() {
 async fn a_board_that_does_not_fit_is_down_until_all_is_written_anew() {
     service::install_tls_provider();
     let stage = Stage::set().await;
-    let settings = SimulatorSettings { seed: 3, speed: 20.0, credits: 1e6, fault_rate: 0.0 };
+    let settings = SimulatorSettings { seed: 3, speed: 20.0, credits: 1e6, requests_per_hour: 1e6, fault_rate: 0.0 };
     let simulator = Simulator::new(&settings, service::now);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

@@ -36,7 +36,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let mut registry = MetricRegistry::default();
     let metrics = Metrics::new(&mut registry, region, service::now);
     program.serve_admin(&settings.admin, registry).await?;
-    let source = source.open(polling.poll_speed)?;
+    let source = source.open(region, &polling, service::now)?;
     let producer = Producer::new(region, polling, settings.kafka, source, service::now, metrics);
     program.lifecycle.run("the producer", producer.run(program.stopping()));
     program.wait().await

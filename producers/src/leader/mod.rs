@@ -70,7 +70,7 @@ impl Producer {
         }
         let election = Election::join(&self.kafka, "producer", self.region)?;
         let now = (self.clock)();
-        let mut polling = Polling::new(self.region, self.polling.clone(), self.source.name().to_owned(), now);
+        let mut polling = Polling::new(self.region, self.polling.clone(), self.source.clone(), now);
         if let Some(published) = self.spending_file.as_ref().map(SpendingFile::read).transpose()?.flatten() {
             polling.spending_mut().take_over(&published, now);
         }

@@ -55,9 +55,12 @@ impl CreditReports {
         self.reported_at = now;
     }
 
-    /// Takes the report of a free request for the credits.
+    /// Takes the report of a free request for the credits. If it doesn't tell how many remain, only a poll can.
     pub(super) fn checked(&mut self, reported: Credits, now: Timestamp) {
-        self.report(reported, 0.0, now);
+        match reported.remaining {
+            Some(_) => self.report(reported, 0.0, now),
+            None => self.credits.remaining = None,
+        }
         self.reported_at = now;
     }
 

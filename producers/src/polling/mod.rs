@@ -13,14 +13,15 @@ mod spending;
 mod tests;
 mod trouble;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use odds::{BookmakerKey, Credits, FeedState, Region, SportFreshness, SportKey, Status, Timestamp};
 use tracing::{info, warn};
 
-pub use self::poll_plan::{
-    Budget, Nearness, SportState, intervals, midnight_after, next_poll, renewal_after, stale_after,
-};
+pub use self::poll_plan::{Budget, Nearness, SportState, intervals, midnight_after, next_poll, stale_after};
 use self::{credits::CreditReports, pace::Pace, season::Season, trouble::Troubles};
 pub(crate) use self::{
     request::{PollOutcome, PollRequest},
@@ -28,7 +29,7 @@ pub(crate) use self::{
 };
 use crate::{
     settings::PollSettings,
-    source::{Answer, OddsQuery, SourceError},
+    source::{Answer, OddsQuery, Source, SourceError},
 };
 
 /// The most bookmakers that are remembered for a region.
@@ -41,7 +42,7 @@ pub(crate) struct Polling {
     region: Region,
     settings: PollSettings,
     pace: Pace,
-    source: String,
+    source: Arc<dyn Source>,
     season: Season,
     troubles: Troubles,
     freshness: BTreeMap<SportKey, SportFreshness>,
@@ -54,8 +55,8 @@ pub(crate) struct Polling {
 }
 
 impl Polling {
-    pub(crate) fn new(region: Region, settings: PollSettings, source: String, now: Timestamp) -> Self {
-        let spending = Spending::new(&source, settings.max_credits_per_day, now);
+    pub(crate) fn new(region: Region, settings: PollSettings, source: Arc<dyn Source>, now: Timestamp) -> Self {
+        let spending = Spending::new(source.name(), settings.max_credits_per_day, now);
         let pace = Pace::new(settings.poll_speed);
         Self {
             region,
@@ -77,11 +78,13 @@ impl Polling {
     /// recently polled sports as never polled, or exceed the daily limit.
     pub(crate) fn take_over(&mut self, marker: &odds::Marker, now: Timestamp) {
         self.spending.take_over_marker(marker, now);
-        if marker.source == self.source {
+        if marker.source == self.source.name() {
             self.freshness = marker.sports.clone();
             self.bookmakers = marker.bookmakers.clone();
             self.bookmaker_names.extend(marker.bookmaker_names.clone());
-            self.credit_reports.take_over(marker.credits);
+            if self.source.renewal(marker.at) > now {
+                self.credit_reports.take_over(marker.credits);
+            }
             self.season.take_over(|sport| self.freshness.get(sport).map(|it| it.polled_at));
         }
     }
@@ -102,7 +105,8 @@ impl Polling {
     pub(crate) fn cost(&self, request: &PollRequest) -> f64 {
         match request {
             PollRequest::Odds(query) => self.season.cost_of(&query.sport),
-            PollRequest::Sports | PollRequest::Credits => 0.0,
+            PollRequest::Sports => self.source.list_cost(),
+            PollRequest::Credits => 0.0,
         }
     }
 
@@ -121,7 +125,7 @@ impl Polling {
     fn budget(&self, now: Timestamp) -> Budget {
         Budget {
             left: self.credits().remaining.map(|left| left * self.settings.credit_share),
-            renewal: renewal_after(now),
+            renewal: self.source.renewal(now),
             today: self.spending.left(now).map(|left| (left, midnight_after(now))),
         }
     }
@@ -129,7 +133,7 @@ impl Polling {
     /// The next request, and when it is due.
     pub(crate) fn next(&self, now: Timestamp) -> Option<(PollRequest, Timestamp)> {
         let not_before = self.troubles.retry_at().unwrap_or(now);
-        let mut soonest = (PollRequest::Sports, self.season.next_list(self.pace, now).max(not_before));
+        let mut soonest = (PollRequest::Sports, self.next_list(now).max(not_before));
         let mut take = |request, due: Timestamp| {
             if due.max(not_before) < soonest.1 {
                 soonest = (request, due.max(not_before));
@@ -150,6 +154,16 @@ impl Polling {
             take(PollRequest::Credits, until);
         }
         Some(soonest)
+    }
+
+    /// When to list the sports: when it is time, and can be paid.
+    fn next_list(&self, now: Timestamp) -> Timestamp {
+        let due = self.season.next_list(self.pace, now);
+        let (cost, budget) = (self.source.list_cost(), self.budget(now));
+        let lacks = |left: Option<f64>| cost > 0.0 && left.is_some_and(|left| left < cost);
+        let paid_today = budget.today.filter(|(left, _)| lacks(Some(*left))).map(|(_, day_ends)| day_ends);
+        let renewed = Some(budget.renewal).filter(|_| lacks(budget.left));
+        due.max(paid_today.unwrap_or(due)).max(renewed.unwrap_or(due))
     }
 
     fn query(&self, sport: &SportState, now: Timestamp) -> OddsQuery {
@@ -179,7 +193,8 @@ impl Polling {
                     self.freshness.retain(|sport, _| known.contains(sport));
                     self.troubles.keep_sports(|sport| known.contains(sport));
                 }
-                self.credit_reports.report(listed.credits, 0.0, now);
+                self.spending.spend(listed.cost, now);
+                self.credit_reports.report(listed.credits, listed.cost, now);
             }
             PollOutcome::Credits(Ok(credits)) => self.credit_reports.checked(*credits, now),
             PollOutcome::Odds { sport, asked_at, answer: Ok(answer) } => {
@@ -188,11 +203,18 @@ impl Polling {
                 self.answered(sport, *asked_at, answer, believed, now);
                 self.troubles.resolved(sport);
             }
-            PollOutcome::Sports(Err(error)) | PollOutcome::Credits(Err(error)) => self.failed(None, error, now)?,
+            PollOutcome::Sports(Err(error)) | PollOutcome::Credits(Err(error)) => {
+                self.spending.spend(error.cost(), now);
+                self.failed(None, error, now)?;
+            }
             PollOutcome::Odds { sport, answer: Err(error), .. } => {
                 self.spending.spend(error.cost(), now);
                 self.failed(Some(sport), error, now)?;
             }
+        }
+        if let PollOutcome::Odds { sport, .. } = outcome {
+            let cost = |outrights| self.source.cost(sport, &self.settings.markets_of(outrights));
+            self.season.set_cost(sport, cost);
         }
         self.credit_reports.count_check(self.lacks_credits(now));
         self.log_plan(now);
@@ -203,11 +225,11 @@ impl Polling {
         match error {
             SourceError::BadKey { .. } => return Err(error.clone()),
             SourceError::WrongFormat { credits, cost, .. } => self.credit_reports.report(*credits, *cost, now),
-            SourceError::OutOfCredits(credits) => self.credit_reports.used_up(*credits, now),
+            SourceError::OutOfCredits { credits, .. } => self.credit_reports.used_up(*credits, now),
             SourceError::Refused { .. } | SourceError::TooFast { .. } | SourceError::Outage { .. } => {}
         }
         let in_play = sport.is_some_and(|sport| self.season.is_in_play(sport, now));
-        self.troubles.failed(sport, in_play, error, now);
+        self.troubles.failed(sport, in_play, error, self.source.renewal(now), now);
         Ok(())
     }
 
@@ -307,7 +329,7 @@ impl Polling {
             next_by,
             state,
             reason,
-            source: self.source.clone(),
+            source: self.source.name().to_owned(),
             credits: self.credits(),
             sports: self.freshness.clone(),
             bookmakers: self.bookmakers.clone(),

@@ -159,15 +159,6 @@ pub fn stale_after(sport: &SportState, interval: i64, polled_at: Timestamp) -> T
     polled_at.plus_millis((2 * interval + 30 * SECOND).min(longest))
 }
 
-/// Returns when the key's credits are renewed: on the first of the next month, in UTC.
-pub fn renewal_after(now: Timestamp) -> Timestamp {
-    let text = now.to_string();
-    let year: i32 = text[..4].parse().expect("four digits of a year");
-    let month: u32 = text[5..7].parse().expect("two digits of a month");
-    let (year, month) = if month == 12 { (year + 1, 1) } else { (year, month + 1) };
-    format!("{year:04}-{month:02}-01T00:00:00Z").parse().unwrap_or(now)
-}
-
 /// Returns when the day ends, in UTC.
 pub fn midnight_after(now: Timestamp) -> Timestamp {
     Timestamp::from_millis((now.as_millis().div_euclid(DAY) + 1) * DAY)

@@ -35,6 +35,8 @@ pub(crate) enum PollOutcome {
 pub(crate) struct Listed {
     pub(super) sports: Vec<ListedSport>,
     pub(super) credits: Credits,
+    /// Credits that listing cost.
+    pub(super) cost: f64,
     pub(crate) unreadable: Unreadable,
 }
 
@@ -56,7 +58,7 @@ impl PollOutcome {
         };
         match error {
             SourceError::BadKey { .. } => "bad_key",
-            SourceError::OutOfCredits(_) => "out_of_credits",
+            SourceError::OutOfCredits { .. } => "out_of_credits",
             SourceError::Refused { .. } => "refused",
             SourceError::TooFast { .. } => "too_fast",
             SourceError::Outage { .. } => "outage",
@@ -91,6 +93,7 @@ impl PollRequest {
 async fn list(source: &dyn Source, settings: &PollSettings) -> Result<Listed, SourceError> {
     let list = source.sports().await?;
     let mut unreadable = list.unreadable;
+    let mut listing_cost = 0.0;
     let mut sports = Vec::new();
     let mut goes_on = true;
     for sport in list.sports {
@@ -99,20 +102,22 @@ async fn list(source: &dyn Source, settings: &PollSettings) -> Result<Listed, So
             let starts = match starts {
                 Some(Ok(list)) => {
                     unreadable.merge(&list.unreadable);
+                    listing_cost += list.cost;
                     Some(list.starts)
                 }
                 Some(Err(error @ SourceError::BadKey { .. })) => return Err(error),
                 Some(Err(error)) => {
                     warn!(sport = %sport.key, %error, "the starts of a sport's events can't be listed");
+                    listing_cost += error.cost();
                     // After a refusal of one sport, requests for others may still work.
                     goes_on = matches!(error, SourceError::Refused { .. } | SourceError::WrongFormat { .. });
                     None
                 }
                 None => None,
             };
-            let cost = source.cost(&settings.markets_of(sport.outrights));
+            let cost = source.cost(&sport.key, &settings.markets_of(sport.outrights));
             sports.push(ListedSport { sport, starts, cost });
         }
     }
-    Ok(Listed { sports, credits: list.credits, unreadable })
+    Ok(Listed { sports, credits: list.credits, cost: listing_cost, unreadable })
 }

@@ -53,6 +53,13 @@ impl Season {
         self.sports.iter().find(|known| known.key == *sport).map_or(0.0, |known| known.cost)
     }
 
+    /// Notes what the next poll of a sport costs at most.
+    pub(super) fn set_cost(&mut self, sport: &SportKey, cost: impl FnOnce(bool) -> f64) {
+        if let Some(sport) = self.sports.iter_mut().find(|known| known.key == *sport) {
+            sport.cost = cost(sport.outrights);
+        }
+    }
+
     pub(super) fn is_in_play(&self, sport: &SportKey, now: Timestamp) -> bool {
         self.sports.iter().any(|it| it.key == *sport && it.nearness(now) == Nearness::InPlay)
     }

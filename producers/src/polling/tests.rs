@@ -1,6 +1,6 @@
 //! Tests of when sports are polled, and of the published state.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use odds::{Details, Image, Quotes};
 
@@ -10,7 +10,7 @@ use super::{
     trouble::{LONGEST_REFUSED_RETRY_IN_PLAY, LONGEST_RETRY_AFTER},
     *,
 };
-use crate::source::{RetryAfter, Sport, Unreadable};
+use crate::source::{ApiKey, RetryAfter, Sport, TheOddsApi, Unreadable};
 
 const MINUTE: i64 = 60_000;
 
@@ -22,12 +22,17 @@ fn key() -> SportKey {
     "soccer_epl".parse().unwrap()
 }
 
+fn source() -> Arc<dyn Source> {
+    let nowhere = "http://127.0.0.1:1".parse().unwrap();
+    Arc::new(TheOddsApi::new("test", nowhere, ApiKey::new("key".into())).unwrap())
+}
+
 /// Returns a plan with one sport, whose game started ten minutes ago, polled a minute ago.
 fn in_play() -> Polling {
     let markets = ["h2h", "spreads", "totals"].map(|key| key.parse().unwrap()).to_vec();
     let settings =
         PollSettings { sports: Vec::new(), markets, credit_share: 1.0, max_credits_per_day: None, poll_speed: 1.0 };
-    let mut polling = Polling::new(Region::Uk, settings, "test".into(), noon());
+    let mut polling = Polling::new(Region::Uk, settings, source(), noon());
     let sport = Sport { key: key(), outrights: false };
     let starts = Some(vec![noon().plus_millis(-10 * MINUTE)]);
     let listed = list_of(vec![ListedSport { sport, starts, cost: 3.0 }]);
@@ -37,7 +42,12 @@ fn in_play() -> Polling {
 }
 
 fn list_of(sports: Vec<ListedSport>) -> PollOutcome {
-    PollOutcome::Sports(Ok(Listed { sports, credits: Credits::default(), unreadable: Unreadable::default() }))
+    PollOutcome::Sports(Ok(Listed {
+        sports,
+        credits: Credits::default(),
+        cost: 0.0,
+        unreadable: Unreadable::default(),
+    }))
 }
 
 fn odds(answer: Result<Answer, SourceError>) -> PollOutcome {
@@ -113,7 +123,7 @@ fn what_a_list_lacks_is_gone_when_the_next_lacks_it_too() {
 #[test]
 fn what_the_first_list_of_a_new_leader_lacks_is_gone_when_the_next_lacks_it_too() {
     let former = in_play();
-    let mut polling = Polling::new(Region::Uk, former.settings.clone(), "test".into(), noon());
+    let mut polling = Polling::new(Region::Uk, former.settings.clone(), source(), noon());
     polling.freshness.clone_from(&former.freshness);
     let other = || ListedSport {
         sport: Sport { key: "other".parse().unwrap(), outrights: false },
@@ -141,7 +151,7 @@ fn prices_are_as_old_as_the_question() {
 #[test]
 fn a_sport_that_is_refused_is_polled_again_soon_and_the_reason_is_published() {
     let mut polling = in_play();
-    let refused = || SourceError::Refused { code: "UNKNOWN_SPORT".into(), message: "no such sport".into() };
+    let refused = || SourceError::Refused { code: "UNKNOWN_SPORT".into(), message: "no such sport".into(), cost: 0.0 };
     for _ in 0..20 {
         polling.poll_finished(&odds(Err(refused())), true, noon()).unwrap();
         assert!(polling.troubles.sports[&key()].retry_at.millis_since(noon()) <= LONGEST_REFUSED_RETRY_IN_PLAY);
@@ -173,7 +183,7 @@ fn a_long_retry_after_is_capped() {
     for retry_after in [RetryAfter::In(Duration::from_secs(u64::MAX)), at] {
         let retry_after = Some(retry_after);
         let outage = SourceError::Outage { reason: "status 503".into(), retry_after, cost: 0.0 };
-        for error in [SourceError::TooFast { retry_after }, outage] {
+        for error in [SourceError::TooFast { retry_after, cost: 0.0 }, outage] {
             let mut polling = in_play();
             polling.poll_finished(&odds(Err(error.clone())), true, noon()).unwrap();
             assert_eq!(polling.troubles.source.as_ref().unwrap().retry_at.millis_since(noon()), LONGEST_RETRY_AFTER);

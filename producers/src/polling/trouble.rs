@@ -6,7 +6,7 @@ use odds::{SportKey, Timestamp};
 use rand::RngExt;
 use tracing::{info, warn};
 
-use super::{credits, pace::Pace, renewal_after};
+use super::{credits, pace::Pace};
 use crate::source::{RetryAfter, SourceError};
 
 /// Waits after failures in milliseconds, doubled each time up to the longest.
@@ -77,8 +77,16 @@ impl Troubles {
         self.sports.retain(|sport, _| is_known(sport));
     }
 
-    /// Notes that a request failed. `sport` is set if it was for a sport's odds.
-    pub(super) fn failed(&mut self, sport: Option<&SportKey>, in_play: bool, error: &SourceError, now: Timestamp) {
+    /// Notes that a request failed. `sport` is set if it was for a sport's odds. `renewal` is when the credits are
+    /// renewed.
+    pub(super) fn failed(
+        &mut self,
+        sport: Option<&SportKey>,
+        in_play: bool,
+        error: &SourceError,
+        renewal: Timestamp,
+        now: Timestamp,
+    ) {
         let is_refusal = matches!(error, SourceError::Refused { .. } | SourceError::WrongFormat { .. });
         if let Some(sport) = sport.filter(|_| is_refusal || matches!(error, SourceError::Outage { .. })) {
             self.sport_failed(sport, in_play, error, is_refusal, now);
@@ -92,8 +100,8 @@ impl Troubles {
         let jittered = self.pace.wait(back_off(count));
         let longest = self.pace.wait(LONGEST_RETRY_AFTER);
         let wait = match (error, error.retry_after()) {
-            (SourceError::OutOfCredits(_), _) => {
-                self.pace.wait(credits::LONGEST_CHECK).min(renewal_after(now).millis_since(now).max(1_000))
+            (SourceError::OutOfCredits { .. }, _) => {
+                self.pace.wait(credits::LONGEST_CHECK).min(renewal.millis_since(now).max(1_000))
             }
             (_, Some(RetryAfter::In(wait))) => millis(wait).min(longest).max(jittered),
             (_, Some(RetryAfter::At(at))) => at.millis_since(now).min(longest).max(jittered),

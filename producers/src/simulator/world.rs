@@ -41,7 +41,7 @@ pub(super) struct Market {
     pub(super) outcomes: Vec<Outcome>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct Outcome {
     pub(super) name: &'static str,
     pub(super) price: Decimal,

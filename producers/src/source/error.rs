@@ -19,12 +19,12 @@ pub enum SourceError {
     BadKey { code: String, message: String },
     /// Only free requests work until the credits are renewed.
     #[error("the credits are used up")]
-    OutOfCredits(Credits),
+    OutOfCredits { credits: Credits, cost: f64 },
     /// The API does not offer this sport, or not these markets.
     #[error("the odds API refuses the request ({code}): {message}")]
-    Refused { code: String, message: String },
+    Refused { code: String, message: String, cost: f64 },
     #[error("too many requests")]
-    TooFast { retry_after: Option<RetryAfter> },
+    TooFast { retry_after: Option<RetryAfter>, cost: f64 },
     /// A retry may work. The failed call may still have cost `cost`.
     #[error("the odds API fails: {reason}")]
     Outage { reason: String, retry_after: Option<RetryAfter>, cost: f64 },
@@ -37,15 +37,32 @@ impl SourceError {
     /// The most credits that the failed call may have cost.
     pub fn cost(&self) -> f64 {
         match self {
-            Self::Outage { cost, .. } | Self::WrongFormat { cost, .. } => *cost,
-            Self::BadKey { .. } | Self::OutOfCredits(_) | Self::Refused { .. } | Self::TooFast { .. } => 0.0,
+            Self::OutOfCredits { cost, .. }
+            | Self::Refused { cost, .. }
+            | Self::TooFast { cost, .. }
+            | Self::Outage { cost, .. }
+            | Self::WrongFormat { cost, .. } => *cost,
+            Self::BadKey { .. } => 0.0,
         }
+    }
+
+    /// Adds what earlier requests of the same call cost.
+    pub(crate) fn after(mut self, earlier: f64) -> Self {
+        match &mut self {
+            Self::OutOfCredits { cost, .. }
+            | Self::Refused { cost, .. }
+            | Self::TooFast { cost, .. }
+            | Self::Outage { cost, .. }
+            | Self::WrongFormat { cost, .. } => *cost += earlier,
+            Self::BadKey { .. } => {}
+        }
+        self
     }
 
     pub(crate) fn retry_after(&self) -> Option<RetryAfter> {
         match self {
-            Self::TooFast { retry_after } | Self::Outage { retry_after, .. } => *retry_after,
-            Self::BadKey { .. } | Self::OutOfCredits(_) | Self::Refused { .. } | Self::WrongFormat { .. } => None,
+            Self::TooFast { retry_after, .. } | Self::Outage { retry_after, .. } => *retry_after,
+            Self::BadKey { .. } | Self::OutOfCredits { .. } | Self::Refused { .. } | Self::WrongFormat { .. } => None,
         }
     }
 }

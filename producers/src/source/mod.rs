@@ -1,36 +1,59 @@
-//! Where odds come from. To support another API, implement [`Source`] and add a [`SourceChoice`].
+//! Where odds come from. To support another API, implement [`Source`] and add a `SourceChoice`: see `docs/sources.md`.
 
-mod answer;
-mod choice;
 mod error;
+mod field;
+mod http;
+mod odds_api_io;
 mod the_odds_api;
 
 use std::{collections::BTreeMap, fmt::Debug};
 
 use async_trait::async_trait;
+use clap::ValueEnum;
 use odds::{BookmakerKey, Credits, Details, EventId, Image, MarketKey, Quotes, Region, SportKey, Timestamp};
+use serde::Deserialize;
 
-pub use choice::{SourceChoice, SourceSettings};
-pub use error::{RetryAfter, SourceError};
-pub use the_odds_api::{ApiKey, TheOddsApi};
+pub(crate) use self::odds_api_io::{bookmaker_key, league};
+pub use self::{
+    error::{RetryAfter, SourceError},
+    http::ApiKey,
+    odds_api_io::{OddsApiIo, OddsApiIoSettings},
+    the_odds_api::{TheOddsApi, first_of_next_month},
+};
 
-/// An odds API, as the producer of one region uses it.
+/// The odds APIs that are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Api {
+    TheOddsApi,
+    OddsApiIo,
+}
+
+/// An odds API, as the producer of one region uses it. What it charges is counted in its own unit: credits or requests.
 #[async_trait]
 pub trait Source: Debug + Send + Sync {
     /// The name shown on every marker and on the page.
     fn name(&self) -> &str;
 
-    /// Returns the sports in season. Costs no credits.
+    /// Returns the sports in season. Costs nothing: it is also asked for the remaining credits.
     async fn sports(&self) -> Result<SportList, SourceError>;
 
-    /// Returns the starts of a sport's upcoming and running events. Costs no credits.
+    /// Returns the starts of a sport's upcoming and running events.
     async fn starts(&self, sport: &SportKey) -> Result<StartList, SourceError>;
 
     /// Returns all odds that a region's bookmakers offer on a sport.
     async fn odds(&self, query: OddsQuery) -> Result<Answer, SourceError>;
 
-    /// Returns the most credits that one call of `odds` for these markets costs.
-    fn cost(&self, markets: &[MarketKey]) -> f64;
+    /// Returns the most credits that the next call of `odds` for this sport and these markets costs.
+    fn cost(&self, sport: &SportKey, markets: &[MarketKey]) -> f64;
+
+    /// Returns the most credits that listing the sports and the starts of each of them costs.
+    fn list_cost(&self) -> f64 {
+        0.0
+    }
+
+    /// Returns when the credits that remain at `now` are renewed.
+    fn renewal(&self, now: Timestamp) -> Timestamp;
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +73,8 @@ pub struct SportList {
 #[derive(Clone, Debug, Default)]
 pub struct StartList {
     pub starts: Vec<Timestamp>,
+    /// Credits that the call cost.
+    pub cost: f64,
     pub unreadable: Unreadable,
 }
 

@@ -67,7 +67,7 @@ fn spent_today(follower: &RegionFollower) -> DaySpending {
 async fn the_daily_cap_is_kept_by_programs_that_are_killed_and_take_turns() {
     service::install_tls_provider();
     let cluster = Embedded::start(&all_topics()).unwrap();
-    let settings = SimulatorSettings { seed: 3, speed: 1.0, credits: 1e6, fault_rate: 0.0 };
+    let settings = SimulatorSettings { seed: 3, speed: 1.0, credits: 1e6, requests_per_hour: 1e6, fault_rate: 0.0 };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let upstream = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(Simulator::new(&settings, service::now).serve(listener, std::future::pending()));

@@ -6,7 +6,7 @@ use std::{
 use kafka::{ConsumerMode, Embedded, FollowerEvent, KafkaSettings, RegionFollower, Role, Steps, all_topics, topic_of};
 use odds::{FeedState, Region, Term, Timestamp};
 use producers::{
-    ApiKey, Metrics, PollSettings, Producer, TheOddsApi,
+    Api, ApiKey, Metrics, PollSettings, Producer, Source, SourceChoice, SourceSettings, TheOddsApi,
     simulator::{Shown, Simulator, SimulatorSettings},
 };
 use rdkafka::{
@@ -39,7 +39,8 @@ impl Stage {
     async fn set() -> Self {
         service::install_tls_provider();
         let cluster = Embedded::start(&all_topics()).unwrap();
-        let settings = SimulatorSettings { seed: 3, speed: 20.0, credits: 1e6, fault_rate: 0.0 };
+        let settings =
+            SimulatorSettings { seed: 3, speed: 20.0, credits: 1e6, requests_per_hour: 1e6, fault_rate: 0.0 };
         let simulator = Simulator::new(&settings, service::now);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -52,6 +53,11 @@ impl Stage {
     }
 
     fn producer(&self, source: &'static str, clock: fn() -> Timestamp) -> Running {
+        let api = TheOddsApi::new(source, self.url.parse().unwrap(), ApiKey::new(KEY.into())).unwrap();
+        self.producer_on(|_| Arc::new(api), clock)
+    }
+
+    fn producer_on(&self, source: impl FnOnce(&PollSettings) -> Arc<dyn Source>, clock: fn() -> Timestamp) -> Running {
         let polling = PollSettings {
             sports: Vec::new(),
             markets: ["h2h", "spreads", "totals"].map(|key| key.parse().unwrap()).to_vec(),
@@ -59,7 +65,7 @@ impl Stage {
             max_credits_per_day: None,
             poll_speed: 600.0,
         };
-        let api = Arc::new(TheOddsApi::new(source, self.url.parse().unwrap(), ApiKey::new(KEY.into())).unwrap());
+        let api = source(&polling);
         let mut metrics = MetricRegistry::default();
         let counted = Metrics::new(&mut metrics, REGION, clock);
         let producer = Producer::new(REGION, polling, self.kafka(), api, clock, counted);
@@ -79,8 +85,12 @@ impl Stage {
 
     /// Freezes the simulated world and reads until the board matches it.
     async fn converges(&self, follower: &mut RegionFollower) {
+        self.converges_on(Api::TheOddsApi, follower).await;
+    }
+
+    async fn converges_on(&self, api: Api, follower: &mut RegionFollower) {
         self.simulator.freeze();
-        let truth = Shown::of_truth(&self.simulator.truth(REGION)).unwrap();
+        let truth = Shown::of_truth(&self.simulator.truth_of(api, REGION)).unwrap();
         let end = Instant::now() + DEADLINE;
         while Shown::of_board(follower.board()) != truth {
             let read = tokio::time::timeout_at(end, next_event(follower)).await;
@@ -180,6 +190,40 @@ async fn a_stand_by_takes_over_and_the_board_stays_the_truth() {
     stage.converges(&mut follower).await;
     assert_eq!(second.metric("toteboard_producer_leading{region=\"uk\"}"), 1.0);
     second.ends().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_region_can_have_another_source() {
+    let stage = Stage::set().await;
+    let mut follower = stage.watch();
+    let settings = SourceSettings {
+        source: Some(SourceChoice::Simulator),
+        simulator_url: stage.url.clone(),
+        simulator_api: Api::OddsApiIo,
+        api_url: None,
+        api_key: None,
+        bookmakers: vec!["Betway".parse().unwrap(), "uk=Coral".parse().unwrap(), "us=Bovada".parse().unwrap()],
+    };
+    let few = stage.producer_on(|polling| settings.open(REGION, polling, service::now).unwrap(), service::now);
+    let term = next_term(&mut follower, Term::new(0, 0)).await;
+    let has_both = |follower: &RegionFollower| {
+        let marker = follower.reader().marker();
+        let names = marker.map(|marker| marker.bookmaker_names.values().cloned().collect::<Vec<_>>());
+        names.is_some_and(|names| names == ["Betway", "Coral"])
+    };
+    let end = Instant::now() + DEADLINE;
+    while !has_both(&follower) {
+        tokio::time::timeout_at(end, next_event(&mut follower)).await.unwrap();
+    }
+    few.ends().await.unwrap();
+    // All of the region's bookmakers.
+    let settings = SourceSettings { bookmakers: Vec::new(), ..settings };
+    let all = stage.producer_on(|polling| settings.open(REGION, polling, service::now).unwrap(), service::now);
+    next_term(&mut follower, term).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    stage.converges_on(Api::OddsApiIo, &mut follower).await;
+    assert_eq!(follower.reader().marker().unwrap().source, "simulator:600");
+    all.ends().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,6 +6,7 @@
 mod cap;
 mod leading;
 mod months;
+mod odds_api_io;
 mod poll_plan;
 mod simulator;
 mod the_odds_api;

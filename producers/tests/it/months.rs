@@ -2,7 +2,7 @@
 //! that share one key.
 
 use odds::Timestamp;
-use producers::{Budget, Nearness, SportState, next_poll, renewal_after};
+use producers::{Budget, Nearness, SportState, first_of_next_month, next_poll};
 
 const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
@@ -68,7 +68,7 @@ pub fn play(fixtures: &[Fixtures], credits: f64, producers: usize, cost: f64, be
                 })
                 .collect();
             let share = left / producers as f64;
-            let budget = Budget { left: Some(share), renewal: renewal_after(now), today: None };
+            let budget = Budget { left: Some(share), renewal: first_of_next_month(now), today: None };
             let Some((at, due)) = next_poll(&sports, &budget, now) else {
                 month.dry.get_or_insert(now);
                 continue;

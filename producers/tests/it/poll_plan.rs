@@ -1,5 +1,5 @@
 use odds::Timestamp;
-use producers::{Budget, SportState, intervals, midnight_after, next_poll, renewal_after, stale_after};
+use producers::{Budget, SportState, first_of_next_month, intervals, midnight_after, next_poll, stale_after};
 
 use crate::months::{Fixtures, month_begins, play, sport};
 
@@ -52,7 +52,7 @@ fn a_month_of_the_free_plan_is_spent_and_not_hoarded() {
 #[test]
 fn what_runs_comes_before_what_will() {
     let now = month_begins();
-    let budget = Budget { left: Some(1_000.0), renewal: renewal_after(now), today: None };
+    let budget = Budget { left: Some(1_000.0), renewal: first_of_next_month(now), today: None };
     let every = intervals(&[state(&[-10], now), state(&[30], now), state(&[5_000], now)], &budget, now);
     assert!(every[0] < every[1] && every[1] < every[2], "{every:?}");
 }
@@ -61,7 +61,7 @@ fn what_runs_comes_before_what_will() {
 fn a_day_has_its_cap() {
     let now = month_begins();
     let capped =
-        |left| Budget { left: Some(1e9), renewal: renewal_after(now), today: Some((left, midnight_after(now))) };
+        |left| Budget { left: Some(1e9), renewal: first_of_next_month(now), today: Some((left, midnight_after(now))) };
     let sports = [state(&[-10], now)];
     assert_eq!(intervals(&sports, &capped(1e9), now), [Some(40_000)]);
     assert!(intervals(&sports, &capped(30.0), now)[0].unwrap() > 600_000);
@@ -71,7 +71,7 @@ fn a_day_has_its_cap() {
 #[test]
 fn without_a_report_of_credits_the_ideal_intervals_apply() {
     let now = month_begins();
-    let unknown = Budget { left: None, renewal: renewal_after(now), today: None };
+    let unknown = Budget { left: None, renewal: first_of_next_month(now), today: None };
     assert_eq!(intervals(&[state(&[-10], now)], &unknown, now), [Some(40_000)]);
 }
 
@@ -87,7 +87,7 @@ fn a_game_in_play_is_not_fresh_for_long() {
 #[test]
 fn the_calendar() {
     let at = |text: &str| text.parse::<Timestamp>().unwrap();
-    assert_eq!(renewal_after(at("2026-11-21T12:00:00Z")), at("2026-12-01T00:00:00Z"));
-    assert_eq!(renewal_after(at("2026-12-31T23:59:59Z")), at("2027-01-01T00:00:00Z"));
+    assert_eq!(first_of_next_month(at("2026-11-21T12:00:00Z")), at("2026-12-01T00:00:00Z"));
+    assert_eq!(first_of_next_month(at("2026-12-31T23:59:59Z")), at("2027-01-01T00:00:00Z"));
     assert_eq!(midnight_after(at("2026-11-21T12:00:00Z")), at("2026-11-22T00:00:00Z"));
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 
 fn settings() -> SimulatorSettings {
-    SimulatorSettings { seed: 7, speed: 1.0, credits: 100.0, fault_rate: 0.0 }
+    SimulatorSettings { seed: 7, speed: 1.0, credits: 100.0, requests_per_hour: 100.0, fault_rate: 0.0 }
 }
 
 fn noon() -> Timestamp {
@@ -17,6 +17,7 @@ fn noon() -> Timestamp {
 }
 
 async fn serve(simulator: Simulator) -> String {
+    service::install_tls_provider();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(simulator.serve(listener, std::future::pending()));
@@ -171,6 +172,6 @@ async fn it_fails_on_demand() {
         }
     };
     let error = tokio::time::timeout(Duration::from_secs(30), spent).await.unwrap();
-    assert!(matches!(error, SourceError::OutOfCredits(_)), "{error:?}");
+    assert!(matches!(error, SourceError::OutOfCredits { .. }), "{error:?}");
     assert!(!client.sports().await.unwrap().sports.is_empty());
 }

@@ -184,7 +184,7 @@ async fn every_form_of_retry_after_is_understood() {
     ] {
         upstream.answers(429, &[("retry-after", text)], "");
         let error = upstream.client().odds(query()).await.unwrap_err();
-        assert_eq!(error, SourceError::TooFast { retry_after: expected }, "{text}");
+        assert_eq!(error, SourceError::TooFast { retry_after: expected, cost: 0.0 }, "{text}");
         upstream.answers(503, &[("retry-after", text)], "");
         let error = upstream.client().odds(query()).await.unwrap_err();
         assert!(matches!(error, SourceError::Outage { retry_after, .. } if retry_after == expected), "{text}");
@@ -220,7 +220,7 @@ async fn credits_are_signed_decimals_that_may_be_missing() {
 async fn each_error_is_distinguished_from_the_others() {
     let upstream = Upstream::start().await;
     let error = |code: &str| format!(r#"{{"message":"because","error_code":"{code}","details_url":"u"}}"#);
-    let refused = |code: &str| SourceError::Refused { code: code.into(), message: "because".into() };
+    let refused = |code: &str| SourceError::Refused { code: code.into(), message: "because".into(), cost: 0.0 };
     let bad_key = |code: &str| SourceError::BadKey { code: code.into(), message: "because".into() };
     for (status, body, expected) in [
         (401, error("MISSING_KEY"), bad_key("MISSING_KEY")),
@@ -228,17 +228,20 @@ async fn each_error_is_distinguished_from_the_others() {
         (401, error("DEACTIVATED_KEY"), bad_key("DEACTIVATED_KEY")),
         (404, error("UNKNOWN_SPORT"), refused("UNKNOWN_SPORT")),
         (422, error("INVALID_MARKET"), refused("INVALID_MARKET")),
-        (429, error("EXCEEDED_FREQ_LIMIT"), SourceError::TooFast { retry_after: None }),
+        (429, error("EXCEEDED_FREQ_LIMIT"), SourceError::TooFast { retry_after: None, cost: 0.0 }),
     ] {
         upstream.answers(status, &[], &body);
         assert_eq!(upstream.client().odds(query()).await.unwrap_err(), expected, "{status} {body}");
     }
     upstream.answers(429, &[("retry-after", "7")], "");
     let error_after = upstream.client().odds(query()).await.unwrap_err();
-    assert_eq!(error_after, SourceError::TooFast { retry_after: Some(RetryAfter::In(Duration::from_secs(7))) });
+    assert_eq!(
+        error_after,
+        SourceError::TooFast { retry_after: Some(RetryAfter::In(Duration::from_secs(7))), cost: 0.0 }
+    );
     upstream.answers(401, &[("x-requests-remaining", "0")], &error("OUT_OF_USAGE_CREDITS"));
     let out = upstream.client().odds(query()).await.unwrap_err();
-    assert!(matches!(out, SourceError::OutOfCredits(credits) if credits.remaining == Some(0.0)), "{out:?}");
+    assert!(matches!(out, SourceError::OutOfCredits { credits, .. } if credits.remaining == Some(0.0)), "{out:?}");
 }
 
 #[tokio::test]

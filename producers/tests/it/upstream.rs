@@ -23,6 +23,8 @@ struct Inner {
     status: u16,
     headers: Vec<(&'static str, String)>,
     body: String,
+    /// A path that is answered with another body.
+    elsewhere: Option<(&'static str, String)>,
     /// Breaks the connection after the body.
     cut_off: bool,
     asked: Vec<(String, HeaderMap)>,
@@ -30,9 +32,17 @@ struct Inner {
 
 impl Upstream {
     pub async fn start() -> Self {
+        service::install_tls_provider();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let inner = Inner { status: 200, headers: Vec::new(), body: "[]".into(), cut_off: false, asked: Vec::new() };
+        let inner = Inner {
+            status: 200,
+            headers: Vec::new(),
+            body: "[]".into(),
+            elsewhere: None,
+            cut_off: false,
+            asked: Vec::new(),
+        };
         let this = Self { inner: Arc::new(Mutex::new(inner)), url };
         let router = Router::new().fallback(answer).with_state(this.clone());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
@@ -44,6 +54,10 @@ impl Upstream {
         inner.status = status;
         inner.headers = headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
         inner.body = body.to_owned();
+    }
+
+    pub fn answers_at(&self, path: &'static str, body: &str) {
+        self.inner.lock().unwrap().elsewhere = Some((path, body.to_owned()));
     }
 
     pub fn cuts_off(&self) {
@@ -67,7 +81,8 @@ async fn answer(State(upstream): State<Upstream>, request: Request) -> Response<
     for (name, value) in &inner.headers {
         response = response.header(*name, value);
     }
-    let body = inner.body.clone();
+    let elsewhere = inner.elsewhere.as_ref().filter(|(path, _)| request.uri().path() == *path);
+    let body = elsewhere.map_or_else(|| inner.body.clone(), |(_, body)| body.clone());
     if inner.cut_off {
         let broken = std::io::Error::other("cut off");
         let chunks = futures::stream::iter([Ok(axum::body::Bytes::from(body)), Err(broken)]);

@@ -63,7 +63,7 @@ impl Standalone {
 
 async fn upstream() -> String {
     service::install_tls_provider();
-    let settings = SimulatorSettings { seed: 3, speed: 1.0, credits: 1e6, fault_rate: 0.0 };
+    let settings = SimulatorSettings { seed: 3, speed: 1.0, credits: 1e6, requests_per_hour: 1e6, fault_rate: 0.0 };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(Simulator::new(&settings, service::now).serve(listener, std::future::pending()));

@@ -30,7 +30,7 @@ use service::{Lifecycle, ProgramSettings};
 use tokio::{net::TcpListener, sync::watch};
 use trials::{
     Engine, Engines, Fleet, Forger, Gateway, Parts, RECOVERS_WITHIN, SPEED, TrialSettings, Watcher, forgeries,
-    simulated, token,
+    simulated, token, truth,
 };
 
 const CLIENTS: usize = 6;
@@ -80,8 +80,9 @@ async fn drill(settings: Settings, lifecycle: &Lifecycle) -> anyhow::Result<()> 
     let simulator = SimulatorSettings { speed: SPEED, ..settings.simulator };
     let simulator = Simulator::new(&simulator, service::now);
     lifecycle.run("the simulator", simulator.clone().serve(listener, lifecycle.stopping().cancelled_owned()));
-    let mut fleet =
-        Fleet::start(&settings.trial.binaries, &settings.trial.logs, &kafka, &Region::ALL, &simulated(&source))?;
+    let mut fleet = Fleet::start(&settings.trial.binaries, &settings.trial.logs, &kafka, &Region::ALL, |region| {
+        simulated(&source, region)
+    })?;
     let mut watchers: Vec<Watcher> = Region::ALL.into_iter().map(|region| Watcher::start(&kafka, region)).collect();
     let mut historians = [parts.historian("one")?, parts.historian("two")?];
     let mut gateways = [parts.gateway("one", &mongodb_url)?, parts.gateway("two", &mongodb_url)?];
@@ -408,7 +409,7 @@ impl Mirroring {
 
     async fn shows(&self, simulator: &Simulator) -> anyhow::Result<()> {
         for region in Region::ALL {
-            let truth = Shown::of_truth(&simulator.truth(region))?;
+            let truth = truth(simulator, region)?;
             let mut seen = self.seen.clone();
             let right = |showing: &Showing| showing.wrong.is_some() || showing.boards.get(&region) == Some(&truth);
             let waited = tokio::time::timeout(RECOVERS_WITHIN, seen.wait_for(right)).await;

@@ -85,7 +85,8 @@ async fn trial(settings: Settings, lifecycle: &Lifecycle) -> anyhow::Result<()> 
         "--max-credits-per-day=10000000".to_owned(),
         format!("--poll-speed={POLL_SPEED}"),
     ];
-    let fleet = Fleet::start(&settings.trial.binaries, &settings.trial.logs, &kafka, &[REGION], &arguments)?;
+    let fleet =
+        Fleet::start(&settings.trial.binaries, &settings.trial.logs, &kafka, &[REGION], |_| arguments.to_vec())?;
     let store = format!("sqlite:{}", settings.trial.logs.join("accounts.db").display());
     let mut gateway = parts.gateway("one", &store)?;
     gateway.is_ready().await?;

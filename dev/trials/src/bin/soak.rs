@@ -80,8 +80,9 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
 
     let mut watchers: Vec<Watcher> =
         Region::ALL.into_iter().map(|region| Watcher::start(&cluster.settings(), region)).collect();
-    let mut fleet =
-        Fleet::start(&settings.binaries, &settings.logs, &cluster.settings(), &Region::ALL, &simulated(&source))?;
+    let mut fleet = Fleet::start(&settings.binaries, &settings.logs, &cluster.settings(), &Region::ALL, |region| {
+        simulated(&source, region)
+    })?;
 
     let readers = match &*settings.reader {
         [python, script] => {

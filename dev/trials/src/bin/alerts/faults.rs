@@ -85,7 +85,7 @@ pub async fn run(
         format!("--poll-speed={POLL_SPEED}"),
         format!("--sports={}", SPORTS.join(",")),
     ];
-    let mut fleet = Fleet::start(binaries, folder, &kafka, &REGIONS, &arguments)?;
+    let mut fleet = Fleet::start(binaries, folder, &kafka, &REGIONS, |_| arguments.to_vec())?;
     let published = Arc::new(Mutex::new(Published::default()));
     let reading = tokio::spawn(read_alerts(kafka.clone(), published.clone()));
     have_prices(&readers).await?;

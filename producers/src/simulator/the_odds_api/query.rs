@@ -6,8 +6,8 @@ use axum::http::StatusCode;
 use odds::{Region, Timestamp};
 use serde_json::{Value, json};
 
-use super::{
-    Refusal,
+use super::Refusal;
+use crate::simulator::{
     catalogue::Sport,
     world::{Event, World},
 };

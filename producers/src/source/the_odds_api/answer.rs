@@ -5,59 +5,15 @@ use odds::{
     BookmakerKey, Credits, Decimal, Details, EventId, Image, Market, MarketKey, Outcome, Outcomes, Quotes, SportKey,
     Timestamp,
 };
-use serde::{Deserialize, Deserializer, de::DeserializeOwned};
-use serde_json::value::RawValue;
-use tracing::warn;
+use serde::Deserialize;
 
-use super::{Answer, IncompleteEvent, Level, OddsQuery, SourceError};
+use crate::source::{
+    Answer, IncompleteEvent, Level, OddsQuery, SourceError,
+    field::{Field, LeftOut, List, MAX_TEXT, bookmaker_name},
+};
 
-/// The longest text, such as the name of a team or an outcome, in bytes.
-const MAX_TEXT: usize = 300;
-/// The longest name of a bookmaker, in bytes.
-const MAX_NAME: usize = 64;
 /// Positive American odds are never below this. Of several prices in decimal odds, at least one is.
 const AMERICAN_FROM: i64 = 100;
-
-/// A JSON field that can be unreadable without making its whole object unreadable.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Field<T> {
-    /// Absent or null.
-    #[default]
-    Missing,
-    Unreadable,
-    Is(T),
-}
-
-impl<T> Field<T> {
-    pub(crate) fn value(self) -> Option<T> {
-        match self {
-            Self::Is(value) => Some(value),
-            Self::Missing | Self::Unreadable => None,
-        }
-    }
-
-    /// Returns the value of a field that may be missing. Fails if the field is there but can't be read.
-    fn optional(self) -> Result<Option<T>, ()> {
-        match self {
-            Self::Is(value) => Ok(Some(value)),
-            Self::Missing => Ok(None),
-            Self::Unreadable => Err(()),
-        }
-    }
-}
-
-impl<'de, T: DeserializeOwned> Deserialize<'de> for Field<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let json = <&RawValue>::deserialize(deserializer)?.get();
-        Ok(match serde_json::from_str(json) {
-            _ if json == "null" => Self::Missing,
-            Ok(value) => Self::Is(value),
-            Err(_) => Self::Unreadable,
-        })
-    }
-}
-
-type List = Field<Vec<Box<RawValue>>>;
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -103,8 +59,7 @@ pub(crate) struct AnswerReader<'a> {
     answer: Answer,
     entries: usize,
     prices: PriceCount,
-    /// The first part that couldn't be read, for the log.
-    example: Option<String>,
+    left_out: LeftOut,
 }
 
 /// Counts that tell whether the prices of a market or an answer are decimal odds.
@@ -144,32 +99,33 @@ impl PriceCount {
 
 impl<'a> AnswerReader<'a> {
     pub(crate) fn new(query: &'a OddsQuery) -> Self {
-        Self { query, answer: Answer::default(), entries: 0, prices: PriceCount::default(), example: None }
+        Self {
+            query,
+            answer: Answer::default(),
+            entries: 0,
+            prices: PriceCount::default(),
+            left_out: LeftOut::default(),
+        }
     }
 
     /// Returns the answer. Fails if no event can be read, or if the prices are not decimal odds.
     pub(crate) fn finish(self, credits: Credits, cost: f64) -> Result<Answer, SourceError> {
-        let Self { query, answer, entries, prices, example } = self;
-        let unreadable = &answer.unreadable;
+        let Self { query, answer, entries, prices, left_out } = self;
         let wrong = |reason: String| Err(SourceError::WrongFormat { reason, credits, cost });
-        if let Some(example) = example {
-            let counts: Vec<String> = unreadable.iter().map(|(level, n)| format!("{} {n}", level.key())).collect();
-            let unreadable = counts.join(", ");
-            warn!(sport = %query.sport, unreadable, example, "unreadable parts of an answer are left out");
-        }
-        if entries > 0 && unreadable.count(Level::Event) == entries as u64 {
+        left_out.log(&query.sport);
+        if entries > 0 && left_out.counts.count(Level::Event) == entries as u64 {
             return wrong(format!("none of the {entries} events can be read"));
         }
         if prices.is_other_format() {
             return wrong(format!("none of the {} prices is in decimal odds", prices.all));
         }
-        Ok(Answer { credits, cost, ..answer })
+        Ok(Answer { credits, cost, unreadable: left_out.counts, ..answer })
     }
 
     pub(crate) fn event(&mut self, json: &str) {
         self.entries += 1;
-        let Ok(event) = serde_json::from_str::<ApiEvent>(json) else { return self.leave_out(Level::Event, json) };
-        let Some(id) = event.id.value() else { return self.leave_out(Level::Event, json) };
+        let Ok(event) = serde_json::from_str::<ApiEvent>(json) else { return self.left_out.add(Level::Event, json) };
+        let Some(id) = event.id.value() else { return self.left_out.add(Level::Event, json) };
         let mut quotes = Quotes::new();
         match event.bookmakers.optional() {
             Ok(bookmakers) => {
@@ -177,7 +133,7 @@ impl<'a> AnswerReader<'a> {
                     self.bookmaker(&mut quotes, bookmaker.get());
                 }
             }
-            Err(()) => self.leave_out(Level::Bookmaker, json),
+            Err(()) => self.left_out.add(Level::Bookmaker, json),
         }
         let mut complete = true;
         let mut text = |field: Field<String>| match field {
@@ -206,7 +162,7 @@ impl<'a> AnswerReader<'a> {
                 self.answer.events.push((id, Image { polled_at: self.query.now, details, quotes }));
             }
             details => {
-                self.leave_out(Level::Details, json);
+                self.left_out.add(Level::Details, json);
                 self.answer.incomplete.push(IncompleteEvent { id, polled_at: self.query.now, quotes, details });
             }
         }
@@ -215,7 +171,7 @@ impl<'a> AnswerReader<'a> {
     fn bookmaker(&mut self, quotes: &mut Quotes, json: &str) {
         let bookmaker = serde_json::from_str::<ApiBookmaker>(json).unwrap_or_default();
         let (Some(key), Ok(markets)) = (bookmaker.key.value(), bookmaker.markets.optional()) else {
-            return self.leave_out(Level::Bookmaker, json);
+            return self.left_out.add(Level::Bookmaker, json);
         };
         if let Some(name) = bookmaker.title.value().and_then(|title| bookmaker_name(&title)) {
             self.answer.bookmaker_names.insert(key.clone(), name);
@@ -229,7 +185,7 @@ impl<'a> AnswerReader<'a> {
     fn market(&mut self, quotes: &mut Quotes, bookmaker: &BookmakerKey, seen: Option<Timestamp>, json: &str) {
         let market = serde_json::from_str::<ApiMarket>(json).unwrap_or_default();
         let (Some(key), Ok(list)) = (market.key.value(), market.outcomes.optional()) else {
-            return self.leave_out(Level::Market, json);
+            return self.left_out.add(Level::Market, json);
         };
         let now = self.query.now;
         // Upstream can't have seen a price later than now.
@@ -249,20 +205,15 @@ impl<'a> AnswerReader<'a> {
         }
         self.prices.merge(prices);
         if !outcomes.is_empty() && prices.is_other_format() {
-            return self.leave_out(Level::Market, json);
+            return self.left_out.add(Level::Market, json);
         }
         for outcome in left_out {
-            self.leave_out(Level::Outcome, outcome.get());
+            self.left_out.add(Level::Outcome, outcome.get());
         }
         if !outcomes.is_empty() {
             let market = Market { last_update: seen.unwrap_or(now), outcomes: Outcomes::new(outcomes) };
             quotes.insert((bookmaker.clone(), key), market);
         }
-    }
-
-    fn leave_out(&mut self, level: Level, json: &str) {
-        self.answer.unreadable.add(level);
-        self.example.get_or_insert_with(|| format!("{}: {}", level.key(), json.chars().take(160).collect::<String>()));
     }
 }
 
@@ -280,11 +231,4 @@ fn read_outcome(json: &str, prices: &mut PriceCount) -> Option<Outcome> {
             None => None,
         },
     })
-}
-
-/// Returns the trimmed name, or None if it is empty, too long or has control characters.
-fn bookmaker_name(title: &str) -> Option<String> {
-    let name = title.trim();
-    let is_name = !name.is_empty() && name.len() <= MAX_NAME && !name.chars().any(char::is_control);
-    is_name.then(|| name.to_owned())
 }

@@ -1,9 +1,11 @@
 //! A producer's settings.
 
+mod source;
+
 use clap::Args;
 use odds::{MarketKey, Region, SportKey};
 
-use crate::source::SourceSettings;
+pub use self::source::{BookmakerChoice, SourceChoice, SourceSettings};
 
 /// The market of sports that only have odds on the winner of a whole tournament.
 const OUTRIGHTS: &str = "outrights";
@@ -25,7 +27,9 @@ pub struct ProducerSettings {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Polling")]
 pub struct PollSettings {
-    /// Keys of the sports to poll, separated by commas or repeated. Without any: all sports in season.
+    /// Keys of the sports to poll, separated by commas or repeated. Without any: all sports in season. At odds-api.io,
+    /// other leagues than the best known ones are written as the slugs of their sport and their own:
+    /// `football:norway-eliteserien`.
     #[arg(long = "sports", id = "sports", value_name = "KEY", value_delimiter = ',')]
     pub sports: Vec<SportKey>,
 
@@ -37,7 +41,8 @@ pub struct PollSettings {
     #[arg(long, default_value_t = 0.25, value_name = "SHARE", value_parser = share)]
     pub credit_share: f64,
 
-    /// Credits that may be spent per day (UTC): by each producer, or in `standalone` by all four together.
+    /// Credits that may be spent per day (UTC): by each producer, or in `standalone` by all four together. At
+    /// odds-api.io, a request is a credit.
     #[arg(long, value_name = "CREDITS", value_parser = credits)]
     pub max_credits_per_day: Option<f64>,
 
