@@ -20,6 +20,7 @@ mod settings;
 mod transport;
 mod turns;
 
+pub use http::asyncapi;
 pub use messages::MessageParts;
 pub use metrics::Metrics;
 pub use operator::UserCommand;

@@ -1,6 +1,6 @@
 //! The program `gateway`, with an operator's commands.
 
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
 use accounts::StoreUrl;
 use anyhow::Context;
@@ -40,6 +40,8 @@ enum Command {
     /// Accounts, as an operator handles them.
     #[command(subcommand)]
     User(UserCommand),
+    /// Prints the description of the socket's events and of Kafka's records, which is also at /api/asyncapi.json.
+    Asyncapi,
 }
 
 const STORE: &str = "mongodb://127.0.0.1:27017/toteboard";
@@ -49,6 +51,10 @@ fn main() -> ExitCode {
 }
 
 async fn run(settings: Settings) -> anyhow::Result<()> {
+    if let Some(Command::Asyncapi) = settings.command {
+        writeln!(std::io::stdout(), "{:#}", gateway::asyncapi())?;
+        return Ok(());
+    }
     // An operator's commands log to their own files: they may run beside a gateway.
     let program = settings.program.start(if settings.command.is_some() { "gateway-user" } else { "gateway" })?;
     let url = match settings.gateway.accounts.store.clone() {

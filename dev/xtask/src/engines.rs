@@ -24,6 +24,7 @@ use crate::{
     prerequisites,
     programs::{binary, compile_all, jars, python},
     root,
+    sdks::install_conformance,
     steps::{MINUTE, empty_folder, step},
     target,
 };
@@ -73,6 +74,7 @@ impl Engines {
         ensure(no_install)?;
         promtool::test_alerts(no_install)?;
         let caddy = caddy::caddy(no_install)?;
+        install_conformance()?;
         let folder = target().join("engines");
         fs::create_dir_all(&folder)?;
         let (recipe, own_url) = mongodb(&folder)?;

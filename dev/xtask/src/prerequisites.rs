@@ -178,7 +178,13 @@ mod tests {
 
     #[test]
     fn all_that_npm_installs_runs_on_the_node_that_is_asked_for() {
-        let files = ["web/e2e", "examples/javascript", "dev/trials/peers/node", "dev/xtask/engines/openapi/typescript"];
+        let files = [
+            "web/e2e",
+            "examples/javascript",
+            "dev/conformance",
+            "dev/trials/peers/node",
+            "dev/xtask/engines/openapi/typescript",
+        ];
         for folder in files {
             let lock = std::fs::read_to_string(root().join(folder).join("package-lock.json")).unwrap();
             let lock: Value = serde_json::from_str(&lock).unwrap();

@@ -1,6 +1,7 @@
-//! Generates docs/settings.md from the programs' help texts, and checks that it is up to date.
+//! Generates docs/settings.md from the programs' help texts and docs/asyncapi.json from the gateway, and checks that both
+//! are up to date.
 
-use std::{fmt::Write, fs, path::PathBuf, process::Command};
+use std::{fmt::Write, fs, process::Command};
 
 use anyhow::{Context, ensure};
 
@@ -31,12 +32,12 @@ const PROGRAMS: &[(&str, &[&str])] = &[
     ("standalone", &[]),
 ];
 
-fn file() -> PathBuf {
-    root().join("docs/settings.md")
+/// The generated files with their texts, from the programs in the target folder.
+fn files() -> anyhow::Result<[(&'static str, String); 2]> {
+    Ok([("docs/settings.md", settings()?), ("docs/asyncapi.json", output("gateway", &["asyncapi"])?)])
 }
 
-/// Returns the page's text, from the programs in the target folder.
-fn page() -> anyhow::Result<String> {
+fn settings() -> anyhow::Result<String> {
     let mut page = HEAD.to_owned();
     for (program, subcommands) in PROGRAMS {
         writeln!(page, "\n## {program}\n\n{}", help(program, &["--help"])?)?;
@@ -48,23 +49,31 @@ fn page() -> anyhow::Result<String> {
 }
 
 fn help(program: &str, arguments: &[&str]) -> anyhow::Result<String> {
+    let text = output(program, arguments)?;
+    Ok(format!("```text\n{}\n```", text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n").trim_end()))
+}
+
+fn output(program: &str, arguments: &[&str]) -> anyhow::Result<String> {
     // Settings in this process's environment must not show up as defaults. Only the variable for coverage is passed on.
     let counts = std::env::vars_os().filter(|(name, _)| name == coverage::COUNTS_VARIABLE);
     let output = Command::new(binary(program)).args(arguments).env_clear().envs(counts).output();
     let output = output.with_context(|| format!("cannot run {program}"))?;
     ensure!(output.status.success(), "{program} {}: {}", arguments.join(" "), output.status);
-    let text = String::from_utf8(output.stdout)?;
-    Ok(format!("```text\n{}\n```", text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n").trim_end()))
+    Ok(String::from_utf8(output.stdout)?)
 }
 
 pub(crate) fn write() -> anyhow::Result<()> {
-    fs::write(file(), page()?)?;
-    println!("wrote {}", file().display());
+    for (file, text) in files()? {
+        fs::write(root().join(file), text)?;
+        println!("wrote {file}");
+    }
     Ok(())
 }
 
 pub(crate) fn check() -> anyhow::Result<()> {
-    let current = fs::read_to_string(file()).context("docs/settings.md")?;
-    ensure!(current == page()?, "docs/settings.md is out of date: run `cargo xtask settings`");
+    for (file, text) in files()? {
+        let current = fs::read_to_string(root().join(file)).context(file)?;
+        ensure!(current == text, "{file} is out of date: run `cargo xtask settings`");
+    }
     Ok(())
 }

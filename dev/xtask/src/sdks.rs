@@ -1,4 +1,5 @@
-//! The SDKs: builds their packages, installs each into an empty project, and tests it there, as a user has it.
+//! What developers who build on the system have. Builds the SDKs' packages, installs each into an empty project, and tests
+//! it there, as a user has it; and checks a gateway from outside.
 
 use std::{
     fs,
@@ -15,10 +16,25 @@ use crate::{
     target,
 };
 
-/// Needs Node.js, Python, and the packages of the page's tests.
+/// Needs Node.js, Python, Chromium, and the packages of the page's tests.
 pub(crate) fn test(page: &Path) -> anyhow::Result<()> {
     javascript(page)?;
-    python_package(page)
+    python_package(page)?;
+    conformance(page)
+}
+
+fn conformance(page: &Path) -> anyhow::Result<()> {
+    install_conformance()?;
+    let mut node = with_toteboard(page, &root());
+    node.arg("node").arg(root().join("dev/conformance/check.mjs"));
+    step("the protocol, checked from outside", 5 * MINUTE, &mut node)
+}
+
+/// Installs the packages of the program that checks the protocol.
+pub(crate) fn install_conformance() -> anyhow::Result<()> {
+    let mut npm = Command::new("npm");
+    npm.args(["ci", "--no-audit", "--no-fund", "--silent"]).current_dir(root().join("dev/conformance"));
+    step("npm packages of the conformance suite", 10 * MINUTE, &mut npm)
 }
 
 fn javascript(page: &Path) -> anyhow::Result<()> {
@@ -45,7 +61,10 @@ fn javascript(page: &Path) -> anyhow::Result<()> {
     fs::copy(sdk.join("test/toteboard.test.mjs"), project.join("toteboard.test.mjs"))?;
     let mut node = with_toteboard(page, &sdk);
     node.current_dir(&project).args(["node", "--test", "--test-reporter=spec", "toteboard.test.mjs"]);
-    step("tests of the JavaScript SDK", 10 * MINUTE, &mut node)
+    step("tests of the JavaScript SDK", 10 * MINUTE, &mut node)?;
+    let mut browser = with_toteboard(page, &project);
+    browser.args(["node", "--test", "--test-reporter=spec"]).arg(sdk.join("test/browser.test.mjs"));
+    step("tests of the JavaScript SDK in a browser", 5 * MINUTE, &mut browser)
 }
 
 fn python_package(page: &Path) -> anyhow::Result<()> {

@@ -2,6 +2,7 @@
 
 mod account;
 mod alerts;
+mod asyncapi;
 mod body;
 mod caller;
 mod contacts;
@@ -41,6 +42,7 @@ use utoipa::{
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
+pub use self::asyncapi::asyncapi;
 pub(crate) use self::{
     history::{Openings, Sparkline, SparklineOf},
     opportunities::LiveLines,
@@ -111,7 +113,10 @@ pub(crate) fn router(app: &Arc<AppState>, sessions: Sessions) -> Router {
     // Serialized once: it is the same for every request.
     let document = Bytes::from(document.to_json().expect("the document is plain data"));
     let document = get(([(header::CONTENT_TYPE, "application/json")], document));
+    let asyncapi = Bytes::from(asyncapi::asyncapi().to_string());
+    let asyncapi = get(([(header::CONTENT_TYPE, "application/json")], asyncapi));
     let docs = Router::from(SwaggerUi::new("/api/docs").config(Config::new([DOCUMENT]))).route(DOCUMENT, document);
+    let docs = docs.route("/api/asyncapi.json", asyncapi);
     Router::new().merge(health::router()).merge(api).with_state(app.clone()).merge(docs)
 }
 

@@ -33,15 +33,18 @@ pub(super) struct Feed {
     /// For each bookmaker, its display name.
     #[schema(nullable = false)]
     bookmaker_names: Option<BTreeMap<String, String>>,
+    /// On a socket, the client's cursor after all frames sent before this.
+    #[schema(nullable = false)]
+    cursor: Option<String>,
 }
 
-fn feed_state() -> Object {
+pub(super) fn feed_state() -> Object {
     let states = odds::FeedState::ALL.map(odds::FeedState::key);
     ObjectBuilder::new().schema_type(Type::String).enum_values(Some(states)).build()
 }
 
 #[derive(ToSchema)]
-struct SportFreshness {
+pub(super) struct SportFreshness {
     #[schema(format = DateTime)]
     polled_at: String,
     #[schema(format = DateTime)]
@@ -104,7 +107,7 @@ struct Event {
 
 /// A bookmaker's prices for one market.
 #[derive(ToSchema)]
-struct Quote {
+pub(super) struct Quote {
     bookmaker: String,
     market: String,
     /// The time since which these prices have been valid.
@@ -114,7 +117,7 @@ struct Quote {
 }
 
 #[derive(ToSchema)]
-struct Outcome {
+pub(super) struct Outcome {
     name: String,
     /// Decimal odds.
     price: f64,

@@ -15,12 +15,13 @@ use tempfile::TempDir;
 use tokio::{
     net::{TcpListener, TcpStream, UdpSocket},
     process::{Child, Command},
-    time::Instant,
+    task::JoinSet,
+    time::{Duration, Instant, timeout},
 };
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
-    author::{Author, draw_changes},
+    author::{Author, draw_board, draw_changes},
     guest::TOKEN,
     http,
     polling::Poller,
@@ -265,6 +266,39 @@ async fn behind_a_proxy_clients_are_spread_over_the_gateways_and_see_the_board()
             }
         }
         scene.step().await;
+    }
+}
+
+/// The program that checks the protocol, of which each connection and request may reach the other gateway.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Caddy"]
+async fn behind_a_proxy_the_protocol_is_the_same() {
+    let scene = Scene::set("127.0.0.1").await;
+    let (kafka, writing) = (scene._stage.kafka(), CancellationToken::new());
+    let mut authors = JoinSet::new();
+    for region in Region::ALL.into_iter().filter(|region| *region != REGION) {
+        let author = Author::start(&kafka, region).await;
+        authors.spawn(keep_writing(author, writing.clone()));
+    }
+    let outer = scene.outer.clone();
+    authors.spawn(keep_writing(scene.author, writing.clone()));
+    let mut check = Command::new("node");
+    check.arg(crate::examples::checkout().join("dev/conformance/check.mjs"));
+    check.args(["--url", &format!("http://{outer}"), "--token", TOKEN, "--without=history", "--without=alerts"]);
+    let checked = timeout(5 * DEADLINE, check.kill_on_drop(true).output()).await.unwrap().unwrap();
+    let lines = String::from_utf8_lossy(&checked.stdout);
+    println!("{lines}");
+    assert!(checked.status.success(), "{lines}{}", String::from_utf8_lossy(&checked.stderr));
+    writing.cancel();
+    authors.join_all().await;
+}
+
+/// Writes a board and changes it until it is told to stop.
+async fn keep_writing(mut author: Author, stop: CancellationToken) {
+    let mut random = StdRng::seed_from_u64(9);
+    author.step(draw_board(&mut random, 60)).await;
+    while timeout(Duration::from_millis(300), stop.cancelled()).await.is_err() {
+        author.step(draw_changes(&mut random, 8)).await;
     }
 }
 

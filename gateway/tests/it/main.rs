@@ -4,6 +4,7 @@
 
 mod accounts;
 mod alerts;
+mod asyncapi;
 mod break_in;
 mod bridge;
 mod browser;

@@ -1,0 +1,97 @@
+import assert from "node:assert/strict";
+import { io } from "socket.io-client";
+import { Board } from "../board.mjs";
+import { Connection, Polling, until } from "../connection.mjs";
+
+/** Follows a region with the official client until it has so many frames. */
+async function official(about, options, count) {
+  const board = new Board();
+  const socket = io(about.url, { auth: { token: about.token, regions: ["uk"], digest: true }, forceNew: true, reconnection: false, ...options });
+  socket.on("snapshot", (payload) => board.take("snapshot", payload)).on("odds", (payload) => board.take("odds", payload));
+  try {
+    await until(`${count} frames`, () => board.wrong || board.frames.length >= count, 30_000);
+    assert.equal(board.wrong, undefined);
+    return socket.io.engine.transport.name;
+  } finally {
+    socket.close();
+  }
+}
+
+export const transports = {
+  name: "Transports",
+  checks: [
+    [
+      "the official client, with its defaults, upgrades from polling to websocket and misses nothing",
+      async (about) => assert.equal(await official(about, {}, 12), "websocket"),
+    ],
+    ["long polling alone works", async (about) => assert.equal(await official(about, { transports: ["polling"] }, 8), "polling")],
+    [
+      "a poll that is repeated with the same `t` ends the session",
+      async (about) => {
+        const polling = await Polling.open(about, { regions: ["uk"] });
+        assert.equal((await polling.get("same")).status, 200);
+        assert.equal((await polling.get("same")).status, 400);
+      },
+    ],
+    [
+      "responses to polls are compressed by gzip if the request accepts that",
+      async (about) => {
+        const polling = await Polling.open(about, { regions: ["uk"] });
+        let compressed = false;
+        for (let n = 0; n < 10 && !compressed; n++) {
+          const response = await polling.get();
+          compressed = response.headers.get("content-encoding") === "gzip";
+          await response.text();
+        }
+        assert.ok(compressed, "no response was");
+      },
+    ],
+    [
+      "permessage-deflate is accepted, without context takeover on either side",
+      async (about) => {
+        const client = await Connection.accepted(about, { regions: ["uk"], digest: true }, { options: { perMessageDeflate: true } });
+        await client.frames(["uk"], 3);
+        for (const part of ["permessage-deflate", "server_no_context_takeover", "client_no_context_takeover"]) {
+          assert.ok(client.extensions?.includes(part), `${part} is not in ${client.extensions}`);
+        }
+        client.close();
+      },
+    ],
+    [
+      "an offer that insists on a smaller window is declined, and the client is served without compression",
+      async (about) => {
+        const client = await Connection.accepted(about, { regions: ["uk"] }, { options: { perMessageDeflate: { serverMaxWindowBits: 10 } } });
+        await client.frames(["uk"], 2);
+        assert.equal(client.extensions, undefined);
+        client.close();
+      },
+    ],
+    [
+      "what a client sends may be compressed",
+      async (about) => {
+        const options = { perMessageDeflate: { threshold: 0 } };
+        const client = await Connection.accepted(about, { regions: ["uk"] }, { options });
+        assert.deepEqual(await client.ask("filter", { sports: Array.from({ length: 100 }, (_, n) => `sport_${n}`) }), { ok: true });
+        client.close();
+      },
+    ],
+    [
+      "a message of more than `maxPayload` ends the connection",
+      async (about) => {
+        const client = await Connection.accepted(about, { regions: ["uk"] });
+        client.socket.send(`42${JSON.stringify(["filter", { sports: ["x".repeat(client.handshake.maxPayload)] }])}`);
+        await until("the end of the connection", () => client.closed);
+      },
+    ],
+    [
+      "the first ping comes right after the handshake, and a client that answers none is disconnected",
+      async (about) => {
+        const client = await Connection.accepted(about, { regions: ["uk"] });
+        client.answers = false;
+        const { pingInterval, pingTimeout } = client.handshake;
+        await until("a ping", () => client.pings.length > 0, 5_000);
+        await until("the end of the connection", () => client.closed, pingInterval + pingTimeout + 10_000);
+      },
+    ],
+  ],
+};
