@@ -22,6 +22,7 @@ const millionths = (value) => (value === undefined || value === null ? "" : BigI
 export class Board {
   events = new Map();
   cursor;
+  #sum = 0;
   /** What was received, in order: `{ kind, cursor, at }`. */
   frames = [];
   wrong;
@@ -32,37 +33,29 @@ export class Board {
     const fail = (reason) => (this.wrong ??= `${kind}: ${reason}`);
     if (kind === "snapshot") {
       const { part = 1, parts = 1, cursor } = payload;
-      if (part === 1) this.#aside = { cursor, part: 0, parts, events: new Map() };
+      if (part === 1) this.#aside = { cursor, part: 0, parts, events: new Map(), sum: 0 };
       const aside = this.#aside;
       if (!aside || aside.cursor !== cursor || aside.part + 1 !== part || aside.parts !== parts) return fail(`part ${part} of ${parts} does not follow`);
       aside.part = part;
-      apply(aside.events, payload.events);
+      aside.sum = apply(aside.events, payload.events, aside.sum);
       if (part < parts) return;
-      [this.events, this.#aside] = [aside.events, undefined];
+      [this.events, this.#sum, this.#aside] = [aside.events, aside.sum, undefined];
     } else {
       if (this.#aside) return fail("it came between the parts of a snapshot");
       if (payload.prev !== this.cursor) return fail(`prev is ${payload.prev} and the cursor ${this.cursor}`);
-      apply(this.events, payload.events);
+      this.#sum = apply(this.events, payload.events, this.#sum);
     }
     this.cursor = payload.cursor;
     this.frames.push({ kind, cursor: payload.cursor, at: Date.now() });
     if (payload.digest !== undefined) {
       this.digests++;
-      if (payload.digest !== this.digest()) fail(`the digest is ${this.digest()}, not ${payload.digest}`);
+      if (payload.digest !== this.#sum) fail(`the digest is ${this.#sum}, not ${payload.digest}`);
     }
   }
 
-  digest() {
-    let sum = 0;
-    for (const [id, event] of this.events) {
-      const { sport_key, sport_title, commence_time, home_team, away_team } = event.details;
-      sum = (sum + numberOf([id, sport_key, sport_title, commence_time, home_team, away_team])) >>> 0;
-      for (const { bookmaker, market, last_update, outcomes } of event.quotes.values()) {
-        const lines = outcomes.flatMap(({ name, price, point, description }) => [name, millionths(price), millionths(point), description]);
-        sum = (sum + numberOf([id, bookmaker, market, last_update, ...lines])) >>> 0;
-      }
-    }
-    return sum;
+  /** Begins with what another board has. */
+  continue(other) {
+    [this.events, this.cursor, this.#sum] = [other.events, other.cursor, other.#sum];
   }
 
   /** The board as text, for comparisons. */
@@ -72,21 +65,43 @@ export class Board {
   }
 }
 
-function apply(events, changes) {
+/** Applies changes, and returns the sum of all items' numbers afterwards. */
+function apply(events, changes, sum) {
+  const replace = (before = 0, after = 0) => {
+    sum = (sum - before + after) >>> 0;
+    return after;
+  };
   for (const { id, removed, quotes = [], ...details } of changes) {
+    let event = events.get(id);
     if (removed) {
+      replace(event?.number);
+      for (const { number } of event?.quotes.values() ?? []) replace(number);
       events.delete(id);
       continue;
     }
-    let event = events.get(id);
-    if (!event) events.set(id, (event = { details: {}, quotes: new Map() }));
-    Object.assign(event.details, details);
+    if (!event) {
+      if (!details.sport_key) throw new Error(`there are quotes of the unknown event ${id}`);
+      events.set(id, (event = { details: {}, quotes: new Map() }));
+    }
+    if (details.sport_key) {
+      event.details = details;
+      const { sport_key, sport_title, commence_time, home_team, away_team } = details;
+      event.number = replace(event.number, numberOf([id, sport_key, sport_title, commence_time, home_team, away_team]));
+    }
     for (const quote of quotes) {
-      const place = `${quote.bookmaker}\n${quote.market}`;
-      if (quote.outcomes.length) event.quotes.set(place, quote);
-      else event.quotes.delete(place);
+      const { bookmaker, market, last_update, outcomes } = quote;
+      const place = `${bookmaker}\n${market}`;
+      const before = event.quotes.get(place)?.number;
+      if (outcomes.length) {
+        const lines = outcomes.flatMap(({ name, price, point, description }) => [name, millionths(price), millionths(point), description]);
+        event.quotes.set(place, { ...quote, number: replace(before, numberOf([id, bookmaker, market, last_update, ...lines])) });
+      } else {
+        replace(before);
+        event.quotes.delete(place);
+      }
     }
   }
+  return sum;
 }
 
 /** The board that an answer over HTTP has. */

@@ -16,6 +16,8 @@ export async function until(what, holds, within = 15_000) {
   }
 }
 
+let opened = 0;
+
 /** One connection over websocket. */
 export class Connection {
   /** All events and what they brought, in order: `{ name, payload, at }`. */
@@ -31,25 +33,37 @@ export class Connection {
   closed = false;
   openedAt;
   pings = [];
-  /** Whether pings are answered. */
-  answers = true;
+  /** Why a packet could not be understood. */
+  broken;
+  answers;
   #next = 0;
 
   /**
-   * Opens a connection. `about` has `url`, and `seen`, which gets every payload. `boards` are what the client has
-   * already, by region: `{ cursor, events }`.
+   * Opens a connection. `about` has `url`; `from`, the addresses to connect from in turn; `seen`, which gets every
+   * payload; and `open`, the connections to close at the end. `boards` are what the client has already, by region.
+   * `answers` tells whether pings are answered.
    */
-  static async open(about, auth, { query = {}, options = {}, boards = {} } = {}) {
+  static async open(about, auth, { query = {}, options = {}, boards = {}, answers = true } = {}) {
     const connection = new Connection();
-    for (const [region, { cursor, events }] of Object.entries(boards)) Object.assign(connection.board(region), { cursor, events });
+    connection.answers = answers;
+    about.open?.push(connection);
+    for (const [region, board] of Object.entries(boards)) connection.board(region).continue(board);
+    const localAddress = about.from?.[opened++ % about.from.length];
     const address = new URL("/socket.io/", about.url);
     address.protocol = address.protocol.replace("http", "ws");
     for (const [name, value] of Object.entries({ EIO: 4, transport: "websocket", ...query })) address.searchParams.set(name, value);
-    const socket = (connection.socket = new WebSocket(address, { maxPayload: 64 << 20, ...options }));
+    const socket = (connection.socket = new WebSocket(address, { maxPayload: 64 << 20, localAddress, ...options }));
     socket.on("error", () => {});
     socket.on("upgrade", (response) => (connection.extensions = response.headers["sec-websocket-extensions"]));
     socket.on("close", () => (connection.closed = true));
-    socket.on("message", (data, isBinary) => connection.#packet(isBinary ? "b" : data.toString(), about));
+    socket.on("message", (data, isBinary) => {
+      try {
+        connection.#packet(isBinary ? "b" : data.toString(), about);
+      } catch (error) {
+        connection.broken ??= `${error.message}: ${data.toString().slice(0, 200)}`;
+        connection.close();
+      }
+    });
     await until("the handshake", () => connection.handshake || connection.closed);
     if (auth !== undefined) socket.send(`40${JSON.stringify(auth)}`);
     return connection;
@@ -59,6 +73,7 @@ export class Connection {
   static async accepted(about, auth, more) {
     const connection = await Connection.open(about, { token: about.token, ...auth }, more);
     await until("an answer to CONNECT", () => connection.sid || connection.refusal || connection.closed);
+    connection.fits();
     if (!connection.sid) throw new Error(`it was refused: ${connection.refusal ?? "closed"}`);
     return connection;
   }
@@ -101,6 +116,7 @@ export class Connection {
   }
 
   fits() {
+    if (this.broken) throw new Error(this.broken);
     for (const [region, board] of this.boards) if (board.wrong) throw new Error(`${region}: ${board.wrong}`);
   }
 
@@ -129,9 +145,9 @@ export async function refusal(about, auth, more) {
   return connection.refusal;
 }
 
-/** A session over long polling. */
+/** A session over long polling, that mirrors one region. */
 export class Polling {
-  events = [];
+  board = new Board();
   #n = 0;
 
   static async open(about, auth) {
@@ -167,7 +183,7 @@ export class Polling {
       else if (packet.startsWith("42")) {
         const [name, payload] = JSON.parse(packet.slice(2));
         this.about.seen?.(name, payload);
-        this.events.push({ name, payload });
+        if (name === "snapshot" || name === "odds") this.board.take(name, payload);
       }
     }
     return response.status;

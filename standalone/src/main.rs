@@ -187,7 +187,7 @@ async fn demo_account(store: Arc<dyn Store>, is_private: bool) -> anyhow::Result
 /// The source that the settings name, or else the simulator, which is started on a free port.
 async fn source(settings: &Settings, lifecycle: &Lifecycle) -> anyhow::Result<SourceSettings> {
     let asked = settings.source.clone();
-    if matches!(asked.source, Some(SourceChoice::TheOddsApi | SourceChoice::OddsApiIo)) {
+    if !matches!(asked.source, None | Some(SourceChoice::Simulator)) {
         return Ok(asked);
     }
     let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;

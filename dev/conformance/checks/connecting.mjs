@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { boardOf } from "../board.mjs";
 import { Connection, http, refusal, until } from "../connection.mjs";
 
 const invalid = [
@@ -25,7 +26,6 @@ export const connecting = {
         const first = await until("an event", () => client.events[0]);
         assert.equal(first.name, "subscriptions");
         assert.deepEqual({ ...first.payload, regions: [...first.payload.regions].sort() }, { v: 1, regions: ["eu", "uk"] });
-        client.close();
       },
     ],
     [
@@ -36,23 +36,25 @@ export const connecting = {
         const { payload } = await until("an event", () => client.events[0]);
         assert.deepEqual([...payload.regions].sort(), [...stored.regions].sort());
         assert.ok(payload.revision >= stored.revision, `revision ${payload.revision} after ${stored.revision}`);
-        client.close();
       },
     ],
     [
       "every field may be JSON text",
       async (about) => {
-        const fields = { v: 1, regions: ["uk"], resume: {}, filter: { markets: ["h2h"] }, max_rate: 50, digest: true };
+        const uk = boardOf((await http(about, `/api/odds/uk?market=${about.market}`)).json());
+        const filter = { markets: [about.market] };
+        const fields = { v: 1, regions: ["uk"], resume: { uk: uk.cursor }, filter, max_rate: 50, digest: true };
         const texts = Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, JSON.stringify(value)]));
-        const client = await Connection.accepted(about, texts);
-        await client.frames(["uk"], 1);
+        const client = await Connection.accepted(about, texts, { boards: { uk } });
+        await client.frames(["uk"], 2);
+        assert.deepEqual(client.all("subscriptions")[0].payload.regions, ["uk"]);
+        assert.equal(client.board("uk").frames[0].kind, "odds", "it did not resume");
         assert.ok(client.board("uk").digests > 0, "no digest");
-        client.close();
       },
     ],
     [
       "unknown fields are ignored",
-      async (about) => (await Connection.accepted(about, { regions: ["uk"], later: { version: 2 } })).close(),
+      (about) => Connection.accepted(about, { regions: ["uk"], later: { version: 2 } }),
     ],
     ...invalid.map(([field, value]) => [
       `\`${field}\`: ${JSON.stringify(value)} is refused as bad_auth, and the text names the field`,
@@ -70,8 +72,11 @@ export const connecting = {
       async (about) => assert.match((await refusal(about, { token: `tb_${"x".repeat(43)}` })) ?? "closed", /^unauthenticated: ./),
     ],
     [
-      "before it is signed in, a client may send 4 KB",
-      async (about) => assert.equal(await refusal(about, { token: about.token, padding: "x".repeat(5_000) }), undefined),
+      "before it is signed in, a client may send 4 KB, and no more",
+      async (about) => {
+        await Connection.accepted(about, { regions: ["uk"], padding: "x".repeat(3_500) });
+        assert.equal(await refusal(about, { token: about.token, padding: "x".repeat(5_000) }), undefined);
+      },
     ],
     [
       "an unknown or unreadable cursor leads to a snapshot, never to an error",
@@ -80,8 +85,7 @@ export const connecting = {
           const client = await Connection.accepted(about, { regions: ["uk"], resume: { uk: cursor } });
           await client.frames(["uk"], 1);
           assert.equal(client.board("uk").frames[0].kind, "snapshot");
-          client.close();
-        }
+          }
       },
     ],
   ],

@@ -45,7 +45,8 @@ export const overHttp = {
       async (about) => {
         const answer = await http(about, "/api/history/board/uk?at=yesterday");
         assert.ok(answer.status >= 400 && answer.status < 500, `status ${answer.status}`);
-        assert.match(answer.text, /at\b/);
+        const { fields, message } = answer.json().error;
+        assert.ok(fields?.at ?? /\bat:/.test(message), answer.text);
       },
       "history",
     ],

@@ -3,15 +3,15 @@ import { io } from "socket.io-client";
 import { Board } from "../board.mjs";
 import { Connection, Polling, until } from "../connection.mjs";
 
-/** Follows a region with the official client until it has so many frames. */
-async function official(about, options, count) {
+/** Follows a region with the official client until it has so many frames and this transport. */
+async function official(about, options, count, transport) {
   const board = new Board();
   const socket = io(about.url, { auth: { token: about.token, regions: ["uk"], digest: true }, forceNew: true, reconnection: false, ...options });
   socket.on("snapshot", (payload) => board.take("snapshot", payload)).on("odds", (payload) => board.take("odds", payload));
   try {
-    await until(`${count} frames`, () => board.wrong || board.frames.length >= count, 30_000);
+    const isDone = () => board.frames.length >= count && socket.io.engine.transport.name === transport;
+    await until(`${count} frames over ${transport}`, () => board.wrong || isDone(), 30_000);
     assert.equal(board.wrong, undefined);
-    return socket.io.engine.transport.name;
   } finally {
     socket.close();
   }
@@ -22,15 +22,25 @@ export const transports = {
   checks: [
     [
       "the official client, with its defaults, upgrades from polling to websocket and misses nothing",
-      async (about) => assert.equal(await official(about, {}, 12), "websocket"),
+      (about) => official(about, {}, 12, "websocket"),
     ],
-    ["long polling alone works", async (about) => assert.equal(await official(about, { transports: ["polling"] }, 8), "polling")],
+    ["long polling alone works", (about) => official(about, { transports: ["polling"] }, 8, "polling")],
+    [
+      "a board comes over long polling as over websocket",
+      async (about) => {
+        const polling = await Polling.open(about, { regions: ["uk"], digest: true });
+        while (polling.board.frames.length < 4) assert.equal(await polling.poll(), 200);
+        assert.equal(polling.board.wrong, undefined);
+        assert.ok(polling.board.digests > 0, "no digest");
+      },
+    ],
     [
       "a poll that is repeated with the same `t` ends the session",
       async (about) => {
         const polling = await Polling.open(about, { regions: ["uk"] });
         assert.equal((await polling.get("same")).status, 200);
         assert.equal((await polling.get("same")).status, 400);
+        assert.equal((await polling.get()).status, 400, "the session goes on");
       },
     ],
     [
@@ -54,7 +64,6 @@ export const transports = {
         for (const part of ["permessage-deflate", "server_no_context_takeover", "client_no_context_takeover"]) {
           assert.ok(client.extensions?.includes(part), `${part} is not in ${client.extensions}`);
         }
-        client.close();
       },
     ],
     [
@@ -63,7 +72,6 @@ export const transports = {
         const client = await Connection.accepted(about, { regions: ["uk"] }, { options: { perMessageDeflate: { serverMaxWindowBits: 10 } } });
         await client.frames(["uk"], 2);
         assert.equal(client.extensions, undefined);
-        client.close();
       },
     ],
     [
@@ -72,13 +80,14 @@ export const transports = {
         const options = { perMessageDeflate: { threshold: 0 } };
         const client = await Connection.accepted(about, { regions: ["uk"] }, { options });
         assert.deepEqual(await client.ask("filter", { sports: Array.from({ length: 100 }, (_, n) => `sport_${n}`) }), { ok: true });
-        client.close();
       },
     ],
     [
-      "a message of more than `maxPayload` ends the connection",
+      "a message of less than `maxPayload` is taken, and one of more ends the connection",
       async (about) => {
         const client = await Connection.accepted(about, { regions: ["uk"] });
+        const answer = await client.ask("bet", { padding: "x".repeat(client.handshake.maxPayload - 100) });
+        assert.equal(answer.error?.code, "unknown_event");
         client.socket.send(`42${JSON.stringify(["filter", { sports: ["x".repeat(client.handshake.maxPayload)] }])}`);
         await until("the end of the connection", () => client.closed);
       },
@@ -86,10 +95,9 @@ export const transports = {
     [
       "the first ping comes right after the handshake, and a client that answers none is disconnected",
       async (about) => {
-        const client = await Connection.accepted(about, { regions: ["uk"] });
-        client.answers = false;
+        const client = await Connection.accepted(about, { regions: ["uk"] }, { answers: false });
         const { pingInterval, pingTimeout } = client.handshake;
-        await until("a ping", () => client.pings.length > 0, 5_000);
+        await until("a ping", () => client.pings.length > 0, pingInterval / 2);
         await until("the end of the connection", () => client.closed, pingInterval + pingTimeout + 10_000);
       },
     ],

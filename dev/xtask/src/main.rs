@@ -62,7 +62,7 @@ enum Command {
     /// Checks the licences, duplicates and sources of dependencies, and known vulnerabilities if the advisory database
     /// can be fetched.
     Deny,
-    /// Writes docs/settings.md from the programs' help texts.
+    /// Writes docs/settings.md from the programs' help texts, and docs/asyncapi.json.
     Settings,
     /// Runs what CI runs: formatting, clippy, dependencies, instruction counts, and all tests with coverage.
     Ci(engines::Engines),

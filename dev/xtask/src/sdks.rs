@@ -25,8 +25,9 @@ pub(crate) fn test(page: &Path) -> anyhow::Result<()> {
 
 fn conformance(page: &Path) -> anyhow::Result<()> {
     install_conformance()?;
-    let mut node = with_toteboard(page, &root());
-    node.arg("node").arg(root().join("dev/conformance/check.mjs"));
+    let folder = root().join("dev/conformance");
+    let mut node = with_toteboard(page, &folder);
+    node.arg("node").arg(folder.join("check.mjs"));
     step("the protocol, checked from outside", 5 * MINUTE, &mut node)
 }
 

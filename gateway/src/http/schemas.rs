@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
 use utoipa::{
     ToSchema,
     openapi::schema::{Object, ObjectBuilder, Type},
@@ -16,7 +17,7 @@ use super::subscriptions::RegionKey;
 #[derive(ToSchema)]
 pub(super) struct Feed {
     region: RegionKey,
-    /// The time by the gateway's clock.
+    /// The time by the gateway's clock, or by that of a replay.
     #[schema(format = DateTime)]
     at: String,
     #[schema(schema_with = feed_state)]
@@ -24,7 +25,7 @@ pub(super) struct Feed {
     /// Why the region is not live, or what is missing.
     #[schema(nullable = false)]
     reason: Option<String>,
-    /// The source of the odds; `simulator` if they are simulated.
+    /// The source of the odds. It begins with `simulator` if they are made up, and with `replay:` if they are of the past.
     source: String,
     /// For each sport, when it was polled and until when its prices are good.
     sports: BTreeMap<String, SportFreshness>,
@@ -91,8 +92,8 @@ pub(super) struct RecordedLine {
     data: serde_json::Value,
 }
 
-#[derive(ToSchema)]
-struct Event {
+#[derive(Serialize, ToSchema)]
+pub(super) struct Event {
     id: String,
     sport_key: String,
     sport_title: String,
@@ -106,7 +107,7 @@ struct Event {
 }
 
 /// A bookmaker's prices for one market.
-#[derive(ToSchema)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Quote {
     bookmaker: String,
     market: String,
@@ -116,7 +117,7 @@ pub(super) struct Quote {
     outcomes: Vec<Outcome>,
 }
 
-#[derive(ToSchema)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Outcome {
     name: String,
     /// Decimal odds.

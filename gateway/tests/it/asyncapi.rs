@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use alerter::Alerter;
-use client::{Client, ServerMessage};
-use kafka::{ALERTS, CONTROL, Role, TRANSACTIONS, topic_of};
-use odds::{Region, STEP_KEY};
+use client::{Client, ClientError, ServerMessage};
+use kafka::{ALERTS, CONTROL, ControlMessage, Role, TRANSACTIONS, topic_of};
+use odds::{Credits, DaySpending, Digest, FeedState, LogPosition, Marker, Region, STEP_KEY, SportFreshness};
 use rand::{SeedableRng, rngs::StdRng};
 use rdkafka::{
     Message, Offset, TopicPartitionList,
@@ -149,6 +149,7 @@ async fn everything_that_is_sent_and_written_fits_its_description() {
         }
     }
     author.step(vec![("e1".parse().unwrap(), None)]).await;
+    description.fits("ConnectError", &json!({ "message": refusal(&gateway.address).await }));
     gateway.stop();
     loop {
         if let ServerMessage::Event { name, payload } = timeout(DEADLINE, client.next()).await.unwrap().unwrap() {
@@ -168,6 +169,11 @@ async fn everything_that_is_sent_and_written_fits_its_description() {
         [topic_of(Region::Uk), ALERTS, TRANSACTIONS, CONTROL].map(|topic| all_records(&consumer, topic))
     });
     let [odds, alerts, transactions, control] = records.await.unwrap();
+    description.fits("Marker", &full_marker());
+    let region = Region::Uk;
+    for message in [ControlMessage::Republish { region }, ControlMessage::User { user: "u".into(), revision: 1 }] {
+        description.fits("ControlMessage", &json!(message));
+    }
     for (key, value, headers) in odds {
         description.fits("RegionHeaders", &headers);
         let Some(value) = value else { continue };
@@ -204,6 +210,34 @@ async fn everything_that_is_sent_and_written_fits_its_description() {
         "TransactionRecord",
     ] {
         assert!(description.used.contains_key(schema), "nothing was compared with {schema}: {:?}", description.used);
+    }
+}
+
+/// A marker that has everything that a marker can have.
+fn full_marker() -> Value {
+    let at = service::now();
+    let sports = [("soccer".parse().unwrap(), SportFreshness { polled_at: at, stale_after: at })].into();
+    json!(Marker {
+        digest: Digest::default(),
+        at,
+        position: Some(LogPosition { log: "1790000000000.7/3".parse().unwrap(), seq: 12 }),
+        next_by: at,
+        state: FeedState::Stale,
+        reason: Some("the odds API fails".into()),
+        source: "simulator".into(),
+        credits: Credits { remaining: Some(4.5), used: Some(1.0) },
+        sports,
+        bookmakers: [("coral".parse().unwrap(), at)].into(),
+        bookmaker_names: [("coral".parse().unwrap(), "Coral".to_owned())].into(),
+        spent_today: Some(DaySpending { day_ends: at, credits: [("simulator".to_owned(), 4.5)].into() }),
+    })
+}
+
+/// Returns why a client with a wrong `auth` is refused.
+async fn refusal(address: &str) -> String {
+    match Client::connect(address, &json!({ "token": TOKEN, "v": 2 })).await {
+        Err(ClientError::Refused(reason)) => reason,
+        other => panic!("{other:?}"),
     }
 }
 

@@ -269,7 +269,7 @@ async fn behind_a_proxy_clients_are_spread_over_the_gateways_and_see_the_board()
     }
 }
 
-/// The program that checks the protocol, of which each connection and request may reach the other gateway.
+/// The program that checks the protocol. It connects from several addresses, so that it meets both gateways.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Caddy"]
 async fn behind_a_proxy_the_protocol_is_the_same() {
@@ -284,11 +284,15 @@ async fn behind_a_proxy_the_protocol_is_the_same() {
     authors.spawn(keep_writing(scene.author, writing.clone()));
     let mut check = Command::new("node");
     check.arg(crate::examples::checkout().join("dev/conformance/check.mjs"));
+    let from: Vec<String> = (1..=8).map(|number| visitor(number).to_string()).collect();
     check.args(["--url", &format!("http://{outer}"), "--token", TOKEN, "--without=history", "--without=alerts"]);
+    check.arg(format!("--from={}", from.join(",")));
     let checked = timeout(5 * DEADLINE, check.kill_on_drop(true).output()).await.unwrap().unwrap();
     let lines = String::from_utf8_lossy(&checked.stdout);
     println!("{lines}");
     assert!(checked.status.success(), "{lines}{}", String::from_utf8_lossy(&checked.stderr));
+    let sent = [0, 1].map(|at| scene.gateways[at].metric("toteboard_gateway_frames_total{region=\"uk\"}"));
+    assert!(sent.iter().all(|&frames| frames > 0.0), "both gateways send frames: {sent:?}");
     writing.cancel();
     authors.join_all().await;
 }

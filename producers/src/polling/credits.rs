@@ -30,8 +30,15 @@ impl CreditReports {
         self.credits
     }
 
-    pub(super) fn take_over(&mut self, credits: Credits) {
+    /// When the credits were last reported.
+    pub(super) fn reported_at(&self) -> Timestamp {
+        self.reported_at
+    }
+
+    /// Takes over what was reported to a former leader.
+    pub(super) fn take_over(&mut self, credits: Credits, reported_at: Timestamp) {
         self.credits = credits;
+        self.reported_at = reported_at;
     }
 
     /// Takes the report of a call with this cost. A loss of more than half of the credits is believed only when a
@@ -55,12 +62,9 @@ impl CreditReports {
         self.reported_at = now;
     }
 
-    /// Takes the report of a free request for the credits. If it doesn't tell how many remain, only a poll can.
+    /// Takes the report of a free request for the credits.
     pub(super) fn checked(&mut self, reported: Credits, now: Timestamp) {
-        match reported.remaining {
-            Some(_) => self.report(reported, 0.0, now),
-            None => self.credits.remaining = None,
-        }
+        self.report(reported, 0.0, now);
         self.reported_at = now;
     }
 

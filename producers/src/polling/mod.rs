@@ -83,7 +83,7 @@ impl Polling {
             self.bookmakers = marker.bookmakers.clone();
             self.bookmaker_names.extend(marker.bookmaker_names.clone());
             if self.source.renewal(marker.at) > now {
-                self.credit_reports.take_over(marker.credits);
+                self.credit_reports.take_over(marker.credits, marker.at);
             }
             self.season.take_over(|sport| self.freshness.get(sport).map(|it| it.polled_at));
         }
@@ -104,7 +104,7 @@ impl Polling {
     /// The most credits that a request can cost.
     pub(crate) fn cost(&self, request: &PollRequest) -> f64 {
         match request {
-            PollRequest::Odds(query) => self.season.cost_of(&query.sport),
+            PollRequest::Odds(query) => self.source.cost(&query.sport, &query.markets),
             PollRequest::Sports => self.source.list_cost(),
             PollRequest::Credits => 0.0,
         }
@@ -123,9 +123,12 @@ impl Polling {
     }
 
     fn budget(&self, now: Timestamp) -> Budget {
+        let renewal = self.source.renewal(self.credit_reports.reported_at());
+        // After the renewal, nothing is known until the next report.
+        let remaining = self.credits().remaining.filter(|_| renewal > now);
         Budget {
-            left: self.credits().remaining.map(|left| left * self.settings.credit_share),
-            renewal: self.source.renewal(now),
+            left: remaining.map(|left| left * self.settings.credit_share),
+            renewal,
             today: self.spending.left(now).map(|left| (left, midnight_after(now))),
         }
     }
@@ -171,10 +174,11 @@ impl Polling {
         OddsQuery { sport: sport.key.clone(), region: self.region, markets, now }
     }
 
-    /// Whether the remaining credits don't cover a poll of some sport.
+    /// Whether the remaining credits don't cover a poll of some sport, or a list of all.
     fn lacks_credits(&self, now: Timestamp) -> bool {
         let left = self.budget(now).left;
-        self.season.sports().iter().any(|sport| left.is_some_and(|left| left < sport.cost))
+        let lacks = |cost: f64| cost > 0.0 && left.is_some_and(|left| left < cost);
+        lacks(self.source.list_cost()) || self.season.sports().iter().any(|sport| lacks(sport.cost))
     }
 
     /// Takes the outcome of a request. `believed`: whether its odds count; those of the first empty answer don't.
@@ -226,7 +230,13 @@ impl Polling {
             SourceError::BadKey { .. } => return Err(error.clone()),
             SourceError::WrongFormat { credits, cost, .. } => self.credit_reports.report(*credits, *cost, now),
             SourceError::OutOfCredits { credits, .. } => self.credit_reports.used_up(*credits, now),
-            SourceError::Refused { .. } | SourceError::TooFast { .. } | SourceError::Outage { .. } => {}
+            SourceError::Refused { cost, .. }
+            | SourceError::TooFast { cost, .. }
+            | SourceError::Outage { cost, .. } => {
+                if *cost > 0.0 {
+                    self.credit_reports.report(Credits::default(), *cost, now);
+                }
+            }
         }
         let in_play = sport.is_some_and(|sport| self.season.is_in_play(sport, now));
         self.troubles.failed(sport, in_play, error, self.source.renewal(now), now);
@@ -308,7 +318,9 @@ impl Polling {
             return Some(reason);
         }
         let Budget { left, today, .. } = self.budget(now);
-        let dearest = self.season.sports().iter().map(|sport| sport.cost).max_by(f64::total_cmp)?;
+        let dearest = self.season.sports().iter().map(|sport| sport.cost).max_by(f64::total_cmp);
+        // Before the first list, that is what has to be paid.
+        let dearest = dearest.or_else(|| Some(self.source.list_cost()).filter(|cost| *cost > 0.0))?;
         let reason = if left.is_some_and(|left| left < dearest) {
             "this producer's share of the credits is used up until they are renewed"
         } else if self.settings.max_credits_per_day.is_some_and(|cap| cap < dearest) {

@@ -109,9 +109,10 @@ async fn list(source: &dyn Source, settings: &PollSettings) -> Result<Listed, So
                 Some(Err(error)) => {
                     warn!(sport = %sport.key, %error, "the starts of a sport's events can't be listed");
                     listing_cost += error.cost();
-                    // After a refusal of one sport, requests for others may still work.
-                    goes_on = matches!(error, SourceError::Refused { .. } | SourceError::WrongFormat { .. });
-                    None
+                    // After a refusal of one sport, requests for others may still work. It would be refused again soon.
+                    let is_refused = matches!(error, SourceError::Refused { .. });
+                    goes_on = is_refused || matches!(error, SourceError::WrongFormat { .. });
+                    is_refused.then(Vec::new)
                 }
                 None => None,
             };
@@ -119,5 +120,8 @@ async fn list(source: &dyn Source, settings: &PollSettings) -> Result<Listed, So
             sports.push(ListedSport { sport, starts, cost });
         }
     }
-    Ok(Listed { sports, credits: list.credits, cost: listing_cost, unreadable })
+    // They were read before the starts were listed.
+    let remaining = list.credits.remaining.map(|remaining| remaining - listing_cost);
+    let credits = Credits { remaining, ..list.credits };
+    Ok(Listed { sports, credits, cost: listing_cost, unreadable })
 }

@@ -49,10 +49,6 @@ impl Season {
         self.listed_at.map_or(now, |at| at.plus_millis(interval))
     }
 
-    pub(super) fn cost_of(&self, sport: &SportKey) -> f64 {
-        self.sports.iter().find(|known| known.key == *sport).map_or(0.0, |known| known.cost)
-    }
-
     /// Notes what the next poll of a sport costs at most.
     pub(super) fn set_cost(&mut self, sport: &SportKey, cost: impl FnOnce(bool) -> f64) {
         if let Some(sport) = self.sports.iter_mut().find(|known| known.key == *sport) {

@@ -10,7 +10,7 @@ use super::{
     trouble::{LONGEST_REFUSED_RETRY_IN_PLAY, LONGEST_RETRY_AFTER},
     *,
 };
-use crate::source::{ApiKey, RetryAfter, Sport, TheOddsApi, Unreadable};
+use crate::source::{ApiKey, OddsApiIo, OddsApiIoSettings, RetryAfter, Sport, TheOddsApi, Unreadable};
 
 const MINUTE: i64 = 60_000;
 
@@ -23,8 +23,25 @@ fn key() -> SportKey {
 }
 
 fn source() -> Arc<dyn Source> {
+    service::install_tls_provider();
     let nowhere = "http://127.0.0.1:1".parse().unwrap();
     Arc::new(TheOddsApi::new("test", nowhere, ApiKey::new("key".into())).unwrap())
+}
+
+/// A source that charges for lists. It is never asked in these tests.
+fn charging_source() -> Arc<dyn Source> {
+    service::install_tls_provider();
+    let settings = OddsApiIoSettings {
+        name: "test".into(),
+        base: "http://127.0.0.1:1".parse().unwrap(),
+        key: ApiKey::new("key".into()),
+        bookmakers: vec!["Bet365".into()],
+        sports: vec![key()],
+        markets: vec!["h2h".parse().unwrap()],
+        speed: 1.0,
+        clock: noon,
+    };
+    Arc::new(OddsApiIo::new(settings).unwrap())
 }
 
 /// Returns a plan with one sport, whose game started ten minutes ago, polled a minute ago.
@@ -134,6 +151,53 @@ fn what_the_first_list_of_a_new_leader_lacks_is_gone_when_the_next_lacks_it_too(
     assert!(polling.known_sports().unwrap().contains(&key()) && polling.freshness.contains_key(&key()));
     polling.poll_finished(&list_of(vec![other()]), true, noon().plus_millis(MINUTE)).unwrap();
     assert!(!polling.known_sports().unwrap().contains(&key()) && !polling.freshness.contains_key(&key()));
+}
+
+#[test]
+fn a_new_leader_lists_the_sports_however_few_credits_the_former_one_had() {
+    let settings = in_play().settings;
+    let status = |remaining| Status {
+        at: noon(),
+        next_by: noon(),
+        state: FeedState::Live,
+        reason: None,
+        source: "test".into(),
+        credits: Credits { remaining: Some(remaining), used: None },
+        sports: BTreeMap::new(),
+        bookmakers: BTreeMap::new(),
+        bookmaker_names: BTreeMap::new(),
+        spent_today: None,
+    };
+    let marker = |remaining| {
+        let Status { at, next_by, state, reason, source, credits, sports, bookmakers, bookmaker_names, spent_today } =
+            status(remaining);
+        let (digest, position) = (odds::Digest::default(), None);
+        odds::Marker {
+            digest,
+            at,
+            position,
+            next_by,
+            state,
+            reason,
+            source,
+            credits,
+            sports,
+            bookmakers,
+            bookmaker_names,
+            spent_today,
+        }
+    };
+    // What a source charges for a list may be renewed by now.
+    let mut polling = Polling::new(Region::Uk, settings.clone(), charging_source(), noon());
+    polling.take_over(&marker(0.5), noon());
+    assert!(matches!(polling.next(noon()), Some((PollRequest::Sports, due)) if due <= noon()));
+    // A limit per day that doesn't pay for a list is published as the reason.
+    let settings = PollSettings { max_credits_per_day: Some(0.5), ..settings };
+    let polling = Polling::new(Region::Uk, settings, charging_source(), noon());
+    let (request, due) = polling.next(noon()).unwrap();
+    assert!(matches!(request, PollRequest::Sports) && due >= midnight_after(noon()), "{request:?} at {due}");
+    let (state, reason) = polling.state(noon());
+    assert!(state == FeedState::Down && reason.is_some_and(|reason| reason.contains("limit per day")));
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! The settings that choose the source of a producer.
 
-use std::{convert::Infallible, str::FromStr, sync::Arc};
+use std::{str::FromStr, sync::Arc};
 
 use clap::{Args, ValueEnum};
-use odds::{Region, SIMULATOR, SportKey, Timestamp};
+use odds::{Region, SIMULATOR, SportKey, Timestamp, UnknownRegion};
 
 use super::PollSettings;
 use crate::{
@@ -58,11 +58,13 @@ pub struct BookmakerChoice {
 }
 
 impl FromStr for BookmakerChoice {
-    type Err = Infallible;
+    type Err = UnknownRegion;
 
-    fn from_str(text: &str) -> Result<Self, Infallible> {
-        let in_region = text.split_once('=').and_then(|(region, name)| Some((region.trim().parse().ok()?, name)));
-        let (region, name) = in_region.map_or((None, text), |(region, name)| (Some(region), name));
+    fn from_str(text: &str) -> Result<Self, UnknownRegion> {
+        let (region, name) = match text.split_once('=') {
+            Some((region, name)) => (Some(region.trim().parse()?), name),
+            None => (None, text),
+        };
         Ok(Self { region, name: name.trim().to_owned() })
     }
 }

@@ -29,8 +29,6 @@ const CHANGES_SINCE: i64 = 60 * 1000;
 pub(super) fn router() -> Router<Simulator> {
     Router::new()
         .route("/v3/sports", get(sports))
-        .route("/v3/leagues", get(leagues_of_a_sport))
-        .route("/v3/bookmakers", get(all_bookmakers))
         .route("/v3/events", get(events))
         .route("/v3/odds", get(odds_of_one))
         .route("/v3/odds/multi", get(odds))
@@ -269,17 +267,6 @@ async fn sports() -> Json<Value> {
     Json(slugs.into_iter().map(|slug| json!({ "name": slug.replace('-', " "), "slug": slug })).collect())
 }
 
-async fn all_bookmakers() -> Json<Value> {
-    Json(keys_by_name().into_keys().map(|name| json!({ "name": name, "active": true })).collect())
-}
-
-async fn leagues_of_a_sport(State(simulator): State<Simulator>, Query(query): Params) -> Result<Response, Response> {
-    let (admitted, headers) = simulator.counted(&query).await?;
-    let leagues = of_sport(parameter(&query, "sport")?)?;
-    let list = leagues.iter().map(|served| json!({ "name": served.sport.title, "slug": served.league_slug }));
-    Ok(admitted.answer(headers, &list.collect()))
-}
-
 async fn events(State(simulator): State<Simulator>, Query(query): Params) -> Result<Response, Response> {
     let (admitted, headers) = simulator.counted(&query).await?;
     let leagues = of_sport(parameter(&query, "sport")?)?;
@@ -331,6 +318,7 @@ async fn updated(State(simulator): State<Simulator>, Query(query): Params) -> Re
     if wanted.len() != 1 {
         return Err(bad_request("one bookmaker at a time").into());
     }
+    let markets: Vec<&str> = parameter(&query, "markets")?.split(',').collect();
     let since: i64 = parameter(&query, "since")?.parse().map_err(|_| bad_request("since is no Unix time"))?;
     let since = Timestamp::from_millis(since.saturating_mul(1_000));
     if (simulator.0.clock)().millis_since(since) > CHANGES_SINCE + 1_000 {
@@ -347,11 +335,12 @@ async fn updated(State(simulator): State<Simulator>, Query(query): Params) -> Re
                 let earlier = earlier.and_then(|bookmaker| bookmaker.markets.iter().find(|it| it.key == market.key));
                 earlier.is_none_or(|earlier| earlier.outcomes != market.outcomes)
             };
-            let markets = |markets: &[Market]| {
-                markets.iter().filter(is_changed).filter_map(|it| market(&event, it)).collect::<Vec<_>>()
+            let wanted = |markets_of: &[Market]| {
+                let changed = markets_of.iter().filter(is_changed).filter_map(|it| market(&event, it));
+                changed.filter(|it| it["name"].as_str().is_some_and(|name| markets.contains(&name))).collect::<Vec<_>>()
             };
-            if event.bookmakers.iter().any(|bookmaker| !markets(&bookmaker.markets).is_empty()) {
-                list.push(with_bookmakers(written(served, &event, now), &event, markets));
+            if event.bookmakers.iter().any(|bookmaker| !wanted(&bookmaker.markets).is_empty()) {
+                list.push(with_bookmakers(written(served, &event, now), &event, wanted));
             }
         }
     }

@@ -52,8 +52,8 @@ pub trait Source: Debug + Send + Sync {
         0.0
     }
 
-    /// Returns when the credits that remain at `now` are renewed.
-    fn renewal(&self, now: Timestamp) -> Timestamp;
+    /// Returns when the credits that remained at a time are renewed. A source that can't know returns that time.
+    fn renewal(&self, at: Timestamp) -> Timestamp;
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

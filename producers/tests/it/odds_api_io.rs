@@ -175,7 +175,7 @@ async fn requests_are_counted_until_upstream_renews_them() {
     NOW.store(noon().as_millis(), Ordering::Relaxed);
     let upstream = Upstream::start().await;
     let source = OddsApiIo::new(settings(&upstream.url, &["Bet365"], clock)).unwrap();
-    assert_eq!(source.renewal(noon()), noon().plus_millis(60 * MINUTE), "nothing is known yet");
+    assert_eq!(source.renewal(noon()), noon(), "nothing is known yet");
     let headers = |remaining| {
         [
             ("x-ratelimit-limit", "100"),
@@ -194,6 +194,40 @@ async fn requests_are_counted_until_upstream_renews_them() {
     assert!(matches!(error, SourceError::OutOfCredits { credits, .. } if credits.remaining == Some(0.0)), "{error:?}");
     NOW.fetch_add(40 * MINUTE, Ordering::Relaxed);
     assert_eq!(source.sports().await.unwrap().credits.remaining, Some(100.0), "after the renewal");
+    // Without a time of renewal, it is an hour away.
+    upstream.answers(200, &headers("7")[..2], "[]");
+    source.starts(&epl()).await.unwrap();
+    assert_eq!(source.renewal(noon()), clock().plus_millis(60 * MINUTE));
+}
+
+#[tokio::test]
+async fn a_list_that_is_empty_by_mistake_withdraws_nothing() {
+    let upstream = Upstream::start().await;
+    let source = OddsApiIo::new(settings(&upstream.url, &["Bet365", "Bet Victor"], noon)).unwrap();
+    upstream.answers(200, &[], &event("[]"));
+    source.starts(&epl()).await.unwrap();
+    assert_eq!(source.odds(query(noon())).await.unwrap().events.len(), 1);
+    // The leader doesn't believe an empty answer unless the next one is empty, too.
+    upstream.answers(200, &[], "[]");
+    assert!(source.odds(query(noon())).await.unwrap().events.is_empty());
+    upstream.answers(200, &[], &event("[]"));
+    assert!(matches!(source.odds(query(noon())).await, Err(SourceError::Outage { cost: 1.0, .. })));
+    assert_eq!(source.odds(query(noon())).await.unwrap().events.len(), 1);
+}
+
+#[tokio::test]
+async fn a_change_that_cannot_be_read_withdraws_the_price_before() {
+    let upstream = Upstream::start().await;
+    let readable = r#"[{"name":"ML","odds":[{"home":"2.5","away":"2.9"}]}]"#;
+    for unreadable in [r#"[{"name":"ML","odds":7}]"#, r#"[{"name":"ML","odds":[{"home":"x","away":"y"}]}]"#, "7"] {
+        let source = OddsApiIo::new(settings(&upstream.url, &["Bet365"], noon)).unwrap();
+        upstream.answers(200, &[], &event(readable));
+        source.starts(&epl()).await.unwrap();
+        assert_eq!(texts(&source.odds(query(noon())).await.unwrap()).len(), 1);
+        upstream.answers_at("/v3/odds/updated", &event(unreadable));
+        let answer = source.odds(query(noon())).await.unwrap();
+        assert_eq!((answer.cost, texts(&answer).len(), answer.unreadable.total() > 0), (1.0, 0, true), "{unreadable}");
+    }
 }
 
 #[tokio::test]
@@ -222,6 +256,7 @@ fn settings_that_make_no_sense_are_refused_with_their_name() {
         (|it| it.bookmakers = vec!["…".into()], "--bookmakers"),
         (|it| it.sports.clear(), "--sports"),
         (|it| it.sports = vec!["soccer_nowhere".parse().unwrap()], "soccer_nowhere"),
+        (|it| it.sports.push("football:england-premier-league".parse().unwrap()), "the same league"),
         (|it| it.markets = vec!["outrights".parse().unwrap()], "--markets"),
         (|it| it.base = "data:x".parse().unwrap(), "path"),
     ] {
@@ -256,7 +291,7 @@ async fn changes_are_added_to_whole_answers() {
     for poll in 1..=60 {
         WORLD.fetch_add(40_000, Ordering::Relaxed);
         let answer = source.odds(query(world_clock())).await.unwrap();
-        // Whole answers at least every two minutes: after two polls for changes.
+        // A poll that is two minutes after a whole answer is whole.
         assert_eq!(answer.cost, if poll % 3 == 0 { source.cost(&epl(), &[]) } else { 2.0 }, "poll {poll}");
         let fresh = OddsApiIo::new(settings(&url, &names, world_clock)).unwrap();
         fresh.starts(&epl()).await.unwrap();
@@ -301,7 +336,7 @@ async fn the_simulator_answers_as_upstream_does() {
     for (path, status) in [
         ("/odds/multi?eventIds=1,2,3,4,5,6,7,8,9,10,11&bookmakers=Betway&apiKey=k", 400),
         ("/odds/multi?eventIds=1&bookmakers=Nobody&apiKey=k", 400),
-        ("/odds/updated?sport=football&bookmaker=Betway&since=1&apiKey=k", 400),
+        ("/odds/updated?sport=football&bookmaker=Betway&markets=ML&since=1&apiKey=k", 400),
         ("/events?sport=chess&apiKey=k", 404),
         ("/sports", 200),
         ("/events?sport=football&apiKey=k", 429),

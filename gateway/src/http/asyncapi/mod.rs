@@ -10,8 +10,8 @@ use utoipa::OpenApi;
 
 use self::{
     payloads::{
-        Acknowledgement, Auth, ByePayload, Filter, OddsPayload, ResyncRequest, SnapshotPayload, SubscribeRequest,
-        SubscriptionsPayload,
+        Acknowledgement, Auth, ByePayload, ConnectError, Filter, OddsPayload, ResyncRequest, SnapshotPayload,
+        SubscribeRequest, SubscriptionsPayload,
     },
     records::{
         AlertRecord, ControlMessage, DeadLetterHeaders, EventRecord, Fence, Marker, RegionHeaders, TransactionHeaders,
@@ -26,6 +26,7 @@ use super::{alerts::ListedAlert, schemas::Feed};
     AlertRecord,
     Auth,
     ByePayload,
+    ConnectError,
     ControlMessage,
     DeadLetterHeaders,
     EventRecord,
@@ -62,14 +63,33 @@ const ASKED: [(&str, &str, &str); 3] = [
     ("resync", "ResyncRequest", "Asks for what changed since a cursor, or for a snapshot."),
 ];
 
+/// What a record's key is.
+enum Key {
+    None,
+    /// Always this.
+    Always(&'static str),
+    Of(&'static str),
+    Maybe(&'static str),
+}
+
+impl Key {
+    fn schema(&self) -> Option<Value> {
+        match self {
+            Self::None => None,
+            Self::Always(key) => Some(json!({ "type": "string", "const": key })),
+            Self::Of(what) => Some(json!({ "type": "string", "description": what })),
+            Self::Maybe(what) => Some(json!({ "type": ["string", "null"], "description": what })),
+        }
+    }
+}
+
 /// A message on one of Kafka's topics.
 struct Record {
     name: &'static str,
     /// The schema of its value. A message without a value is a tombstone.
     value: Option<&'static str>,
     headers: Option<&'static str>,
-    /// What its key is.
-    key: &'static str,
+    key: Key,
     summary: &'static str,
 }
 
@@ -78,49 +98,49 @@ const RECORDS: [Record; 7] = [
         name: "event",
         value: Some("EventRecord"),
         headers: Some("RegionHeaders"),
-        key: "the event's id",
+        key: Key::Of("the event's id"),
         summary: "All of an event. It replaces the one before.",
     },
     Record {
         name: "removal",
         value: None,
         headers: Some("RegionHeaders"),
-        key: "the event's id",
+        key: Key::Of("the event's id"),
         summary: "Removes an event. It has no value.",
     },
     Record {
         name: "marker",
         value: Some("Marker"),
         headers: Some("RegionHeaders"),
-        key: "~step",
+        key: Key::Always(odds::STEP_KEY),
         summary: "Ends a step in its partition.",
     },
     Record {
         name: "fence",
         value: Some("Fence"),
         headers: Some("RegionHeaders"),
-        key: "~step",
+        key: Key::Always(odds::STEP_KEY),
         summary: "Begins a term in its partition: step 0.",
     },
     Record {
         name: "alertRecord",
         value: Some("AlertRecord"),
         headers: None,
-        key: "the user's id",
+        key: Key::Of("the user's id"),
         summary: "An alert.",
     },
     Record {
         name: "transaction",
         value: Some("TransactionRecord"),
         headers: Some("TransactionHeaders"),
-        key: "the producer's own key",
+        key: Key::Maybe("the key that was given when it was produced"),
         summary: "What a customer is to be told.",
     },
     Record {
         name: "control",
         value: Some("ControlMessage"),
         headers: None,
-        key: "none",
+        key: Key::None,
         summary: "A message among Toteboard's programs. It changes without notice.",
     },
 ];
@@ -140,7 +160,12 @@ fn messages<'a>(names: impl IntoIterator<Item = &'a str>) -> Value {
 
 /// The description, as JSON.
 pub fn asyncapi() -> Value {
-    let schemas = Schemas::openapi().components.expect("it has schemas").schemas;
+    let mut schemas = json!(Schemas::openapi().components.expect("it has schemas").schemas);
+    // All of an event also fits the form that has only quotes.
+    let change = schemas["Change"].as_object_mut().expect("a change is described");
+    if let Some(forms) = change.remove("oneOf") {
+        change.insert("anyOf".to_owned(), forms);
+    }
     let mut components: Map<String, Value> = Map::new();
     for (event, payload, summary) in SENT.into_iter().chain(ASKED) {
         components.insert(event.to_owned(), json!({ "name": event, "summary": summary, "payload": schema(payload) }));
@@ -150,9 +175,16 @@ pub fn asyncapi() -> Value {
         .insert("acknowledgement".to_owned(), json!({ "summary": acknowledged, "payload": schema("Acknowledgement") }));
     let auth = "The payload of Socket.IO's CONNECT packet.";
     components.insert("auth".to_owned(), json!({ "summary": auth, "payload": schema("Auth") }));
+    let refused = "The payload of Socket.IO's CONNECT_ERROR packet.";
+    components.insert("refusal".to_owned(), json!({ "summary": refused, "payload": schema("ConnectError") }));
+    let dead = "A record that could not be handled, as it was, with further headers.";
+    let dead = json!({ "summary": dead, "headers": schema("DeadLetterHeaders"), "payload": {} });
+    components.insert("deadLetter".to_owned(), dead);
     for Record { name, value, headers, key, summary } in RECORDS {
-        let key = json!({ "type": "string", "description": key });
-        let mut message = json!({ "name": name, "summary": summary, "bindings": { "kafka": { "key": key } } });
+        let mut message = json!({ "name": name, "summary": summary });
+        if let Some(key) = key.schema() {
+            message["bindings"] = json!({ "kafka": { "key": key } });
+        }
         message["payload"] = value.map_or_else(|| json!({ "type": "null" }), schema);
         if let Some(headers) = headers {
             message["headers"] = schema(headers);
@@ -160,7 +192,7 @@ pub fn asyncapi() -> Value {
         components.insert(name.to_owned(), message);
     }
 
-    let of_socket = SENT.iter().chain(&ASKED).map(|(event, ..)| *event).chain(["acknowledgement", "auth"]);
+    let of_socket = SENT.iter().chain(&ASKED).map(|(event, ..)| *event).chain(["acknowledgement", "auth", "refusal"]);
     let topic = |address: &str, description: &str, names: &[&str]| {
         json!({
             "address": address,
@@ -169,6 +201,8 @@ pub fn asyncapi() -> Value {
             "messages": messages(names.iter().copied()),
         })
     };
+    let dead_letters =
+        |of: &str| topic(&kafka::dead_letters_of(of), &format!("What could not be handled of {of}."), &["deadLetter"]);
     let regions = Region::ALL.map(Region::key);
     let mut odds =
         topic("odds.{region}", "A region's board: see docs/kafka.md.", &["event", "removal", "marker", "fence"]);
@@ -186,7 +220,9 @@ pub fn asyncapi() -> Value {
         let operation = json!({ "action": "receive", "channel": socket, "summary": summary, "messages": [in_channel(event)], "reply": reply });
         operations.insert(format!("receive.{event}"), operation);
     }
-    let connect = json!({ "action": "receive", "channel": socket, "summary": auth, "messages": [in_channel("auth")] });
+    let mut connect =
+        json!({ "action": "receive", "channel": socket, "summary": auth, "messages": [in_channel("auth")] });
+    connect["reply"] = json!({ "channel": socket, "messages": [in_channel("refusal")] });
     operations.insert("receive.auth".to_owned(), connect);
 
     json!({
@@ -194,7 +230,7 @@ pub fn asyncapi() -> Value {
         "info": {
             "title": "Toteboard",
             "version": odds::PROTOCOL_VERSION.to_string(),
-            "description": "The events of the Socket.IO connection, which PROTOCOL.md explains, and the records on Kafka's topics, which docs/kafka.md explains. Unknown fields are to be ignored: later versions may add some.",
+            "description": "The events of the Socket.IO connection, which PROTOCOL.md explains, and the records on Kafka's topics, which docs/kafka.md explains. Ignore unknown fields of what you get: later versions may add some.",
         },
         "defaultContentType": "application/json",
         "servers": {
@@ -216,12 +252,8 @@ pub fn asyncapi() -> Value {
             "odds": odds,
             "alerts": topic(kafka::ALERTS, "What fired.", &["alertRecord"]),
             "transactions": topic(kafka::TRANSACTIONS, "What customers are to be told.", &["transaction"]),
-            "deadAlerts": topic(
-                &kafka::dead_letters_of(kafka::ALERTS), "Alerts that could not be handled, with DeadLetterHeaders.", &["alertRecord"],
-            ),
-            "deadTransactions": topic(
-                &kafka::dead_letters_of(kafka::TRANSACTIONS), "Transactions that could not be handled, with DeadLetterHeaders.", &["transaction"],
-            ),
+            "deadAlerts": dead_letters(kafka::ALERTS),
+            "deadTransactions": dead_letters(kafka::TRANSACTIONS),
             "control": topic(kafka::CONTROL, "Among Toteboard's programs.", &["control"]),
         },
         "operations": operations,

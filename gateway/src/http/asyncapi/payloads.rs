@@ -5,12 +5,19 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
-use utoipa::ToSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::{
+    ToSchema,
+    openapi::schema::{Object, ObjectBuilder, Type},
+};
 
-use crate::http::{schemas::Quote, subscriptions::RegionKey};
+use crate::http::{
+    schemas::{Event, Quote},
+    subscriptions::RegionKey,
+};
 
-/// What a client sends when it connects. Every field may be JSON text.
+/// What a client sends when it connects. Each field but the token may also be its JSON as text, for libraries that send
+/// only strings.
 #[derive(ToSchema)]
 pub(super) struct Auth {
     /// The protocol's version.
@@ -45,7 +52,7 @@ pub(super) struct Auth {
 struct Replay {
     #[schema(format = DateTime)]
     at: String,
-    /// How many seconds pass in one; with 0, as fast as the client takes it.
+    /// How many seconds pass in one, at least 0.01; with 0, as fast as the client takes it.
     #[schema(nullable = false, minimum = 0, maximum = 10000)]
     speed: Option<f64>,
     #[schema(nullable = false, format = DateTime)]
@@ -53,16 +60,17 @@ struct Replay {
 }
 
 /// What a client wants to get. An absent list lets everything through, an empty one nothing.
-#[derive(ToSchema)]
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Filter {
-    #[schema(nullable = false)]
+    #[schema(nullable = false, max_items = 100)]
     sports: Option<Vec<String>>,
     /// Ids of events.
-    #[schema(nullable = false)]
+    #[schema(nullable = false, max_items = 100)]
     events: Option<Vec<String>>,
-    #[schema(nullable = false)]
+    #[schema(nullable = false, max_items = 100)]
     bookmakers: Option<Vec<String>>,
-    #[schema(nullable = false)]
+    #[schema(nullable = false, max_items = 100)]
     markets: Option<Vec<String>>,
 }
 
@@ -121,7 +129,7 @@ pub(super) struct SubscriptionsPayload {
 pub(super) struct SnapshotPayload {
     region: RegionKey,
     cursor: String,
-    events: Vec<Change>,
+    events: Vec<Event>,
     /// The number of this part, from 1. Absent if there is only one.
     #[schema(nullable = false, minimum = 1)]
     part: Option<u32>,
@@ -144,24 +152,41 @@ pub(super) struct OddsPayload {
     digest: Option<u32>,
 }
 
-/// A change of one event: all of an event that is new or whose details changed, or an `id` with the `quotes` that
-/// changed, or an `id` that was `removed`.
-#[derive(ToSchema)]
-struct Change {
+/// A change of one event.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+enum Change {
+    /// All of an event that is new or whose details changed.
+    Event(Event),
+    Quotes(ChangedQuotes),
+    Removed(RemovedEvent),
+}
+
+/// What changed of an event's quotes.
+#[derive(Serialize, ToSchema)]
+struct ChangedQuotes {
     id: String,
-    #[schema(nullable = false)]
-    removed: Option<bool>,
-    #[schema(nullable = false)]
-    sport_key: Option<String>,
-    #[schema(nullable = false)]
-    sport_title: Option<String>,
-    #[schema(nullable = false, format = DateTime)]
-    commence_time: Option<String>,
-    home_team: Option<String>,
-    away_team: Option<String>,
     /// Each replaces the quote that was there before. Without outcomes, it is withdrawn.
-    #[schema(nullable = false)]
-    quotes: Option<Vec<Quote>>,
+    quotes: Vec<Quote>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct RemovedEvent {
+    id: String,
+    #[schema(schema_with = only_true)]
+    removed: bool,
+}
+
+fn only_true() -> Object {
+    ObjectBuilder::new().schema_type(Type::Boolean).enum_values(Some([true])).build()
+}
+
+/// A refusal to connect.
+#[derive(ToSchema)]
+pub(super) struct ConnectError {
+    /// The code, a colon, and what is wrong.
+    #[schema(pattern = "^[a-z_]+: ")]
+    message: String,
 }
 
 /// The last event of a connection.

@@ -158,11 +158,12 @@ pub(super) struct TransactionHeaders {
     user: Option<String>,
 }
 
-/// The additional headers of a record that could not be handled.
+/// The headers of a record that could not be handled, beside those that it had.
 #[derive(ToSchema)]
 pub(super) struct DeadLetterHeaders {
     dead_reason: String,
     /// Where it was: topic, partition and offset, with slashes between them.
+    #[schema(pattern = "^.+/[0-9]+/[0-9]+$")]
     dead_origin: String,
     dead_at: String,
 }

@@ -18,6 +18,11 @@ use crate::source::{
 /// Our keys of the markets that are read, and their names upstream.
 pub(super) const MARKETS: [(&str, &str); 3] = [("h2h", "ML"), ("spreads", "Spread"), ("totals", "Totals")];
 
+/// Upstream's name of a market.
+pub(super) fn upstream_name(key: &MarketKey) -> Option<&'static str> {
+    MARKETS.iter().find(|(ours, _)| *ours == key.as_str()).map(|(_, theirs)| *theirs)
+}
+
 /// A number that may be written as text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Number(Decimal);
@@ -190,7 +195,11 @@ impl<'a> OddsReader<'a> {
     }
 
     fn quotes(&mut self, id: &EventId, event: ApiEvent, json: &str) {
-        let (home, away) = (event.home.value(), event.away.value());
+        let known = self.events.0.get(id).and_then(|event| event.details.as_ref());
+        let team =
+            |name: Field<String>, known: Option<&Option<String>>| name.value().or_else(|| known.cloned().flatten());
+        let home = team(event.home, known.map(|details| &details.home_team));
+        let away = team(event.away, known.map(|details| &details.away_team));
         let Ok(bookmakers) = event.bookmakers.optional() else { return self.left_out.add(Level::Bookmaker, json) };
         let mut bookmakers = bookmakers.unwrap_or_default();
         let asked = self.bookmakers;
@@ -202,67 +211,48 @@ impl<'a> OddsReader<'a> {
                         self.market(id, &bookmaker.key, [home.as_deref(), away.as_deref()], market.get());
                     }
                 }
-                Err(()) => self.left_out.add(Level::Bookmaker, json.get()),
+                Err(()) => {
+                    self.left_out.add(Level::Bookmaker, json.get());
+                    // None of its earlier prices is known to be valid.
+                    self.quotes_of(id).retain(|(known, _), _| *known != bookmaker.key);
+                }
             }
         }
     }
 
     fn market(&mut self, id: &EventId, bookmaker: &BookmakerKey, teams: [Option<&str>; 2], json: &str) {
         let market = serde_json::from_str::<ApiMarket>(json).unwrap_or_default();
-        let (Some(name), Ok(lines)) = (market.name.value(), market.odds.optional()) else {
-            return self.left_out.add(Level::Market, json);
-        };
+        let Some(name) = market.name.value() else { return self.left_out.add(Level::Market, json) };
         let Some((key, _)) = MARKETS.iter().find(|(_, theirs)| *theirs == name) else { return };
         let key: MarketKey = key.parse().expect("our own keys are valid");
         if !self.query.markets.contains(&key) {
             return;
         }
-        let needs_teams = key.as_str() != "totals";
+        let place = (bookmaker.clone(), key);
+        let key = place.1.as_str();
+        // The earlier prices are not valid any more.
+        self.quotes_of(id).remove(&place);
+        let needs_teams = key != "totals";
+        let Ok(lines) = market.odds.optional() else { return self.left_out.add(Level::Market, json) };
         if needs_teams && teams.iter().any(Option::is_none) {
             return self.left_out.add(Level::Market, json);
         }
         let [home, away] = teams.map(Option::unwrap_or_default);
         let mut outcomes = Vec::new();
         for line in lines.unwrap_or_default() {
-            let unreadable = self.line(&mut outcomes, key.as_str(), home, away, line.get());
+            let unreadable = read_line(&mut outcomes, key, home, away, line.get());
             (0..unreadable).for_each(|_| self.left_out.add(Level::Outcome, line.get()));
         }
         let now = self.query.now;
         // Upstream can't have seen a price later than now.
         let last_update = market.updated_at.value().unwrap_or(now).min(now);
-        let quotes = &mut self.events.0.get_mut(id).expect("only known events are read").quotes;
-        let place = (bookmaker.clone(), key);
-        if outcomes.is_empty() {
-            quotes.remove(&place);
-        } else {
-            quotes.insert(place, Market { last_update, outcomes: Outcomes::new(outcomes) });
+        if !outcomes.is_empty() {
+            self.quotes_of(id).insert(place, Market { last_update, outcomes: Outcomes::new(outcomes) });
         }
     }
 
-    /// Reads a line, and returns how many of its outcomes can't be read.
-    fn line(&self, outcomes: &mut Vec<Outcome>, market: &str, home: &str, away: &str, json: &str) -> usize {
-        let Ok(line) = serde_json::from_str::<ApiLine>(json) else { return 1 };
-        let point = match (market, line.hdp) {
-            ("h2h", _) => None,
-            (_, Field::Is(Number(point))) => Some(point),
-            _ => return 1,
-        };
-        let sides = match market {
-            "totals" => vec![("Over", line.over, point), ("Under", line.under, point)],
-            "spreads" => vec![(home, line.home, point), (away, line.away, point.map(Decimal::negated))],
-            _ => vec![(home, line.home, None), ("Draw", line.draw, None), (away, line.away, None)],
-        };
-        let mut unreadable = 0;
-        for (name, price, point) in sides {
-            match price {
-                Field::Is(Number(price)) if price.is_decimal_odds() && name.len() <= MAX_TEXT => {
-                    outcomes.push(Outcome { name: name.to_owned(), price, point, description: None });
-                }
-                Field::Missing => {}
-                Field::Is(_) | Field::Unreadable => unreadable += 1,
-            }
-        }
-        unreadable
+    fn quotes_of(&mut self, id: &EventId) -> &mut Quotes {
+        &mut self.events.0.get_mut(id).expect("only known events are read").quotes
     }
 
     /// Returns the answer and all events. Fails if no event can be read.
@@ -291,4 +281,30 @@ impl<'a> OddsReader<'a> {
         }
         Ok((answer, events))
     }
+}
+
+/// Reads a line, and returns how many of its outcomes can't be read.
+fn read_line(outcomes: &mut Vec<Outcome>, market: &str, home: &str, away: &str, json: &str) -> usize {
+    let Ok(line) = serde_json::from_str::<ApiLine>(json) else { return 1 };
+    let point = match (market, line.hdp) {
+        ("h2h", _) => None,
+        (_, Field::Is(Number(point))) => Some(point),
+        _ => return 1,
+    };
+    let sides = match market {
+        "totals" => vec![("Over", line.over, point), ("Under", line.under, point)],
+        "spreads" => vec![(home, line.home, point), (away, line.away, point.map(Decimal::negated))],
+        _ => vec![(home, line.home, None), ("Draw", line.draw, None), (away, line.away, None)],
+    };
+    let mut unreadable = 0;
+    for (name, price, point) in sides {
+        match price {
+            Field::Is(Number(price)) if price.is_decimal_odds() && name.len() <= MAX_TEXT => {
+                outcomes.push(Outcome { name: name.to_owned(), price, point, description: None });
+            }
+            Field::Missing => {}
+            Field::Is(_) | Field::Unreadable => unreadable += 1,
+        }
+    }
+    unreadable
 }

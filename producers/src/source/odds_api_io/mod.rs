@@ -36,8 +36,10 @@ const HOUR: i64 = 60 * 60 * 1000;
 /// The most events and the most bookmakers of one request.
 const MAX_EVENTS: usize = 10;
 const MAX_BOOKMAKERS: usize = 30;
-/// How far back upstream tells what has changed, in milliseconds; a few seconds less, for requests that take long.
-const CHANGES_SINCE: i64 = 50 * 1000;
+/// How old a poll may be for a request of what has changed since, in milliseconds. Upstream tells that of a minute.
+const CHANGES_SINCE: i64 = 45 * 1000;
+/// What changed in this time before the last poll is requested again, in milliseconds: clocks differ.
+const OVERLAP: i64 = 10 * 1000;
 /// How long changes may be added to a whole answer before the next one, in milliseconds.
 const WHOLE_EVERY: i64 = 2 * 60 * 1000;
 
@@ -82,8 +84,8 @@ struct State {
     allowance: Allowance,
     /// The events of each league, as last listed.
     listed: BTreeMap<SportKey, Vec<EventId>>,
-    /// Leagues of which the last answer had no events although some were asked for.
-    empty: BTreeSet<SportKey>,
+    /// Ids that were asked for together, and of which the last answer had no event.
+    empty: BTreeSet<(SportKey, String)>,
     polled: BTreeMap<SportKey, Polled>,
 }
 
@@ -124,14 +126,18 @@ impl OddsApiIo {
         }
         anyhow::ensure!(!bookmakers.is_empty(), "odds-api.io needs --bookmakers: the names of the region's bookmakers");
         anyhow::ensure!(!settings.sports.is_empty(), "odds-api.io needs --sports: it has too many leagues to poll all");
-        let mut leagues = BTreeMap::new();
+        let mut leagues: BTreeMap<SportKey, League> = BTreeMap::new();
         for sport in settings.sports {
             let unknown = || {
                 anyhow::anyhow!(
                     "--sports: no league of odds-api.io is known as {sport}: write its slugs, as SPORT:LEAGUE"
                 )
             };
-            leagues.insert(sport.clone(), league(&sport).ok_or_else(unknown)?);
+            let league = league(&sport).ok_or_else(unknown)?;
+            if let Some((other, _)) = leagues.iter().find(|(key, known)| **key != sport && **known == league) {
+                anyhow::bail!("--sports: {other} and {sport} are the same league");
+            }
+            leagues.insert(sport, league);
         }
         if let Some(market) = settings.markets.iter().find(|key| MARKETS.iter().all(|(ours, _)| key.as_str() != *ours))
         {
@@ -169,7 +175,7 @@ impl OddsApiIo {
         // Upstream may have counted a request that it never answered.
         let reply = reply.map_err(|failed| outage(failed.reason, f64::from(u8::from(failed.was_sent))))?;
         let allowance = Allowance::read(&reply.headers);
-        self.state().allowance.update(allowance);
+        self.state().allowance.update(allowance, (self.clock)());
         if reply.status.is_success() {
             return self.client.json(&reply).map_err(|reason| outage(reason, 1.0));
         }
@@ -240,11 +246,11 @@ impl OddsApiIo {
     /// Requests all odds of a league: a list of its events, and their odds.
     async fn whole(&self, query: &OddsQuery) -> Result<(Answer, Events), SourceError> {
         let known = self.state().listed.get(&query.sport).cloned();
-        let (listed, _) = self.list(&query.sport).await?;
+        let (listed, unreadable) = self.list(&query.sport).await?;
         let listed: Vec<EventId> = listed.into_iter().map(|event| event.id).collect();
         self.state().listed.insert(query.sport.clone(), listed.clone());
-        let Some(known) = known else {
-            // What the odds cost is known only now.
+        let Some(known) = known.filter(|known| !known.is_empty() || listed.is_empty()) else {
+            // What the odds cost is known only now. A list that was empty by mistake is as good as none.
             let reason = format!("the events of {} had to be listed first", query.sport);
             return Err(SourceError::Outage { reason, retry_after: None, cost: 1.0 });
         };
@@ -253,7 +259,7 @@ impl OddsApiIo {
         let (mut wanted, new): (Vec<&EventId>, Vec<&EventId>) = listed.iter().partition(|id| known.contains(id));
         wanted.extend(new);
         wanted.truncate(paid);
-        let (mut cost, mut is_empty) = (1.0, false);
+        let (mut cost, mut empty) = (1.0, BTreeSet::new());
         let mut reader = OddsReader::new(query, &self.bookmakers, Events::default());
         for bookmakers in self.bookmakers.chunks(MAX_BOOKMAKERS) {
             let names = bookmakers.iter().map(|it| it.name.as_str()).collect::<Vec<_>>().join(",");
@@ -263,30 +269,34 @@ impl OddsApiIo {
                 let answer = self.get::<Vec<Box<RawValue>>>(&["v3", "odds", "multi"], &parameters).await;
                 let entries = answer.map_err(|error| error.after(cost))?;
                 cost += 1.0;
-                // It counts if the next poll confirms it.
-                if entries.is_empty() && self.state().empty.insert(query.sport.clone()) {
-                    let reason = format!("an answer has none of the {} events that were asked for", events.len());
-                    return Err(SourceError::Outage { reason, retry_after: None, cost });
+                if entries.is_empty() {
+                    let asked = (query.sport.clone(), ids);
+                    // It counts if the next poll confirms it.
+                    if self.state().empty.insert(asked.clone()) {
+                        let reason = format!("an answer has none of the {} events that were asked for", events.len());
+                        return Err(SourceError::Outage { reason, retry_after: None, cost });
+                    }
+                    empty.insert(asked);
                 }
-                is_empty |= entries.is_empty();
                 entries.iter().for_each(|event| reader.event(event.get()));
             }
         }
-        if !is_empty {
-            self.state().empty.remove(&query.sport);
-        }
-        reader.finish(self.credits(), cost)
+        self.state().empty.retain(|asked| asked.0 != query.sport || empty.contains(asked));
+        let (mut answer, events) = reader.finish(self.credits(), cost)?;
+        answer.unreadable.merge(&unreadable);
+        Ok((answer, events))
     }
 
     /// Requests what has changed since the last poll, from each bookmaker.
     async fn changes(&self, query: &OddsQuery, polled: Polled) -> Result<(Answer, Events), SourceError> {
         let league = self.league(&query.sport)?;
-        // Upstream counts in seconds. What changed in the same second comes again.
-        let since = (polled.at.as_millis().div_euclid(1_000) - 1).to_string();
+        let since = polled.at.plus_millis(-OVERLAP).as_millis().div_euclid(1_000).to_string();
+        let markets = query.markets.iter().filter_map(|key| answer::upstream_name(key)).collect::<Vec<_>>().join(",");
         let mut cost = 0.0;
         let mut reader = OddsReader::new(query, &self.bookmakers, polled.events);
         for bookmaker in &self.bookmakers {
-            let parameters = [("since", &*since), ("bookmaker", &*bookmaker.name), ("sport", &*league.sport)];
+            let bookmaker = ("bookmaker", &*bookmaker.name);
+            let parameters = [("since", &*since), bookmaker, ("sport", &*league.sport), ("markets", &*markets)];
             let answer = self.get::<Vec<Box<RawValue>>>(&["v3", "odds", "updated"], &parameters).await;
             let entries = answer.map_err(|error| error.after(cost))?;
             cost += 1.0;
@@ -296,12 +306,12 @@ impl OddsApiIo {
     }
 
     /// Returns the last poll of a sport, if it is better to request only what has changed since.
-    fn continued(&self, query: &OddsQuery) -> Option<Polled> {
+    fn continued(&self, query: &OddsQuery, now: Timestamp) -> Option<Polled> {
         let whole = self.cost(&query.sport, &query.markets);
         let state = self.state();
         let polled = state.polled.get(&query.sport)?;
-        let is_recent = query.now.millis_since(polled.at) <= CHANGES_SINCE
-            && query.now.millis_since(polled.whole_at) < self.whole_every;
+        let is_recent =
+            now.millis_since(polled.at) <= CHANGES_SINCE && now.millis_since(polled.whole_at) < self.whole_every;
         (is_recent && (self.bookmakers.len() as f64) < whole).then(|| polled.clone())
     }
 }
@@ -314,10 +324,14 @@ impl Allowance {
         Self { limit, remaining, reset }
     }
 
-    fn update(&mut self, reported: Self) {
+    /// Takes a report. If it doesn't tell the next renewal, that is assumed to be an hour away.
+    fn update(&mut self, reported: Self, now: Timestamp) {
         self.limit = reported.limit.or(self.limit);
         self.remaining = reported.remaining.or(self.remaining);
-        self.reset = reported.reset.or(self.reset);
+        if reported.remaining.is_some() {
+            let known = reported.reset.or(self.reset).filter(|reset| *reset > now);
+            self.reset = Some(known.unwrap_or_else(|| now.plus_millis(HOUR)));
+        }
     }
 
     fn credits(&self, now: Timestamp) -> Credits {
@@ -362,7 +376,9 @@ impl Source for OddsApiIo {
 
     async fn odds(&self, query: OddsQuery) -> Result<Answer, SourceError> {
         let asked_at = (self.clock)();
-        let continued = self.continued(&query);
+        let continued = self.continued(&query, asked_at);
+        // If this poll fails, the next one is whole.
+        self.state().polled.remove(&query.sport);
         let whole_at = continued.as_ref().map_or(asked_at, |polled| polled.whole_at);
         let (answer, events) = match continued {
             Some(polled) => self.changes(&query, polled).await?,
@@ -382,8 +398,8 @@ impl Source for OddsApiIo {
         self.leagues.len() as f64
     }
 
-    /// Returns when upstream said that it will allow all requests again. An hour from now if it didn't say.
-    fn renewal(&self, now: Timestamp) -> Timestamp {
-        self.state().allowance.reset.filter(|reset| *reset > now).unwrap_or_else(|| now.plus_millis(HOUR))
+    /// Returns when upstream said that it will allow all requests again.
+    fn renewal(&self, at: Timestamp) -> Timestamp {
+        self.state().allowance.reset.unwrap_or(at)
     }
 }

@@ -184,8 +184,8 @@ impl Source for TheOddsApi {
         markets.len() as f64
     }
 
-    fn renewal(&self, now: Timestamp) -> Timestamp {
-        first_of_next_month(now)
+    fn renewal(&self, at: Timestamp) -> Timestamp {
+        first_of_next_month(at)
     }
 }
 
