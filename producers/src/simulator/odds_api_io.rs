@@ -173,6 +173,10 @@ impl Simulator {
         let now = self.now();
         let mut odds = Vec::new();
         for served in served() {
+            // Making up a league's odds takes long, and ids are usually of one league.
+            if odds.len() == ids.len() {
+                break;
+            }
             for event in self.league_events(served.sport, wanted, now) {
                 if ids.contains(&id_of(&event)) {
                     let markets = |markets: &[Market]| markets.iter().filter_map(|it| market(&event, it)).collect();
