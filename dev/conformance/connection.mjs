@@ -65,7 +65,7 @@ export class Connection {
       }
     });
     await until("the handshake", () => connection.handshake || connection.closed);
-    if (auth !== undefined) socket.send(`40${JSON.stringify(auth)}`);
+    socket.send(`40${JSON.stringify(auth)}`);
     return connection;
   }
 
@@ -137,8 +137,8 @@ export class Connection {
 }
 
 /** Connects with an `auth` that must be refused, and returns the text of the refusal. */
-export async function refusal(about, auth, more) {
-  const connection = await Connection.open(about, auth, more);
+export async function refusal(about, auth) {
+  const connection = await Connection.open(about, auth);
   await until("a refusal", () => connection.refusal || connection.sid || connection.closed);
   connection.close();
   if (connection.sid) throw new Error("it was accepted");

@@ -163,9 +163,8 @@ impl Polling {
     fn next_list(&self, now: Timestamp) -> Timestamp {
         let due = self.season.next_list(self.pace, now);
         let (cost, budget) = (self.source.list_cost(), self.budget(now));
-        let lacks = |left: Option<f64>| cost > 0.0 && left.is_some_and(|left| left < cost);
-        let paid_today = budget.today.filter(|(left, _)| lacks(Some(*left))).map(|(_, day_ends)| day_ends);
-        let renewed = Some(budget.renewal).filter(|_| lacks(budget.left));
+        let paid_today = budget.today.filter(|(left, _)| lacks(Some(*left), cost)).map(|(_, day_ends)| day_ends);
+        let renewed = Some(budget.renewal).filter(|_| lacks(budget.left, cost));
         due.max(paid_today.unwrap_or(due)).max(renewed.unwrap_or(due))
     }
 
@@ -177,8 +176,7 @@ impl Polling {
     /// Whether the remaining credits don't cover a poll of some sport, or a list of all.
     fn lacks_credits(&self, now: Timestamp) -> bool {
         let left = self.budget(now).left;
-        let lacks = |cost: f64| cost > 0.0 && left.is_some_and(|left| left < cost);
-        lacks(self.source.list_cost()) || self.season.sports().iter().any(|sport| lacks(sport.cost))
+        lacks(left, self.source.list_cost()) || self.season.sports().iter().any(|sport| lacks(left, sport.cost))
     }
 
     /// Takes the outcome of a request. `believed`: whether its odds count; those of the first empty answer don't.
@@ -349,4 +347,9 @@ impl Polling {
             spent_today: self.spending.recorded(now),
         }
     }
+}
+
+/// Whether the remaining credits are known not to cover this cost.
+fn lacks(left: Option<f64>, cost: f64) -> bool {
+    cost > 0.0 && left.is_some_and(|left| left < cost)
 }

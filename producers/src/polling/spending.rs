@@ -126,30 +126,8 @@ impl Spending {
 
 #[cfg(test)]
 mod tests {
-    use odds::{Credits, Digest, FeedState};
-
     use super::*;
-
-    fn noon() -> Timestamp {
-        "2026-11-21T12:00:00Z".parse().unwrap()
-    }
-
-    fn marker(source: &str, at: Timestamp, spent_today: Option<DaySpending>) -> Marker {
-        Marker {
-            digest: Digest::default(),
-            at,
-            position: None,
-            next_by: at,
-            state: FeedState::Live,
-            reason: None,
-            source: source.into(),
-            credits: Credits::default(),
-            sports: BTreeMap::new(),
-            bookmakers: BTreeMap::new(),
-            bookmaker_names: BTreeMap::new(),
-            spent_today,
-        }
-    }
+    use crate::polling::tests::{marker, noon};
 
     #[test]
     fn the_cap_holds_across_leaders() {

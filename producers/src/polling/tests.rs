@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use odds::{Details, Image, Quotes};
+use odds::{DaySpending, Details, Digest, Image, Marker, Quotes};
 
 use super::{
     credits::LONGEST_CHECK,
@@ -14,8 +14,26 @@ use crate::source::{ApiKey, OddsApiIo, OddsApiIoSettings, RetryAfter, Sport, The
 
 const MINUTE: i64 = 60_000;
 
-fn noon() -> Timestamp {
+pub(super) fn noon() -> Timestamp {
     "2026-11-21T12:00:00Z".parse().unwrap()
+}
+
+/// A marker of a live feed.
+pub(super) fn marker(source: &str, at: Timestamp, spent_today: Option<DaySpending>) -> Marker {
+    Marker {
+        digest: Digest::default(),
+        at,
+        position: None,
+        next_by: at,
+        state: FeedState::Live,
+        reason: None,
+        source: source.into(),
+        credits: Credits::default(),
+        sports: BTreeMap::new(),
+        bookmakers: BTreeMap::new(),
+        bookmaker_names: BTreeMap::new(),
+        spent_today,
+    }
 }
 
 fn key() -> SportKey {
@@ -156,40 +174,10 @@ fn what_the_first_list_of_a_new_leader_lacks_is_gone_when_the_next_lacks_it_too(
 #[test]
 fn a_new_leader_lists_the_sports_however_few_credits_the_former_one_had() {
     let settings = in_play().settings;
-    let status = |remaining| Status {
-        at: noon(),
-        next_by: noon(),
-        state: FeedState::Live,
-        reason: None,
-        source: "test".into(),
-        credits: Credits { remaining: Some(remaining), used: None },
-        sports: BTreeMap::new(),
-        bookmakers: BTreeMap::new(),
-        bookmaker_names: BTreeMap::new(),
-        spent_today: None,
-    };
-    let marker = |remaining| {
-        let Status { at, next_by, state, reason, source, credits, sports, bookmakers, bookmaker_names, spent_today } =
-            status(remaining);
-        let (digest, position) = (odds::Digest::default(), None);
-        odds::Marker {
-            digest,
-            at,
-            position,
-            next_by,
-            state,
-            reason,
-            source,
-            credits,
-            sports,
-            bookmakers,
-            bookmaker_names,
-            spent_today,
-        }
-    };
     // What a source charges for a list may be renewed by now.
     let mut polling = Polling::new(Region::Uk, settings.clone(), charging_source(), noon());
-    polling.take_over(&marker(0.5), noon());
+    let credits = Credits { remaining: Some(0.5), used: None };
+    polling.take_over(&Marker { credits, ..marker("test", noon(), None) }, noon());
     assert!(matches!(polling.next(noon()), Some((PollRequest::Sports, due)) if due <= noon()));
     // A limit per day that doesn't pay for a list is published as the reason.
     let settings = PollSettings { max_credits_per_day: Some(0.5), ..settings };

@@ -13,7 +13,7 @@ use producers::{
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use crate::upstream::{KEY, Upstream};
+use crate::upstream::{KEY, Upstream, texts};
 
 const MINUTE: i64 = 60_000;
 
@@ -62,16 +62,6 @@ fn event(markets: &str) -> String {
             "bookmakers":{{"Bet365":{markets},"Unasked":[{{"name":"ML","odds":[{{"home":"9"}}]}}],
                 "Bet Victor":[{{"name":"Totals","odds":[{{"hdp":2.5,"over":"1.9","under":"1.95"}}]}}]}}}}]"#
     )
-}
-
-fn texts(answer: &Answer) -> Vec<String> {
-    let mut texts = Vec::new();
-    for (id, image) in &answer.events {
-        for ((bookmaker, market), quote) in &image.quotes {
-            texts.push(format!("{id} {bookmaker} {market} {} {}", quote.last_update, quote.outcomes.as_json()));
-        }
-    }
-    texts
 }
 
 const VICTOR: &str = r#"7 bet_victor totals 2026-11-21T12:00:00Z [{"name":"Over","price":1.9,"point":2.5},{"name":"Under","price":1.95,"point":2.5}]"#;

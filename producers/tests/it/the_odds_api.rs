@@ -3,7 +3,7 @@ use std::time::Duration;
 use odds::Timestamp;
 use producers::{Answer, Level, OddsQuery, RetryAfter, Source, SourceError};
 
-use crate::upstream::{KEY, Upstream};
+use crate::upstream::{KEY, Upstream, texts};
 
 fn query() -> OddsQuery {
     OddsQuery {
@@ -18,16 +18,6 @@ async fn ask(body: &str) -> Result<Answer, SourceError> {
     let upstream = Upstream::start().await;
     upstream.answers(200, &[], body);
     upstream.client().odds(query()).await
-}
-
-fn texts(answer: &Answer) -> Vec<String> {
-    let mut texts = Vec::new();
-    for (id, image) in &answer.events {
-        for ((bookmaker, market), quote) in &image.quotes {
-            texts.push(format!("{id} {bookmaker} {market} {} {}", quote.last_update, quote.outcomes.as_json()));
-        }
-    }
-    texts
 }
 
 #[tokio::test]

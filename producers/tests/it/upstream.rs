@@ -1,4 +1,4 @@
-//! An HTTP server that sends a set response and records its requests.
+//! An HTTP server that sends a set response and records its requests, and what is read from it as text.
 
 use std::sync::{Arc, Mutex};
 
@@ -8,7 +8,7 @@ use axum::{
     extract::{Request, State},
     http::{HeaderMap, Response, StatusCode},
 };
-use producers::{ApiKey, TheOddsApi};
+use producers::{Answer, ApiKey, TheOddsApi};
 use tokio::net::TcpListener;
 
 pub const KEY: &str = "k3y-that-nobody-may-see";
@@ -89,4 +89,15 @@ async fn answer(State(upstream): State<Upstream>, request: Request) -> Response<
         return response.body(Body::from_stream(chunks)).unwrap();
     }
     response.body(Body::from(body)).unwrap()
+}
+
+/// The quotes of an answer.
+pub fn texts(answer: &Answer) -> Vec<String> {
+    let mut texts = Vec::new();
+    for (id, image) in &answer.events {
+        for ((bookmaker, market), quote) in &image.quotes {
+            texts.push(format!("{id} {bookmaker} {market} {} {}", quote.last_update, quote.outcomes.as_json()));
+        }
+    }
+    texts
 }

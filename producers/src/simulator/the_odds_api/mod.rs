@@ -61,15 +61,11 @@ impl Simulator {
 
     async fn admitted(&self, query: &HashMap<String, String>) -> Result<Admitted, Response> {
         self.admit(query).await.map_err(|denied| match denied {
-            Denied::NoKey => {
-                Refusal(StatusCode::UNAUTHORIZED, "MISSING_KEY", "API key is missing".into()).into_response()
-            }
-            Denied::BadKey => {
-                Refusal(StatusCode::UNAUTHORIZED, "INVALID_KEY", "API key is not valid".into()).into_response()
-            }
+            Denied::NoKey => Refusal(StatusCode::UNAUTHORIZED, "MISSING_KEY", "API key is missing".into()).into(),
+            Denied::BadKey => Refusal(StatusCode::UNAUTHORIZED, "INVALID_KEY", "API key is not valid".into()).into(),
             Denied::TooFast => {
                 let text = "Requests are too frequent. Please try again later";
-                Refusal(StatusCode::TOO_MANY_REQUESTS, "EXCEEDED_FREQ_LIMIT", text.into()).into_response()
+                Refusal(StatusCode::TOO_MANY_REQUESTS, "EXCEEDED_FREQ_LIMIT", text.into()).into()
             }
             Denied::Broken(response) => response,
         })
@@ -79,9 +75,8 @@ impl Simulator {
 /// An error response in upstream's format.
 struct Refusal(StatusCode, &'static str, String);
 
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        let Self(status, code, message) = self;
+impl From<Refusal> for Response {
+    fn from(Refusal(status, code, message): Refusal) -> Self {
         let details =
             format!("https://the-odds-api.com/liveapi/guides/v4/api-error-codes.html#{}", code.to_lowercase());
         (status, Json(json!({ "message": message, "error_code": code, "details_url": details }))).into_response()
@@ -90,7 +85,7 @@ impl IntoResponse for Refusal {
 
 async fn sports(State(simulator): State<Simulator>, Query(query): Params) -> Result<Response, Response> {
     let admitted = simulator.admitted(&query).await?;
-    let headers = simulator.charge(&admitted.key, 0.0).map_err(IntoResponse::into_response)?;
+    let headers = simulator.charge(&admitted.key, 0.0)?;
     let list: Vec<Value> = (simulator.0.world.sports().iter())
         .map(|sport| {
             json!({
@@ -112,9 +107,9 @@ async fn events(
     Query(query): Params,
 ) -> Result<Response, Response> {
     let admitted = simulator.admitted(&query).await?;
-    let wanted = OddsQuery::read(&query, false).map_err(IntoResponse::into_response)?;
-    let sport = simulator.sport(&sport).map_err(IntoResponse::into_response)?;
-    let headers = simulator.charge(&admitted.key, 0.0).map_err(IntoResponse::into_response)?;
+    let wanted = OddsQuery::read(&query, false)?;
+    let sport = simulator.sport(&sport)?;
+    let headers = simulator.charge(&admitted.key, 0.0)?;
     let events = simulator.0.world.events(sport, Region::Us, simulator.now());
     let events = events.into_iter().filter(|event| wanted.wants_event(event));
     let list: Vec<Value> = events
@@ -133,7 +128,7 @@ async fn odds(
     Query(query): Params,
 ) -> Result<Response, Response> {
     let admitted = simulator.admitted(&query).await?;
-    let wanted = OddsQuery::read(&query, true).map_err(IntoResponse::into_response)?;
+    let wanted = OddsQuery::read(&query, true)?;
     let now = simulator.now();
     let events = if sport == "upcoming" {
         let mut all: Vec<Event> =
@@ -142,10 +137,10 @@ async fn odds(
         all.truncate(8);
         all
     } else {
-        wanted.events(&simulator.0.world, simulator.sport(&sport).map_err(IntoResponse::into_response)?, now)
+        wanted.events(&simulator.0.world, simulator.sport(&sport)?, now)
     };
     let cost = if events.is_empty() { 0.0 } else { wanted.cost() };
-    let headers = simulator.charge(&admitted.key, cost).map_err(IntoResponse::into_response)?;
+    let headers = simulator.charge(&admitted.key, cost)?;
     let list: Vec<Value> = events.iter().map(|event| wanted.write(event)).collect();
     Ok(admitted.answer(headers, &json!(list)))
 }
@@ -156,13 +151,12 @@ async fn event_odds(
     Query(query): Params,
 ) -> Result<Response, Response> {
     let admitted = simulator.admitted(&query).await?;
-    let wanted = OddsQuery::read(&query, true).map_err(IntoResponse::into_response)?;
-    let sport = simulator.sport(&sport).map_err(IntoResponse::into_response)?;
+    let wanted = OddsQuery::read(&query, true)?;
+    let sport = simulator.sport(&sport)?;
     let events = wanted.events(&simulator.0.world, sport, simulator.now());
-    let unknown =
-        || Refusal(StatusCode::NOT_FOUND, "EVENT_NOT_FOUND", format!("Event not found: {id}")).into_response();
+    let unknown = || Refusal(StatusCode::NOT_FOUND, "EVENT_NOT_FOUND", format!("Event not found: {id}"));
     let event = events.into_iter().find(|event| event.id == id).ok_or_else(unknown)?;
-    let headers = simulator.charge(&admitted.key, wanted.cost()).map_err(IntoResponse::into_response)?;
+    let headers = simulator.charge(&admitted.key, wanted.cost())?;
     Ok(admitted.answer(headers, &wanted.write(&event)))
 }
 
@@ -172,9 +166,9 @@ async fn scores(
     Query(query): Params,
 ) -> Result<Response, Response> {
     let admitted = simulator.admitted(&query).await?;
-    let sport = simulator.sport(&sport).map_err(IntoResponse::into_response)?;
+    let sport = simulator.sport(&sport)?;
     let cost = if query.contains_key("daysFrom") { 2.0 } else { 1.0 };
-    let headers = simulator.charge(&admitted.key, cost).map_err(IntoResponse::into_response)?;
+    let headers = simulator.charge(&admitted.key, cost)?;
     let now = simulator.now();
     let list = simulator.0.world.scores(sport, now);
     Ok(admitted.answer(headers, &json!(list)))

@@ -99,7 +99,7 @@ struct Allowance {
 }
 
 /// The last poll of a league.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Polled {
     events: Events,
     at: Timestamp,
@@ -305,14 +305,11 @@ impl OddsApiIo {
         reader.finish(self.credits(), cost)
     }
 
-    /// Returns the last poll of a sport, if it is better to request only what has changed since.
-    fn continued(&self, query: &OddsQuery, now: Timestamp) -> Option<Polled> {
-        let whole = self.cost(&query.sport, &query.markets);
-        let state = self.state();
-        let polled = state.polled.get(&query.sport)?;
+    /// Whether it is better to request only what has changed since the last poll.
+    fn may_continue(&self, polled: &Polled, query: &OddsQuery, now: Timestamp) -> bool {
         let is_recent =
             now.millis_since(polled.at) <= CHANGES_SINCE && now.millis_since(polled.whole_at) < self.whole_every;
-        (is_recent && (self.bookmakers.len() as f64) < whole).then(|| polled.clone())
+        is_recent && (self.bookmakers.len() as f64) < self.cost(&query.sport, &query.markets)
     }
 }
 
@@ -376,9 +373,9 @@ impl Source for OddsApiIo {
 
     async fn odds(&self, query: OddsQuery) -> Result<Answer, SourceError> {
         let asked_at = (self.clock)();
-        let continued = self.continued(&query, asked_at);
         // If this poll fails, the next one is whole.
-        self.state().polled.remove(&query.sport);
+        let polled = self.state().polled.remove(&query.sport);
+        let continued = polled.filter(|polled| self.may_continue(polled, &query, asked_at));
         let whole_at = continued.as_ref().map_or(asked_at, |polled| polled.whole_at);
         let (answer, events) = match continued {
             Some(polled) => self.changes(&query, polled).await?,
