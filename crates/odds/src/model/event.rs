@@ -81,7 +81,7 @@ macro_rules! key {
     };
 }
 
-key!(EventId, "an event id", "An event's id at the odds API, the same in every region.");
+key!(EventId, "an event id", "An event's id at its source, the same in every region that has this source.");
 key!(SportKey, "a sport's key", "A sport or league, such as `soccer_epl`.");
 key!(BookmakerKey, "a bookmaker's key", "A bookmaker, such as `betfair_ex_uk`. Titles are not unique, keys are.");
 key!(MarketKey, "a market's key", "A market, such as `h2h`.");
