@@ -235,9 +235,12 @@ impl Soak {
         clients.args(["test", "--workspace", "--quiet", "--", "--ignored", "--nocapture", "board_for_long"]);
         step("clients", limit, clients.env("SOAK_MINUTES", self.minutes.to_string()))?;
         examples(60 * self.minutes.min(5), 100)?;
-        let mut cuts = page_in_chromium(&page::build(no_install)?, no_install)?;
+        let page = page::build(no_install)?;
+        let mut cuts = page_in_chromium(&page, no_install)?;
         cuts.args(["cuts.mjs", "--minutes", &self.minutes.to_string()]);
         step("the page on an unreliable network", limit, &mut cuts)?;
+        // In ten minutes a million, at the rate of the slower SDK.
+        sdks::check_digests(&page, 100_000 * self.minutes, 5 * limit)?;
         fuzz()
     }
 }

@@ -5,22 +5,42 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use anyhow::Context;
 
 use crate::{
+    prerequisites,
     programs::{binary, python},
     root,
     steps::{MINUTE, empty_folder, remove_folder, step},
     target,
 };
 
+const NODE_TEST: &[&str] = &["node", "--test", "--test-reporter=spec"];
+
 /// Needs Node.js, Python, Chromium, and the packages of the page's tests.
 pub(crate) fn test(page: &Path) -> anyhow::Result<()> {
     javascript(page)?;
     python_package(page)?;
     conformance(page)
+}
+
+/// Compares the digests of this many frames with the boards, in each SDK. Needs the same as [`test`].
+pub(crate) fn check_digests(page: &Path, frames: u32, limit: Duration) -> anyhow::Result<()> {
+    let project = javascript_project()?;
+    let mut checks = javascript_test(page, &project, "digests.mjs")?;
+    let python = python_environment(&python_packages()?, "whl")?;
+    let sdk = root().join("sdk/python");
+    let mut python_checks = with_toteboard(page, &sdk);
+    python_checks.arg(python).arg(sdk.join("tests/digests.py"));
+    for (name, checks) in [("JavaScript", &mut checks), ("Python", &mut python_checks)] {
+        // Faster than in reality, so that frames come at the rate that the SDK can take.
+        checks.env("TOTEBOARD_FRAMES", frames.to_string()).env("TOTEBOARD_SPEED", "200");
+        step(&format!("digests of {frames} frames in the {name} SDK"), limit, checks)?;
+    }
+    Ok(())
 }
 
 fn conformance(page: &Path) -> anyhow::Result<()> {
@@ -39,6 +59,17 @@ pub(crate) fn install_conformance() -> anyhow::Result<()> {
 }
 
 fn javascript(page: &Path) -> anyhow::Result<()> {
+    let project = javascript_project()?;
+    let mut tests = javascript_test(page, &project, "toteboard.test.mjs")?;
+    step("tests of the JavaScript SDK", 10 * MINUTE, &mut tests)?;
+    let chromium = prerequisites::chromium().context("Chromium cannot be started")?;
+    let mut browser = with_toteboard(page, &project);
+    browser.env("CHROMIUM", chromium).args(NODE_TEST).arg(root().join("sdk/javascript/test/browser.test.mjs"));
+    step("tests of the JavaScript SDK in a browser", 5 * MINUTE, &mut browser)
+}
+
+/// Packs the JavaScript SDK and installs it in an empty project, whose folder is returned.
+fn javascript_project() -> anyhow::Result<PathBuf> {
     let sdk = root().join("sdk/javascript");
     let project = target().join("sdk/javascript");
     empty_folder(&project)?;
@@ -59,37 +90,51 @@ fn javascript(page: &Path) -> anyhow::Result<()> {
     fs::write(project.join("package.json"), r#"{ "private": true, "type": "module" }"#)?;
     let mut install = npm(&project, &["install", "--no-audit", "--no-fund", "--silent"]);
     step("its package in an empty project", 10 * MINUTE, install.arg(package(&project, "tgz")?))?;
-    fs::copy(sdk.join("test/toteboard.test.mjs"), project.join("toteboard.test.mjs"))?;
+    Ok(project)
+}
+
+/// A command that runs one of the SDK's tests in a project that has the package.
+fn javascript_test(page: &Path, project: &Path, file: &str) -> anyhow::Result<Command> {
+    let sdk = root().join("sdk/javascript");
+    // It imports the package by its name, so it must be in the project.
+    fs::copy(sdk.join("test").join(file), project.join(file))?;
     let mut node = with_toteboard(page, &sdk);
-    node.current_dir(&project).args(["node", "--test", "--test-reporter=spec", "toteboard.test.mjs"]);
-    step("tests of the JavaScript SDK", 10 * MINUTE, &mut node)?;
-    let mut browser = with_toteboard(page, &project);
-    browser.args(["node", "--test", "--test-reporter=spec"]).arg(sdk.join("test/browser.test.mjs"));
-    step("tests of the JavaScript SDK in a browser", 5 * MINUTE, &mut browser)
+    node.current_dir(project).args(if file.ends_with(".test.mjs") { NODE_TEST } else { &["node"] }).arg(file);
+    Ok(node)
 }
 
 fn python_package(page: &Path) -> anyhow::Result<()> {
+    let sdk = root().join("sdk/python");
+    let packages = python_packages()?;
+    python_environment(&packages, "gz")?;
+    let python = python_environment(&packages, "whl")?;
+    let mut tests = with_toteboard(page, &sdk);
+    tests.arg(python).arg(sdk.join("tests/test_toteboard.py")).arg("--verbose");
+    step("tests of the Python SDK", 10 * MINUTE, tests.env("PYTHONDONTWRITEBYTECODE", "1"))
+}
+
+/// Builds the Python SDK's packages, and returns their folder.
+fn python_packages() -> anyhow::Result<PathBuf> {
     let sdk = root().join("sdk/python");
     let packages = target().join("sdk/python");
     empty_folder(&packages)?;
     let mut build = Command::new(python(&sdk.join("build.txt"), "sdk-build")?);
     build.args(["-m", "build", "--no-isolation", "--outdir"]).arg(&packages).arg(&sdk).stdout(Stdio::null());
     step("the Python SDK", 5 * MINUTE, &mut build)?;
-    for (kind, name) in [("gz", "sdk-source"), ("whl", "sdk")] {
-        // Nothing else may be in its environment.
-        remove_folder(&target().join("python").join(name))?;
-        let requirements = packages.join(format!("{kind}.txt"));
-        fs::write(&requirements, format!("{}\n", package(&packages, kind)?.display()))?;
-        let python = python(&requirements, name)?;
-        let mut import = Command::new(&python);
-        step("its package in an empty environment", MINUTE, import.args(["-c", "import toteboard"]))?;
-        if kind == "whl" {
-            let mut tests = with_toteboard(page, &sdk);
-            tests.arg(python).arg(sdk.join("tests/test_toteboard.py")).arg("--verbose");
-            step("tests of the Python SDK", 10 * MINUTE, tests.env("PYTHONDONTWRITEBYTECODE", "1"))?;
-        }
-    }
-    Ok(())
+    Ok(packages)
+}
+
+/// Installs the package of this kind, `gz` or `whl`, in an empty environment, whose Python is returned.
+fn python_environment(packages: &Path, kind: &str) -> anyhow::Result<PathBuf> {
+    let name = format!("sdk-{kind}");
+    // Nothing else may be in its environment.
+    remove_folder(&target().join("python").join(&name))?;
+    let requirements = packages.join(format!("{kind}.txt"));
+    fs::write(&requirements, format!("{}\n", package(packages, kind)?.display()))?;
+    let python = python(&requirements, &name)?;
+    let mut import = Command::new(&python);
+    step("its package in an empty environment", MINUTE, import.args(["-c", "import toteboard"]))?;
+    Ok(python)
 }
 
 /// The package of this kind in a folder.

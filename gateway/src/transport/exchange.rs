@@ -7,12 +7,12 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::BodyExt;
-use serde_json::{Map, Value};
 use tracing::debug;
 
 use super::{
     engine_session::{EngineSession, EngineSessions, Posting},
     long_poll::{Carried, zipped},
+    open_packet::OpenPacket,
     peer::Peer,
 };
 use crate::gzip::takes_gzip;
@@ -175,6 +175,9 @@ impl Exchange {
                 let value = HeaderValue::from_static(compression);
                 answer.headers_mut().insert(header::SEC_WEBSOCKET_EXTENSIONS, value);
             }
+            if let (Kind::Handshake, Some(connection)) = (&kind, peer.connection.upgrade()) {
+                connection.opens_session(max_body);
+            }
             session.tracker.opened(&peer.connection);
             return Ok(answer.map(Body::new));
         }
@@ -207,8 +210,7 @@ fn check_websocket(headers: &HeaderMap) -> Result<(), Refusal> {
     }
 }
 
-/// Reads the session's id from the response to its handshake, and sets the response's `maxPayload`: Engine.IO's own
-/// limit is for what it sends.
+/// Reads the session's id from the response to its handshake by polling, and sets its limit on messages.
 async fn finish_handshake<B>(session: &Arc<EngineSession>, answer: Response<B>, max_body: usize) -> Response<Body>
 where
     B: http_body::Body<Data = Bytes, Error: Into<axum::BoxError>> + Send + 'static,
@@ -216,14 +218,12 @@ where
     let (mut head, body) = answer.into_parts();
     let Ok(body) = body.collect().await else { return Refusal::UnknownSession.response() };
     let body = body.to_bytes();
-    let open = body.strip_prefix(b"0").and_then(|json| serde_json::from_slice::<Map<String, Value>>(json).ok());
-    let Some(mut open) = open else { return Response::from_parts(head, Body::from(body)) };
-    if let Some(sid) = open.get("sid").and_then(|sid| sid.as_str()?.parse().ok()) {
+    let Some(open) = OpenPacket::limited(&body, max_body) else { return Response::from_parts(head, Body::from(body)) };
+    if let Some(sid) = open.sid {
         session.is_named(sid);
     }
-    open.insert("maxPayload".into(), max_body.into());
     head.headers.remove(header::CONTENT_LENGTH);
-    Response::from_parts(head, Body::from(format!("0{}", Value::Object(open))))
+    Response::from_parts(head, Body::from(open.text))
 }
 
 /// Returns a parameter of the query, without decoding it.

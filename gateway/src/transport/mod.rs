@@ -8,6 +8,7 @@ mod exchange;
 mod layer;
 mod listener;
 mod long_poll;
+mod open_packet;
 mod packet;
 mod peer;
 mod protective_headers;

@@ -62,6 +62,8 @@ type Listener<T> = (value: T) => void;
 export class Stream {
   state: State = "connecting";
   readonly freshness = new Freshness();
+  /** How many frames brought the digest of the board that they led to. */
+  checked = 0;
   readonly #http: Http;
   readonly #options: StreamOptions;
   readonly #mirrors = new Map<Region, Mirror>();
@@ -258,6 +260,8 @@ export class Stream {
       mirror.wrongAt = Date.now();
       if (this.state === "live") this.#set("connecting");
     }
+    const isChecked = this.#options.digest !== false && name !== "feed" && (payload as Snapshot | Odds).digest !== undefined;
+    if (isChecked && (taken === "whole" || taken === "changed")) this.checked += 1;
     if (taken === "whole") this.#tell("board", mirror.board);
     if (taken === "changed") this.#tell("change", { board: mirror.board, changes: (payload as Odds).events });
     if (name !== "feed") return;

@@ -60,6 +60,8 @@ class Stream:
     ):
         self.state: State = "connecting"
         self.freshness = Freshness()
+        # How many frames brought the digest of the board that they led to.
+        self.checked = 0
         self._http, self._regions, self._filter = http, regions, filter or {}
         self._max_rate, self._replay, self._last_alert = max_rate, replay, alerts
         self._first_by_http, self._transports = first_by_http and replay is None, transports
@@ -284,6 +286,8 @@ class Stream:
         if mirror is None:
             return
         taken = {"snapshot": mirror.snapshot, "odds": mirror.odds, "feed": mirror.feed}[name](payload)
+        if self._checks and taken in ("whole", "changed") and "digest" in payload:
+            self.checked += 1
         if taken == "whole":
             self._tell("board", mirror.board)
         elif taken == "changed":

@@ -31,8 +31,9 @@ use tokio::{
     runtime::Handle,
     time::Instant,
 };
+use tungstenite::protocol::frame::FrameHeader;
 
-use super::{connection_slots::ConnectionSlot, packet::Packet};
+use super::{connection_slots::ConnectionSlot, open_packet::OpenPacket, packet::Packet};
 
 pub(crate) use delivery_tracker::{DeliveryTracker, Passed, STRANGER_BYTES, WritableQueues};
 use frame_counter::FrameCounter;
@@ -62,10 +63,22 @@ pub(crate) struct Connection {
 #[derive(Debug, Default)]
 struct Out {
     counter: FrameCounter,
-    /// A frame that was passed, and how many of its bytes the kernel has accepted.
-    passed: Option<(Bytes, usize)>,
+    /// A frame of the gateway's own that is partly written.
+    own: Option<OwnFrame>,
+    /// Until Engine.IO's first packet is written: the limit on messages that it must state.
+    max_payload: Option<usize>,
     /// Since when the kernel has accepted nothing more.
     stuck_since: Option<Instant>,
+}
+
+/// A frame that Engine.IO hasn't written.
+#[derive(Debug)]
+struct OwnFrame {
+    bytes: Bytes,
+    /// How many of its bytes the kernel has accepted.
+    written: usize,
+    /// 1 if it is an event.
+    events: u64,
 }
 
 impl Connection {
@@ -98,6 +111,11 @@ impl Connection {
         self.compression.get().is_some()
     }
 
+    /// Notes that Engine.IO's first packet will follow the upgrade, and must state this limit on messages.
+    pub(crate) fn opens_session(&self, max_payload: usize) {
+        self.out().max_payload = Some(max_payload);
+    }
+
     pub(crate) fn cut(&self) {
         self.cut.store(true, Ordering::Release);
         self.reader.wake();
@@ -108,7 +126,7 @@ impl Connection {
     pub(crate) fn pass(&self, packet: &Packet, before: impl FnOnce() -> bool) -> Option<usize> {
         let frame = if self.has_compression() { packet.compressed() } else { packet.frame() };
         let mut out = self.out();
-        if out.passed.is_some() || !out.counter.is_between_frames() || !before() {
+        if out.own.is_some() || !out.counter.is_between_frames() || !before() {
             return None;
         }
         // Not through the runtime, to avoid a cache miss on its readiness state.
@@ -121,7 +139,7 @@ impl Connection {
         if written == frame.len() {
             self.took(1);
         } else {
-            out.passed = Some((frame.clone(), written));
+            out.own = Some(OwnFrame { bytes: frame.clone(), written, events: 1 });
             // The reading task is woken to write the rest, too.
             self.reader.wake();
         }
@@ -165,13 +183,13 @@ impl Connection {
         }
     }
 
-    /// Writes the rest of a passed frame.
-    fn poll_passed(&self, out: &mut Out, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while let Some((frame, written)) = &mut out.passed {
-            *written += ready!(self.poll_some(&[IoSlice::new(&frame[*written..])], cx))?;
-            if *written == frame.len() {
-                out.passed = None;
-                self.took(1);
+    /// Writes the rest of the gateway's own frame.
+    fn poll_own(&self, out: &mut Out, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(OwnFrame { bytes, written, events }) = &mut out.own {
+            *written += ready!(self.poll_some(&[IoSlice::new(&bytes[*written..])], cx))?;
+            if *written == bytes.len() {
+                self.took(*events);
+                out.own = None;
             }
         }
         Poll::Ready(Ok(()))
@@ -185,6 +203,27 @@ impl Connection {
                 written => return Poll::Ready(written),
             }
         }
+    }
+}
+
+impl Out {
+    /// Returns what is to be written instead if these bytes are a websocket's first frame, with Engine.IO's first
+    /// packet.
+    fn opening(&mut self, parts: &[IoSlice<'_>]) -> Option<Bytes> {
+        if !self.counter.is_between_frames() {
+            return None;
+        }
+        let max_payload = self.max_payload.take()?;
+        let bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        let mut reader = io::Cursor::new(&bytes);
+        let (header, length) = FrameHeader::parse(&mut reader).ok()??;
+        let (begin, length) = (reader.position() as usize, usize::try_from(length).ok()?);
+        let packet = bytes.get(begin..)?;
+        let open = OpenPacket::limited(packet, max_payload).filter(|_| packet.len() == length)?;
+        let mut frame = Vec::with_capacity(begin + open.text.len());
+        header.format(open.text.len() as u64, &mut frame).ok()?;
+        frame.extend_from_slice(open.text.as_bytes());
+        Some(frame.into())
     }
 }
 
@@ -222,7 +261,7 @@ impl Drop for Wire {
 /// has not read yet, such as its `bye`.
 async fn linger(connection: Arc<Connection>) {
     let lingering = async {
-        poll_fn(|cx| connection.poll_passed(&mut connection.out(), cx)).await?;
+        poll_fn(|cx| connection.poll_own(&mut connection.out(), cx)).await?;
         SockRef::from(&connection.stream).shutdown(Shutdown::Write)?;
         let (mut buffer, mut discarded) = ([0; 4_096], 0);
         while discarded < LINGER_BYTES {
@@ -246,7 +285,7 @@ impl AsyncRead for Wire {
         connection.reader.register(cx.waker());
         connection.fail_if_cut()?;
         let mut out = connection.out();
-        if out.passed.is_some() && connection.poll_passed(&mut out, cx)?.is_ready() {
+        if out.own.is_some() && connection.poll_own(&mut out, cx)?.is_ready() {
             connection.writer.wake();
         }
         drop(out);
@@ -288,7 +327,14 @@ impl AsyncWrite for Wire {
         let mut out = connection.out();
         // Tokio wakes only one task per stream that waits to write. If that is the reader, it wakes this one.
         connection.writer.register(cx.waker());
-        ready!(connection.poll_passed(&mut out, cx))?;
+        ready!(connection.poll_own(&mut out, cx))?;
+        if let Some(opening) = out.opening(parts) {
+            out.own = Some(OwnFrame { bytes: opening, written: 0, events: 0 });
+            if connection.poll_own(&mut out, cx)?.is_pending() {
+                connection.reader.wake();
+            }
+            return Poll::Ready(Ok(parts.iter().map(|part| part.len()).sum()));
+        }
         let Poll::Ready(written) = connection.poll_some(parts, cx)? else {
             out.stuck_since.get_or_insert_with(Instant::now);
             return Poll::Pending;

@@ -89,6 +89,7 @@ async fn a_handshake_by_websocket_opens_a_session(scene: Arc<Scene>) {
     let session = Session::by_websocket(&scene.address).await;
     assert_eq!(keys(&session), ["sid", "upgrades", "pingInterval", "pingTimeout", "maxPayload"].into());
     assert_eq!(session.opened["upgrades"], serde_json::json!([]));
+    assert_eq!(session.opened["maxPayload"], MAX_PAYLOAD);
 }
 
 async fn every_session_has_an_id_of_its_own(scene: Arc<Scene>) {
@@ -418,7 +419,6 @@ async fn by_polling_what_is_larger_than_max_payload_is_refused(scene: Arc<Scene>
     }
 }
 
-/// The websocket handshake also has `maxPayload`, and PROTOCOL.md applies the limit to every message.
 async fn by_websocket_what_is_larger_than_max_payload_closes_the_session(scene: Arc<Scene>) {
     let [_, mut session] = Session::connected_by_both(&scene.address).await;
     session.send(large(MAX_PAYLOAD)).await;

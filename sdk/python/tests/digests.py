@@ -1,0 +1,42 @@
+"""Follows streams until the digests of TOTEBOARD_FRAMES frames have been compared with their boards, a million unless set.
+Fails if one of them is wrong."""
+
+import asyncio
+import os
+import sys
+import time
+from collections import Counter
+
+from toteboard import Toteboard
+
+WANTED = int(os.environ.get("TOTEBOARD_FRAMES", "1000000"))
+STREAMS = 50
+
+
+async def main() -> bool:
+    troubles: Counter[str] = Counter()
+    frames: Counter[str] = Counter()
+    async with Toteboard(os.environ["TOTEBOARD_URL"], os.environ["TOTEBOARD_TOKEN"]) as toteboard:
+        streams = [toteboard.stream(["us", "uk", "eu", "au"]) for _ in range(STREAMS)]
+        for stream in streams:
+            stream.on("change", lambda *_: frames.update(["change"]))
+            stream.on("board", lambda *_: frames.update(["board"]))
+            stream.on("trouble", lambda error: troubles.update([error.code]))
+            stream.start()
+        checked = lambda: sum(stream.checked for stream in streams)
+        began = time.monotonic()
+        while checked() < WANTED:
+            before = checked()
+            await asyncio.sleep(10)
+            if checked() == before:
+                raise RuntimeError(f"no frame has come for ten seconds, after {before}")
+        for stream in streams:
+            await stream.close()
+    # The first boards by HTTP have no digest.
+    seconds = round(time.monotonic() - began)
+    wrong = troubles["wrong_digest"]
+    print(f"{checked()} of {frames.total()} frames were checked in {seconds} s, {wrong} wrong; troubles: {dict(troubles)}")
+    return wrong == 0
+
+
+sys.exit(0 if asyncio.run(main()) else 1)
