@@ -7,22 +7,25 @@ import sys
 import time
 from collections import Counter
 
-from toteboard import Toteboard
+from toteboard import Stream, Toteboard
 
 WANTED = int(os.environ.get("TOTEBOARD_FRAMES", "1000000"))
-STREAMS = 50
+STREAMS = 30
 
 
 async def main() -> bool:
     troubles: Counter[str] = Counter()
     frames: Counter[str] = Counter()
     async with Toteboard(os.environ["TOTEBOARD_URL"], os.environ["TOTEBOARD_TOKEN"]) as toteboard:
-        streams = [toteboard.stream(["us", "uk", "eu", "au"]) for _ in range(STREAMS)]
-        for stream in streams:
+        streams: list[Stream] = []
+        for _ in range(STREAMS):
+            stream = toteboard.stream(["us", "uk", "eu", "au"], filter={"markets": ["h2h"]})
+            streams.append(stream)
             stream.on("change", lambda *_: frames.update(["change"]))
             stream.on("board", lambda *_: frames.update(["board"]))
             stream.on("trouble", lambda error: troubles.update([error.code]))
-            stream.start()
+            # One after the other: many whole boards at once keep this program from all else for long.
+            await stream.ready()
         checked = lambda: sum(stream.checked for stream in streams)
         began = time.monotonic()
         while checked() < WANTED:
