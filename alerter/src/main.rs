@@ -1,9 +1,10 @@
 //! The program `alerter`.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
 use alerter::{Alerter, AlerterSettings, Metrics};
 use clap::Parser;
+use fleet::Reporter;
 use kafka::KafkaSettings;
 use service::{AdminSettings, MetricRegistry, ProgramSettings};
 
@@ -35,8 +36,12 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let mut registry = MetricRegistry::default();
     let metrics = Metrics::new(&mut registry);
     let store = settings.alerter.store.open().await?;
-    let alerter = Alerter::new(settings.kafka, store, service::now, metrics).with_recheck(settings.alerter.recheck());
+    let alerter =
+        Alerter::new(settings.kafka.clone(), store, service::now, metrics).with_recheck(settings.alerter.recheck());
     program.lifecycle.run("the alerter", alerter.run(program.stopping()));
-    program.serve_admin(&settings.admin, registry).await?;
+    let registry = Arc::new(registry);
+    program.serve_admin(&settings.admin, registry.clone()).await?;
+    let reporter = Reporter::new("alerter", None, &settings.kafka, registry, program.troubles(), service::now)?;
+    program.lifecycle.run("reports", reporter.run(program.stopping()));
     program.wait().await
 }

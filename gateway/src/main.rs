@@ -1,11 +1,12 @@
 //! The program `gateway`, with an operator's commands.
 
-use std::{io::Write, process::ExitCode};
+use std::{io::Write, process::ExitCode, sync::Arc};
 
 use accounts::StoreUrl;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use gateway::{Gateway, GatewaySettings, MessageParts, Metrics, UserCommand};
+use fleet::Reporter;
+use gateway::{Gateway, GatewaySettings, MessageParts, Metrics, StatusCommand, UserCommand};
 use kafka::KafkaSettings;
 use messages::SigningKey;
 use service::{AdminSettings, MetricRegistry, ProgramSettings};
@@ -40,6 +41,8 @@ enum Command {
     /// Accounts, as an operator handles them.
     #[command(subcommand)]
     User(UserCommand),
+    /// Prints what is wrong, what to do about it, and all programs. Exits with 1 if users miss something.
+    Status(StatusCommand),
     /// Prints the description of the socket's events and of Kafka's records, which is also at /api/asyncapi.json.
     Asyncapi,
 }
@@ -50,10 +53,13 @@ fn main() -> ExitCode {
     service::main(run)
 }
 
-async fn run(settings: Settings) -> anyhow::Result<()> {
+async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
+    if let Some(Command::Status(command)) = settings.command {
+        return command.execute(&mut std::io::stdout()).await;
+    }
     if let Some(Command::Asyncapi) = settings.command {
         writeln!(std::io::stdout(), "{:#}", gateway::asyncapi())?;
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     }
     // An operator's commands log to their own files: they may run beside a gateway.
     let program = settings.program.start(if settings.command.is_some() { "gateway-user" } else { "gateway" })?;
@@ -63,11 +69,16 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     };
     let store = url.open().await?;
     if let Some(Command::User(command)) = settings.command {
-        return command.execute(store, &settings.gateway.accounts, service::now, &mut std::io::stdout()).await;
+        command.execute(store, &settings.gateway.accounts, service::now, &mut std::io::stdout()).await?;
+        return Ok(ExitCode::SUCCESS);
     }
     let mut registry = MetricRegistry::default();
     let metrics = Metrics::new(&mut registry);
-    program.serve_admin(&settings.admin, registry).await?;
+    let registry = Arc::new(registry);
+    program.serve_admin(&settings.admin, registry.clone()).await?;
+    let (instance, troubles) = (Some(settings.gateway.instance()?), program.troubles());
+    let reporter = Reporter::new("gateway", instance, &settings.kafka, registry, troubles, service::now)?;
+    program.lifecycle.run("reports", reporter.run(program.stopping()));
     let GatewaySettings { history, outbox, signing_key, .. } = settings.gateway.clone();
     let mut gateway = Gateway::bind(settings.gateway, settings.kafka, store, service::now, metrics)?;
     if let Some(url) = history {
@@ -81,5 +92,5 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     }
     info!(address = %gateway.address()?, "listening");
     gateway.start(&program.lifecycle)?;
-    program.wait().await
+    program.wait().await.map(|()| ExitCode::SUCCESS)
 }

@@ -7,7 +7,7 @@ use std::{
 
 use accounts::{Accounts, Password, Store, User, UserName};
 use anyhow::{Context, bail};
-use clap::Subcommand;
+use clap::{Subcommand, ValueEnum};
 use odds::Timestamp;
 
 use crate::AccountArgs;
@@ -27,6 +27,18 @@ pub enum UserCommand {
     Disable { name: String },
     /// Enables a disabled account.
     Enable { name: String },
+    /// Makes an account an operator's, which sees what is wrong with the system.
+    Grant {
+        name: String,
+        #[arg(value_enum)]
+        role: Role,
+    },
+    /// Takes a role away.
+    Revoke {
+        name: String,
+        #[arg(value_enum)]
+        role: Role,
+    },
     /// Sets a new password for an account and ends its sessions.
     ResetPassword {
         name: String,
@@ -34,6 +46,12 @@ pub enum UserCommand {
         #[arg(long)]
         password_stdin: bool,
     },
+}
+
+/// What an account may be beyond a user's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Role {
+    Operator,
 }
 
 impl UserCommand {
@@ -52,7 +70,8 @@ impl UserCommand {
                 for user in store.users().await? {
                     let regions: Vec<&str> = user.regions.iter().map(|region| region.key()).collect();
                     let state = if user.disabled { "disabled" } else { "active" };
-                    writeln!(out, "{}\t{state}\t{}\t{}", user.name, user.created_at, regions.join(","))?;
+                    let role = if user.is_operator { "\toperator" } else { "" };
+                    writeln!(out, "{}\t{state}\t{}\t{}{role}", user.name, user.created_at, regions.join(","))?;
                 }
             }
             Self::Create { name, password_stdin } => {
@@ -70,6 +89,16 @@ impl UserCommand {
                 let user = find_user(&*store, &name).await?;
                 accounts.set_disabled(&user.id, false).await?;
                 writeln!(out, "{} may sign in again", user.name)?;
+            }
+            Self::Grant { name, role: Role::Operator } => {
+                let user = find_user(&*store, &name).await?;
+                accounts.set_operator(&user.id, true).await?;
+                writeln!(out, "{} is an operator", user.name)?;
+            }
+            Self::Revoke { name, role: Role::Operator } => {
+                let user = find_user(&*store, &name).await?;
+                accounts.set_operator(&user.id, false).await?;
+                writeln!(out, "{} is no longer an operator", user.name)?;
             }
             Self::ResetPassword { name, password_stdin } => {
                 let user = find_user(&*store, &name).await?;

@@ -8,7 +8,7 @@ use std::{
 
 use accounts::{Accounts, Allowance, Sessions, SignInCode, Store};
 use anyhow::Context;
-use kafka::{ALERTS, ConsumerMode, ControlWriter, KafkaSettings, ReadFrom, TopicFollower, follow_control};
+use kafka::{ALERTS, ConsumerMode, ControlWriter, FLEET, KafkaSettings, ReadFrom, TopicFollower, follow_control};
 use odds::{Region, Timestamp};
 use service::Lifecycle;
 use socketioxide::{ParserConfig, SocketIo};
@@ -26,6 +26,7 @@ use crate::{
     brief::Brief,
     files,
     filters::Filters,
+    fleet_watch::FleetWatch,
     http::{self, Openings},
     messages::{MessageParts, Messages},
     origin_policy::OriginPolicy,
@@ -185,6 +186,7 @@ impl Gateway {
             recorded_boards: Brief::new(RECORDED_FOR, MOST_RECORDED_BOARDS),
             sparklines: Brief::new(CHARTED_FOR, MOST_SPARKLINES),
             openings: Openings::default(),
+            fleet: FleetWatch::new(clock()),
             origins,
             control: control.clone(),
             clients: Mutex::default(),
@@ -230,6 +232,8 @@ impl Gateway {
 
         let published = TopicFollower::new(&kafka, ALERTS, ReadFrom::End)?;
         lifecycle.run("alerts", app.clone().follow_alerts(published, lifecycle.stopping()));
+        let reports = TopicFollower::new(&kafka, FLEET, ReadFrom::Beginning)?;
+        lifecycle.run("fleet", app.clone().follow_fleet(reports, lifecycle.stopping()));
         let reader = follow_control(&kafka)?;
         let recheck = Duration::from_secs(settings.accounts.recheck);
         lifecycle.run("accounts", app.clone().follow_accounts(reader, recheck, lifecycle.stopping()));

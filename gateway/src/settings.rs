@@ -8,6 +8,7 @@ use std::{
 };
 
 use accounts::{AccountSettings, RuleLimits, StoreUrl};
+use anyhow::Context;
 use clap::Args;
 use ipnet::IpNet;
 use messages::OutboxUrl;
@@ -263,10 +264,10 @@ impl FromStr for Consumers {
 }
 
 impl GatewaySettings {
-    pub(crate) fn instance(&self) -> anyhow::Result<String> {
+    pub fn instance(&self) -> anyhow::Result<String> {
         match &self.instance {
             Some(name) => Ok(name.clone()),
-            None => hostname(),
+            None => service::hostname().context("this host has no name: set --instance"),
         }
     }
 
@@ -278,13 +279,6 @@ impl GatewaySettings {
         // The last value for a region counts; the default is 1.
         self.consumers.iter().rev().find(|it| it.region == region).map_or(1, |it| it.number)
     }
-}
-
-fn hostname() -> anyhow::Result<String> {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let name = name.trim();
-    anyhow::ensure!(!name.is_empty(), "this host has no name: set --instance");
-    Ok(name.to_owned())
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! The program `historian`: records all regions, with commands for what was recorded.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
 use anyhow::Context;
 use clap::{CommandFactory, Parser, error::ErrorKind};
+use fleet::Reporter;
 use historian::{Historian, HistorianSettings, HistoryCommand, Metrics};
 use kafka::KafkaSettings;
 use service::{AdminSettings, MetricRegistry, ProgramSettings};
@@ -54,6 +55,9 @@ async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
             .with_retention(settings.historian.retention);
         program.lifecycle.run("a historian", historian.run(program.stopping()));
     }
-    program.serve_admin(&settings.admin, registry).await?;
+    let registry = Arc::new(registry);
+    program.serve_admin(&settings.admin, registry.clone()).await?;
+    let reporter = Reporter::new("historian", None, &settings.kafka, registry, program.troubles(), service::now)?;
+    program.lifecycle.run("reports", reporter.run(program.stopping()));
     program.wait().await.map(|()| ExitCode::SUCCESS)
 }

@@ -1,8 +1,9 @@
 //! The program `notifier`.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
 use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
+use fleet::Reporter;
 use kafka::KafkaSettings;
 use notifier::{Metrics, Notifier, NotifierSettings, ReplayCommand};
 use service::{AdminSettings, MetricRegistry, ProgramSettings};
@@ -62,6 +63,9 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         let notifier = Notifier::new(kafka, outbox, accounts, channel, service::now, metrics);
         program.lifecycle.run(name, notifier.run(program.stopping()));
     }
-    program.serve_admin(&settings.admin, registry).await?;
+    let registry = Arc::new(registry);
+    program.serve_admin(&settings.admin, registry.clone()).await?;
+    let reporter = Reporter::new("notifier", None, &settings.kafka, registry, program.troubles(), service::now)?;
+    program.lifecycle.run("reports", reporter.run(program.stopping()));
     program.wait().await
 }

@@ -45,6 +45,10 @@ impl Metrics {
         let mut scope = producer.of_region(region);
         let polled_at = PolledAt::default();
         scope.collector(PollAges { polled_at: polled_at.clone(), clock });
+        let credits_remaining =
+            scope.float_gauge("credits_remaining", "Credits that the key has left, as last reported");
+        // Unknown: a producer that stands by must not look as if it had none.
+        credits_remaining.set(f64::NAN);
         Self {
             leading: scope.gauge("leading", "1 while this producer leads its region, 0 while it stands by"),
             pending: scope.gauge("pending_events", "Events waiting to be published"),
@@ -59,8 +63,7 @@ impl Metrics {
                 "level",
             ),
             delivery: scope.seconds("delivery", "Time from sending a record to its acknowledgement", 0.001, 15),
-            credits_remaining: scope
-                .float_gauge("credits_remaining", "Credits that the key has left, as last reported"),
+            credits_remaining,
             credits_used: scope.float_gauge("credits_used", "Credits that the key has used, as last reported"),
             polled_at,
         }

@@ -16,6 +16,7 @@ use accounts::{AccountSettings, Accounts, Password, SignInCode, Store, StoreUrl,
 use alerter::Alerter;
 use anyhow::Context;
 use clap::Parser;
+use fleet::Reporter;
 use gateway::{Gateway, GatewaySettings, MessageParts, Registration};
 use historian::{Historian, Retention};
 use kafka::{Embedded, KafkaSettings, all_topics};
@@ -141,7 +142,10 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         let notifier = Notifier::new(kafka, outbox, store, channel, service::now, metrics);
         lifecycle.run(name, notifier.run(lifecycle.stopping()));
     }
-    program.serve_admin(&settings.admin, registry).await?;
+    let registry = Arc::new(registry);
+    program.serve_admin(&settings.admin, registry.clone()).await?;
+    let reporter = Reporter::new("standalone", None, &kafka, registry, program.troubles(), service::now)?;
+    lifecycle.run("reports", reporter.run(lifecycle.stopping()));
     let demo = demo_account(store, is_private).await?;
     let mut welcome = format!("\nToteboard is at http://{address}\n");
     if let Some((user, password)) = demo {

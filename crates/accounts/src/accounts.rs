@@ -543,6 +543,13 @@ impl Accounts {
         Ok(changed)
     }
 
+    /// Makes a user an operator, or no longer.
+    pub async fn set_operator(&self, user: &UserId, is_operator: bool) -> Result<User, AccountsError> {
+        let changed = self.store.set_operator(user, is_operator).await?.ok_or(AccountsError::Unauthenticated)?;
+        audit::by_operator(if is_operator { "operator_granted" } else { "operator_revoked" }, user);
+        Ok(changed)
+    }
+
     /// The user's valid sessions.
     pub async fn sessions_of(&self, user: &User) -> Result<Vec<StoredSession>, AccountsError> {
         let mut sessions = self.store.sessions_of(&user.id, self.now()).await?;

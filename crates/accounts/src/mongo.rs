@@ -70,6 +70,9 @@ struct UserDocument {
     epoch: i64,
     revision: i64,
     regions: BTreeSet<Region>,
+    /// Absent in documents of earlier versions.
+    #[serde(default)]
+    is_operator: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -138,6 +141,7 @@ impl UserDocument {
             epoch: self.epoch as u64,
             revision: self.revision as u64,
             regions: self.regions,
+            is_operator: self.is_operator,
         })
     }
 }
@@ -288,6 +292,7 @@ impl Store for MongoStore {
             epoch: 1,
             revision: 1,
             regions: new.regions.clone(),
+            is_operator: false,
         };
         match self.ask(self.users.insert_one(&document)).await? {
             Ok(_) => Ok(document.user()?),
@@ -346,6 +351,10 @@ impl Store for MongoStore {
             self.forget_sessions(id).await?;
         }
         Ok(changed)
+    }
+
+    async fn set_operator(&self, id: &UserId, is_operator: bool) -> Result<Option<User>, StoreError> {
+        self.change(doc! { "_id": id.as_str() }, doc! { "$set": { "is_operator": is_operator } }).await
     }
 
     async fn set_regions(&self, id: &UserId, regions: &BTreeSet<Region>) -> Result<Option<User>, StoreError> {

@@ -27,7 +27,7 @@ use crate::{
     user_name::UserName,
 };
 
-const SCHEMA_VERSION: i64 = 7;
+const SCHEMA_VERSION: i64 = 8;
 const SCHEMA: &str = "
     CREATE TABLE users (
         id TEXT PRIMARY KEY,
@@ -77,6 +77,8 @@ const ORIGINS_AND_ENDS: &str = "
 ";
 /// Added by version 6.
 const SCOPES: &str = "ALTER TABLE tokens ADD COLUMN scopes TEXT NOT NULL DEFAULT 'stream';";
+/// Added by version 8.
+const OPERATORS: &str = "ALTER TABLE users ADD COLUMN is_operator INTEGER NOT NULL DEFAULT 0;";
 /// How long to wait for another process that has locked the file.
 const BUSY_FOR: Duration = Duration::from_secs(5);
 /// How long to wait for an answer.
@@ -84,7 +86,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// How many jobs may wait for a thread.
 const WAITING: usize = 10_000;
 
-const USER: &str = "id, name, created_at, disabled, epoch, revision, regions";
+const USER: &str = "id, name, created_at, disabled, epoch, revision, regions, is_operator";
 
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 
@@ -223,7 +225,8 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
         let message = format!("its format {version} was made by a newer version of this program");
         return Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(1), Some(message)));
     }
-    let steps = [SCHEMA, PLACES, ORIGINS_AND_ENDS, alerts::SCHEMA, alerts::UNWATCHED, SCOPES, contacts::SCHEMA];
+    let steps =
+        [SCHEMA, PLACES, ORIGINS_AND_ENDS, alerts::SCHEMA, alerts::UNWATCHED, SCOPES, contacts::SCHEMA, OPERATORS];
     for step in steps.iter().skip(version as usize) {
         transaction.execute_batch(step)?;
     }
@@ -253,6 +256,7 @@ fn user(row: &Row<'_>) -> rusqlite::Result<User> {
         epoch: row.get::<_, i64>("epoch")? as u64,
         revision: row.get::<_, i64>("revision")? as u64,
         regions: regions.map_err(|error: odds::UnknownRegion| broken(6, error.into()))?,
+        is_operator: row.get("is_operator")?,
     })
 }
 
@@ -405,6 +409,11 @@ impl Store for SqliteStore {
             Ok(changed)
         })
         .await
+    }
+
+    async fn set_operator(&self, id: &UserId, is_operator: bool) -> Result<Option<User>, StoreError> {
+        let id = id.clone();
+        self.write(move |connection| change(connection, &id, "is_operator = :value", &is_operator)).await
     }
 
     async fn set_regions(&self, id: &UserId, regions: &BTreeSet<Region>) -> Result<Option<User>, StoreError> {

@@ -94,6 +94,8 @@ pub trait Store: AlertStore + ContactStore + fmt::Debug + Send + Sync + 'static 
     async fn rehash(&self, id: &UserId, from: &PasswordHash, to: &PasswordHash) -> Result<(), StoreError>;
     /// Disabling a user ends all sessions.
     async fn set_disabled(&self, id: &UserId, disabled: bool) -> Result<Option<User>, StoreError>;
+    /// Makes a user an operator, or no longer.
+    async fn set_operator(&self, id: &UserId, is_operator: bool) -> Result<Option<User>, StoreError>;
     async fn set_regions(&self, id: &UserId, regions: &BTreeSet<Region>) -> Result<Option<User>, StoreError>;
     async fn end_sessions(&self, id: &UserId) -> Result<Option<User>, StoreError>;
     /// Deletes the user with everything that belongs to it. Returns whether there was one.

@@ -109,19 +109,22 @@ pub enum Scope {
     Stream,
     /// Producing records.
     Produce,
+    /// What operators see. Only operators have such tokens.
+    Operator,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected stream or produce")]
+#[error("expected a scope")]
 pub struct UnknownScope;
 
 impl Scope {
-    pub const ALL: [Self; 2] = [Self::Stream, Self::Produce];
+    pub const ALL: [Self; 3] = [Self::Stream, Self::Produce, Self::Operator];
 
     pub fn key(self) -> &'static str {
         match self {
             Self::Stream => "stream",
             Self::Produce => "produce",
+            Self::Operator => "operator",
         }
     }
 

@@ -46,6 +46,8 @@ pub struct User {
     /// Rises with every change that connections must know of: regions, password, ended sessions, revoked tokens.
     pub revision: u64,
     pub regions: BTreeSet<Region>,
+    /// May see and do what operators may.
+    pub is_operator: bool,
 }
 
 /// A changed account: its connections have to be checked again.

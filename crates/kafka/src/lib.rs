@@ -46,7 +46,7 @@ pub use topic_consumer::{
 pub use topic_follower::{ReadFrom, TopicFollower};
 pub use topic_writer::TopicWriter;
 pub use topics::{
-    ALERT_PARTITIONS, ALERTS, CONTROL, KEEP_CHANGES, TRANSACTIONS, TopicSpec, all_topics, all_topics_with,
+    ALERT_PARTITIONS, ALERTS, CONTROL, FLEET, KEEP_CHANGES, TRANSACTIONS, TopicSpec, all_topics, all_topics_with,
     region_topic, topic_of,
 };
 pub use whole_topic::WholeTopic;

@@ -10,6 +10,9 @@ use crate::topic_consumer::dead_letters_of;
 /// The topic of messages between gateways and producers: account changes, and requests to publish a board again.
 pub const CONTROL: &str = "control";
 
+/// The topic on which every program reports of itself.
+pub const FLEET: &str = "fleet";
+
 /// The topic of what fired. The partition is the shard of the user.
 pub const ALERTS: &str = "alerts";
 pub const ALERT_PARTITIONS: i32 = 8;
@@ -52,6 +55,13 @@ pub fn all_topics_with(keep_changes: Duration) -> Vec<TopicSpec> {
         replication: 2,
         settings: pairs(&[("cleanup.policy", "delete"), ("retention.ms", "86400000")]),
     };
+    // The newest report of each program; those of programs that are gone are deleted after an hour or two.
+    let fleet = TopicSpec {
+        name: FLEET.to_owned(),
+        partitions: 1,
+        replication: 2,
+        settings: pairs(&[("cleanup.policy", "compact,delete"), ("retention.ms", "3600000"), ("segment.ms", "600000")]),
+    };
     // What is acknowledged survives the loss of a broker.
     let durable = |name: &str, partitions, days: u32| TopicSpec {
         name: name.to_owned(),
@@ -66,7 +76,7 @@ pub fn all_topics_with(keep_changes: Duration) -> Vec<TopicSpec> {
     let transactions = durable(TRANSACTIONS, 3, 7);
     let alerts = durable(ALERTS, ALERT_PARTITIONS, 7);
     let dead_letters = [ALERTS, TRANSACTIONS].map(|topic| durable(&dead_letters_of(topic), 1, 30));
-    odds.chain([control, alerts, transactions]).chain(dead_letters).collect()
+    odds.chain([control, fleet, alerts, transactions]).chain(dead_letters).collect()
 }
 
 /// The topic of a region, on which every step stays readable for at least `keep_changes`.

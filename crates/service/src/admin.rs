@@ -21,10 +21,9 @@ pub struct AdminSettings {
 
 impl AdminSettings {
     /// Opens the admin port, if the settings have one. Fails if the address can't be bound.
-    pub async fn bind(&self, metrics: MetricRegistry) -> anyhow::Result<Option<Admin>> {
+    pub async fn bind(&self, metrics: Arc<MetricRegistry>) -> anyhow::Result<Option<Admin>> {
         let Some(address) = self.admin else { return Ok(None) };
         let listener = TcpListener::bind(address).await.with_context(|| format!("--admin {address}"))?;
-        let metrics = Arc::new(metrics);
         let router = Router::new()
             .route("/healthz", get(async || "ok\n"))
             .route("/metrics", get(async move || ([(CONTENT_TYPE, OPEN_METRICS)], metrics.encode())));

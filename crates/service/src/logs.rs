@@ -6,6 +6,8 @@ use clap::{Args, ValueEnum};
 use tracing_rolling_file::{RollingConditionBase, RollingFileAppenderBase};
 use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
 
+use crate::troubles::Troubles;
+
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Logs")]
 pub struct LogSettings {
@@ -40,6 +42,7 @@ pub enum LogFormat {
 #[derive(Debug)]
 #[must_use = "logging to files ends when this is dropped"]
 pub struct Logs {
+    pub(crate) troubles: Troubles,
     _file: Option<tracing_appender::non_blocking::WorkerGuard>,
 }
 
@@ -71,7 +74,9 @@ impl LogSettings {
                 (Some(layer), Some(guard))
             }
         };
-        tracing_subscriber::registry().with(filter).with(terminal).with(file).try_init()?;
-        Ok(Logs { _file: guard })
+        let troubles = Troubles::default();
+        let layers = tracing_subscriber::registry().with(filter).with(terminal).with(file);
+        layers.with(troubles.clone()).try_init()?;
+        Ok(Logs { troubles, _file: guard })
     }
 }

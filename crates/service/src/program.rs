@@ -3,6 +3,7 @@
 use std::{
     path::PathBuf,
     process::{ExitCode, Termination},
+    sync::Arc,
 };
 
 use clap::{Args, Parser};
@@ -15,6 +16,7 @@ use crate::{
     logs::{LogSettings, Logs},
     metrics::MetricRegistry,
     settings,
+    troubles::Troubles,
 };
 
 /// The settings that every program has.
@@ -47,8 +49,13 @@ impl Program {
         self.lifecycle.stopping()
     }
 
+    /// The newest warnings and errors that it has logged.
+    pub fn troubles(&self) -> Troubles {
+        self.logs.troubles.clone()
+    }
+
     /// Serves the admin port, if the settings have one. Fails if the port can't be opened.
-    pub async fn serve_admin(&self, settings: &AdminSettings, metrics: MetricRegistry) -> anyhow::Result<()> {
+    pub async fn serve_admin(&self, settings: &AdminSettings, metrics: Arc<MetricRegistry>) -> anyhow::Result<()> {
         if let Some(admin) = settings.bind(metrics).await? {
             self.lifecycle.run("the admin port", admin.serve(self.stopping().cancelled_owned()));
         }

@@ -12,7 +12,7 @@ use odds::Timestamp;
 use tower_sessions::{Expiry, Session};
 use tracing::warn;
 
-use super::error::ApiError;
+use super::{error::ApiError, nothing_here};
 use crate::{session::AppState, transport::Peer};
 
 const UNAUTHENTICATED: ApiError = ApiError::Accounts(AccountsError::Unauthenticated);
@@ -32,6 +32,9 @@ pub(super) struct Person {
 pub(super) struct Program {
     pub(super) user: User,
 }
+
+/// An operator, with a session or with a token for that. To others, the paths of operators don't exist.
+pub(super) struct Operator;
 
 /// The requester's address and user agent, for limits and the audit log.
 pub(super) struct By(pub(super) Requester);
@@ -74,6 +77,28 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let app = Arc::<AppState>::from_ref(state);
         by_token(&app, parts, Scope::Produce).await?.map(|user| Self { user }).ok_or(UNAUTHENTICATED)
+    }
+}
+
+impl<S> FromRequestParts<S> for Operator
+where
+    S: Send + Sync,
+    Arc<AppState>: FromRef<S>,
+{
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let app = Arc::<AppState>::from_ref(state);
+        let found = match by_token(&app, parts, Scope::Operator).await {
+            Ok(None) => Person::from_request_parts(parts, state).await.map(|person| person.user),
+            Ok(Some(user)) => Ok(user),
+            Err(error) => Err(error),
+        };
+        match found {
+            Ok(user) if user.is_operator => Ok(Self),
+            Err(error @ ApiError::Accounts(AccountsError::Store(_))) => Err(error),
+            _ => Err(nothing_here().await),
+        }
     }
 }
 

@@ -13,6 +13,7 @@ mod hooks;
 mod links;
 mod messages;
 mod odds;
+mod operator;
 mod opportunities;
 mod produce;
 mod rules;
@@ -104,6 +105,7 @@ pub(crate) fn router(app: &Arc<AppState>, sessions: Sessions) -> Router {
     let api = api
         .merge(hooks::router())
         .merge(links::router())
+        .merge(operator::router())
         .route("/api/{*rest}", any(nothing_here))
         .layer(sessions)
         .layer(from_fn_with_state(app.clone(), from_our_page))

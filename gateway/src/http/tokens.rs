@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use ::messages::AccountChange;
-use accounts::{Scope, Token, TokenId};
+use accounts::{Scope, Token, TokenId, User};
 use axum::{
     Json,
     extract::{Path, State},
@@ -34,33 +34,17 @@ struct ListedToken {
     used_at: Option<String>,
     expires_at: String,
     /// What it may be used for.
-    scopes: Vec<TokenScope>,
+    #[schema(value_type = Vec<PublicScope>)]
+    scopes: BTreeSet<Scope>,
 }
 
 /// What a token may be used for: `stream` for everything that its user sees, `produce` for producing records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-enum TokenScope {
+#[derive(ToSchema)]
+#[schema(as = TokenScope, rename_all = "lowercase")]
+#[expect(dead_code, reason = "it is only described; operators' own scope is not shown to others")]
+enum PublicScope {
     Stream,
     Produce,
-}
-
-impl From<Scope> for TokenScope {
-    fn from(scope: Scope) -> Self {
-        match scope {
-            Scope::Stream => Self::Stream,
-            Scope::Produce => Self::Produce,
-        }
-    }
-}
-
-impl From<TokenScope> for Scope {
-    fn from(scope: TokenScope) -> Self {
-        match scope {
-            TokenScope::Stream => Self::Stream,
-            TokenScope::Produce => Self::Produce,
-        }
-    }
 }
 
 impl ListedToken {
@@ -71,7 +55,7 @@ impl ListedToken {
             created_at: token.created_at.to_string(),
             used_at: token.used_at.map(|at| at.to_string()),
             expires_at: expires_at.to_string(),
-            scopes: token.scopes.iter().map(|scope| (*scope).into()).collect(),
+            scopes: token.scopes.clone(),
         }
     }
 }
@@ -97,12 +81,21 @@ struct TokenRequest {
     expires_in_days: Option<u32>,
     /// What it may be used for. Default: `stream`.
     #[serde(default = "only_stream")]
-    #[schema(min_items = 1)]
-    scopes: Vec<TokenScope>,
+    #[schema(min_items = 1, value_type = Vec<PublicScope>)]
+    scopes: Vec<String>,
 }
 
-fn only_stream() -> Vec<TokenScope> {
-    vec![TokenScope::Stream]
+fn only_stream() -> Vec<String> {
+    vec![Scope::Stream.key().to_owned()]
+}
+
+/// The scopes with these names, if the user may have them.
+fn scopes(names: &[String], user: &User) -> Result<BTreeSet<Scope>, ApiError> {
+    let invalid = |reason: &str| ApiError::Invalid { field: "scopes".into(), reason: reason.into() };
+    let known = |name: &String| name.parse().ok().filter(|scope| *scope != Scope::Operator || user.is_operator);
+    let scopes: Option<BTreeSet<Scope>> = names.iter().map(known).collect();
+    let scopes = scopes.ok_or_else(|| invalid("expected stream or produce"))?;
+    if scopes.is_empty() { Err(invalid("name at least one")) } else { Ok(scopes) }
 }
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);
@@ -139,10 +132,7 @@ async fn create(
     if wanted.expires_in_days == Some(0) {
         return Err(ApiError::Invalid { field: "expires_in_days".into(), reason: "must be 1 or more".into() });
     }
-    let scopes: BTreeSet<Scope> = wanted.scopes.into_iter().map(Scope::from).collect();
-    if scopes.is_empty() {
-        return Err(ApiError::Invalid { field: "scopes".into(), reason: "name at least one".into() });
-    }
+    let scopes = scopes(&wanted.scopes, &user)?;
     let lasts = wanted.expires_in_days.map(|days| DAY * days);
     let created = app.accounts.create_token(&user, &wanted.password, &wanted.name, lasts, scopes, &by).await;
     let (token, text) = created?;

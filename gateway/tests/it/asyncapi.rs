@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use alerter::Alerter;
 use client::{Client, ClientError, ServerMessage};
+use fleet::{LoggedTrouble, Report};
 use kafka::{ALERTS, CONTROL, ControlMessage, Role, TRANSACTIONS, topic_of};
 use odds::{Credits, DaySpending, Digest, FeedState, LogPosition, Marker, Region, STEP_KEY, SportFreshness};
 use rand::{SeedableRng, rngs::StdRng};
@@ -174,6 +175,7 @@ async fn everything_that_is_sent_and_written_fits_its_description() {
     for message in [ControlMessage::Republish { region }, ControlMessage::User { user: "u".into(), revision: 1 }] {
         description.fits("ControlMessage", &json!(message));
     }
+    description.fits("Report", &json!(full_report()));
     for (key, value, headers) in odds {
         description.fits("RegionHeaders", &headers);
         let Some(value) = value else { continue };
@@ -204,6 +206,7 @@ async fn everything_that_is_sent_and_written_fits_its_description() {
         "ListedAlert",
         "Marker",
         "OddsPayload",
+        "Report",
         "SnapshotPayload",
         "SubscriptionsPayload",
         "TransactionHeaders",
@@ -231,6 +234,15 @@ fn full_marker() -> Value {
         bookmaker_names: [("coral".parse().unwrap(), "Coral".to_owned())].into(),
         spent_today: Some(DaySpending { day_ends: at, credits: [("simulator".to_owned(), 4.5)].into() }),
     })
+}
+
+/// A program's report that has everything that a report can have.
+fn full_report() -> Report {
+    let at = service::now();
+    let troubles = vec![LoggedTrouble { at, level: "error".into(), text: "no network".into() }];
+    let report = json!({ "v": 1, "role": "gateway", "instance": "a", "version": "1", "since": at, "at": at,
+        "values": { "gateway_lag{uk}": 1.5 }, "ends": true });
+    Report { troubles, ..serde_json::from_value(report).unwrap() }
 }
 
 /// Returns why a client with a wrong `auth` is refused.

@@ -21,6 +21,7 @@ mod http;
 mod joining;
 mod mirror;
 mod mongo;
+mod operator;
 mod opportunities;
 mod past;
 mod polling;

@@ -1,8 +1,9 @@
 //! The program `producer`: one leading process per region, and any number of stand-bys.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
 use clap::Parser;
+use fleet::Reporter;
 use kafka::KafkaSettings;
 use producers::{Metrics, Producer, ProducerSettings};
 use service::{AdminSettings, MetricRegistry, ProgramSettings};
@@ -35,9 +36,12 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let program = settings.program.start(&format!("producer-{region}"))?;
     let mut registry = MetricRegistry::default();
     let metrics = Metrics::new(&mut registry, region, service::now);
-    program.serve_admin(&settings.admin, registry).await?;
+    let registry = Arc::new(registry);
+    program.serve_admin(&settings.admin, registry.clone()).await?;
     let source = source.open(region, &polling, service::now)?;
+    let reporter = Reporter::new("producer", None, &settings.kafka, registry, program.troubles(), service::now)?;
     let producer = Producer::new(region, polling, settings.kafka, source, service::now, metrics);
     program.lifecycle.run("the producer", producer.run(program.stopping()));
+    program.lifecycle.run("reports", reporter.run(program.stopping()));
     program.wait().await
 }

@@ -22,6 +22,7 @@ macro_rules! contract {
             a_new_password_ends_sessions_and_replaces_only_what_is_known
             a_replaced_hash_changes_nothing_else
             a_disabled_user_has_no_sessions
+            an_operator_is_one_until_no_longer
             sessions_expire_and_can_be_ended
             an_ended_session_is_not_brought_back
             tokens_belong_to_their_user
@@ -213,6 +214,18 @@ pub async fn a_disabled_user_has_no_sessions(store: AnyStore) {
     assert_eq!(store.session(&open.key, at(10)).await.unwrap(), None);
     let enabled = store.set_disabled(&user.id, false).await.unwrap().unwrap();
     assert!(!enabled.disabled && enabled.epoch == disabled.epoch);
+}
+
+pub async fn an_operator_is_one_until_no_longer(store: AnyStore) {
+    let user = make(&store).await;
+    assert!(!user.is_operator);
+    let granted = store.set_operator(&user.id, true).await.unwrap().unwrap();
+    assert_eq!(granted, User { is_operator: true, revision: granted.revision, ..user.clone() });
+    assert!(granted.revision > user.revision);
+    store.set_password(&user.id, None, &hash("second")).await.unwrap().unwrap();
+    assert!(store.user(&user.id).await.unwrap().unwrap().is_operator);
+    assert!(!store.set_operator(&user.id, false).await.unwrap().unwrap().is_operator);
+    assert_eq!(store.set_operator(&UserId::random(), true).await.unwrap(), None);
 }
 
 pub async fn sessions_expire_and_can_be_ended(store: AnyStore) {

@@ -215,6 +215,7 @@ async fn a_file_of_an_earlier_version_keeps_its_users_and_can_keep_rules() {
         former.execute_batch(&format!("DROP TABLE {table}")).unwrap();
     }
     former.execute_batch("ALTER TABLE tokens DROP COLUMN scopes").unwrap();
+    former.execute_batch("ALTER TABLE users DROP COLUMN is_operator").unwrap();
     former.pragma_update(None, "user_version", 3).unwrap();
     drop(former);
     let store = StoreUrl::Sqlite(path).open().await.unwrap();

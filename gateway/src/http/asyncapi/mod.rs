@@ -14,8 +14,8 @@ use self::{
         SubscribeRequest, SubscriptionsPayload,
     },
     records::{
-        AlertRecord, ControlMessage, DeadLetterHeaders, EventRecord, Fence, Marker, RegionHeaders, TransactionHeaders,
-        TransactionRecord,
+        AlertRecord, ControlMessage, DeadLetterHeaders, EventRecord, Fence, Marker, RegionHeaders, Report,
+        TransactionHeaders, TransactionRecord,
     },
 };
 use super::{alerts::ListedAlert, schemas::Feed};
@@ -28,6 +28,7 @@ use super::{alerts::ListedAlert, schemas::Feed};
     ByePayload,
     ConnectError,
     ControlMessage,
+    Report,
     DeadLetterHeaders,
     EventRecord,
     Feed,
@@ -93,7 +94,7 @@ struct Record {
     summary: &'static str,
 }
 
-const RECORDS: [Record; 7] = [
+const RECORDS: [Record; 8] = [
     Record {
         name: "event",
         value: Some("EventRecord"),
@@ -142,6 +143,13 @@ const RECORDS: [Record; 7] = [
         headers: None,
         key: Key::None,
         summary: "A message among Toteboard's programs. It changes without notice.",
+    },
+    Record {
+        name: "report",
+        value: Some("Report"),
+        headers: None,
+        key: Key::Of("the program's name and instance"),
+        summary: "What a program says of itself, every five seconds. The newest counts.",
     },
 ];
 
@@ -255,6 +263,7 @@ pub fn asyncapi() -> Value {
             "deadAlerts": dead_letters(kafka::ALERTS),
             "deadTransactions": dead_letters(kafka::TRANSACTIONS),
             "control": topic(kafka::CONTROL, "Among Toteboard's programs.", &["control"]),
+            "fleet": topic(kafka::FLEET, "All programs, about themselves.", &["report"]),
         },
         "operations": operations,
         "components": { "messages": components, "schemas": schemas },

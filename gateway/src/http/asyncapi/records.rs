@@ -182,3 +182,38 @@ pub(super) enum ControlMessage {
     /// A user's rules changed.
     Rules { user: String },
 }
+
+/// What a program says of itself.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Report {
+    /// The version of this form.
+    v: u32,
+    /// The program's name.
+    role: String,
+    instance: String,
+    version: String,
+    /// When it started.
+    #[schema(format = DateTime)]
+    since: String,
+    #[schema(format = DateTime)]
+    at: String,
+    /// Its most important metrics: those of a region or channel have it in braces after their name.
+    values: BTreeMap<String, f64>,
+    /// What it has logged as a warning or an error in the last ten minutes, the oldest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    troubles: Vec<LoggedTrouble>,
+    /// It is ending, as it was asked to.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    ends: bool,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct LoggedTrouble {
+    #[schema(format = DateTime)]
+    at: String,
+    /// `warning` or `error`.
+    level: String,
+    text: String,
+}

@@ -1,0 +1,149 @@
+//! What can be wrong, and what to do about it.
+
+use odds::Timestamp;
+use serde::Serialize;
+
+/// How much a problem matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Users miss something now.
+    Page,
+    Warning,
+}
+
+/// A kind of problem, by the name that it has in docs/operating.md and in the alerts of Prometheus, the most important
+/// first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub enum Kind {
+    KafkaDoesNotAnswer,
+    NobodyLeads,
+    PricesAreOld,
+    EventsWaitForKafka,
+    AccountsNotStored,
+    HistoryNotStored,
+    NobodyRecords,
+    ShardsWithoutAlerter,
+    AlertsNotStored,
+    NoNotifier,
+    ProviderFails,
+    MessagesNotStored,
+    MessagesWait,
+    ProgramIsSilent,
+    PollsFail,
+    CreditsRunOut,
+    GatewayLags,
+    AlerterLags,
+    MessagesNotRead,
+    DeadLetters,
+}
+
+impl Kind {
+    pub const ALL: [Self; 20] = [
+        Self::KafkaDoesNotAnswer,
+        Self::NobodyLeads,
+        Self::PricesAreOld,
+        Self::EventsWaitForKafka,
+        Self::AccountsNotStored,
+        Self::HistoryNotStored,
+        Self::NobodyRecords,
+        Self::ShardsWithoutAlerter,
+        Self::AlertsNotStored,
+        Self::NoNotifier,
+        Self::ProviderFails,
+        Self::MessagesNotStored,
+        Self::MessagesWait,
+        Self::ProgramIsSilent,
+        Self::PollsFail,
+        Self::CreditsRunOut,
+        Self::GatewayLags,
+        Self::AlerterLags,
+        Self::MessagesNotRead,
+        Self::DeadLetters,
+    ];
+
+    pub fn severity(self) -> Severity {
+        if self < Self::ProgramIsSilent { Severity::Page } else { Severity::Warning }
+    }
+
+    /// What to do about it. docs/operating.md says the same.
+    pub fn what_to_do(self) -> &'static str {
+        match self {
+            Self::KafkaDoesNotAnswer => {
+                "see \"A broker is down\"; `topic-creator describe` shows which brokers answer, and whether `fleet` exists"
+            }
+            Self::NobodyLeads => {
+                "start one; any number may run, and one of them leads. Its log names what it can't reach"
+            }
+            Self::PricesAreOld => "see what else is wrong with the region; its producer's log says when it polls again",
+            Self::EventsWaitForKafka => {
+                "see \"A broker is down\". Nothing is lost while the producer runs; if it exits, the next leader polls the odds \
+                 again"
+            }
+            Self::AccountsNotStored => "start MongoDB, or free some space. No acknowledged change is lost",
+            Self::HistoryNotStored => "free some space, or start QuestDB. The historian goes on where it stopped",
+            Self::NobodyRecords => {
+                "start a historian; what the topics still have is recorded then. Its log names what it can't reach"
+            }
+            Self::ShardsWithoutAlerter => {
+                "start one; any number may run, and they divide the eight shards. Its log names what it can't reach"
+            }
+            Self::AlertsNotStored => {
+                "see \"Accounts can't be stored\" and \"MongoDB is down\". The alerter decides nothing until it can, and then \
+                 catches up"
+            }
+            Self::NoNotifier => "start one. Nothing is lost for seven days",
+            Self::ProviderFails => {
+                "the notifier's log has its words. It is tried again every ten seconds, and nothing has to be started"
+            }
+            Self::MessagesNotStored => "see \"MongoDB is down\". Records wait on Kafka",
+            Self::MessagesWait => {
+                "with `ProviderFails`, see there; otherwise, add a notifier, or ask the provider for more"
+            }
+            Self::ProgramIsSilent => {
+                "start it again, if it was not stopped on purpose; after an hour, it is forgotten. Others take over its work"
+            }
+            Self::PollsFail => {
+                "nothing: the producer retries with growing pauses. If upstream refuses the key, the producer exits and logs \
+                 one line that says so"
+            }
+            Self::CreditsRunOut => {
+                "nothing: credits come back at the renewal. To continue sooner: a larger plan upstream"
+            }
+            Self::GatewayLags => "the gateway can't read fast enough; check its CPU",
+            Self::AlerterLags => "if it lasts, add an alerter",
+            Self::MessagesNotRead => "if it lasts, add a notifier, or look at the store",
+            Self::DeadLetters => {
+                "the header `dead_reason` says what is wrong. When it is mended, produce them again with `notifier replay`"
+            }
+        }
+    }
+}
+
+/// Something that is wrong now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    pub name: Kind,
+    pub severity: Severity,
+    /// A region, a channel or a program. Empty if it concerns all.
+    pub about: String,
+    pub text: String,
+    pub since: Timestamp,
+    pub what_to_do: &'static str,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_has_each_problem_and_what_to_do() {
+        let document = include_str!("../../../docs/operating.md");
+        let words: Vec<&str> = document.split_whitespace().collect();
+        let document = words.join(" ");
+        for kind in Kind::ALL {
+            assert!(document.contains(&format!("`{kind:?}`")), "{kind:?}");
+            assert!(document.contains(kind.what_to_do()), "{kind:?}: {}", kind.what_to_do());
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Writes a program's reports.
+
+use std::{sync::Arc, time::Duration};
+
+use kafka::{FLEET, KafkaError, KafkaSettings, TopicWriter};
+use odds::Timestamp;
+use service::{MetricRegistry, Troubles};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info};
+
+use crate::{
+    report::{LoggedTrouble, Report},
+    values::Values,
+};
+
+const EVERY: Duration = Duration::from_secs(5);
+/// How long the last report may take while the program ends.
+const LAST_WITHIN: Duration = Duration::from_secs(2);
+/// How long a warning or an error is reported.
+const TROUBLED_FOR: Duration = Duration::from_secs(600);
+
+/// Reports every few seconds, for as long as the program runs.
+pub struct Reporter {
+    role: &'static str,
+    instance: String,
+    since: Timestamp,
+    metrics: Arc<MetricRegistry>,
+    troubles: Troubles,
+    clock: fn() -> Timestamp,
+    writer: TopicWriter<Report>,
+}
+
+impl Reporter {
+    /// `instance` tells programs of one name apart; by default, it is the host and the process.
+    pub fn new(
+        role: &'static str,
+        instance: Option<String>,
+        kafka: &KafkaSettings,
+        metrics: Arc<MetricRegistry>,
+        troubles: Troubles,
+        clock: fn() -> Timestamp,
+    ) -> Result<Self, KafkaError> {
+        let instance = instance.unwrap_or_else(|| {
+            let host = service::hostname().unwrap_or_else(|| "host".into());
+            format!("{host}-{}", std::process::id())
+        });
+        let writer = TopicWriter::new(kafka, FLEET)?;
+        Ok(Self { role, instance, since: clock(), metrics, troubles, clock, writer })
+    }
+
+    /// Reports until the program stops, which the last report says.
+    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        let mut tick = interval(EVERY);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut fails = false;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                _ = tick.tick() => {}
+            }
+            let sent = tokio::select! {
+                () = stop.cancelled() => break,
+                sent = self.send(false) => sent,
+            };
+            // What prevents it is logged as a warning by those who depend on Kafka.
+            match &sent {
+                Err(error) if !fails => info!(%error, "operators don't see this program's reports"),
+                Ok(()) if fails => info!("operators see this program's reports again"),
+                _ => {}
+            }
+            fails = sent.is_err();
+        }
+        if !matches!(timeout(LAST_WITHIN, self.send(true)).await, Ok(Ok(()))) {
+            debug!("the last report could not be written");
+        }
+        Ok(())
+    }
+
+    async fn send(&self, ends: bool) -> Result<(), KafkaError> {
+        let report = self.report(ends);
+        self.writer.send(0, &report.key(), &report).await
+    }
+
+    fn report(&self, ends: bool) -> Report {
+        let at = (self.clock)();
+        let is_recent = |trouble: &LoggedTrouble| at.millis_since(trouble.at) < TROUBLED_FOR.as_millis() as i64;
+        let troubles = self.troubles.newest().into_iter().map(LoggedTrouble::from).filter(is_recent).collect();
+        Report {
+            v: Report::VERSION,
+            role: self.role.to_owned(),
+            instance: self.instance.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            since: self.since,
+            at,
+            values: Values::of_metrics(&self.metrics.encode()),
+            troubles,
+            ends,
+        }
+    }
+}
