@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use fleet::{Problem, ProgramState, Programs, Report, Seen, Verdicts};
+use fleet::{Problem, ProgramState, Programs, Report, Verdicts};
 use kafka::TopicFollower;
 use odds::{Feed, Timestamp};
 use tokio::time::{MissedTickBehavior, interval};
@@ -33,9 +33,9 @@ impl FleetWatch {
     }
 
     /// What is wrong, the most important first, and all programs.
-    pub(crate) fn now(&self, now: Timestamp) -> (Vec<Problem>, Vec<(Report, ProgramState)>) {
+    pub(crate) fn now(&self) -> (Vec<Problem>, Vec<(Report, ProgramState)>) {
         let state = self.state();
-        let programs = state.programs.all(now).map(|(report, it)| (report.clone(), it)).collect();
+        let programs = state.programs.all().map(|(report, it)| (report.clone(), it)).collect();
         (state.problems.clone(), programs)
     }
 
@@ -45,20 +45,15 @@ impl FleetWatch {
 
     fn take(&self, report: Report, now: Timestamp) {
         let mut state = self.state();
-        // What the topic still has of former times is no sign of life.
-        if now.millis_since(report.at) < LOOK_EVERY.as_millis() as i64 * 5 {
-            state.verdicts.heard(now);
-        }
-        state.programs.take(report);
+        let came_at = state.verdicts.came_at(&report, now);
+        state.programs.take(report, came_at);
     }
 
     fn look(&self, app: &AppState, now: Timestamp) {
         let feeds: Vec<Feed> = app.regions.iter().map(RegionHandle::feed).collect();
         let state = &mut *self.state();
         state.programs.forget(now);
-        let (has_history, has_messages) = (app.history.is_some(), app.messages.is_some());
-        let seen = Seen { programs: &state.programs, feeds: &feeds, has_history, has_messages };
-        state.problems = state.verdicts.look(seen, now);
+        state.problems = state.verdicts.look(&state.programs, &feeds, now);
     }
 }
 
@@ -69,12 +64,21 @@ impl AppState {
         mut reports: TopicFollower<Report>,
         stop: CancellationToken,
     ) -> anyhow::Result<()> {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                report = reports.next() => self.fleet.take(report, (self.clock)()),
+            }
+        }
+    }
+
+    /// Finds out what is wrong, again and again.
+    pub(crate) async fn judge_fleet(self: Arc<Self>, stop: CancellationToken) -> anyhow::Result<()> {
         let mut look = interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                report = reports.next() => self.fleet.take(report, (self.clock)()),
                 _ = look.tick() => self.fleet.look(&self, (self.clock)()),
             }
         }

@@ -41,7 +41,8 @@ enum Command {
     /// Accounts, as an operator handles them.
     #[command(subcommand)]
     User(UserCommand),
-    /// Prints what is wrong, what to do about it, and all programs. Exits with 1 if users miss something.
+    /// Prints what is wrong, what to do about it, and all programs. Exits with 1 if users miss something, and
+    /// with 2 if no gateway answers.
     Status(StatusCommand),
     /// Prints the description of the socket's events and of Kafka's records, which is also at /api/asyncapi.json.
     Asyncapi,
@@ -78,7 +79,6 @@ async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     program.serve_admin(&settings.admin, registry.clone()).await?;
     let (instance, troubles) = (Some(settings.gateway.instance()?), program.troubles());
     let reporter = Reporter::new("gateway", instance, &settings.kafka, registry, troubles, service::now)?;
-    program.lifecycle.run("reports", reporter.run(program.stopping()));
     let GatewaySettings { history, outbox, signing_key, .. } = settings.gateway.clone();
     let mut gateway = Gateway::bind(settings.gateway, settings.kafka, store, service::now, metrics)?;
     if let Some(url) = history {
@@ -92,5 +92,6 @@ async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     }
     info!(address = %gateway.address()?, "listening");
     gateway.start(&program.lifecycle)?;
+    program.lifecycle.run("reports", reporter.run(program.lifecycle.clone()));
     program.wait().await.map(|()| ExitCode::SUCCESS)
 }

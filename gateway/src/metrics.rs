@@ -26,12 +26,15 @@ pub struct Metrics {
 impl Metrics {
     pub fn new(registry: &mut MetricRegistry) -> Self {
         let mut scope = registry.scope("toteboard_gateway");
+        let store_writable =
+            scope.gauge("store_writable", "Whether the store of accounts could be written when it was last checked");
+        // It was not checked yet, which is no fault.
+        store_writable.set(1);
         Self {
             connections: scope.gauge("connections", "Clients connected"),
             refused: scope.counter("connections_refused", "Clients refused"),
             passwords_hashed: scope.counter("passwords_hashed", "Passwords hashed, to be stored or compared"),
-            store_writable: scope
-                .gauge("store_writable", "Whether the store of accounts could be written when it was last checked"),
+            store_writable,
             replays: scope.gauge("replays", "Replays under way"),
             alerts: scope.counter("alerts", "Alerts for connected clients"),
             history_damaged: scope.counter(

@@ -27,7 +27,7 @@ use crate::{
     files,
     filters::Filters,
     fleet_watch::FleetWatch,
-    http::{self, Openings},
+    http::{self, KnownOperators, Openings},
     messages::{MessageParts, Messages},
     origin_policy::OriginPolicy,
     page,
@@ -187,6 +187,7 @@ impl Gateway {
             sparklines: Brief::new(CHARTED_FOR, MOST_SPARKLINES),
             openings: Openings::default(),
             fleet: FleetWatch::new(clock()),
+            known_operators: KnownOperators::default(),
             origins,
             control: control.clone(),
             clients: Mutex::default(),
@@ -233,7 +234,8 @@ impl Gateway {
         let published = TopicFollower::new(&kafka, ALERTS, ReadFrom::End)?;
         lifecycle.run("alerts", app.clone().follow_alerts(published, lifecycle.stopping()));
         let reports = TopicFollower::new(&kafka, FLEET, ReadFrom::Beginning)?;
-        lifecycle.run("fleet", app.clone().follow_fleet(reports, lifecycle.stopping()));
+        lifecycle.run("reports of programs", app.clone().follow_fleet(reports, lifecycle.stopping()));
+        lifecycle.run("verdicts", app.clone().judge_fleet(lifecycle.stopping()));
         let reader = follow_control(&kafka)?;
         let recheck = Duration::from_secs(settings.accounts.recheck);
         lifecycle.run("accounts", app.clone().follow_accounts(reader, recheck, lifecycle.stopping()));

@@ -63,25 +63,48 @@ struct Trouble {
     at: Timestamp,
     level: String,
     text: String,
+    #[serde(default = "once")]
+    count: u64,
 }
 
+fn once() -> u64 {
+    1
+}
+
+/// The exit code if what is wrong is unknown.
+const UNKNOWN: u8 = 2;
+
 impl StatusCommand {
-    /// Prints what is wrong and all programs. The exit code is 1 if users miss something. Fails if the gateway does not
-    /// answer.
+    /// Prints what is wrong and all programs. The exit code is 1 if users miss something, and 2 if no gateway answers.
     pub async fn execute(self, out: &mut (dyn Write + Send)) -> anyhow::Result<ExitCode> {
+        match self.ask().await {
+            Ok(status) => {
+                write!(out, "{}", status.shown()?)?;
+                Ok(if status.is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+            }
+            Err(error) => {
+                eprintln!("error: {error:#}");
+                Ok(ExitCode::from(UNKNOWN))
+            }
+        }
+    }
+
+    async fn ask(self) -> anyhow::Result<Status> {
         let url = format!("{}/api/operator/status", self.url.trim_end_matches('/'));
         let client = reqwest::Client::builder().timeout(ANSWER_WITHIN).build()?;
         let answer = client.get(&url).bearer_auth(self.operator_token).send().await;
         let answer = answer.with_context(|| format!("no gateway answers at {}", self.url))?;
-        let status: Status = match answer.status() {
-            StatusCode::OK => answer.json().await.context("the answer is not that of a gateway")?,
+        match answer.status() {
+            StatusCode::OK => answer.json().await.context("the answer is not that of a gateway"),
             StatusCode::NOT_FOUND => {
-                bail!("the token is not one of an operator with the scope `operator`, or {} is no gateway", self.url)
+                bail!(
+                    "the token is not an operator's with the scope `operator`, or the gateway can't read its accounts, or {} is \
+                     no gateway",
+                    self.url
+                )
             }
             code => bail!("the gateway answers {code}: {}", answer.text().await.unwrap_or_default()),
-        };
-        write!(out, "{}", status.shown()?)?;
-        Ok(if status.is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
     }
 }
 
@@ -120,7 +143,8 @@ impl Status {
             writeln!(text, "\nWarnings and errors:")?;
         }
         for ((at, role, instance), trouble) in troubles {
-            writeln!(text, "{at}  {role} {instance}  {}: {}", trouble.level, trouble.text)?;
+            let times = if trouble.count > 1 { format!(" ({} times)", trouble.count) } else { String::new() };
+            writeln!(text, "{at}  {role} {instance}  {}: {}{times}", trouble.level, trouble.text)?;
         }
         Ok(text)
     }
@@ -149,13 +173,13 @@ mod tests {
                 "since": "2026-01-01T00:59:20Z", "what_to_do": "start one" }],
             "programs": [{ "role": "producer", "instance": "a", "version": "1", "is_silent": true, "values": {},
                 "since": "2026-01-01T00:00:00Z", "reported_at": "2026-01-01T00:58:00Z",
-                "troubles": [{ "at": "2026-01-01T00:57:00Z", "level": "error", "text": "no network" }] }] }"#;
+                "troubles": [{ "at": "2026-01-01T00:57:00Z", "level": "error", "text": "no network", "count": 3 }] }] }"#;
         let status: Status = serde_json::from_str(status).unwrap();
         let expected = "One problem at 2026-01-01T01:00:00Z:\n\n\
             page: NobodyLeads (uk), for 40 s\n    no producer leads\n    What to do: start one.\n\n\
             uk  down   no producer leads\n\n\
             producer a  1  SILENT for 2 min\n\n\
-            Warnings and errors:\n2026-01-01T00:57:00Z  producer a  error: no network\n";
+            Warnings and errors:\n2026-01-01T00:57:00Z  producer a  error: no network (3 times)\n";
         assert_eq!(status.shown().unwrap(), expected);
     }
 }

@@ -66,6 +66,6 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let registry = Arc::new(registry);
     program.serve_admin(&settings.admin, registry.clone()).await?;
     let reporter = Reporter::new("notifier", None, &settings.kafka, registry, program.troubles(), service::now)?;
-    program.lifecycle.run("reports", reporter.run(program.stopping()));
+    program.lifecycle.run("reports", reporter.run(program.lifecycle.clone()));
     program.wait().await
 }

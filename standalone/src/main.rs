@@ -145,7 +145,6 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let registry = Arc::new(registry);
     program.serve_admin(&settings.admin, registry.clone()).await?;
     let reporter = Reporter::new("standalone", None, &kafka, registry, program.troubles(), service::now)?;
-    lifecycle.run("reports", reporter.run(lifecycle.stopping()));
     let demo = demo_account(store, is_private).await?;
     let mut welcome = format!("\nToteboard is at http://{address}\n");
     if let Some((user, password)) = demo {
@@ -156,6 +155,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     }
     welcome += &format!("Its Kafka is at {brokers}\n");
     gateway.start(lifecycle)?;
+    lifecycle.run("reports", reporter.run(lifecycle.clone()));
     info!(%address, "running: all of it in this process");
     // Signals count from here on: a script may end the program as soon as it has read the address.
     let waiting = program.wait();

@@ -25,7 +25,7 @@ pub(crate) fn are_equal(one: &str, other: &str) -> bool {
 pub struct SecretHash(String);
 
 impl SecretHash {
-    pub(crate) fn of(secret: &[u8]) -> Self {
+    pub fn of(secret: &[u8]) -> Self {
         Self(URL_SAFE_NO_PAD.encode(Sha256::digest(secret)))
     }
 

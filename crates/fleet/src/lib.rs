@@ -13,5 +13,8 @@ pub use problem::{Kind, Problem, Severity};
 pub use programs::{ProgramState, Programs};
 pub use report::{LoggedTrouble, Report};
 pub use reporter::Reporter;
-pub use values::Values;
-pub use verdict::{Seen, Verdicts};
+pub use values::{REPORTED, Values};
+pub use verdict::Verdicts;
+
+/// The ways in which messages are sent.
+const CHANNELS: [&str; 2] = ["email", "sms"];

@@ -31,6 +31,7 @@ pub enum Kind {
     MessagesWait,
     ProgramIsSilent,
     PollsFail,
+    CreditsUsedUp,
     CreditsRunOut,
     GatewayLags,
     AlerterLags,
@@ -39,7 +40,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::KafkaDoesNotAnswer,
         Self::NobodyLeads,
         Self::PricesAreOld,
@@ -55,6 +56,7 @@ impl Kind {
         Self::MessagesWait,
         Self::ProgramIsSilent,
         Self::PollsFail,
+        Self::CreditsUsedUp,
         Self::CreditsRunOut,
         Self::GatewayLags,
         Self::AlerterLags,
@@ -106,6 +108,10 @@ impl Kind {
             Self::PollsFail => {
                 "nothing: the producer retries with growing pauses. If upstream refuses the key, the producer exits and logs \
                  one line that says so"
+            }
+            Self::CreditsUsedUp => {
+                "nothing: polls continue at the renewal or at midnight UTC. To continue sooner: a larger plan upstream, fewer \
+                 `--sports` or `--markets`, or another `--credit-share`"
             }
             Self::CreditsRunOut => {
                 "nothing: credits come back at the renewal. To continue sooner: a larger plan upstream"

@@ -26,7 +26,7 @@ pub struct Report {
     /// What it has logged as a warning or an error, the oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub troubles: Vec<LoggedTrouble>,
-    /// It is ending, as it was asked to.
+    /// It was asked to end.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ends: bool,
 }
@@ -37,20 +37,31 @@ pub struct LoggedTrouble {
     pub at: Timestamp,
     pub level: String,
     pub text: String,
+    /// How often, if more than once.
+    #[serde(default = "once", skip_serializing_if = "is_once")]
+    pub count: u64,
+}
+
+fn once() -> u64 {
+    1
+}
+
+fn is_once(count: &u64) -> bool {
+    *count == 1
 }
 
 impl Report {
     pub(crate) const VERSION: u32 = 1;
 
-    /// The key of its records. The newest replaces those before it.
+    /// Its name and instance, which are the key of its records: the newest replaces those before it.
     pub(crate) fn key(&self) -> String {
         format!("{} {}", self.role, self.instance)
     }
 }
 
 impl From<Trouble> for LoggedTrouble {
-    fn from(Trouble { at, is_error, text }: Trouble) -> Self {
-        Self { at, level: if is_error { "error" } else { "warning" }.to_owned(), text }
+    fn from(Trouble { at, is_error, text, count }: Trouble) -> Self {
+        Self { at, level: if is_error { "error" } else { "warning" }.to_owned(), text, count }
     }
 }
 

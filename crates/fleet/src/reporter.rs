@@ -4,9 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use kafka::{FLEET, KafkaError, KafkaSettings, TopicWriter};
 use odds::Timestamp;
-use service::{MetricRegistry, Troubles};
+use service::{Lifecycle, MetricRegistry, Troubles};
 use tokio::time::{MissedTickBehavior, interval, timeout};
-use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use crate::{
@@ -32,7 +31,8 @@ pub struct Reporter {
 }
 
 impl Reporter {
-    /// `instance` tells programs of one name apart; by default, it is the host and the process.
+    /// `instance` tells programs of one name apart; by default, it is the host and the process. Start it last: a program
+    /// that can't start has nothing to report.
     pub fn new(
         role: &'static str,
         instance: Option<String>,
@@ -41,16 +41,20 @@ impl Reporter {
         troubles: Troubles,
         clock: fn() -> Timestamp,
     ) -> Result<Self, KafkaError> {
-        let instance = instance.unwrap_or_else(|| {
-            let host = service::hostname().unwrap_or_else(|| "host".into());
-            format!("{host}-{}", std::process::id())
-        });
+        let instance = instance.unwrap_or_else(Self::instance);
         let writer = TopicWriter::new(kafka, FLEET)?;
         Ok(Self { role, instance, since: clock(), metrics, troubles, clock, writer })
     }
 
-    /// Reports until the program stops, which the last report says.
-    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+    /// The host and the process.
+    pub fn instance() -> String {
+        let host = service::hostname().unwrap_or_else(|| "host".into());
+        format!("{host}-{}", std::process::id())
+    }
+
+    /// Reports until the program stops. The last report says that it was asked to, or has the error that ended it.
+    pub async fn run(self, lifecycle: Lifecycle) -> anyhow::Result<()> {
+        let stop = lifecycle.stopping();
         let mut tick = interval(EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut fails = false;
@@ -71,7 +75,7 @@ impl Reporter {
             }
             fails = sent.is_err();
         }
-        if !matches!(timeout(LAST_WITHIN, self.send(true)).await, Ok(Ok(()))) {
+        if !matches!(timeout(LAST_WITHIN, self.send(!lifecycle.has_failed().await)).await, Ok(Ok(()))) {
             debug!("the last report could not be written");
         }
         Ok(())

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// The metrics that are reported: those by which a fault can be told.
-const REPORTED: [&str; 18] = [
+/// The metrics that are reported, without their common prefix: those by which a fault can be told.
+pub const REPORTED: [&str; 18] = [
     "alerter_lag",
     "alerter_shards",
     "alerter_store_available",

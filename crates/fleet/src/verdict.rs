@@ -1,91 +1,142 @@
 //! What is wrong, from the reports of all programs and the freshness of each region.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use odds::{Feed, FeedState, Region, Timestamp};
 
 use crate::{
+    CHANNELS,
     problem::{Kind, Problem},
-    programs::{ProgramState, Programs},
+    programs::{Known, ProgramState, Programs, passed},
     report::Report,
 };
 
-/// A reader that has just started has not heard of everybody.
+/// A reader that has just started, or that Kafka answers again, has not heard of everybody.
 const HEARD_AFTER: Duration = Duration::from_secs(12);
 /// If no program reports for longer, not even the reader's own, then Kafka doesn't answer.
-const KAFKA_WITHIN: Duration = Duration::from_secs(11);
-/// How long something has to last that comes and goes by itself: longer than from one report to the next.
-const LASTS: Duration = Duration::from_secs(7);
+const KAFKA_WITHIN: Duration = Duration::from_secs(10);
+/// How long a dead letter is a problem.
+const DEAD_LETTER_FOR: Duration = Duration::from_secs(600);
 
 const SHARDS: f64 = kafka::ALERT_PARTITIONS as f64;
-const CHANNELS: [&str; 2] = ["email", "sms"];
 const FEW_CREDITS: f64 = 100.0;
 const MANY_RECORDS: f64 = 1_000.0;
 const LONG_WAIT: f64 = 300.0;
 
-/// What a reader sees.
-#[derive(Clone, Copy, Debug)]
-pub struct Seen<'a> {
-    pub programs: &'a Programs,
-    pub feeds: &'a [Feed],
-    /// Whether the system has a history, so that historians should run.
-    pub has_history: bool,
-    /// Whether the system sends messages, so that notifiers should run.
-    pub has_messages: bool,
-}
+/// What should be done by some program, once any has been seen to do it.
+const JOBS: [&str; 4] = ["producer_leading", "historian_leading", "alerter_shards", "notifier_waiting"];
 
-/// Remembers since when each problem lasts.
+/// Remembers since when each problem lasts, and which jobs there are.
 #[derive(Debug)]
 pub struct Verdicts {
-    started: Timestamp,
-    heard_at: Timestamp,
+    /// Since when all programs should have been heard of, but for a moment.
+    listening_since: Timestamp,
     since: BTreeMap<(Kind, String), Timestamp>,
+    /// The metrics of jobs that were seen, with the region or channel: not every system has historians or sends SMS.
+    jobs: BTreeSet<(&'static str, &'static str)>,
 }
 
 type Found = BTreeMap<(Kind, String), String>;
 
 impl Verdicts {
     pub fn new(now: Timestamp) -> Self {
-        Self { started: now, heard_at: now, since: BTreeMap::new() }
+        Self { listening_since: now, since: BTreeMap::new(), jobs: BTreeSet::new() }
     }
 
-    /// Notes that a report has come.
-    pub fn heard(&mut self, now: Timestamp) {
-        self.heard_at = now;
+    /// The time at which a report came that is read now. What the topic still had at the start came when it was written.
+    pub fn came_at(&self, report: &Report, now: Timestamp) -> Timestamp {
+        if passed(self.listening_since, now, HEARD_AFTER) { now } else { now.min(report.at) }
     }
 
     /// What is wrong now, the most important first.
-    pub fn look(&mut self, seen: Seen<'_>, now: Timestamp) -> Vec<Problem> {
+    pub fn look(&mut self, programs: &Programs, feeds: &[Feed], now: Timestamp) -> Vec<Problem> {
+        self.note_jobs(programs);
         let mut found = Found::new();
-        of_feeds(seen.feeds, &mut found);
-        of_reports(seen.programs, now, &mut found);
-        if passed(self.heard_at, now, KAFKA_WITHIN) {
-            // Nothing is known of the others, so they are not blamed.
-            found.retain(|(kind, _), _| *kind == Kind::PricesAreOld);
-            let text = "no program's report has come: Kafka doesn't answer, or the topic `fleet` doesn't exist";
-            found.insert((Kind::KafkaDoesNotAnswer, String::new()), text.into());
-        } else if passed(self.started, now, HEARD_AFTER) {
-            of_absence(seen, now, &mut found);
+        of_feeds(feeds, &mut found);
+        if programs.heard_at().is_none_or(|at| passed(at, now, KAFKA_WITHIN)) {
+            if passed(self.listening_since, now, KAFKA_WITHIN) {
+                let text = "no program's report has come: Kafka doesn't answer, or the topic `fleet` doesn't exist";
+                found.insert((Kind::KafkaDoesNotAnswer, String::new()), text.into());
+                // When it answers again, nobody is blamed at once.
+                self.listening_since = now.plus_millis(-(KAFKA_WITHIN.as_millis() as i64) - 1);
+            }
+        } else {
+            if self.since.keys().any(|(kind, _)| *kind == Kind::KafkaDoesNotAnswer) {
+                self.listening_since = now;
+            }
+            let has_heard_all = passed(self.listening_since, now, HEARD_AFTER);
+            of_reports(programs, now, has_heard_all, &mut found);
+            if has_heard_all {
+                self.of_absence(programs, &mut found);
+            }
         }
         self.since.retain(|problem, _| found.contains_key(problem));
         let mut problems = Vec::new();
         for ((name, about), text) in found {
             let since = *self.since.entry((name, about.clone())).or_insert(now);
-            if !comes_and_goes(name) || passed(since, now, LASTS) {
+            if lasts(name).is_none_or(|time| passed(since, now, time)) {
                 let (severity, what_to_do) = (name.severity(), name.what_to_do());
                 problems.push(Problem { name, severity, about, text, since, what_to_do });
             }
         }
         problems
     }
+
+    fn note_jobs(&mut self, programs: &Programs) {
+        for (report, _) in programs.all() {
+            for job in JOBS {
+                let of = Region::ALL.map(Region::key).into_iter().chain(CHANNELS);
+                self.jobs.extend(of.filter(|of| report.values.of(job, of).is_some()).map(|of| (job, of)));
+                if report.values.one(job).is_some() {
+                    self.jobs.insert((job, ""));
+                }
+            }
+        }
+    }
+
+    /// What nobody does.
+    fn of_absence(&self, programs: &Programs, found: &mut Found) {
+        for (job, of) in &self.jobs {
+            let of_each = || programs.running().filter_map(|report| report.values.of(job, of));
+            let (kind, text) = match *job {
+                "producer_leading" if !of_each().any(|leads| leads == 1.0) => {
+                    (Kind::NobodyLeads, "no producer leads: its odds are not updated".to_owned())
+                }
+                "historian_leading" if !of_each().any(|leads| leads == 1.0) => {
+                    (Kind::NobodyRecords, "no historian records it".to_owned())
+                }
+                "notifier_waiting" if of_each().next().is_none() => {
+                    (Kind::NoNotifier, "no notifier sends by this channel".to_owned())
+                }
+                "alerter_shards" => {
+                    let shards: f64 = programs.running().filter_map(|report| report.values.one(job)).sum();
+                    if shards >= SHARDS {
+                        continue;
+                    }
+                    let text = format!("alerters evaluate {shards} of {SHARDS} shards: the other users get no alerts");
+                    (Kind::ShardsWithoutAlerter, text)
+                }
+                _ => continue,
+            };
+            found.insert((kind, (*of).to_owned()), text);
+        }
+    }
 }
 
-fn comes_and_goes(kind: Kind) -> bool {
-    matches!(kind, Kind::EventsWaitForKafka | Kind::GatewayLags | Kind::AlerterLags | Kind::MessagesNotRead)
-}
-
-fn passed(since: Timestamp, now: Timestamp, time: Duration) -> bool {
-    now.millis_since(since) > time.as_millis() as i64
+/// How long something has to last that comes and goes by itself, when leaders change for example: longer than from one
+/// report to the next.
+fn lasts(kind: Kind) -> Option<Duration> {
+    match kind {
+        Kind::NobodyLeads | Kind::NobodyRecords | Kind::ShardsWithoutAlerter | Kind::NoNotifier => {
+            Some(Duration::from_secs(12))
+        }
+        Kind::EventsWaitForKafka => Some(Duration::from_secs(12)),
+        Kind::GatewayLags | Kind::AlerterLags | Kind::MessagesNotRead => Some(Duration::from_secs(7)),
+        _ => None,
+    }
 }
 
 fn of_feeds(feeds: &[Feed], found: &mut Found) {
@@ -93,6 +144,7 @@ fn of_feeds(feeds: &[Feed], found: &mut Found) {
         let reason = feed.reason.as_deref();
         let (kind, text) = match (feed.state, reason) {
             (FeedState::Live, None) => continue,
+            (FeedState::Live, Some(reason)) if reason.contains("used up") => (Kind::CreditsUsedUp, reason.to_owned()),
             (FeedState::Live, Some(reason)) => (Kind::PollsFail, reason.to_owned()),
             (FeedState::Stale, reason) => {
                 (Kind::PricesAreOld, format!("stale: {}", reason.unwrap_or("all prices are old")))
@@ -106,36 +158,42 @@ fn of_feeds(feeds: &[Feed], found: &mut Found) {
 }
 
 /// What the programs that run report of themselves, and which are silent.
-fn of_reports(programs: &Programs, now: Timestamp, found: &mut Found) {
-    for (report, state) in programs.all(now) {
-        let program = format!("{} {}", report.role, report.instance);
+fn of_reports(programs: &Programs, now: Timestamp, has_heard_all: bool, found: &mut Found) {
+    for (known, state) in programs.known() {
+        let report = &known.report;
+        let program = report.key();
         if state == ProgramState::Silent {
-            let text = format!("{program} has not reported since {}", report.at);
-            found.insert((Kind::ProgramIsSilent, program), text);
+            if has_heard_all {
+                let text = format!("it has not reported since {}", report.at);
+                found.insert((Kind::ProgramIsSilent, program), text);
+            }
             continue;
         }
         of_regions(report, found);
-        of_channels(report, found);
+        of_channels(known, now, found);
         let values = &report.values;
         if values.one("gateway_store_writable") == Some(0.0) {
-            found.insert(
-                (Kind::AccountsNotStored, program.clone()),
-                format!("{program} can't store changes of accounts"),
-            );
+            found.insert((Kind::AccountsNotStored, program.clone()), "it can't store changes of accounts".into());
         }
         if values.one("alerter_store_available") == Some(0.0) {
-            found.insert((Kind::AlertsNotStored, program.clone()), format!("{program} can't use the account store"));
+            found.insert((Kind::AlertsNotStored, program.clone()), "it can't use the account store".into());
+        }
+    }
+    for channel in CHANNELS {
+        let lag: f64 = programs.running().filter_map(|report| report.values.of("notifier_lag", channel)).sum();
+        if lag > MANY_RECORDS {
+            let text = format!("{lag} records wait to become messages");
+            found.insert((Kind::MessagesNotRead, channel.to_owned()), text);
         }
     }
 }
 
 fn of_regions(report: &Report, found: &mut Found) {
-    let program = format!("{} {}", report.role, report.instance);
+    let program = report.key();
     for region in Region::ALL.map(Region::key) {
         let value = |name| report.values.of(name, region);
-        let is = |name, holds: fn(f64) -> bool| value(name).is_some_and(holds);
         let mut add = |kind, text: String| drop(found.insert((kind, region.to_owned()), text));
-        if is("producer_leading", |leads| leads == 1.0) {
+        if value("producer_leading") == Some(1.0) {
             if let Some(events) = value("producer_pending_events").filter(|events| *events > 0.0) {
                 add(Kind::EventsWaitForKafka, format!("{events} events wait to be published"));
             }
@@ -143,22 +201,24 @@ fn of_regions(report: &Report, found: &mut Found) {
                 add(Kind::CreditsRunOut, format!("the key has {credits} credits left"));
             }
         }
-        if is("historian_leading", |leads| leads == 1.0) && is("historian_store_available", |is| is == 0.0) {
+        if value("historian_leading") == Some(1.0) && value("historian_store_available") == Some(0.0) {
             add(Kind::HistoryNotStored, format!("{program} can't store the history"));
         }
-        if let Some(lag) = value("gateway_lag").filter(|lag| *lag > MANY_RECORDS) {
-            add(Kind::GatewayLags, format!("{program} has {lag} records to read"));
-        }
-        if let Some(lag) = value("alerter_lag").filter(|lag| *lag > MANY_RECORDS) {
-            add(Kind::AlerterLags, format!("{program} has {lag} records to evaluate"));
+        for (kind, name, what) in
+            [(Kind::GatewayLags, "gateway_lag", "to read"), (Kind::AlerterLags, "alerter_lag", "to evaluate")]
+        {
+            if let Some(lag) = value(name).filter(|lag| *lag > MANY_RECORDS) {
+                let text = format!("it has {lag} records of {region} {what}");
+                found.insert((kind, format!("{program}, {region}")), text);
+            }
         }
     }
 }
 
-fn of_channels(report: &Report, found: &mut Found) {
-    let program = format!("{} {}", report.role, report.instance);
+fn of_channels(known: &Known, now: Timestamp, found: &mut Found) {
+    let program = known.report.key();
     for channel in CHANNELS {
-        let value = |name| report.values.of(name, channel);
+        let value = |name| known.report.values.of(name, channel);
         let mut add = |kind, text: String| drop(found.insert((kind, channel.to_owned()), text));
         if value("notifier_provider_failing") == Some(1.0) {
             add(Kind::ProviderFails, "the provider accepts nothing".into());
@@ -169,35 +229,8 @@ fn of_channels(report: &Report, found: &mut Found) {
         if let Some(oldest) = value("notifier_oldest_seconds").filter(|oldest| *oldest > LONG_WAIT) {
             add(Kind::MessagesWait, format!("a message has waited for {oldest} s"));
         }
-        if let Some(lag) = value("notifier_lag").filter(|lag| *lag > MANY_RECORDS) {
-            add(Kind::MessagesNotRead, format!("{lag} records wait to become messages"));
-        }
-        if let Some(dead) = value("notifier_dead_letters").filter(|dead| *dead > 0.0) {
-            add(Kind::DeadLetters, format!("{program} could not read {dead} records since its start"));
-        }
-    }
-}
-
-/// What nobody does.
-fn of_absence(seen: Seen<'_>, now: Timestamp, found: &mut Found) {
-    let does = |name, of: &str| seen.programs.running(now).any(|report| report.values.of(name, of) == Some(1.0));
-    for region in Region::ALL.map(Region::key) {
-        if !does("producer_leading", region) {
-            found.insert((Kind::NobodyLeads, region.to_owned()), "no producer leads: its odds are not updated".into());
-        }
-        if seen.has_history && !does("historian_leading", region) {
-            found.insert((Kind::NobodyRecords, region.to_owned()), "no historian records it".into());
-        }
-    }
-    let running = || seen.programs.running(now);
-    let shards: f64 = running().filter_map(|report| report.values.one("alerter_shards")).sum();
-    if shards < SHARDS {
-        let text = format!("alerters evaluate {shards} of {SHARDS} shards: the other users get no alerts");
-        found.insert((Kind::ShardsWithoutAlerter, String::new()), text);
-    }
-    for channel in CHANNELS.iter().filter(|_| seen.has_messages) {
-        if !running().any(|report| report.values.of("notifier_waiting", channel).is_some()) {
-            found.insert((Kind::NoNotifier, (*channel).to_owned()), "no notifier sends by this channel".into());
+        if known.dead_letter_at.get(channel).is_some_and(|at| !passed(*at, now, DEAD_LETTER_FOR)) {
+            add(Kind::DeadLetters, format!("{program} could not read a record"));
         }
     }
 }
@@ -211,95 +244,143 @@ mod tests {
         Timestamp::from_millis(1_000_000_000_000 + 1_000 * seconds)
     }
 
-    fn report(role: &str, seconds: i64, metrics: &str) -> Report {
+    fn report(role: &str, metrics: &str) -> Report {
         Report {
             v: 1,
             role: role.into(),
             instance: "a".into(),
             version: "1".into(),
             since: at(0),
-            at: at(seconds),
+            at: at(0),
             values: Values::of_metrics(metrics),
             troubles: Vec::new(),
             ends: false,
         }
     }
 
-    fn producers(leading: &[&str]) -> String {
-        let line = |region: &&str| format!("toteboard_producer_leading{{region=\"{region}\"}} 1\n");
-        leading.iter().map(line).collect()
+    /// What a reader knows, second by second.
+    struct Scene {
+        verdicts: Verdicts,
+        programs: Programs,
     }
 
-    fn healthy(seconds: i64) -> Programs {
-        let mut programs = Programs::default();
-        programs.take(report("producer", seconds, &producers(&["us", "uk", "eu", "au"])));
-        programs.take(report("alerter", seconds, "toteboard_alerter_shards 8\n"));
-        programs
-    }
+    impl Scene {
+        /// A healthy system after half a minute.
+        fn healthy() -> Self {
+            let mut scene = Self { verdicts: Verdicts::new(at(0)), programs: Programs::default() };
+            for second in [0, 5, 10, 15, 20, 25, 30] {
+                scene.report("producer", "toteboard_producer_leading{region=\"uk\"} 1", second);
+                scene.report("alerter", "toteboard_alerter_shards 8", second);
+                assert_eq!(scene.told(second), []);
+            }
+            scene
+        }
 
-    fn look(verdicts: &mut Verdicts, programs: &Programs, seconds: i64) -> Vec<(Kind, String, i64)> {
-        let seen = Seen { programs, feeds: &[], has_history: false, has_messages: false };
-        let problems = verdicts.look(seen, at(seconds)).into_iter();
-        problems.map(|it| (it.name, it.about, it.since.millis_since(at(0)) / 1_000)).collect()
-    }
+        fn report(&mut self, role: &str, metrics: &str, second: i64) {
+            self.programs.take(report(role, metrics), at(second));
+        }
 
-    #[test]
-    fn nothing_is_wrong_with_a_healthy_system() {
-        let mut verdicts = Verdicts::new(at(0));
-        verdicts.heard(at(20));
-        assert_eq!(look(&mut verdicts, &healthy(20), 21), []);
-    }
-
-    #[test]
-    fn who_is_missing_is_told_once_all_have_had_time_to_report() {
-        let mut verdicts = Verdicts::new(at(0));
-        let mut programs = Programs::default();
-        programs.take(report("producer", 4, &producers(&["us", "uk", "eu"])));
-        verdicts.heard(at(4));
-        assert_eq!(look(&mut verdicts, &programs, 5), []);
-        programs.take(report("producer", 14, &producers(&["us", "uk", "eu"])));
-        verdicts.heard(at(14));
-        let expected = [(Kind::NobodyLeads, "au".into(), 15), (Kind::ShardsWithoutAlerter, String::new(), 15)];
-        assert_eq!(look(&mut verdicts, &programs, 15), expected);
-        // The time is that at which it began.
-        assert_eq!(look(&mut verdicts, &programs, 17), expected);
-        verdicts.heard(at(18));
-        assert_eq!(look(&mut verdicts, &healthy(18), 19), []);
+        fn told(&mut self, second: i64) -> Vec<(Kind, String)> {
+            let problems = self.verdicts.look(&self.programs, &[], at(second)).into_iter();
+            problems.map(|it| (it.name, it.about)).collect()
+        }
     }
 
     #[test]
-    fn a_program_that_was_killed_is_silent_and_one_that_was_stopped_is_gone() {
-        let mut verdicts = Verdicts::new(at(0));
-        let mut programs = healthy(20);
-        programs.take(report("notifier", 8, ""));
-        programs.take(report("historian", 20, ""));
-        programs.take(Report { ends: true, ..report("historian", 20, "") });
-        verdicts.heard(at(20));
-        assert_eq!(look(&mut verdicts, &programs, 20), [(Kind::ProgramIsSilent, "notifier a".into(), 20)]);
-        programs.forget(at(8 + 3_600));
-        assert_eq!(programs.all(at(21)).count(), 2);
+    fn a_program_that_was_killed_is_told_within_fifteen_seconds_and_what_it_did_soon_after() {
+        let mut scene = Scene::healthy();
+        let silent = (Kind::ProgramIsSilent, "producer a".to_owned());
+        for second in [35, 40] {
+            scene.report("alerter", "toteboard_alerter_shards 8", second);
+            assert_eq!(scene.told(second), []);
+        }
+        scene.report("alerter", "toteboard_alerter_shards 8", 45);
+        assert_eq!(scene.told(45), vec![silent.clone()]);
+        for second in [50, 55] {
+            scene.report("alerter", "toteboard_alerter_shards 8", second);
+            scene.told(second);
+        }
+        assert_eq!(scene.told(58), [(Kind::NobodyLeads, "uk".into()), silent]);
+        scene.report("producer", "toteboard_producer_leading{region=\"uk\"} 1", 59);
+        assert_eq!(scene.told(59), []);
     }
 
     #[test]
-    fn without_any_report_kafka_is_to_blame_and_nobody_else() {
-        let mut verdicts = Verdicts::new(at(0));
-        verdicts.heard(at(20));
-        assert_eq!(look(&mut verdicts, &healthy(20), 32), [(Kind::KafkaDoesNotAnswer, String::new(), 32)]);
+    fn a_change_of_leaders_is_no_problem() {
+        let mut scene = Scene::healthy();
+        scene.programs.take(Report { ends: true, ..report("producer", "") }, at(31));
+        assert_eq!(scene.told(31), []);
+        scene.report("alerter", "toteboard_alerter_shards 8", 35);
+        assert_eq!(scene.told(40), []);
+        let mut other = report("producer", "toteboard_producer_leading{region=\"uk\"} 1");
+        other.instance = "b".into();
+        scene.programs.take(other, at(42));
+        for second in 42..50 {
+            assert_eq!(scene.told(second), []);
+        }
+    }
+
+    #[test]
+    fn while_nobody_reports_only_kafka_is_to_blame_and_nobody_when_it_answers_again() {
+        let mut scene = Scene::healthy();
+        for second in 31..=40 {
+            assert_eq!(scene.told(second), [], "{second}");
+        }
+        for second in 41..60 {
+            assert_eq!(scene.told(second), [(Kind::KafkaDoesNotAnswer, String::new())], "{second}");
+        }
+        for second in 60..=72 {
+            if second % 5 == 0 {
+                scene.report("alerter", "toteboard_alerter_shards 8", second);
+            }
+            assert_eq!(scene.told(second), [], "{second}");
+        }
+        scene.report("alerter", "toteboard_alerter_shards 8", 73);
+        assert_eq!(scene.told(73), [(Kind::ProgramIsSilent, "producer a".into())]);
+    }
+
+    #[test]
+    fn a_reader_that_starts_hears_everybody_before_it_blames_anybody() {
+        let mut scene = Scene { verdicts: Verdicts::new(at(100)), programs: Programs::default() };
+        for (role, written) in [("historian", 20), ("producer", 98)] {
+            let old = Report { at: at(written), ..report(role, "") };
+            let came_at = scene.verdicts.came_at(&old, at(101));
+            scene.programs.take(old, came_at);
+        }
+        assert_eq!(scene.told(101), []);
+        scene.report("producer", "", 108);
+        assert_eq!(scene.told(112), []);
+        assert_eq!(scene.told(113), [(Kind::ProgramIsSilent, "historian a".into())]);
+        // What was never there is not missed.
+        scene.programs.forget(at(20 + 3_601));
+        assert_eq!(scene.programs.all().count(), 1);
     }
 
     #[test]
     fn what_programs_report_of_themselves_is_told() {
-        let mut verdicts = Verdicts::new(at(0));
-        let mut programs = healthy(20);
+        let mut scene = Scene::healthy();
         let metrics = "toteboard_gateway_store_writable 0\ntoteboard_notifier_provider_failing{channel=\"sms\"} 1\n\
             toteboard_gateway_lag{region=\"uk\",partition=\"0\"} 600\ntoteboard_gateway_lag{region=\"uk\",partition=\"1\"} 600\n\
             toteboard_producer_leading{region=\"eu\"} 1\ntoteboard_producer_credits_remaining{region=\"eu\"} 5\n";
-        programs.take(report("standalone", 20, metrics));
-        verdicts.heard(at(20));
-        let told: Vec<Kind> = look(&mut verdicts, &programs, 20).into_iter().map(|(kind, ..)| kind).collect();
+        scene.report("standalone", metrics, 30);
+        let told: Vec<Kind> = scene.told(30).into_iter().map(|(kind, _)| kind).collect();
         assert_eq!(told, [Kind::AccountsNotStored, Kind::ProviderFails, Kind::CreditsRunOut]);
         // A lag has to last.
-        let told = look(&mut verdicts, &programs, 28);
-        assert!(told.contains(&(Kind::GatewayLags, "uk".into(), 20)), "{told:?}");
+        let told = scene.told(38);
+        assert!(told.contains(&(Kind::GatewayLags, "standalone a, uk".into())), "{told:?}");
+    }
+
+    #[test]
+    fn a_dead_letter_is_told_for_ten_minutes() {
+        let mut scene = Scene::healthy();
+        scene.report("notifier", "toteboard_notifier_dead_letters{channel=\"sms\"} 1\n", 30);
+        let dead = (Kind::DeadLetters, "sms".to_owned());
+        assert!(scene.told(31).contains(&dead));
+        for second in (35..=640).step_by(5) {
+            scene.report("notifier", "toteboard_notifier_dead_letters{channel=\"sms\"} 1\n", second);
+        }
+        assert!(!scene.told(640).contains(&dead));
+        scene.report("notifier", "toteboard_notifier_dead_letters{channel=\"sms\"} 2\n", 641);
+        assert!(scene.told(641).contains(&dead));
     }
 }

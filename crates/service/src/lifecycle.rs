@@ -39,6 +39,11 @@ impl Lifecycle {
         self.stopping.cancel();
     }
 
+    /// Whether a task has failed, so that the process stops without being asked to.
+    pub async fn has_failed(&self) -> bool {
+        self.failure.lock().await.is_some()
+    }
+
     /// Runs a task that lives as long as the process. If it fails or ends too early, everything stops.
     pub fn run(&self, name: impl Into<String>, task: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
         let (this, name) = (self.clone(), name.into());

@@ -16,12 +16,13 @@ A setting can be given as a flag, as an environment variable (`TOTEBOARD_` and i
 the TOML file given by `--config` (its long name with `_` for `-`; a list if it may be repeated). A flag overrides the
 environment, which overrides the file. An empty variable counts as unset.
 Each secret can be read from a file, whose path is in `TOTEBOARD_STORE_FILE`, `TOTEBOARD_OUTBOX_FILE`,
-`TOTEBOARD_SMTP_FILE`, `TOTEBOARD_SMS_TOKEN_FILE`, `TOTEBOARD_API_KEY_FILE` or `TOTEBOARD_KAFKA_FILE`. The last one has one property per line, whose value may contain commas.
+`TOTEBOARD_SMTP_FILE`, `TOTEBOARD_SMS_TOKEN_FILE`, `TOTEBOARD_API_KEY_FILE`, `TOTEBOARD_OPERATOR_TOKEN_FILE` or
+`TOTEBOARD_KAFKA_FILE`. The last one has one property per line, whose value may contain commas.
 ";
 
 /// The programs, each with its subcommands that have settings.
 const PROGRAMS: &[(&str, &[&str])] = &[
-    ("gateway", &[]),
+    ("gateway", &["status"]),
     ("producer", &[]),
     ("historian", &["export", "verify", "import"]),
     ("alerter", &[]),

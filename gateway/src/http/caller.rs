@@ -12,7 +12,7 @@ use odds::Timestamp;
 use tower_sessions::{Expiry, Session};
 use tracing::warn;
 
-use super::{error::ApiError, nothing_here};
+use super::error::ApiError;
 use crate::{session::AppState, transport::Peer};
 
 const UNAUTHENTICATED: ApiError = ApiError::Accounts(AccountsError::Unauthenticated);
@@ -32,9 +32,6 @@ pub(super) struct Person {
 pub(super) struct Program {
     pub(super) user: User,
 }
-
-/// An operator, with a session or with a token for that. To others, the paths of operators don't exist.
-pub(super) struct Operator;
 
 /// The requester's address and user agent, for limits and the audit log.
 pub(super) struct By(pub(super) Requester);
@@ -80,30 +77,8 @@ where
     }
 }
 
-impl<S> FromRequestParts<S> for Operator
-where
-    S: Send + Sync,
-    Arc<AppState>: FromRef<S>,
-{
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let app = Arc::<AppState>::from_ref(state);
-        let found = match by_token(&app, parts, Scope::Operator).await {
-            Ok(None) => Person::from_request_parts(parts, state).await.map(|person| person.user),
-            Ok(Some(user)) => Ok(user),
-            Err(error) => Err(error),
-        };
-        match found {
-            Ok(user) if user.is_operator => Ok(Self),
-            Err(error @ ApiError::Accounts(AccountsError::Store(_))) => Err(error),
-            _ => Err(nothing_here().await),
-        }
-    }
-}
-
 /// Returns the user whose token the request has, if it has one.
-async fn by_token(app: &AppState, parts: &Parts, scope: Scope) -> Result<Option<User>, ApiError> {
+pub(super) async fn by_token(app: &AppState, parts: &Parts, scope: Scope) -> Result<Option<User>, ApiError> {
     let Some(given) = parts.headers.get(header::AUTHORIZATION) else { return Ok(None) };
     let token = given.to_str().ok().and_then(|given| given.split_once(' '));
     let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());

@@ -14,6 +14,7 @@ mod links;
 mod messages;
 mod odds;
 mod operator;
+mod operators;
 mod opportunities;
 mod produce;
 mod rules;
@@ -46,9 +47,11 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 pub use self::asyncapi::asyncapi;
 pub(crate) use self::{
     history::{Openings, Sparkline, SparklineOf},
+    operators::KnownOperators,
     opportunities::LiveLines,
 };
 use crate::session::AppState;
+use caller::Person;
 use error::ApiError;
 
 /// The largest request body of the API, in bytes.
@@ -105,7 +108,7 @@ pub(crate) fn router(app: &Arc<AppState>, sessions: Sessions) -> Router {
     let api = api
         .merge(hooks::router())
         .merge(links::router())
-        .merge(operator::router())
+        .merge(operator::router(app))
         .route("/api/{*rest}", any(nothing_here))
         .layer(sessions)
         .layer(from_fn_with_state(app.clone(), from_our_page))
@@ -125,7 +128,12 @@ pub(crate) fn router(app: &Arc<AppState>, sessions: Sessions) -> Router {
 /// The path of the OpenAPI description.
 const DOCUMENT: &str = "/api/openapi.json";
 
-async fn nothing_here() -> ApiError {
+/// Reads the session, as the paths of operators do: the cookies of both answers must be the same, too.
+async fn nothing_here(_: Result<Person, ApiError>) -> ApiError {
+    no_such_path()
+}
+
+fn no_such_path() -> ApiError {
     ApiError::NotFound("no such path; /api/docs lists all paths".into())
 }
 

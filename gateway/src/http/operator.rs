@@ -2,19 +2,21 @@
 
 use std::sync::Arc;
 
-use axum::{Json, Router, extract::State, routing::get};
+use axum::{Json, Router, extract::State, response::Response, routing::get};
 use bytes::Bytes;
 use fleet::{LoggedTrouble, Problem, ProgramState, Values};
 use http::header;
 use odds::{FeedState, Region, Timestamp};
 use serde::Serialize;
+use tower::util::MapResponse;
 use utoipa::{OpenApi, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     SecuritySchemes,
-    caller::Operator,
-    error::{self, ApiError, Refusals},
+    error::{self, Refusals},
+    nothing_here,
+    operators::Operator,
     schemas,
     subscriptions::RegionKey,
 };
@@ -28,11 +30,18 @@ use crate::session::AppState;
 )]
 struct Document;
 
-pub(super) fn router() -> Router<Arc<AppState>> {
+pub(super) fn router(app: &Arc<AppState>) -> Router<Arc<AppState>> {
     let (api, document) = OpenApiRouter::with_openapi(Document::openapi()).routes(routes!(status)).split_for_parts();
     let document = Bytes::from(document.to_json().expect("the document is plain data"));
     let document = get(async move |_: Operator| ([(header::CONTENT_TYPE, "application/json")], document));
-    api.route("/api/operator/openapi.json", document)
+    let api = api.route("/api/operator/openapi.json", document);
+    let api = api.fallback(nothing_here).method_not_allowed_fallback(nothing_here).with_state(app.clone());
+    // axum names the methods of a path that exists.
+    let unnamed = |mut answer: Response| {
+        answer.headers_mut().remove(header::ALLOW);
+        answer
+    };
+    Router::new().route_service("/api/operator/{*rest}", MapResponse::new(api, unnamed))
 }
 
 #[derive(Serialize, ToSchema)]
@@ -100,6 +109,9 @@ struct Logged {
     at: String,
     level: String,
     text: String,
+    /// How often, if more than once.
+    #[schema(nullable = false)]
+    count: Option<u64>,
 }
 
 /// Returns what is wrong, and all programs.
@@ -107,9 +119,9 @@ struct Logged {
     get, path = "/api/operator/status", tag = "operator", security(("session" = []), ("token" = [])),
     responses((status = OK, body = Status, description = "Now."), Refusals),
 )]
-async fn status(State(app): State<Arc<AppState>>, _: Operator) -> Result<Json<Status>, ApiError> {
+async fn status(State(app): State<Arc<AppState>>, _: Operator) -> Json<Status> {
     let at = (app.clock)();
-    let (problems, programs) = app.fleet.now(at);
+    let (problems, programs) = app.fleet.now();
     let regions = app.regions.iter().map(|handle| {
         let feed = handle.feed();
         let about = feed.region.key();
@@ -127,11 +139,11 @@ async fn status(State(app): State<Arc<AppState>>, _: Operator) -> Result<Json<St
         values: report.values,
         troubles: report.troubles,
     });
-    Ok(Json(Status {
+    Json(Status {
         at,
         is_well: problems.iter().all(|problem| problem.severity != fleet::Severity::Page),
         regions: regions.collect(),
         programs: programs.collect(),
         problems,
-    }))
+    })
 }

@@ -239,7 +239,7 @@ fn full_marker() -> Value {
 /// A program's report that has everything that a report can have.
 fn full_report() -> Report {
     let at = service::now();
-    let troubles = vec![LoggedTrouble { at, level: "error".into(), text: "no network".into() }];
+    let troubles = vec![LoggedTrouble { at, level: "error".into(), text: "no network".into(), count: 2 }];
     let report = json!({ "v": 1, "role": "gateway", "instance": "a", "version": "1", "since": at, "at": at,
         "values": { "gateway_lag{uk}": 1.5 }, "ends": true });
     Report { troubles, ..serde_json::from_value(report).unwrap() }

@@ -39,9 +39,10 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let registry = Arc::new(registry);
     program.serve_admin(&settings.admin, registry.clone()).await?;
     let source = source.open(region, &polling, service::now)?;
-    let reporter = Reporter::new("producer", None, &settings.kafka, registry, program.troubles(), service::now)?;
+    let (instance, troubles) = (Some(format!("{region}-{}", Reporter::instance())), program.troubles());
+    let reporter = Reporter::new("producer", instance, &settings.kafka, registry, troubles, service::now)?;
     let producer = Producer::new(region, polling, settings.kafka, source, service::now, metrics);
     program.lifecycle.run("the producer", producer.run(program.stopping()));
-    program.lifecycle.run("reports", reporter.run(program.stopping()));
+    program.lifecycle.run("reports", reporter.run(program.lifecycle.clone()));
     program.wait().await
 }

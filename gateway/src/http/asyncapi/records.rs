@@ -203,7 +203,7 @@ pub(super) struct Report {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     troubles: Vec<LoggedTrouble>,
-    /// It is ending, as it was asked to.
+    /// It was asked to end.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[schema(required = false)]
     ends: bool,
@@ -216,4 +216,7 @@ pub(super) struct LoggedTrouble {
     /// `warning` or `error`.
     level: String,
     text: String,
+    /// How often, if more than once.
+    #[schema(nullable = false)]
+    count: Option<u64>,
 }
