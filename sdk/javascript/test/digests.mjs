@@ -25,6 +25,7 @@ while (checked() < Number(wanted)) {
   const before = checked();
   await new Promise((resolve) => setTimeout(resolve, 10_000));
   if (checked() === before) throw new Error(`no frame has come for ten seconds, after ${before}`);
+  console.log(`${checked()} frames after ${Math.round((Date.now() - began) / 1_000)} s`);
 }
 for (const stream of streams) stream.close();
 const wrong = troubles.get("wrong_digest") ?? 0;

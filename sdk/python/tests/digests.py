@@ -33,6 +33,7 @@ async def main() -> bool:
             await asyncio.sleep(10)
             if checked() == before:
                 raise RuntimeError(f"no frame has come for ten seconds, after {before}")
+            print(f"{checked()} frames after {time.monotonic() - began:.0f} s", flush=True)
         for stream in streams:
             await stream.close()
     # The first boards by HTTP have no digest.
