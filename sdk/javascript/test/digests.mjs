@@ -1,10 +1,10 @@
-// Follows fifty streams until the digests of TOTEBOARD_FRAMES frames have been compared with their boards, a million
+// Follows eighty streams until the digests of TOTEBOARD_FRAMES frames have been compared with their boards, a million
 // unless set. Fails if one of them is wrong.
 
 import { Toteboard } from "toteboard";
 
 const { TOTEBOARD_URL: url, TOTEBOARD_TOKEN: token, TOTEBOARD_FRAMES: wanted = "1000000" } = process.env;
-const STREAMS = 50;
+const STREAMS = 80;
 
 const toteboard = new Toteboard({ url, token });
 const streams = [];

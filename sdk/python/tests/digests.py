@@ -10,7 +10,7 @@ from collections import Counter
 from toteboard import Stream, Toteboard
 
 WANTED = int(os.environ.get("TOTEBOARD_FRAMES", "1000000"))
-STREAMS = 30
+STREAMS = 60
 
 
 async def main() -> bool:
