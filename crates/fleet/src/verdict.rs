@@ -60,10 +60,11 @@ impl Verdicts {
             if passed(self.listening_since, now, KAFKA_WITHIN) {
                 let text = "no program's report has come: Kafka doesn't answer, or the topic `fleet` doesn't exist";
                 found.insert((Kind::KafkaDoesNotAnswer, String::new()), text.into());
-                // When it answers again, nobody is blamed at once.
+                // What comes first when it answers again was written before: `came_at` must know.
                 self.listening_since = now.plus_millis(-(KAFKA_WITHIN.as_millis() as i64) - 1);
             }
         } else {
+            // When it answers again, nobody is blamed at once.
             if self.since.keys().any(|(kind, _)| *kind == Kind::KafkaDoesNotAnswer) {
                 self.listening_since = now;
             }
@@ -130,10 +131,11 @@ impl Verdicts {
 /// report to the next.
 fn lasts(kind: Kind) -> Option<Duration> {
     match kind {
-        Kind::NobodyLeads | Kind::NobodyRecords | Kind::ShardsWithoutAlerter | Kind::NoNotifier => {
-            Some(Duration::from_secs(12))
-        }
-        Kind::EventsWaitForKafka => Some(Duration::from_secs(12)),
+        Kind::NobodyLeads
+        | Kind::NobodyRecords
+        | Kind::ShardsWithoutAlerter
+        | Kind::NoNotifier
+        | Kind::EventsWaitForKafka => Some(Duration::from_secs(12)),
         Kind::GatewayLags | Kind::AlerterLags | Kind::MessagesNotRead => Some(Duration::from_secs(7)),
         _ => None,
     }

@@ -97,21 +97,8 @@ struct ProgramStatus {
     reported_at: Timestamp,
     #[schema(value_type = std::collections::BTreeMap<String, f64>)]
     values: Values,
-    #[schema(value_type = Vec<Logged>)]
+    #[schema(value_type = Vec<schemas::LoggedTrouble>)]
     troubles: Vec<LoggedTrouble>,
-}
-
-/// A warning or an error that a program has logged.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "it describes what was logged")]
-struct Logged {
-    #[schema(format = DateTime)]
-    at: String,
-    level: String,
-    text: String,
-    /// How often, if more than once.
-    #[schema(nullable = false)]
-    count: Option<u64>,
 }
 
 /// Returns what is wrong, and all programs.

@@ -39,7 +39,7 @@ impl KnownOperators {
 
     fn note(&self, token: SecretHash, is_operator: bool, now: Timestamp) {
         let mut tokens = self.tokens();
-        tokens.retain(|_, at| now.millis_since(*at) < REMEMBERED_FOR.as_millis() as i64);
+        tokens.retain(|_, at| is_recent(*at, now));
         if !is_operator {
             tokens.remove(&token);
         } else if tokens.len() < MOST_REMEMBERED || tokens.contains_key(&token) {
@@ -48,9 +48,12 @@ impl KnownOperators {
     }
 
     fn knows(&self, token: &SecretHash, now: Timestamp) -> bool {
-        let at = self.tokens().get(token).copied();
-        at.is_some_and(|at| now.millis_since(at) < REMEMBERED_FOR.as_millis() as i64)
+        self.tokens().get(token).is_some_and(|at| is_recent(*at, now))
     }
+}
+
+fn is_recent(at: Timestamp, now: Timestamp) -> bool {
+    now.millis_since(at) < REMEMBERED_FOR.as_millis() as i64
 }
 
 impl<S> FromRequestParts<S> for Operator

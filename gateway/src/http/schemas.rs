@@ -52,6 +52,19 @@ pub(super) struct SportFreshness {
     stale_after: String,
 }
 
+/// A warning or an error that a program has logged.
+#[derive(Serialize, ToSchema)]
+pub(super) struct LoggedTrouble {
+    #[schema(format = DateTime)]
+    at: String,
+    /// `warning` or `error`.
+    level: String,
+    text: String,
+    /// How often, if more than once.
+    #[schema(nullable = false)]
+    count: Option<u64>,
+}
+
 /// A region's board, or the part that matches a filter.
 #[derive(ToSchema)]
 pub(super) struct Snapshot {

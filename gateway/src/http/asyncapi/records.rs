@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use crate::http::{
     alerts::ListedAlert,
-    schemas::{Outcome, SportFreshness, feed_state},
+    schemas::{LoggedTrouble, Outcome, SportFreshness, feed_state},
     subscriptions::RegionKey,
 };
 
@@ -207,16 +207,4 @@ pub(super) struct Report {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[schema(required = false)]
     ends: bool,
-}
-
-#[derive(Serialize, ToSchema)]
-pub(super) struct LoggedTrouble {
-    #[schema(format = DateTime)]
-    at: String,
-    /// `warning` or `error`.
-    level: String,
-    text: String,
-    /// How often, if more than once.
-    #[schema(nullable = false)]
-    count: Option<u64>,
 }
