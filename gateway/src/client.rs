@@ -5,7 +5,10 @@ use std::{
     convert::Infallible,
     fmt,
     net::IpAddr,
-    sync::{Arc, atomic::AtomicU64},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64},
+    },
     time::Duration,
 };
 
@@ -46,6 +49,10 @@ pub(crate) struct Client {
     pub(crate) gap: Option<Duration>,
     /// Whether it asked for digests of its boards.
     pub(crate) wants_digests: bool,
+    /// Whether it asked for what operators see, in a way that an operator may.
+    pub(crate) wants_operator: bool,
+    /// Whether it gets that.
+    pub(crate) is_operator: AtomicBool,
     /// Locked while something is put into the socket's queue, so that nothing gets behind `bye`.
     pub(crate) sending: std::sync::Mutex<()>,
     /// Pending requests, in the order in which they came.

@@ -6,7 +6,7 @@ use accounts::StoreUrl;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use fleet::Reporter;
-use gateway::{Gateway, GatewaySettings, MessageParts, Metrics, StatusCommand, UserCommand};
+use gateway::{AuditCommand, Gateway, GatewaySettings, MessageParts, Metrics, StatusCommand, UserCommand};
 use kafka::KafkaSettings;
 use messages::SigningKey;
 use service::{AdminSettings, MetricRegistry, ProgramSettings};
@@ -44,6 +44,8 @@ enum Command {
     /// Prints what is wrong, what to do about it, and all programs. Exits with 1 if users miss something, and
     /// with 2 if no gateway answers.
     Status(StatusCommand),
+    /// Prints what operators did as CSV, the newest first.
+    Audit(AuditCommand),
     /// Prints the description of the socket's events and of Kafka's records, which is also at /api/asyncapi.json.
     Asyncapi,
 }
@@ -69,16 +71,23 @@ async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
         None => STORE.parse::<StoreUrl>()?,
     };
     let store = url.open().await?;
-    if let Some(Command::User(command)) = settings.command {
-        command.execute(store, &settings.gateway.accounts, service::now, &mut std::io::stdout()).await?;
-        return Ok(ExitCode::SUCCESS);
+    match settings.command {
+        Some(Command::User(command)) => {
+            command.execute(store, &settings.gateway.accounts, service::now, &mut std::io::stdout()).await?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(Command::Audit(command)) => {
+            command.execute(store, &mut std::io::stdout()).await?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        _ => {}
     }
     let mut registry = MetricRegistry::default();
     let metrics = Metrics::new(&mut registry);
     let registry = Arc::new(registry);
     program.serve_admin(&settings.admin, registry.clone()).await?;
-    let (instance, troubles) = (Some(settings.gateway.instance()?), program.troubles());
-    let reporter = Reporter::new("gateway", instance, &settings.kafka, registry, troubles, service::now)?;
+    let instance = Some(settings.gateway.instance()?);
+    let reporter = Reporter::new("gateway", instance, &settings.kafka, registry, program.troubles(), service::now)?;
     let GatewaySettings { history, outbox, signing_key, .. } = settings.gateway.clone();
     let mut gateway = Gateway::bind(settings.gateway, settings.kafka, store, service::now, metrics)?;
     if let Some(url) = history {
@@ -90,6 +99,7 @@ async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
         let (outbox, sms_token) = (url.open().await?, settings.sms_token);
         gateway = gateway.with_messages(MessageParts { outbox, key, sms_token });
     }
+    let reporter = reporter.with_clients(gateway.clients());
     info!(address = %gateway.address()?, "listening");
     gateway.start(&program.lifecycle)?;
     program.lifecycle.run("reports", reporter.run(program.lifecycle.clone()));

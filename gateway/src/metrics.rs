@@ -1,5 +1,7 @@
 //! The gateway's metrics.
 
+use std::time::Duration;
+
 use history::HistoryError;
 use odds::Region;
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge, histogram::Histogram};
@@ -8,6 +10,9 @@ use service::{Labelled, MetricRegistry, MetricScope};
 /// The first bucket of a histogram, in seconds, and how many there are.
 const FIRST_BUCKET: f64 = 0.000_1;
 const BUCKETS: u16 = 18;
+
+/// From when on a tick counts as late.
+const LATE: Duration = Duration::from_millis(100);
 
 /// Cheap to clone: all clones count together.
 #[derive(Clone, Debug)]
@@ -20,6 +25,12 @@ pub struct Metrics {
     pub(crate) replays: Gauge,
     pub(crate) alerts: Counter,
     history_damaged: Counter,
+    /// Brokers that have replicas, but don't answer.
+    pub(crate) brokers_missing: Gauge,
+    pub(crate) without_leader: Gauge,
+    pub(crate) out_of_sync: Gauge,
+    pub(crate) topics_missing: Gauge,
+    pub(crate) topics_differing: Gauge,
     regions: [RegionMetrics; Region::ALL.len()],
 }
 
@@ -41,6 +52,11 @@ impl Metrics {
                 "history_damaged",
                 "Answers that failed because a recorded board or price was not what was written",
             ),
+            brokers_missing: scope.gauge("brokers_missing", "Brokers of Kafka that have replicas, but don't answer"),
+            without_leader: scope.gauge("partitions_without_leader", "Partitions that no broker leads"),
+            out_of_sync: scope.gauge("partitions_out_of_sync", "Partitions that lack replicas in sync"),
+            topics_missing: scope.gauge("topics_missing", "Planned topics that don't exist"),
+            topics_differing: scope.gauge("topics_differing", "Topics that are other than planned"),
             regions: Region::ALL.map(|region| RegionMetrics::new(&mut scope.of_region(region))),
         }
     }
@@ -79,6 +95,8 @@ pub(crate) struct RegionMetrics {
     lag: Labelled<Gauge>,
     pub(crate) tick: Histogram,
     pub(crate) late: Histogram,
+    /// Ticks that were more than [`LATE`] late.
+    pub(crate) late_ticks: Counter,
     pub(crate) latency: Histogram,
 }
 
@@ -106,8 +124,15 @@ impl RegionMetrics {
             lag: scope.gauges("lag", "Records of a partition that are not read yet", "partition"),
             tick,
             late,
+            late_ticks: scope.counter("late_ticks", "Ticks that were more than a tenth of a second late"),
             latency,
         }
+    }
+
+    /// A tick began this long after it was due.
+    pub(crate) fn was_late(&self, by: Duration) {
+        self.late.observe(by.as_secs_f64());
+        self.late_ticks.inc_by((by > LATE).into());
     }
 
     pub(crate) fn set_lag(&self, lag: &[i64]) {

@@ -8,7 +8,9 @@ use std::{
 
 use accounts::{Accounts, Allowance, Sessions, SignInCode, Store};
 use anyhow::Context;
-use kafka::{ALERTS, ConsumerMode, ControlWriter, FLEET, KafkaSettings, ReadFrom, TopicFollower, follow_control};
+use kafka::{
+    ALERTS, Cluster, ConsumerMode, ControlWriter, FLEET, KafkaSettings, ReadFrom, TopicFollower, follow_control,
+};
 use odds::{Region, Timestamp};
 use service::Lifecycle;
 use socketioxide::{ParserConfig, SocketIo};
@@ -26,9 +28,9 @@ use crate::{
     brief::Brief,
     files,
     filters::Filters,
-    fleet_watch::FleetWatch,
     http::{self, KnownOperators, Openings},
     messages::{MessageParts, Messages},
+    operator::{ClientWatch, FleetWatch},
     origin_policy::OriginPolicy,
     page,
     readiness::Readiness,
@@ -68,6 +70,9 @@ const LIVE_FOR: Duration = Duration::from_secs(1);
 const RECORDED_FOR: Duration = Duration::from_secs(5);
 /// and the same small charts.
 const CHARTED_FOR: Duration = Duration::from_secs(90);
+/// For how long operators see the same names of users.
+const NAMED_FOR: Duration = Duration::from_secs(60);
+const MOST_NAMES: usize = 1_000;
 /// Connections beyond those of clients, for HTTP requests.
 const OTHER_CONNECTIONS: usize = 1_000;
 const OTHER_CONNECTIONS_PER_ADDRESS: usize = 100;
@@ -83,6 +88,7 @@ pub struct Gateway {
     sign_in_code: Option<SignInCode>,
     clock: fn() -> Timestamp,
     metrics: Metrics,
+    client_watch: Arc<ClientWatch>,
 }
 
 /// The length of the kernel's accept queue. Clients for which it has no room retry only seconds later.
@@ -110,7 +116,18 @@ impl Gateway {
         if let Some(folder) = &settings.page {
             anyhow::ensure!(folder.join("index.html").is_file(), "--page {}: it has no index.html", folder.display());
         }
-        Ok(Self { listener, settings, kafka, store, history: None, messages: None, sign_in_code: None, clock, metrics })
+        Ok(Self {
+            listener,
+            settings,
+            kafka,
+            store,
+            history: None,
+            messages: None,
+            sign_in_code: None,
+            clock,
+            metrics,
+            client_watch: Arc::default(),
+        })
     }
 
     /// Also serves the history in this store.
@@ -131,6 +148,12 @@ impl Gateway {
         Self { sign_in_code: Some(code), ..self }
     }
 
+    /// Tells which clients it has, for its reports.
+    pub fn clients(&self) -> impl Fn() -> fleet::Clients + Send + Sync + use<> {
+        let watch = self.client_watch.clone();
+        move || watch.now()
+    }
+
     /// The origin of links in messages, if it is known.
     pub fn public_origin(&self) -> std::io::Result<Option<String>> {
         let origins = self.settings.accounts.origins(self.address()?);
@@ -143,7 +166,8 @@ impl Gateway {
 
     /// Starts the gateway's tasks in this lifecycle: a thread for each region, the account checks and the listener.
     pub fn start(self, lifecycle: &Lifecycle) -> anyhow::Result<()> {
-        let Self { listener, settings, kafka, store, history, messages, sign_in_code, clock, metrics } = self;
+        let Self { listener, settings, kafka, store, history, messages, sign_in_code, clock, metrics, client_watch } =
+            self;
         let origins =
             OriginPolicy::new(settings.accounts.origins(listener.local_addr()?), settings.accounts.is_secure()?);
         if origins.are_none() {
@@ -188,6 +212,10 @@ impl Gateway {
             openings: Openings::default(),
             fleet: FleetWatch::new(clock()),
             known_operators: KnownOperators::default(),
+            client_watch,
+            user_names: Brief::new(NAMED_FOR, MOST_NAMES),
+            page: settings.page.clone(),
+            kafka: kafka.clone(),
             origins,
             control: control.clone(),
             clients: Mutex::default(),
@@ -236,6 +264,10 @@ impl Gateway {
         let reports = TopicFollower::new(&kafka, FLEET, ReadFrom::Beginning)?;
         lifecycle.run("reports of programs", app.clone().follow_fleet(reports, lifecycle.stopping()));
         lifecycle.run("verdicts", app.clone().judge_fleet(lifecycle.stopping()));
+        let cluster = Cluster::new(&kafka)?;
+        lifecycle.run("the cluster's state", app.clone().watch_cluster(cluster, lifecycle.stopping()));
+        lifecycle.run("slow clients", app.clone().watch_clients(lifecycle.stopping()));
+        lifecycle.run("what operators see", app.clone().send_statuses(lifecycle.stopping()));
         let reader = follow_control(&kafka)?;
         let recheck = Duration::from_secs(settings.accounts.recheck);
         lifecycle.run("accounts", app.clone().follow_accounts(reader, recheck, lifecycle.stopping()));

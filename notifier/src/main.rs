@@ -4,7 +4,7 @@ use std::{process::ExitCode, sync::Arc};
 
 use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
 use fleet::Reporter;
-use kafka::KafkaSettings;
+use kafka::{KafkaSettings, Replayed};
 use notifier::{Metrics, Notifier, NotifierSettings, ReplayCommand};
 use service::{AdminSettings, MetricRegistry, ProgramSettings};
 
@@ -44,7 +44,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     if let Some(Command::Replay(command)) = settings.command {
         // A command logs to a file of its own: it may run beside a notifier.
         let _program = settings.program.start("notifier-replay")?;
-        let (produced, refused) = command.execute(&settings.kafka, service::now()).await?;
+        let Replayed { produced, refused } = command.execute(&settings.kafka, service::now()).await?;
         println!("{produced} records were produced again");
         anyhow::ensure!(refused == 0, "{refused} records have no value, or don't say where they came from");
         return Ok(());

@@ -1,6 +1,7 @@
 //! A producer's metrics.
 
 use std::{
+    collections::BTreeMap,
     fmt::Debug,
     sync::{Arc, Mutex, atomic::AtomicU64},
 };
@@ -20,7 +21,8 @@ use service::{Labelled, MetricRegistry};
 
 use crate::Unreadable;
 
-type PolledAt = Arc<Mutex<Vec<(SportKey, Timestamp)>>>;
+/// When each sport was last polled, and how often it is, in milliseconds.
+type Sports = Arc<Mutex<BTreeMap<SportKey, (Option<Timestamp>, Option<i64>)>>>;
 
 /// A producer's metrics. Clones share the same values.
 #[derive(Clone, Debug)]
@@ -36,15 +38,15 @@ pub struct Metrics {
     pub(crate) delivery: Histogram,
     credits_remaining: Gauge<f64, AtomicU64>,
     credits_used: Gauge<f64, AtomicU64>,
-    polled_at: PolledAt,
+    sports: Sports,
 }
 
 impl Metrics {
     pub fn new(registry: &mut MetricRegistry, region: Region, clock: fn() -> Timestamp) -> Self {
         let mut producer = registry.scope("toteboard_producer");
         let mut scope = producer.of_region(region);
-        let polled_at = PolledAt::default();
-        scope.collector(PollAges { polled_at: polled_at.clone(), clock });
+        let sports = Sports::default();
+        scope.collector(SportPolls { sports: sports.clone(), clock });
         let credits_remaining =
             scope.float_gauge("credits_remaining", "Credits that the key has left, as last reported");
         // Unknown: a producer that stands by must not look as if it had none.
@@ -65,7 +67,7 @@ impl Metrics {
             delivery: scope.seconds("delivery", "Time from sending a record to its acknowledgement", 0.001, 15),
             credits_remaining,
             credits_used: scope.float_gauge("credits_used", "Credits that the key has used, as last reported"),
-            polled_at,
+            sports,
         }
     }
 
@@ -92,36 +94,59 @@ impl Metrics {
         }
     }
 
-    pub(crate) fn set_freshness<'a>(&self, sports: impl Iterator<Item = (&'a SportKey, &'a SportFreshness)>) {
-        let polled_at = sports.map(|(sport, freshness)| (sport.clone(), freshness.polled_at)).collect();
-        *self.polled_at.lock().expect("no code panics while holding the lock") = polled_at;
+    /// Notes each sport's last good poll, and how often it is polled, in milliseconds.
+    pub(crate) fn set_sports<'a>(
+        &self,
+        polled: impl Iterator<Item = (&'a SportKey, &'a SportFreshness)>,
+        plan: impl Iterator<Item = (SportKey, i64)>,
+    ) {
+        let mut sports = BTreeMap::new();
+        for (sport, freshness) in polled {
+            sports.insert(sport.clone(), (Some(freshness.polled_at), None));
+        }
+        for (sport, interval) in plan {
+            sports.entry(sport).or_insert((None, None)).1 = Some(interval);
+        }
+        *self.sports.lock().expect("no code panics while holding the lock") = sports;
+    }
+
+    /// This producer polls nothing from now on.
+    pub(crate) fn stands_by(&self) {
+        self.leading.set(0);
+        self.pending.set(0);
+        self.set_sports(std::iter::empty(), std::iter::empty());
     }
 }
 
-/// A collector of the age of each sport's last good poll, computed when metrics are read.
-struct PollAges {
-    polled_at: PolledAt,
+/// A collector of what is known of each sport's polls, computed when metrics are read.
+struct SportPolls {
+    sports: Sports,
     clock: fn() -> Timestamp,
 }
 
-impl Debug for PollAges {
+impl Debug for SportPolls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("PollAges")
+        f.write_str("SportPolls")
     }
 }
 
-impl Collector for PollAges {
+impl Collector for SportPolls {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let now = (self.clock)();
-        let ages = self.polled_at.lock().expect("no code panics while holding the lock").clone();
-        let help = "Time since the last good poll of each sport";
-        let gauge = ConstGauge::new(0.0);
-        let mut encoder = encoder.encode_descriptor("poll_age", help, Some(&Unit::Seconds), gauge.metric_type())?;
-        for (sport, polled_at) in ages {
-            let age = now.millis_since(polled_at) as f64 / 1000.0;
-            let label = [("sport", sport.as_str())];
-            ConstGauge::new(age).encode(encoder.encode_family(&label)?)?;
-        }
-        Ok(())
+        let sports = self.sports.lock().expect("no code panics while holding the lock").clone();
+        let mut encode = |name, help, values: Vec<(&SportKey, f64)>| {
+            let kind = ConstGauge::new(0.0).metric_type();
+            let mut encoder = encoder.encode_descriptor(name, help, Some(&Unit::Seconds), kind)?;
+            for (sport, value) in values {
+                let label = [("sport", sport.as_str())];
+                ConstGauge::new(value).encode(encoder.encode_family(&label)?)?;
+            }
+            Ok(())
+        };
+        let age = |at: Timestamp| now.millis_since(at) as f64 / 1000.0;
+        let ages = sports.iter().filter_map(|(sport, (polled_at, _))| Some((sport, age((*polled_at)?)))).collect();
+        encode("poll_age", "Time since the last good poll of each sport", ages)?;
+        let plan = sports.iter().filter_map(|(sport, (_, every))| Some((sport, (*every)? as f64 / 1000.0))).collect();
+        encode("poll_interval", "How often each sport is polled", plan)
     }
 }

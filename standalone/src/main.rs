@@ -12,7 +12,9 @@ use std::{
     sync::Arc,
 };
 
-use accounts::{AccountSettings, Accounts, Password, SignInCode, Store, StoreUrl, UserId, UserName};
+use accounts::{
+    AccountChange, AccountSettings, Accounts, Actor, Password, SignInCode, Store, StoreUrl, UserId, UserName,
+};
 use alerter::Alerter;
 use anyhow::Context;
 use clap::Parser;
@@ -145,6 +147,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let registry = Arc::new(registry);
     program.serve_admin(&settings.admin, registry.clone()).await?;
     let reporter = Reporter::new("standalone", None, &kafka, registry, program.troubles(), service::now)?;
+    let reporter = reporter.with_clients(gateway.clients());
     let demo = demo_account(store, is_private).await?;
     let mut welcome = format!("\nToteboard is at http://{address}\n");
     if let Some((user, password)) = demo {
@@ -170,17 +173,24 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
 /// disabled where others could reach it, and stays disabled if an operator disabled it.
 async fn demo_account(store: Arc<dyn Store>, is_private: bool) -> anyhow::Result<Option<(UserId, Password)>> {
     let accounts = Accounts::new(store.clone(), AccountSettings::default(), service::now);
+    let actor = Actor::at_console(&service::hostname().unwrap_or_default(), "standalone");
     let name: UserName = DEMO.parse()?;
     let known = store.user_and_password(&name).await?.map(|(user, _)| user);
     let password = Password::random();
     match known {
-        Some(user) if !is_private && !user.disabled => drop(accounts.set_disabled(&user.id, true).await?),
+        Some(user) if !is_private && !user.disabled => {
+            let change = AccountChange { disabled: Some(true), ..AccountChange::default() };
+            accounts.change(&user, change, &actor).await?;
+        }
         Some(user) if is_private && !user.disabled => {
-            accounts.reset_password(&user, &password).await?;
+            accounts.reset_password(&user, &password, &actor).await?;
             return Ok(Some((user.id, password)));
         }
         None if is_private && store.users().await?.is_empty() => {
-            let user = accounts.create(DEMO, password.reveal(), Region::ALL.into()).await?;
+            let user = accounts.create(DEMO, password.reveal(), Region::ALL.into(), &actor).await?;
+            // Whoever runs it may see everything.
+            let change = AccountChange { is_operator: Some(true), ..AccountChange::default() };
+            accounts.change(&user, change, &actor).await?;
             return Ok(Some((user.id, password)));
         }
         _ => {}

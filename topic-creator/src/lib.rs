@@ -1,9 +1,9 @@
 //! Creates, lists and describes topics, prints their records, and writes records by hand.
 
-mod cluster;
+mod creator;
 mod records;
 mod settings;
 
-pub use cluster::{Cluster, Created, Difference, Partition, Topic, TopicError};
+pub use creator::{Created, TopicCreator, TopicError};
 pub use records::{produce, tail};
 pub use settings::{Command, CreateSettings, RecordSettings, TailSettings};

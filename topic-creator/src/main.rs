@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use kafka::{KafkaSettings, TopicSpec, all_topics_with};
 use service::ProgramSettings;
-use topic_creator::{Cluster, Command, CreateSettings, Created};
+use topic_creator::{Command, CreateSettings, Created, TopicCreator};
 
 /// The exit code when a topic differs from the plan.
 const DIFFERS: u8 = 2;
@@ -33,9 +33,9 @@ async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     let program = program.start("topic-creator")?;
     let done = |()| ExitCode::SUCCESS;
     match command {
-        Command::Create(settings) => create(&Cluster::new(&kafka)?, &settings).await,
-        Command::List => list(&Cluster::new(&kafka)?).map(done),
-        Command::Describe { topic } => describe(&Cluster::new(&kafka)?, topic.as_deref()).map(done),
+        Command::Create(settings) => create(&TopicCreator::new(&kafka)?, &settings).await,
+        Command::List => list(&TopicCreator::new(&kafka)?).await.map(done),
+        Command::Describe { topic } => describe(&TopicCreator::new(&kafka)?, topic.as_deref()).await.map(done),
         Command::Tail(settings) => {
             let stop = program.stopping();
             let finished = program.lifecycle.clone();
@@ -56,7 +56,7 @@ async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     }
 }
 
-async fn create(cluster: &Cluster, settings: &CreateSettings) -> anyhow::Result<ExitCode> {
+async fn create(creator: &TopicCreator, settings: &CreateSettings) -> anyhow::Result<ExitCode> {
     let plans = match &settings.topic {
         None => all_topics_with(settings.keep_changes()),
         Some(name) => vec![TopicSpec {
@@ -66,11 +66,11 @@ async fn create(cluster: &Cluster, settings: &CreateSettings) -> anyhow::Result<
             settings: settings.settings.iter().map(|text| setting(text)).collect::<anyhow::Result<_>>()?,
         }],
     };
-    let brokers = cluster.wait_for_brokers(settings.wait()).await?;
+    let brokers = creator.wait_for_brokers(settings.wait()).await?;
     let mut code = ExitCode::SUCCESS;
     for plan in plans {
         let name = &plan.name;
-        match cluster.create(&plan, brokers, settings.fewer_replicas).await? {
+        match creator.create(&plan, brokers, settings.fewer_replicas).await? {
             Created::New => println!("{name}: made"),
             Created::WasThere { changed, differs } if changed.is_empty() && differs.is_empty() => {
                 println!("{name}: there already, as planned");
@@ -101,18 +101,18 @@ fn setting(text: &str) -> anyhow::Result<(String, String)> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
-fn list(cluster: &Cluster) -> anyhow::Result<()> {
-    for topic in cluster.topics()? {
+async fn list(creator: &TopicCreator) -> anyhow::Result<()> {
+    for topic in creator.topics().await? {
         let replicas = topic.partitions.iter().map(|partition| partition.replicas.len()).min().unwrap_or(0);
         println!("{}\t{} partitions\t{replicas} replicas", topic.name, topic.partitions.len());
     }
     Ok(())
 }
 
-fn describe(cluster: &Cluster, only: Option<&str>) -> anyhow::Result<()> {
+async fn describe(creator: &TopicCreator, only: Option<&str>) -> anyhow::Result<()> {
     let topics = match only {
-        Some(name) => vec![cluster.topic(name)?],
-        None => cluster.topics()?,
+        Some(name) => vec![creator.topic(name).await?],
+        None => creator.topics().await?,
     };
     for topic in topics {
         for partition in topic.partitions {

@@ -74,6 +74,7 @@ pub(crate) const YESTERDAY: &str = "Yesterday";
 
 // An event.
 pub(crate) const EVENT: &str = "Event";
+pub(crate) const NO_VIEW: &str = "There is no such view for this account.";
 pub(crate) const BOOKMAKER: &str = "Bookmaker";
 pub(crate) const SEEN: &str = "Seen";
 pub(crate) const BACK: &str = "Back";

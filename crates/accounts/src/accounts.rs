@@ -3,7 +3,10 @@
 use std::{
     collections::BTreeSet,
     net::{IpAddr, Ipv6Addr},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -46,7 +49,7 @@ const USE_NOTED_EVERY: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Debug)]
 pub struct AccountSettings {
-    /// Anybody may register.
+    /// Anybody may register, unless an operator has closed registration.
     pub registration: bool,
     /// Sign-ins, registrations and wrong tokens of one network.
     pub attempts_per_minute: u32,
@@ -177,6 +180,8 @@ pub struct Accounts {
     reads: Allowance<UserId>,
     /// Signs a user in, until it is used.
     code: Mutex<Option<SignInCode>>,
+    /// Whether anybody may register, as far as is known: operators may decide otherwise than the settings.
+    pub(crate) registration: AtomicBool,
 }
 
 impl Accounts {
@@ -193,6 +198,7 @@ impl Accounts {
             changes: Allowance::new(CHANGES_AT_ONCE, ANOTHER_CHANGE_AFTER),
             reads: Allowance::new(READS_AT_ONCE, ANOTHER_READ_AFTER),
             code: Mutex::new(None),
+            registration: AtomicBool::new(settings.registration),
             settings,
         }
     }
@@ -213,6 +219,11 @@ impl Accounts {
     }
 
     pub fn registration_is_open(&self) -> bool {
+        self.registration.load(Ordering::Relaxed)
+    }
+
+    /// Whether registration is open if no operator has decided otherwise.
+    pub(crate) fn opens_registration(&self) -> bool {
         self.settings.registration
     }
 
@@ -221,7 +232,7 @@ impl Accounts {
     }
 
     pub async fn register(&self, name: &str, password: &str, by: &Requester) -> Result<User, AccountsError> {
-        if !self.settings.registration {
+        if !self.registration_is_open() {
             return Err(AccountsError::RegistrationClosed);
         }
         self.count_attempt(by.address)?;
@@ -231,15 +242,13 @@ impl Accounts {
         Ok(user)
     }
 
-    /// Creates an account for an operator, even if registration is closed.
-    pub async fn create(&self, name: &str, password: &str, regions: BTreeSet<Region>) -> Result<User, AccountsError> {
-        let user = self.make(name, password, regions).await?;
-        audit::by_operator("account_created", &user.id);
-        Ok(user)
-    }
-
-    async fn make(&self, name: &str, password: &str, regions: BTreeSet<Region>) -> Result<User, AccountsError> {
-        let name: UserName = name.parse().map_err(|error| invalid("name")(&error))?;
+    pub(crate) async fn make(
+        &self,
+        name: &str,
+        password: &str,
+        regions: BTreeSet<Region>,
+    ) -> Result<User, AccountsError> {
+        let name = Self::name(name)?;
         let password = Password::new(password, &name).map_err(|error| invalid("password")(&error))?;
         let password = self.passwords.hash(&password).await?;
         let user = NewUser { id: UserId::random(), name, password, regions, created_at: self.now() };
@@ -248,6 +257,10 @@ impl Accounts {
             Err(error @ CreateUserError::Taken) => Err(invalid("name")(&error)),
             Err(CreateUserError::Store(error)) => Err(error.into()),
         }
+    }
+
+    pub(crate) fn name(text: &str) -> Result<UserName, AccountsError> {
+        text.parse().map_err(|error| invalid("name")(&error))
     }
 
     pub(crate) fn count_attempt(&self, address: IpAddr) -> Result<(), AccountsError> {
@@ -525,28 +538,6 @@ impl Accounts {
         let changed = self.store.set_password(&user.id, Some(&hash), &new).await?;
         let changed = changed.ok_or(AccountsError::WrongPassword)?;
         audit::done("password_changed", &user.id, by, &"");
-        Ok(changed)
-    }
-
-    /// Replaces a password for an operator, without the current one.
-    pub async fn reset_password(&self, user: &User, new: &Password) -> Result<User, AccountsError> {
-        let new = self.passwords.hash(new).await?;
-        let changed = self.store.set_password(&user.id, None, &new).await?.ok_or(AccountsError::Unauthenticated)?;
-        audit::by_operator("password_reset", &user.id);
-        Ok(changed)
-    }
-
-    /// Disables or enables a user for an operator. A disabled user has no sessions, and no valid tokens.
-    pub async fn set_disabled(&self, user: &UserId, disabled: bool) -> Result<User, AccountsError> {
-        let changed = self.store.set_disabled(user, disabled).await?.ok_or(AccountsError::Unauthenticated)?;
-        audit::by_operator(if disabled { "account_disabled" } else { "account_enabled" }, user);
-        Ok(changed)
-    }
-
-    /// Makes a user an operator, or no longer.
-    pub async fn set_operator(&self, user: &UserId, is_operator: bool) -> Result<User, AccountsError> {
-        let changed = self.store.set_operator(user, is_operator).await?.ok_or(AccountsError::Unauthenticated)?;
-        audit::by_operator(if is_operator { "operator_granted" } else { "operator_revoked" }, user);
         Ok(changed)
     }
 

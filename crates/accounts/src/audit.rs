@@ -8,7 +8,7 @@ use tracing::{info, warn};
 use crate::user::UserId;
 
 /// The target of the audit log's lines, by which they can be filtered.
-const TARGET: &str = "audit";
+pub(crate) const TARGET: &str = "audit";
 
 /// The client behind a request: its address and user agent.
 #[derive(Clone, Debug)]
@@ -26,9 +26,4 @@ pub(crate) fn done(event: &'static str, user: &UserId, requester: &Requester, ab
 pub(crate) fn refused(event: &'static str, user: Option<&UserId>, address: IpAddr, reason: &dyn fmt::Display) {
     let user = user.map_or("unknown", UserId::as_str);
     warn!(target: TARGET, event, user, %address, reason = %reason);
-}
-
-/// Logs what an operator did from the command line.
-pub(crate) fn by_operator(event: &'static str, user: &UserId) {
-    info!(target: TARGET, event, %user, by = "operator");
 }

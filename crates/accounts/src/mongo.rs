@@ -3,6 +3,7 @@
 mod alerts;
 mod contacts;
 mod decisions;
+mod operator;
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -30,7 +31,7 @@ use crate::{
     password::PasswordHash,
     secret::SecretHash,
     session::{SessionData, SessionKey, StoredSession},
-    store::{CreateTokenError, CreateUserError, FAMILIAR_FOR, Known, Place, Store, StoreError},
+    store::{ACTIONS_KEPT, CreateTokenError, CreateUserError, FAMILIAR_FOR, Known, Place, Store, StoreError},
     token::{NewToken, Scope, Token, TokenId, TokenName},
     user::{Changed, NewUser, User, UserId},
     user_name::UserName,
@@ -52,6 +53,8 @@ pub struct MongoStore {
     tokens: Collection<TokenDocument>,
     places: Collection<PlaceDocument>,
     checks: Collection<Document>,
+    actions: Collection<operator::ActionDocument>,
+    site: Collection<operator::SiteDocument>,
     alerts: alerts::Collections,
     open: Semaphore,
     /// Set once the indexes exist.
@@ -208,6 +211,8 @@ impl MongoStore {
             tokens: database.collection("tokens"),
             places: database.collection("places"),
             checks: database.collection("checks"),
+            actions: database.collection("actions"),
+            site: database.collection("site"),
             alerts: alerts::Collections::of(&database),
             open: Semaphore::new(OPEN),
             prepared: OnceCell::new(),
@@ -517,6 +522,8 @@ impl Store for MongoStore {
         let since = now.plus_millis(-(FAMILIAR_FOR.as_millis() as i64));
         self.get(self.places.delete_many(doc! { "at": { "$lt": date(since) } })).await?;
         self.sweep_alerts(now).await?;
+        let since = now.plus_millis(-(ACTIONS_KEPT.as_millis() as i64));
+        self.get(self.actions.delete_many(doc! { "at": { "$lt": date(since) } })).await?;
         let expired = doc! { "expires_at": { "$lte": date(now) } };
         Ok(self.get(self.sessions.delete_many(expired)).await?.deleted_count)
     }

@@ -6,6 +6,7 @@
 mod alerts;
 mod contacts;
 mod decisions;
+mod operator;
 
 use std::{collections::BTreeSet, fs::OpenOptions, io, path::Path, sync::mpsc, time::Duration};
 
@@ -21,13 +22,13 @@ use crate::{
     password::PasswordHash,
     secret::SecretHash,
     session::{SessionData, SessionKey, StoredSession},
-    store::{CreateTokenError, CreateUserError, FAMILIAR_FOR, Known, Place, Store, StoreError},
+    store::{ACTIONS_KEPT, CreateTokenError, CreateUserError, FAMILIAR_FOR, Known, Place, Store, StoreError},
     token::{NewToken, Token, TokenId, TokenName},
     user::{Changed, NewUser, User, UserId},
     user_name::UserName,
 };
 
-const SCHEMA_VERSION: i64 = 8;
+const SCHEMA_VERSION: i64 = 9;
 const SCHEMA: &str = "
     CREATE TABLE users (
         id TEXT PRIMARY KEY,
@@ -225,8 +226,17 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
         let message = format!("its format {version} was made by a newer version of this program");
         return Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(1), Some(message)));
     }
-    let steps =
-        [SCHEMA, PLACES, ORIGINS_AND_ENDS, alerts::SCHEMA, alerts::UNWATCHED, SCOPES, contacts::SCHEMA, OPERATORS];
+    let steps = [
+        SCHEMA,
+        PLACES,
+        ORIGINS_AND_ENDS,
+        alerts::SCHEMA,
+        alerts::UNWATCHED,
+        SCOPES,
+        contacts::SCHEMA,
+        OPERATORS,
+        operator::SCHEMA,
+    ];
     for step in steps.iter().skip(version as usize) {
         transaction.execute_batch(step)?;
     }
@@ -632,6 +642,8 @@ impl Store for SqliteStore {
             let since = millis(now) - ALERTS_KEPT.as_millis() as i64;
             connection.execute("DELETE FROM alerts WHERE at < ?1", [since])?;
             connection.execute("DELETE FROM unwatched WHERE until < ?1", [since])?;
+            let since = millis(now) - ACTIONS_KEPT.as_millis() as i64;
+            connection.execute("DELETE FROM actions WHERE at < ?1", [since])?;
             let swept = connection.execute("DELETE FROM sessions WHERE expires_at <= ?1", [millis(now)])?;
             Ok(swept as u64)
         })

@@ -13,6 +13,7 @@ use odds::{Region, Timestamp};
 use crate::{
     alerts::AlertStore,
     contacts::ContactStore,
+    operator::OperatorStore,
     password::PasswordHash,
     secret::SecretHash,
     session::{SessionKey, StoredSession},
@@ -59,6 +60,9 @@ pub struct Known {
 /// How long a network that a user signed in from is remembered.
 pub const FAMILIAR_FOR: Duration = Duration::from_secs(180 * 24 * 3_600);
 
+/// How long the actions of operators are kept.
+pub const ACTIONS_KEPT: Duration = Duration::from_secs(400 * 24 * 3_600);
+
 /// The hash of a user and of a network that the user signed in from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Place(SecretHash);
@@ -76,7 +80,7 @@ impl Place {
 /// Users, sessions, tokens and subscriptions. A change that connections must know of raises the account's revision, in
 /// the same write or right after it. Several gateways may use the same store at the same time.
 #[async_trait]
-pub trait Store: AlertStore + ContactStore + fmt::Debug + Send + Sync + 'static {
+pub trait Store: AlertStore + ContactStore + OperatorStore + fmt::Debug + Send + Sync + 'static {
     async fn create_user(&self, user: &NewUser) -> Result<User, CreateUserError>;
     async fn user(&self, id: &UserId) -> Result<Option<User>, StoreError>;
     async fn user_and_password(&self, name: &UserName) -> Result<Option<(User, PasswordHash)>, StoreError>;
@@ -131,7 +135,7 @@ pub trait Store: AlertStore + ContactStore + fmt::Debug + Send + Sync + 'static 
         now: Timestamp,
         oldest_token: Timestamp,
     ) -> Result<Known, StoreError>;
-    /// Deletes expired sessions and places. Returns how many sessions it deleted.
+    /// Deletes expired sessions, places and actions. Returns how many sessions it deleted.
     async fn sweep(&self, now: Timestamp) -> Result<u64, StoreError>;
     /// Writes something that is never read. Fails if nothing can be stored.
     async fn check_writable(&self, now: Timestamp) -> Result<(), StoreError>;

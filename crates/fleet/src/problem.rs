@@ -18,6 +18,8 @@ pub enum Severity {
 pub enum Kind {
     KafkaDoesNotAnswer,
     NobodyLeads,
+    PartitionsWithoutLeader,
+    TopicsAreMissing,
     PricesAreOld,
     EventsWaitForKafka,
     AccountsNotStored,
@@ -29,20 +31,27 @@ pub enum Kind {
     ProviderFails,
     MessagesNotStored,
     MessagesWait,
+    ProgramHasFailed,
     ProgramIsSilent,
+    BrokerIsDown,
+    ReplicasOutOfSync,
+    TopicsDiffer,
     PollsFail,
     CreditsUsedUp,
     CreditsRunOut,
     GatewayLags,
+    HistorianLags,
     AlerterLags,
     MessagesNotRead,
     DeadLetters,
 }
 
 impl Kind {
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 28] = [
         Self::KafkaDoesNotAnswer,
         Self::NobodyLeads,
+        Self::PartitionsWithoutLeader,
+        Self::TopicsAreMissing,
         Self::PricesAreOld,
         Self::EventsWaitForKafka,
         Self::AccountsNotStored,
@@ -54,18 +63,23 @@ impl Kind {
         Self::ProviderFails,
         Self::MessagesNotStored,
         Self::MessagesWait,
+        Self::ProgramHasFailed,
         Self::ProgramIsSilent,
+        Self::BrokerIsDown,
+        Self::ReplicasOutOfSync,
+        Self::TopicsDiffer,
         Self::PollsFail,
         Self::CreditsUsedUp,
         Self::CreditsRunOut,
         Self::GatewayLags,
+        Self::HistorianLags,
         Self::AlerterLags,
         Self::MessagesNotRead,
         Self::DeadLetters,
     ];
 
     pub fn severity(self) -> Severity {
-        if self < Self::ProgramIsSilent { Severity::Page } else { Severity::Warning }
+        if self < Self::ProgramHasFailed { Severity::Page } else { Severity::Warning }
     }
 
     /// What to do about it. docs/operating.md says the same.
@@ -77,6 +91,11 @@ impl Kind {
             Self::NobodyLeads => {
                 "start one; any number may run, and one of them leads. Its log names what it can't reach"
             }
+            Self::PartitionsWithoutLeader => {
+                "start the broker that leads them; `topic-creator describe` shows which. What is only there can't be read or \
+                 written until then"
+            }
+            Self::TopicsAreMissing => "`topic-creator create` creates them",
             Self::PricesAreOld => "see what else is wrong with the region; its producer's log says when it polls again",
             Self::EventsWaitForKafka => {
                 "see \"A broker is down\". Nothing is lost while the producer runs; if it exits, the next leader polls the odds \
@@ -102,6 +121,16 @@ impl Kind {
             Self::MessagesWait => {
                 "with `ProviderFails`, see there; otherwise, add a notifier, or ask the provider for more"
             }
+            Self::ProgramHasFailed => {
+                "mend what it says, and start it again, if nothing does that by itself. Others take over its work"
+            }
+            Self::BrokerIsDown => "start it. What has other replicas goes on without it",
+            Self::ReplicasOutOfSync => {
+                "nothing, if a broker has just come back: it fetches what it lacks. Stop no other broker until then"
+            }
+            Self::TopicsDiffer => {
+                "`topic-creator create` changes the settings. Partitions and replicas are changed with Kafka's own tools"
+            }
             Self::ProgramIsSilent => {
                 "start it again, if it was not stopped on purpose; after an hour, it is forgotten. Others take over its work"
             }
@@ -117,6 +146,7 @@ impl Kind {
                 "nothing: credits come back at the renewal. To continue sooner: a larger plan upstream"
             }
             Self::GatewayLags => "the gateway can't read fast enough; check its CPU",
+            Self::HistorianLags => "if it lasts, look at the store: it is slow, or its disk is",
             Self::AlerterLags => "if it lasts, add an alerter",
             Self::MessagesNotRead => "if it lasts, add a notifier, or look at the store",
             Self::DeadLetters => {

@@ -1,6 +1,9 @@
 //! All programs, by their reports.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use odds::Timestamp;
 
@@ -10,27 +13,84 @@ use crate::{CHANNELS, report::Report};
 const SILENT_AFTER: Duration = Duration::from_secs(10);
 /// and is forgotten after this time.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(3_600);
+/// How many former reports say how a program's numbers change: those of a minute.
+const REMEMBERED: usize = 12;
+/// The numbers that should be zero again and again.
+const LAGS: [&str; 5] = ["alerter_lag", "gateway_lag", "historian_lag", "historian_waiting_steps", "notifier_lag"];
 
 /// Whether a program reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProgramState {
     Running,
     Silent,
+    /// Something went wrong, and it has ended.
+    Failed,
+}
+
+/// How far a program is behind.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lag {
+    /// The metric with the region or channel.
+    pub of: String,
+    pub records: f64,
+    /// Since when it has not been at the end, as far as its reports tell.
+    pub since: Timestamp,
+    /// How much it grows a second.
+    pub grows: f64,
 }
 
 /// What is known of a program.
 #[derive(Clone, Debug)]
-pub(crate) struct Known {
-    pub(crate) report: Report,
+pub struct Program {
+    pub report: Report,
     heard_at: Timestamp,
     /// When it last wrote a dead letter, by channel.
     pub(crate) dead_letter_at: BTreeMap<&'static str, Timestamp>,
+    /// Its reports before this one, the oldest first.
+    former: VecDeque<Report>,
+    /// Since when each of its lags has not been zero.
+    behind_since: BTreeMap<String, Timestamp>,
+}
+
+impl Program {
+    /// How much each number that only grows has grown a second.
+    pub fn per_second(&self) -> BTreeMap<&str, f64> {
+        let counters = self.report.values.iter().filter(|(name, _)| is_counter(name));
+        counters.filter_map(|(name, _)| Some((name, self.change(name)?))).collect()
+    }
+
+    /// The lags that are not zero.
+    pub fn lags(&self) -> Vec<Lag> {
+        let lag = |(of, since): (&String, &Timestamp)| Lag {
+            of: of.clone(),
+            records: self.report.values.one(of).unwrap_or_default(),
+            since: *since,
+            grows: self.change(of).unwrap_or_default(),
+        };
+        self.behind_since.iter().map(lag).collect()
+    }
+
+    /// How much a number has changed a second, over the former reports.
+    fn change(&self, name: &str) -> Option<f64> {
+        let before = self.former.front()?;
+        let seconds = self.report.at.millis_since(before.at) as f64 / 1_000.0;
+        let change = self.report.values.one(name)? - before.values.one(name).unwrap_or_default();
+        (seconds > 0.0).then(|| change / seconds)
+    }
+}
+
+fn is_counter(name: &str) -> bool {
+    name.split('{').next().is_some_and(|name| name.ends_with("_total"))
+}
+
+fn is_lag(name: &str) -> bool {
+    name.split('{').next().is_some_and(|name| LAGS.contains(&name))
 }
 
 /// The newest report of each program.
 #[derive(Clone, Debug, Default)]
 pub struct Programs {
-    known: BTreeMap<String, Known>,
+    known: BTreeMap<String, Program>,
     /// When the newest report of any program came.
     heard_at: Option<Timestamp>,
 }
@@ -40,24 +100,37 @@ impl Programs {
     pub fn take(&mut self, report: Report, heard_at: Timestamp) {
         self.heard_at = self.heard_at.max(Some(heard_at));
         let key = report.key();
-        let known = self.known.get(&key);
         if report.ends {
             // One that has started again under the same name has reported since.
-            if known.is_some_and(|known| known.report.since <= report.since) {
+            if self.known.get(&key).is_some_and(|known| known.report.since <= report.since) {
                 self.known.remove(&key);
             }
             return;
         }
-        let mut dead_letter_at = known.map(|known| known.dead_letter_at.clone()).unwrap_or_default();
+        let known = self.known.remove(&key);
+        let mut dead_letter_at = known.as_ref().map(|known| known.dead_letter_at.clone()).unwrap_or_default();
+        // A program that has started again counts from zero.
+        let before = known.filter(|known| known.report.since == report.since);
         for channel in CHANNELS {
             let count = |report: &Report| report.values.of("notifier_dead_letters", channel).unwrap_or_default();
-            // A program that has started again counts from zero.
-            let before = known.filter(|known| known.report.since == report.since);
-            if count(&report) > before.map_or(0.0, |known| count(&known.report)) {
+            if count(&report) > before.as_ref().map_or(0.0, |known| count(&known.report)) {
                 dead_letter_at.insert(channel, heard_at);
             }
         }
-        self.known.insert(key, Known { report, heard_at, dead_letter_at });
+        let mut former = VecDeque::new();
+        let mut before_behind = BTreeMap::new();
+        if let Some(before) = before {
+            former = before.former;
+            if former.len() == REMEMBERED {
+                former.pop_front();
+            }
+            former.push_back(before.report);
+            before_behind = before.behind_since;
+        }
+        let behind = report.values.iter().filter(|(name, value)| *value > 0.0 && is_lag(name));
+        let behind_since =
+            behind.map(|(name, _)| (name.to_owned(), before_behind.get(name).copied().unwrap_or(heard_at))).collect();
+        self.known.insert(key, Program { report, heard_at, dead_letter_at, former, behind_since });
     }
 
     /// When the newest report of any program came.
@@ -71,26 +144,73 @@ impl Programs {
     }
 
     /// All programs, by name.
-    pub fn all(&self) -> impl Iterator<Item = (&Report, ProgramState)> {
-        self.known().map(|(known, state)| (&known.report, state))
-    }
-
-    pub(crate) fn known(&self) -> impl Iterator<Item = (&Known, ProgramState)> {
+    pub fn all(&self) -> impl Iterator<Item = (&Program, ProgramState)> {
         // While nobody reports, nobody is silent: then, Kafka doesn't answer.
         let newest = self.heard_at.unwrap_or(Timestamp::from_millis(0));
         self.known.values().map(move |known| {
-            let is_silent = passed(known.heard_at, newest, SILENT_AFTER);
-            (known, if is_silent { ProgramState::Silent } else { ProgramState::Running })
+            let state = match passed(known.heard_at, newest, SILENT_AFTER) {
+                _ if known.report.failed => ProgramState::Failed,
+                true => ProgramState::Silent,
+                false => ProgramState::Running,
+            };
+            (known, state)
         })
     }
 
     /// Those that run.
     pub(crate) fn running(&self) -> impl Iterator<Item = &Report> {
-        self.all().filter(|(_, state)| *state == ProgramState::Running).map(|(report, _)| report)
+        self.all().filter(|(_, state)| *state == ProgramState::Running).map(|(known, _)| &known.report)
     }
 }
 
 /// Whether more than a time has passed.
 pub(crate) fn passed(since: Timestamp, now: Timestamp, time: Duration) -> bool {
     now.millis_since(since) > time.as_millis() as i64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Values;
+
+    fn report(second: i64, metrics: &str) -> Report {
+        let at = Timestamp::from_millis(1_000 * second);
+        let (values, sports) = Values::of_metrics(metrics);
+        Report {
+            v: 1,
+            role: "gateway".into(),
+            instance: "a".into(),
+            version: "1".into(),
+            since: Timestamp::from_millis(0),
+            at,
+            values,
+            sports,
+            clients: None,
+            memory: None,
+            troubles: Vec::new(),
+            ends: false,
+            failed: false,
+        }
+    }
+
+    #[test]
+    fn numbers_are_compared_with_those_of_a_minute_ago() {
+        let mut programs = Programs::default();
+        for second in (0..=120).step_by(5) {
+            let lag = if second < 30 { 0 } else { second - 30 };
+            let metrics = format!(
+                "toteboard_gateway_frames_total{{region=\"uk\"}} {}\ntoteboard_gateway_lag{{region=\"uk\"}} {lag}\n",
+                second * second
+            );
+            programs.take(report(second, &metrics), Timestamp::from_millis(1_000 * second + 500));
+        }
+        let (gateway, state) = programs.all().next().unwrap();
+        assert_eq!(state, ProgramState::Running);
+        // (120² - 60²) / 60
+        assert_eq!(gateway.per_second(), BTreeMap::from([("gateway_frames_total", 180.0)]));
+        let since = Timestamp::from_millis(35_500);
+        assert_eq!(gateway.lags(), [Lag { of: "gateway_lag{uk}".into(), records: 90.0, since, grows: 1.0 }]);
+        programs.take(report(125, "toteboard_gateway_lag{region=\"uk\"} 0\n"), Timestamp::from_millis(125_000));
+        assert!(programs.all().next().unwrap().0.lags().is_empty());
+    }
 }

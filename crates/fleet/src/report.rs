@@ -1,10 +1,12 @@
 //! The report of one program.
 
+use std::collections::BTreeMap;
+
 use odds::Timestamp;
 use serde::{Deserialize, Serialize};
 use service::Trouble;
 
-use crate::values::Values;
+use crate::values::{Sports, Values};
 
 /// What a program says of itself, every few seconds. Readers skip fields that they don't know, and a later form of a
 /// report keeps those that are here.
@@ -23,12 +25,47 @@ pub struct Report {
     /// Its most important metrics.
     #[serde(default)]
     pub values: Values,
+    /// The sports that it polls, by region.
+    #[serde(default, skip_serializing_if = "Sports::is_empty")]
+    pub sports: Sports,
+    /// Its clients, if it is a gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clients: Option<Clients>,
+    /// How much memory it uses, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
     /// What it has logged as a warning or an error, the oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub troubles: Vec<LoggedTrouble>,
     /// It was asked to end.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ends: bool,
+    /// It ends because something went wrong.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub failed: bool,
+}
+
+/// The clients of a gateway.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clients {
+    /// How many users are connected.
+    pub users: u64,
+    /// How many connections some of them have, by id: those with the most.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub most: BTreeMap<String, u64>,
+    /// Those that have not taken what they were sent for the longest time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub slow: Vec<SlowClient>,
+}
+
+/// A client that does not take what it is sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlowClient {
+    /// Its socket.
+    pub id: String,
+    /// Its user's id.
+    pub user: String,
+    pub since: Timestamp,
 }
 
 /// A warning or an error in a log.
@@ -72,8 +109,9 @@ mod tests {
     #[test]
     fn a_report_of_a_later_version_can_be_read() {
         let text = r#"{ "v": 2, "role": "gateway", "instance": "a", "version": "9", "since": "2026-01-01T00:00:00Z",
-            "at": "2026-01-01T00:01:00Z", "values": { "gateway_connections": 3 }, "mood": "good" }"#;
+            "at": "2026-01-01T00:01:00Z", "values": { "gateway_connections": 3 }, "mood": "good", "sports": { "uk": { "golf": [60.0, null] } } }"#;
         let report: Report = serde_json::from_str(text).unwrap();
+        assert_eq!(report.sports["uk"]["golf"].0, Some(60.0));
         assert_eq!((report.v, report.key().as_str(), report.ends), (2, "gateway a", false));
         assert_eq!(report.values.one("gateway_connections"), Some(3.0));
     }

@@ -9,7 +9,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::{debug, info};
 
 use crate::{
-    report::{LoggedTrouble, Report},
+    report::{Clients, LoggedTrouble, Report},
     values::Values,
 };
 
@@ -27,8 +27,12 @@ pub struct Reporter {
     metrics: Arc<MetricRegistry>,
     troubles: Troubles,
     clock: fn() -> Timestamp,
+    clients: Option<ClientsNow>,
     writer: TopicWriter<Report>,
 }
+
+/// Returns the clients that a gateway has.
+type ClientsNow = Box<dyn Fn() -> Clients + Send + Sync>;
 
 impl Reporter {
     /// `instance` tells programs of one name apart; by default, it is the host and the process. Start it last: a program
@@ -43,7 +47,13 @@ impl Reporter {
     ) -> Result<Self, KafkaError> {
         let instance = instance.unwrap_or_else(Self::instance);
         let writer = TopicWriter::new(kafka, FLEET)?;
-        Ok(Self { role, instance, since: clock(), metrics, troubles, clock, writer })
+        Ok(Self { role, instance, since: clock(), metrics, troubles, clock, clients: None, writer })
+    }
+
+    /// Also reports a gateway's clients.
+    #[must_use]
+    pub fn with_clients(self, clients: impl Fn() -> Clients + Send + Sync + 'static) -> Self {
+        Self { clients: Some(Box::new(clients)), ..self }
     }
 
     /// The host and the process.
@@ -65,7 +75,7 @@ impl Reporter {
             }
             let sent = tokio::select! {
                 () = stop.cancelled() => break,
-                sent = self.send(false) => sent,
+                sent = self.send(self.report()) => sent,
             };
             // What prevents it is logged as a warning by those who depend on Kafka.
             match &sent {
@@ -75,21 +85,23 @@ impl Reporter {
             }
             fails = sent.is_err();
         }
-        if !matches!(timeout(LAST_WITHIN, self.send(!lifecycle.has_failed().await)).await, Ok(Ok(()))) {
+        let failed = lifecycle.has_failed().await;
+        let last = Report { ends: !failed, failed, ..self.report() };
+        if !matches!(timeout(LAST_WITHIN, self.send(last)).await, Ok(Ok(()))) {
             debug!("the last report could not be written");
         }
         Ok(())
     }
 
-    async fn send(&self, ends: bool) -> Result<(), KafkaError> {
-        let report = self.report(ends);
+    async fn send(&self, report: Report) -> Result<(), KafkaError> {
         self.writer.send(0, &report.key(), &report).await
     }
 
-    fn report(&self, ends: bool) -> Report {
+    fn report(&self) -> Report {
         let at = (self.clock)();
         let is_recent = |trouble: &LoggedTrouble| at.millis_since(trouble.at) < TROUBLED_FOR.as_millis() as i64;
         let troubles = self.troubles.newest().into_iter().map(LoggedTrouble::from).filter(is_recent).collect();
+        let (values, sports) = Values::of_metrics(&self.metrics.encode());
         Report {
             v: Report::VERSION,
             role: self.role.to_owned(),
@@ -97,9 +109,13 @@ impl Reporter {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             since: self.since,
             at,
-            values: Values::of_metrics(&self.metrics.encode()),
+            values,
+            sports,
+            clients: self.clients.as_ref().map(|clients| clients()),
+            memory: service::memory(),
             troubles,
-            ends,
+            ends: false,
+            failed: false,
         }
     }
 }

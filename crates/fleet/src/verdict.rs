@@ -5,12 +5,13 @@ use std::{
     time::Duration,
 };
 
+use kafka::{ClusterState, Difference, TopicSpec};
 use odds::{Feed, FeedState, Region, Timestamp};
 
 use crate::{
     CHANNELS,
     problem::{Kind, Problem},
-    programs::{Known, ProgramState, Programs, passed},
+    programs::{Program, ProgramState, Programs, passed},
     report::Report,
 };
 
@@ -41,6 +42,33 @@ pub struct Verdicts {
 
 type Found = BTreeMap<(Kind, String), String>;
 
+/// The cluster, and how the planned topics should be.
+#[derive(Clone, Debug, Default)]
+pub struct Cluster {
+    pub state: ClusterState,
+    pub plan: Vec<TopicSpec>,
+    /// The settings that are other than planned, by topic.
+    pub settings: BTreeMap<String, Vec<Difference>>,
+}
+
+impl Cluster {
+    /// The planned topics that don't exist.
+    pub fn missing_topics(&self) -> impl Iterator<Item = &str> {
+        self.plan.iter().map(|plan| plan.name.as_str()).filter(|name| self.state.topic(name).is_none())
+    }
+
+    /// How a topic differs from its plan. Fewer replicas than planned are as planned if there are no more brokers.
+    pub fn differences(&self, topic: &str) -> Vec<Difference> {
+        let plan = self.plan.iter().find(|plan| plan.name == topic);
+        let (Some(plan), Some(found)) = (plan, self.state.topic(topic)) else { return Vec::new() };
+        let brokers = self.state.brokers.len() + self.state.missing_brokers().len();
+        let plan = TopicSpec { replication: plan.replication.min(brokers as i32), ..plan.clone() };
+        let mut differences = found.differences(&plan);
+        differences.extend(self.settings.get(topic).into_iter().flatten().cloned());
+        differences
+    }
+}
+
 impl Verdicts {
     pub fn new(now: Timestamp) -> Self {
         Self { listening_since: now, since: BTreeMap::new(), jobs: BTreeSet::new() }
@@ -52,10 +80,19 @@ impl Verdicts {
     }
 
     /// What is wrong now, the most important first.
-    pub fn look(&mut self, programs: &Programs, feeds: &[Feed], now: Timestamp) -> Vec<Problem> {
+    pub fn look(
+        &mut self,
+        programs: &Programs,
+        feeds: &[Feed],
+        cluster: Option<&Cluster>,
+        now: Timestamp,
+    ) -> Vec<Problem> {
         self.note_jobs(programs);
         let mut found = Found::new();
         of_feeds(feeds, &mut found);
+        if let Some(cluster) = cluster {
+            of_cluster(cluster, &mut found);
+        }
         if programs.heard_at().is_none_or(|at| passed(at, now, KAFKA_WITHIN)) {
             if passed(self.listening_since, now, KAFKA_WITHIN) {
                 let text = "no program's report has come: Kafka doesn't answer, or the topic `fleet` doesn't exist";
@@ -87,7 +124,7 @@ impl Verdicts {
     }
 
     fn note_jobs(&mut self, programs: &Programs) {
-        for (report, _) in programs.all() {
+        for (Program { report, .. }, _) in programs.all() {
             for job in JOBS {
                 let of = Region::ALL.map(Region::key).into_iter().chain(CHANNELS);
                 self.jobs.extend(of.filter(|of| report.values.of(job, of).is_some()).map(|of| (job, of)));
@@ -136,7 +173,9 @@ fn lasts(kind: Kind) -> Option<Duration> {
         | Kind::ShardsWithoutAlerter
         | Kind::NoNotifier
         | Kind::EventsWaitForKafka => Some(Duration::from_secs(12)),
-        Kind::GatewayLags | Kind::AlerterLags | Kind::MessagesNotRead => Some(Duration::from_secs(7)),
+        Kind::GatewayLags | Kind::HistorianLags | Kind::AlerterLags | Kind::MessagesNotRead => {
+            Some(Duration::from_secs(7))
+        }
         _ => None,
     }
 }
@@ -159,17 +198,58 @@ fn of_feeds(feeds: &[Feed], found: &mut Found) {
     }
 }
 
+fn of_cluster(cluster: &Cluster, found: &mut Found) {
+    let counted = |count: usize, what: &str| if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") };
+    for broker in cluster.state.missing_brokers() {
+        found.insert((Kind::BrokerIsDown, format!("broker {broker}")), "it has replicas, and does not answer".into());
+    }
+    let mut late = Vec::new();
+    for topic in &cluster.state.topics {
+        let (leaderless, out_of_sync) = (topic.without_leader(), topic.out_of_sync());
+        if leaderless > 0 {
+            let text =
+                format!("{} without a leader: nothing can be read or written there", counted(leaderless, "partition"));
+            found.insert((Kind::PartitionsWithoutLeader, topic.name.clone()), text);
+        }
+        if out_of_sync > 0 {
+            late.push(format!("{} of {}", counted(out_of_sync, "partition"), topic.name));
+        }
+        let differs = cluster.differences(&topic.name);
+        if !differs.is_empty() {
+            let each = differs.iter().map(|it| format!("{} is {}, planned is {}", it.what, it.found, it.planned));
+            found.insert((Kind::TopicsDiffer, topic.name.clone()), each.collect::<Vec<_>>().join("; "));
+        }
+    }
+    if !late.is_empty() {
+        let text = format!("replicas lack the newest records: {}", late.join(", "));
+        found.insert((Kind::ReplicasOutOfSync, String::new()), text);
+    }
+    let missing: Vec<&str> = cluster.missing_topics().collect();
+    if !missing.is_empty() {
+        found.insert((Kind::TopicsAreMissing, String::new()), format!("there is no {}", missing.join(", ")));
+    }
+}
+
 /// What the programs that run report of themselves, and which are silent.
 fn of_reports(programs: &Programs, now: Timestamp, has_heard_all: bool, found: &mut Found) {
-    for (known, state) in programs.known() {
+    for (known, state) in programs.all() {
         let report = &known.report;
         let program = report.key();
-        if state == ProgramState::Silent {
-            if has_heard_all {
-                let text = format!("it has not reported since {}", report.at);
-                found.insert((Kind::ProgramIsSilent, program), text);
+        match state {
+            ProgramState::Running => {}
+            ProgramState::Failed => {
+                let reason = report.troubles.iter().rev().find(|trouble| trouble.level == "error");
+                let text = reason.map_or("it ended with an error", |trouble| trouble.text.as_str());
+                found.insert((Kind::ProgramHasFailed, program), text.to_owned());
+                continue;
             }
-            continue;
+            ProgramState::Silent => {
+                if has_heard_all {
+                    let text = format!("it has not reported since {}", report.at);
+                    found.insert((Kind::ProgramIsSilent, program), text);
+                }
+                continue;
+            }
         }
         of_regions(report, found);
         of_channels(known, now, found);
@@ -206,9 +286,11 @@ fn of_regions(report: &Report, found: &mut Found) {
         if value("historian_leading") == Some(1.0) && value("historian_store_available") == Some(0.0) {
             add(Kind::HistoryNotStored, format!("{program} can't store the history"));
         }
-        for (kind, name, what) in
-            [(Kind::GatewayLags, "gateway_lag", "to read"), (Kind::AlerterLags, "alerter_lag", "to evaluate")]
-        {
+        for (kind, name, what) in [
+            (Kind::GatewayLags, "gateway_lag", "to read"),
+            (Kind::HistorianLags, "historian_lag", "to record"),
+            (Kind::AlerterLags, "alerter_lag", "to evaluate"),
+        ] {
             if let Some(lag) = value(name).filter(|lag| *lag > MANY_RECORDS) {
                 let text = format!("it has {lag} records of {region} {what}");
                 found.insert((kind, format!("{program}, {region}")), text);
@@ -217,7 +299,7 @@ fn of_regions(report: &Report, found: &mut Found) {
     }
 }
 
-fn of_channels(known: &Known, now: Timestamp, found: &mut Found) {
+fn of_channels(known: &Program, now: Timestamp, found: &mut Found) {
     let program = known.report.key();
     for channel in CHANNELS {
         let value = |name| known.report.values.of(name, channel);
@@ -240,7 +322,7 @@ fn of_channels(known: &Known, now: Timestamp, found: &mut Found) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Values;
+    use crate::{LoggedTrouble, Sports, Values};
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_millis(1_000_000_000_000 + 1_000 * seconds)
@@ -254,9 +336,13 @@ mod tests {
             version: "1".into(),
             since: at(0),
             at: at(0),
-            values: Values::of_metrics(metrics),
+            values: Values::of_metrics(metrics).0,
+            sports: Sports::new(),
+            clients: None,
+            memory: None,
             troubles: Vec::new(),
             ends: false,
+            failed: false,
         }
     }
 
@@ -264,12 +350,13 @@ mod tests {
     struct Scene {
         verdicts: Verdicts,
         programs: Programs,
+        cluster: Option<Cluster>,
     }
 
     impl Scene {
         /// A healthy system after half a minute.
         fn healthy() -> Self {
-            let mut scene = Self { verdicts: Verdicts::new(at(0)), programs: Programs::default() };
+            let mut scene = Self { verdicts: Verdicts::new(at(0)), programs: Programs::default(), cluster: None };
             for second in [0, 5, 10, 15, 20, 25, 30] {
                 scene.report("producer", "toteboard_producer_leading{region=\"uk\"} 1", second);
                 scene.report("alerter", "toteboard_alerter_shards 8", second);
@@ -283,7 +370,7 @@ mod tests {
         }
 
         fn told(&mut self, second: i64) -> Vec<(Kind, String)> {
-            let problems = self.verdicts.look(&self.programs, &[], at(second)).into_iter();
+            let problems = self.verdicts.look(&self.programs, &[], self.cluster.as_ref(), at(second)).into_iter();
             problems.map(|it| (it.name, it.about)).collect()
         }
     }
@@ -343,7 +430,7 @@ mod tests {
 
     #[test]
     fn a_reader_that_starts_hears_everybody_before_it_blames_anybody() {
-        let mut scene = Scene { verdicts: Verdicts::new(at(100)), programs: Programs::default() };
+        let mut scene = Scene { verdicts: Verdicts::new(at(100)), programs: Programs::default(), cluster: None };
         for (role, written) in [("historian", 20), ("producer", 98)] {
             let old = Report { at: at(written), ..report(role, "") };
             let came_at = scene.verdicts.came_at(&old, at(101));
@@ -384,5 +471,62 @@ mod tests {
         assert!(!scene.told(640).contains(&dead));
         scene.report("notifier", "toteboard_notifier_dead_letters{channel=\"sms\"} 2\n", 641);
         assert!(scene.told(641).contains(&dead));
+    }
+
+    #[test]
+    fn a_program_that_failed_is_told_at_once_with_its_error() {
+        let mut scene = Scene::healthy();
+        let error = LoggedTrouble { at: at(31), level: "error".into(), text: "the key is wrong".into(), count: 1 };
+        let last = Report { failed: true, troubles: vec![error], ..report("producer", "") };
+        scene.programs.take(last, at(31));
+        let problems = scene.verdicts.look(&scene.programs, &[], None, at(31));
+        let failed = &problems[0];
+        assert_eq!((failed.name, failed.about.as_str()), (Kind::ProgramHasFailed, "producer a"));
+        assert_eq!(failed.text, "the key is wrong");
+        // It was started again.
+        scene.programs.take(Report { since: at(32), ..report("producer", "") }, at(33));
+        assert_eq!(scene.told(33), []);
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_cluster_is_told() {
+        let mut scene = Scene::healthy();
+        let partition = |leader, replicas: &[i32], in_sync: &[i32]| kafka::Partition {
+            id: 0,
+            leader,
+            replicas: replicas.to_vec(),
+            in_sync: in_sync.to_vec(),
+        };
+        let topic = |name: &str, partitions| kafka::Topic { name: name.into(), partitions };
+        let plan =
+            |name: &str, replication| TopicSpec { name: name.into(), partitions: 1, replication, settings: Vec::new() };
+        let broker = |id| kafka::Broker { id, address: format!("b{id}:9092") };
+        let mut cluster = Cluster {
+            state: ClusterState {
+                brokers: vec![broker(1), broker(2)],
+                topics: vec![
+                    topic("a", vec![partition(1, &[1, 2], &[1, 2])]),
+                    topic("b", vec![partition(2, &[2], &[2])]),
+                ],
+            },
+            plan: vec![plan("a", 3), plan("b", 1)],
+            settings: BTreeMap::new(),
+        };
+        scene.cluster = Some(cluster.clone());
+        assert_eq!(scene.told(31), [], "two brokers can't have three replicas");
+        cluster.state.brokers.pop();
+        cluster.state.topics =
+            vec![topic("a", vec![partition(1, &[1, 2], &[1]); 2]), topic("b", vec![partition(-1, &[2], &[2])])];
+        cluster.plan.push(plan("c", 1));
+        scene.cluster = Some(cluster);
+        let told = scene.told(32);
+        let expected = [
+            (Kind::PartitionsWithoutLeader, "b"),
+            (Kind::TopicsAreMissing, ""),
+            (Kind::BrokerIsDown, "broker 2"),
+            (Kind::ReplicasOutOfSync, ""),
+            (Kind::TopicsDiffer, "a"),
+        ];
+        assert_eq!(told, expected.map(|(kind, about)| (kind, about.to_owned())));
     }
 }

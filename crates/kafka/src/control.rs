@@ -21,6 +21,8 @@ pub enum ControlMessage {
     User { user: String, revision: u64 },
     /// This user's rules changed. The store already has the change.
     Rules { user: String },
+    /// An operator disconnects the client with this socket, at whichever gateway it is.
+    Disconnect { socket: String },
 }
 
 #[derive(Clone)]

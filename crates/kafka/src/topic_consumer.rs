@@ -28,6 +28,7 @@ use self::{dead_letters::DeadLetters, poller::Poller, worker::Work};
 use crate::{KafkaSettings, Role};
 
 pub use self::{dead_letters::dead_letters_of, record::TopicRecord};
+pub(crate) use record::{DEAD_AT, DEAD_ORIGIN, DEAD_REASON};
 
 /// What a handler could not do.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,7 +13,7 @@ mod troubles;
 
 pub use admin::{Admin, AdminSettings};
 pub use clock::now;
-pub use host::hostname;
+pub use host::{hostname, memory};
 pub use lifecycle::Lifecycle;
 pub use logs::{LogSettings, Logs};
 pub use metrics::{Labelled, MetricRegistry, MetricScope};

@@ -18,6 +18,7 @@ use super::{
     body::Body,
     caller::{By, Caller, Person, begin_session, end_session},
     error::{ApiError, Refusals},
+    operator::{View, views_of},
     subscriptions::RegionKey,
 };
 use crate::session::AppState;
@@ -30,6 +31,7 @@ pub(super) fn router() -> OpenApiRouter<Arc<AppState>> {
         .routes(routes!(login_with_code))
         .routes(routes!(logout))
         .routes(routes!(me, delete))
+        .routes(routes!(views))
         .routes(routes!(password))
 }
 
@@ -52,6 +54,10 @@ struct Me {
     /// The regions that the account subscribes to.
     #[schema(value_type = Vec<RegionKey>)]
     regions: BTreeSet<Region>,
+    /// Whether the page has views for it that not all accounts have: see `GET /api/me/views`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    more: bool,
 }
 
 impl From<&accounts::User> for Me {
@@ -61,6 +67,7 @@ impl From<&accounts::User> for Me {
             name: user.name.as_str().to_owned(),
             created_at: user.created_at.to_string(),
             regions: user.regions.clone(),
+            more: !views_of(user).is_empty(),
         }
     }
 }
@@ -190,6 +197,15 @@ async fn logout(
 )]
 async fn me(Caller { user }: Caller) -> Json<Me> {
     Json((&user).into())
+}
+
+/// Lists the page's views that this account has in addition to those that all have.
+#[utoipa::path(
+    get, path = "/api/me/views", tag = "account", security(("session" = [])),
+    responses((status = OK, body = Vec<View>, description = "The views; most accounts have none."), Refusals),
+)]
+async fn views(Person { user, .. }: Person) -> Json<Vec<View>> {
+    Json(views_of(&user))
 }
 
 #[derive(Deserialize, ToSchema)]

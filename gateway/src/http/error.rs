@@ -57,6 +57,8 @@ pub(crate) enum ApiError {
     RequestIdReused,
     #[error("whether the record was written is unknown: repeat the request, with the same request_id")]
     ResultUnknown(String),
+    #[error("Kafka: {0}")]
+    Kafka(String),
     #[error(transparent)]
     Messages(#[from] messages::StoreError),
     #[error(transparent)]
@@ -131,7 +133,7 @@ impl ApiError {
             Self::UnknownTopic => StatusCode::NOT_FOUND,
             Self::PartitionOutOfRange { .. } => StatusCode::BAD_REQUEST,
             Self::RequestRunning | Self::RequestIdReused => StatusCode::CONFLICT,
-            Self::ResultUnknown(_) | Self::Messages(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::ResultUnknown(_) | Self::Messages(_) | Self::Kafka(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::BadBody { status, .. } => *status,
             Self::NotReady(_)
             | Self::NoTurn(NoTurn::InTotal(_))
@@ -193,6 +195,7 @@ impl ApiError {
             Self::RequestRunning => "request_running",
             Self::RequestIdReused => "request_id_reused",
             Self::ResultUnknown(_) => "result_unknown",
+            Self::Kafka(_) => "kafka_unavailable",
             Self::Messages(_) => "messages_unavailable",
             Self::Accounts(AccountsError::MissingScope(_)) => "missing_scope",
             Self::History(HistoryError::NotRecorded { .. }) => "not_recorded",

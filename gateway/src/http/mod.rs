@@ -14,7 +14,6 @@ mod links;
 mod messages;
 mod odds;
 mod operator;
-mod operators;
 mod opportunities;
 mod produce;
 mod rules;
@@ -47,7 +46,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 pub use self::asyncapi::asyncapi;
 pub(crate) use self::{
     history::{Openings, Sparkline, SparklineOf},
-    operators::KnownOperators,
+    operator::KnownOperators,
     opportunities::LiveLines,
 };
 use crate::session::AppState;

@@ -287,7 +287,7 @@ impl RegionTask {
         let began = Instant::now();
         if let Some(due) = self.due.take() {
             self.last_tick = Some(due.at);
-            self.metrics.late.observe(began.saturating_duration_since(due.wanted).as_secs_f64());
+            self.metrics.was_late(began.saturating_duration_since(due.wanted));
         }
         self.metrics.events.set(follower.board().event_count() as i64);
         self.metrics.quotes.set(follower.board().quote_count() as i64);

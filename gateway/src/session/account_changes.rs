@@ -8,11 +8,12 @@ use std::{
 
 use accounts::{Changed, Identity, User, UserId};
 use kafka::{ControlMessage, TopicFollower};
+use socketioxide::socket::Sid;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::app_state::AppState;
-use crate::client::{Client, ClientRequest, Subscription};
+use crate::client::{Bye, Client, ClientRequest, RETRY_AFTER_MS, Subscription};
 
 /// How many clients are compared with the store in one query.
 const LOOKED_UP_AT_ONCE: usize = 500;
@@ -52,6 +53,23 @@ impl AppState {
         });
     }
 
+    /// Disconnects the client with this socket, if it is here.
+    fn disconnect(&self, socket: &str) {
+        let client = socket.parse().ok().and_then(|sid: Sid| self.clients().connected.get(&sid).cloned());
+        if let Some(client) = client {
+            client.end(Bye {
+                code: "disconnected",
+                message: "an operator has ended this connection",
+                retry_after_ms: Some(RETRY_AFTER_MS),
+            });
+        }
+    }
+
+    /// All clients that are connected.
+    pub(crate) fn all_clients(&self) -> Vec<Arc<Client>> {
+        self.clients().connected.values().cloned().collect()
+    }
+
     /// Makes this user's clients check the store again, if they don't have this revision yet.
     pub(super) fn recheck(self: &Arc<Self>, user: &UserId, revision: u64) {
         let clients: Vec<Arc<Client>> = {
@@ -80,11 +98,11 @@ impl AppState {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                message = control.next() => {
-                    if let ControlMessage::User { user, revision } = message {
-                        self.recheck(&UserId::named(&user), revision);
-                    }
-                }
+                message = control.next() => match message {
+                    ControlMessage::User { user, revision } => self.recheck(&UserId::named(&user), revision),
+                    ControlMessage::Disconnect { socket } => self.disconnect(&socket),
+                    ControlMessage::Republish { .. } | ControlMessage::Rules { .. } => {}
+                },
                 _ = look_up.tick() => self.look_up().await,
                 _ = sweep.tick() => match self.accounts.sweep().await {
                     Ok(swept) => debug!(swept, "expired sessions deleted"),
@@ -96,7 +114,7 @@ impl AppState {
 
     /// Compares all clients with the store, and makes outdated ones check it again.
     pub(super) async fn look_up(self: &Arc<Self>) {
-        let clients: Vec<Arc<Client>> = self.clients().connected.values().cloned().collect();
+        let clients = self.all_clients();
         for some in clients.chunks(LOOKED_UP_AT_ONCE) {
             let mut users: Vec<UserId> = some.iter().map(|client| client.identity.user().clone()).collect();
             users.sort_unstable();

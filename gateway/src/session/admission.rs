@@ -102,6 +102,12 @@ async fn admitted(socket: &SocketRef, app: &Arc<AppState>, auth: &Value) -> Resu
             app.accounts.by_session(&key).await?.0
         }
     };
+    // To others, it is a field that is not known.
+    let wants_operator = hello.operator
+        && match &hello.token {
+            Some(token) => app.accounts.by_token(token, Scope::Operator, peer.address).await.is_ok(),
+            None => true,
+        };
     slot.is_of(identity.user())?;
     let filter = Arc::new(app.filters.hold(identity.user(), hello.filter.clone(), None)?);
     let replay = match hello.replay.map_or_else(|| replay_in(&parts.uri), |replay| Ok(Some(replay)))? {
@@ -109,7 +115,7 @@ async fn admitted(socket: &SocketRef, app: &Arc<AppState>, auth: &Value) -> Resu
         Some(replay) => Some((replay, app.replay_turns.take(identity.user())?)),
         None => None,
     };
-    Ok(Admitted { hello, identity, filter, replay, slot })
+    Ok(Admitted { hello, identity, wants_operator, filter, replay, slot })
 }
 
 /// The replay that the address asks for, for clients whose `auth` can't be changed.

@@ -4,26 +4,27 @@ use std::{
     collections::{HashMap, HashSet},
     fmt,
     net::IpAddr,
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
 use accounts::{Accounts, Allowance, UserId};
-use kafka::ControlWriter;
+use kafka::{ControlWriter, KafkaSettings};
 use odds::{Region, Timestamp};
 use rand::{RngExt, seq::SliceRandom};
 use socketioxide::socket::Sid;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::{
     brief::Brief,
     client::{Bye, Client},
     filters::Filters,
-    fleet_watch::FleetWatch,
     http::{KnownOperators, LiveLines, Openings, Sparkline, SparklineOf},
     messages::Messages,
     metrics::Metrics,
+    operator::{ClientWatch, FleetWatch},
     origin_policy::OriginPolicy,
     readiness::Readiness,
     region::{Excerpt, RegionHandle},
@@ -62,6 +63,12 @@ pub(crate) struct AppState {
     pub(crate) openings: Openings,
     pub(crate) fleet: FleetWatch,
     pub(crate) known_operators: KnownOperators,
+    pub(crate) client_watch: Arc<ClientWatch>,
+    /// The names of users that operators see.
+    pub(crate) user_names: Brief<UserId, Option<String>>,
+    /// Where the page is, if there is one.
+    pub(crate) page: Option<PathBuf>,
+    pub(crate) kafka: KafkaSettings,
     pub(crate) origins: OriginPolicy,
     pub(crate) control: ControlWriter,
     pub(crate) clients: Mutex<Clients>,
@@ -109,13 +116,18 @@ impl AppState {
         self.clients.lock().expect("nobody panics while holding it")
     }
 
+    /// How many connections a user has here.
+    pub(crate) fn connections_of(&self, user: &UserId) -> usize {
+        self.clients().of_user.get(user).map_or(0, HashSet::len)
+    }
+
     pub(super) fn region(&self, region: Region) -> &RegionHandle {
         &self.regions[region as usize]
     }
 
     /// Sends `bye` to all clients and cuts their connections one by one during this time. They connect again elsewhere.
     pub(crate) async fn close(&self, over: Duration) {
-        let mut clients: Vec<Arc<Client>> = self.clients().connected.values().cloned().collect();
+        let mut clients = self.all_clients();
         if clients.is_empty() {
             return;
         }
@@ -146,6 +158,9 @@ impl AppState {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 _ = check.tick() => {}
+            }
+            if let Err(error) = self.accounts.look_at_registration().await {
+                debug!(%error, "can't read whether registration is open");
             }
             let checked = self.accounts.check_writable().await;
             if let Err(error) = &checked {

@@ -3,7 +3,10 @@
 use std::{
     collections::BTreeSet,
     mem,
-    sync::{Arc, Mutex, MutexGuard, atomic::AtomicU64},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicU64},
+    },
     time::Duration,
 };
 
@@ -47,6 +50,8 @@ enum State {
 pub(super) struct Admitted {
     pub(super) hello: Hello,
     pub(super) identity: Identity,
+    /// Whether it asks for what operators see, in a way that an operator may.
+    pub(super) wants_operator: bool,
     pub(super) filter: Arc<HeldFilter>,
     pub(super) replay: Option<(Replay, Turn)>,
     pub(super) slot: ConnectionSlot,
@@ -62,7 +67,7 @@ impl Connection {
         let mut state = self.state();
         // The connection may be over.
         let State::Admitted { admitted, early, too_many } = mem::replace(&mut *state, State::Over) else { return };
-        let Admitted { hello, identity, filter, replay, slot } = *admitted;
+        let Admitted { hello, identity, wants_operator, filter, replay, slot } = *admitted;
         let parts = socket.req_parts();
         let peer = parts.extensions.get::<Peer>().expect("the listener adds the peer");
         let session = parts.extensions.get::<Arc<EngineSession>>().expect("the transport layer adds it");
@@ -78,6 +83,8 @@ impl Connection {
             gap: hello.gap,
             wants_digests: hello.digest,
             is_replay: replay.is_some(),
+            wants_operator,
+            is_operator: AtomicBool::new(false),
             alerts: Mutex::default(),
             sending: Mutex::default(),
             requests: Mutex::default(),

@@ -157,6 +157,9 @@ impl AppState {
                         }
                     };
                     client.revision.store(user.revision, Ordering::Release);
+                    if self.note_operator(&client, &user) {
+                        self.send_status(&client).await;
+                    }
                     // Whoever watches the past may choose regions without changing those of the account.
                     subscription.own = own.is_some() || replay.is_some();
                     subscription.regions = own.unwrap_or(user.regions);
@@ -169,7 +172,10 @@ impl AppState {
                     }
                 }
                 ClientRequest::Recheck => match self.recheck_identity(&client, &mut subscription).await {
-                    Ok(Some(user)) => self.follow(&client, &mut subscription, user).await,
+                    Ok(Some(user)) => {
+                        self.note_operator(&client, &user);
+                        self.follow(&client, &mut subscription, user).await;
+                    }
                     Ok(None) => {}
                     // The client keeps its regions; the periodic check finds changes once the store is back.
                     Err(error) => debug!(%error, "can't read a client's account again"),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kafka::{Embedded, TRANSACTIONS, all_topics};
+use kafka::{Embedded, Replayed, TRANSACTIONS, all_topics};
 use messages::{Channel, ProduceRequest, Produced, State};
 use notifier::{ReplayCommand, produce_again};
 
@@ -23,7 +23,10 @@ async fn dead_letters_are_produced_again_and_nothing_is_sent_twice() {
     }
     assert_eq!(post.accepted(), (3, 0));
     let command = ReplayCommand { from: "transactions.dead".into() };
-    assert_eq!(command.execute(&scene.cluster.settings(), service::now()).await.unwrap(), (1, 0));
+    assert_eq!(
+        command.execute(&scene.cluster.settings(), service::now()).await.unwrap(),
+        Replayed { produced: 1, refused: 0 }
+    );
     // It is a dead letter again, and behind it comes a record that is sent.
     scene.produce(2..3).await;
     for channel in Channel::ALL {
@@ -35,7 +38,10 @@ async fn dead_letters_are_produced_again_and_nothing_is_sent_twice() {
         notifier.stop().await;
     }
     assert_eq!(post.accepted(), (5, 0));
-    assert_eq!(command.execute(&scene.cluster.settings(), service::now()).await.unwrap(), (2, 0));
+    assert_eq!(
+        command.execute(&scene.cluster.settings(), service::now()).await.unwrap(),
+        Replayed { produced: 2, refused: 0 }
+    );
     let missing = ReplayCommand { from: "transactions.lost".into() };
     assert!(missing.execute(&scene.cluster.settings(), service::now()).await.is_err());
 }

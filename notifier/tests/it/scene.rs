@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use accounts::{AccountSettings, Accounts, Contacts, Store, StoreUrl, UserId};
+use accounts::{AccountSettings, Accounts, Actor, Contacts, Store, StoreUrl, UserId};
 use async_trait::async_trait;
 use kafka::{ALERTS, Embedded, NewRecord, RecordProducer, TRANSACTIONS, all_topics};
 use messages::{
@@ -157,7 +157,8 @@ impl Scene {
     /// A user with a confirmed e-mail address and a confirmed phone number, and other fields of its addresses.
     pub async fn user(&self, fields: &str) -> UserId {
         let accounts = Accounts::new(self.accounts.clone(), AccountSettings::default(), service::now);
-        let user = accounts.create("anna", "seven wet badgers", Default::default()).await.unwrap();
+        let console = Actor::at_console("host", "a test");
+        let user = accounts.create("anna", "seven wet badgers", Default::default(), &console).await.unwrap();
         let confirmed = r#""confirmed_at":"2026-01-01T00:00:00Z","alerts":true"#;
         let contacts: Contacts = serde_json::from_str(&format!(
             r#"{{"email":{{"address":"anna@example.com",{confirmed}}},

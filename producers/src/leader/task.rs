@@ -270,8 +270,7 @@ impl ProducerTask {
         leading.publisher.purge();
         // Dropping the publisher may block.
         tokio::task::spawn_blocking(move || drop(leading.publisher));
-        self.metrics.leading.set(0);
-        self.metrics.pending.set(0);
+        self.metrics.stands_by();
         warn!(term = %leading.writer.term(), reason, "no longer leading");
     }
 
@@ -377,7 +376,7 @@ impl ProducerTask {
         };
         self.polling.poll_finished(&outcome, believed, now)?;
         self.metrics.set_credits(self.polling.credits());
-        self.metrics.set_freshness(self.polling.freshness().iter());
+        self.metrics.set_sports(self.polling.freshness().iter(), self.polling.plan(now));
         match outcome {
             PollOutcome::Odds { sport, answer: Ok(answer), .. } => {
                 let (events, unreadable) = (answer.events.len(), answer.unreadable.total());

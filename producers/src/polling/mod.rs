@@ -266,14 +266,20 @@ impl Polling {
         self.freshness.insert(sport.clone(), SportFreshness { polled_at: asked_at, stale_after });
     }
 
-    /// Logs how often each sport will be polled, at the start and after large changes.
-    fn log_plan(&mut self, now: Timestamp) {
+    /// How often each sport will be polled, in milliseconds, without those whose polls can't be paid.
+    pub(crate) fn plan(&self, now: Timestamp) -> impl Iterator<Item = (SportKey, i64)> {
         let sports = self.season.sports();
         let intervals = intervals(sports, &self.budget(now), now);
-        let intervals = sports.iter().zip(intervals);
-        let plan = intervals.filter_map(|(sport, interval)| Some((sport.key.clone(), interval? / 1000)));
-        let plan: Vec<(SportKey, i64)> = plan
-            .map(|(sport, seconds)| {
+        let plan = sports.iter().zip(intervals);
+        plan.filter_map(|(sport, interval)| Some((sport.key.clone(), self.pace.span(interval?))))
+    }
+
+    /// Logs the plan, at the start and after large changes.
+    fn log_plan(&mut self, now: Timestamp) {
+        let plan: Vec<(SportKey, i64)> = self
+            .plan(now)
+            .map(|(sport, interval)| {
+                let seconds = interval / 1_000;
                 let logged = self.logged_plan.iter().find(|(key, _)| *key == sport).map(|(_, seconds)| *seconds);
                 match logged.filter(|logged| seconds <= logged * 2 && seconds * 2 >= *logged) {
                     Some(logged) => (sport, logged),

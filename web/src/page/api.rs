@@ -10,7 +10,10 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{Request, RequestInit, Response};
 
-use crate::{text, view::Rule};
+use crate::{
+    text,
+    view::{Key, Rule},
+};
 
 /// The address of the gateway's sockets.
 pub(crate) fn socket_url() -> String {
@@ -39,6 +42,20 @@ impl fmt::Display for Failure {
 pub(crate) struct Me {
     pub(crate) name: String,
     pub(crate) regions: Vec<Region>,
+    /// Whether there are views that not all accounts have.
+    #[serde(default)]
+    pub(crate) more: bool,
+}
+
+/// A view that not all accounts have.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub(crate) struct ExtraView {
+    pub(crate) name: Key,
+    pub(crate) title: String,
+    /// The path of its code.
+    pub(crate) code: String,
+    /// What the socket's `auth` has in addition.
+    pub(crate) auth: BTreeMap<String, bool>,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -200,6 +217,10 @@ fn sentence(text: &str) -> String {
 
 pub(crate) async fn site() -> Result<Site, Failure> {
     get("/api/site").await
+}
+
+pub(crate) async fn extra_views() -> Result<Vec<ExtraView>, Failure> {
+    get("/api/me/views").await
 }
 
 #[derive(Serialize)]

@@ -139,11 +139,17 @@ pub(crate) fn set_attributes(id: &str, attributes: &[(&str, String)]) {
 /// Loads code, if it isn't loaded yet.
 pub(crate) fn load(code: &str) {
     let Some(root) = document().document_element() else { return };
-    // A module that is loaded already is not loaded again.
-    let Some(code) = root.get_attribute(code) else { return };
+    if let Some(code) = root.get_attribute(code) {
+        load_from(&code);
+    }
+}
+
+/// Loads the code at this path. A module that is loaded already is not loaded again.
+pub(crate) fn load_from(path: &str) {
+    let Some(root) = document().document_element() else { return };
     if let Ok(script) = document().create_element("script") {
         let _ = script.set_attribute("type", "module");
-        let _ = script.set_attribute("src", &code);
+        let _ = script.set_attribute("src", path);
         let _ = root.insert_before(&script, None);
     }
 }

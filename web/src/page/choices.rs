@@ -1,14 +1,11 @@
-//! What can be chosen of sports and bookmakers, and the menu of bookmakers.
+//! What can be chosen of sports and bookmakers.
 
-use std::{collections::BTreeSet, future::Future};
+use std::collections::BTreeSet;
 
-use leptos::{lazy, prelude::*};
+use leptos::prelude::*;
 use odds::Feed;
 
-use super::{
-    shared::{later, list, when},
-    stream::Stream,
-};
+use super::{shared::list, stream::Stream};
 use crate::{
     text,
     view::{Key, folded, gathered, pretty, sorted},
@@ -38,38 +35,8 @@ pub(crate) fn title_of_bookmaker(stream: Stream, key: &str) -> String {
     stream.bookmaker(key)
 }
 
-/// A menu whose content is loaded when it is first opened.
-pub(crate) fn menu<F: Future<Output = AnyView> + 'static>(
-    class: &'static str,
-    label: &'static str,
-    about: impl Fn() -> String + Send + Sync + 'static,
-    content: impl Fn() -> F + Send + Sync + 'static,
-) -> AnyView {
-    let opened = RwSignal::new(false);
-    view! {
-        <details class=class name="menu" on:toggle=move |_| opened.set(true)>
-            <summary>{label} {about}</summary>
-            <fieldset>
-                <legend class="unseen">{label}</legend>
-                {when(move || opened.get(), move || later(content()))}
-            </fieldset>
-        </details>
-    }
-    .into_any()
-}
-
-/// The menu of the bookmakers that are shown. If none is checked, all are.
-#[component]
-pub(crate) fn Bookmakers(stream: Stream) -> impl IntoView {
-    let count = move || match stream.query.with(|query| query.bookmakers.len()) {
-        0 => String::new(),
-        count => format!(" ({count})"),
-    };
-    menu("menu", text::BOOKMAKERS, count, move || bookmakers(stream))
-}
-
-#[lazy]
-fn bookmakers(stream: Stream) -> AnyView {
+/// The bookmakers that are shown. If none is checked, all are.
+pub(crate) fn bookmakers(stream: Stream) -> AnyView {
     let draw = move |key: Key| {
         let (about, here, of_key) = (key.to_string(), key.clone(), key.clone());
         let change = move |event| {

@@ -1,9 +1,9 @@
 //! The choice of the bookmakers whose columns come first, and of those without a column.
 
-use leptos::{lazy, prelude::*};
+use leptos::prelude::*;
 
 use super::{
-    choices::{known_bookmakers, menu, title_of_bookmaker},
+    choices::{known_bookmakers, title_of_bookmaker},
     shared::list,
     stream::Stream,
 };
@@ -12,14 +12,8 @@ use crate::{
     view::{Key, Query},
 };
 
-/// A menu with the bookmakers: the visitor's own first, in their order.
-#[component]
-pub(crate) fn Columns(stream: Stream) -> impl IntoView {
-    menu("menu columns", text::COLUMNS, String::new, move || columns(stream))
-}
-
-#[lazy]
-fn columns(stream: Stream) -> AnyView {
+/// The bookmakers: the visitor's own first, in their order.
+pub(crate) fn columns(stream: Stream) -> AnyView {
     let known = move || {
         let mine = stream.query.with(|query| query.mine.clone());
         let others = known_bookmakers(stream).into_iter().filter(|key| !mine.contains(key)).collect::<Vec<_>>();

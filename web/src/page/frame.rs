@@ -12,6 +12,7 @@ use super::{
     brand::Brand,
     browser,
     event_view::EventPanel,
+    extra,
     help::Help,
     kept, keys,
     route::{Route, Router},
@@ -46,8 +47,8 @@ pub(crate) fn Frame(who: RwSignal<Who>, me: Me, sign_out: Callback<()>) -> impl 
             Route::Opportunities => text::OPPORTUNITIES,
             Route::Alerts => text::ALERTS,
             Route::Settings => text::SETTINGS,
-            // Until the event's view says its name.
-            Route::Event(_) => text::EVENT,
+            // Until the view says its name.
+            Route::Event(_) | Route::Extra(_) => text::EVENT,
         };
         browser::set_title(title);
         sheet.set(false);
@@ -88,7 +89,7 @@ pub(crate) fn Frame(who: RwSignal<Who>, me: Me, sign_out: Callback<()>) -> impl 
             </header>
             <div class="controls" id="sheet" tabindex="-1">
                 {when(at_board, move || view! { <Bar stream/> }.into_any())}
-                <Side stream router sign_out help/>
+                <Side stream router more=me.more sign_out help/>
                 <button class="primary done" on:click=move |_| sheet.set(false)>{text::DONE}</button>
             </div>
             {either(
@@ -112,6 +113,7 @@ fn elsewhere(stream: Stream, router: Router, who: RwSignal<Who>, name: String) -
         Route::Movers => later(movers(stream, router)),
         Route::Opportunities => later(opportunities(stream, router)),
         Route::Alerts => view! { <AlertsPage stream router/> }.into_any(),
+        Route::Extra(name) => extra::view(name),
         _ => view! { <Settings who name=name.clone()/> }.into_any(),
     };
     view.into_any()

@@ -14,21 +14,27 @@ pub(crate) enum Route {
     Opportunities,
     Alerts,
     Settings,
+    /// One that not all accounts have.
+    Extra(Key),
 }
 
 impl Route {
     pub(crate) fn path(&self) -> String {
         match self {
             Self::Board => "/".to_owned(),
-            Self::Event(id) => format!("{EVENT}{id}"),
+            Self::Event(id) => [EVENT, id].concat(),
             Self::Movers => MOVERS.to_owned(),
             Self::Opportunities => OPPORTUNITIES.to_owned(),
             Self::Alerts => ALERTS.to_owned(),
             Self::Settings => SETTINGS.to_owned(),
+            Self::Extra(name) => [EXTRA, name].concat(),
         }
     }
 
     fn of(path: &str) -> Self {
+        if let Some(name) = path.strip_prefix(EXTRA) {
+            return Self::Extra(name.into());
+        }
         match path.strip_prefix(EVENT) {
             Some(id) if !id.is_empty() => Self::Event(id.into()),
             _ if path == MOVERS => Self::Movers,
@@ -41,6 +47,7 @@ impl Route {
 }
 
 const EVENT: &str = "/event/";
+const EXTRA: &str = "/view/";
 const MOVERS: &str = "/movers";
 const OPPORTUNITIES: &str = "/opportunities";
 const ALERTS: &str = "/alerts";

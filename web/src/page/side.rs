@@ -4,12 +4,13 @@
 use leptos::prelude::*;
 
 use super::{
-    choices::{Bookmakers, known_sports, title_of_sport},
-    columns::Columns,
+    choices::{known_sports, title_of_sport},
+    extra::extra_links,
+    menu::{Menu, menu},
     regions::Regions,
     route::{Route, Router},
     select::OneOf,
-    shared::list,
+    shared::{later, list},
     stream::Stream,
     time,
 };
@@ -19,7 +20,13 @@ use crate::{
 };
 
 #[component]
-pub(crate) fn Side(stream: Stream, router: Router, sign_out: Callback<()>, help: RwSignal<bool>) -> impl IntoView {
+pub(crate) fn Side(
+    stream: Stream,
+    router: Router,
+    more: bool,
+    sign_out: Callback<()>,
+    help: RwSignal<bool>,
+) -> impl IntoView {
     view! {
         <aside class="side" aria-label=text::FILTERS>
             <nav aria-label=text::VIEWS>
@@ -27,11 +34,12 @@ pub(crate) fn Side(stream: Stream, router: Router, sign_out: Callback<()>, help:
                 {link(router, Route::Movers, text::MOVERS)}
                 {link(router, Route::Opportunities, text::OPPORTUNITIES)}
                 {link(router, Route::Alerts, text::ALERTS)}
+                {more.then(|| later(extra_links(router)))}
             </nav>
             <Sports stream/>
             <Regions stream/>
-            <Bookmakers stream/>
-            <Columns stream/>
+            {menu(stream, Menu::Bookmakers)}
+            {menu(stream, Menu::Columns)}
             <Display stream/>
             <nav class="account" aria-label=text::ACCOUNT>
                 {link(router, Route::Settings, text::SETTINGS)}

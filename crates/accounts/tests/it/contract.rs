@@ -3,8 +3,9 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use accounts::{
-    Changed, Contacts, CreateTokenError, CreateUserError, FAMILIAR_FOR, NewToken, NewUser, Password, PasswordHash,
-    Place, Scope, SessionData, SessionKey, Store, StoredSession, TokenId, TokenText, User, UserId, UserName,
+    AuditEntry, Changed, Contacts, CreateTokenError, CreateUserError, FAMILIAR_FOR, NewToken, NewUser, Password,
+    PasswordHash, Place, Scope, SessionData, SessionKey, Store, StoredSession, TokenId, TokenText, User, UserId,
+    UserName,
 };
 use odds::{Region, Timestamp};
 
@@ -23,6 +24,9 @@ macro_rules! contract {
             a_replaced_hash_changes_nothing_else
             a_disabled_user_has_no_sessions
             an_operator_is_one_until_no_longer
+            actions_are_noted_and_read_from_the_newest
+            users_are_found_by_the_beginning_of_their_name
+            registration_is_as_it_was_decided
             sessions_expire_and_can_be_ended
             an_ended_session_is_not_brought_back
             tokens_belong_to_their_user
@@ -226,6 +230,58 @@ pub async fn an_operator_is_one_until_no_longer(store: AnyStore) {
     assert!(store.user(&user.id).await.unwrap().unwrap().is_operator);
     assert!(!store.set_operator(&user.id, false).await.unwrap().unwrap().is_operator);
     assert_eq!(store.set_operator(&UserId::random(), true).await.unwrap(), None);
+}
+
+pub async fn actions_are_noted_and_read_from_the_newest(store: AnyStore) {
+    // So old that they can be swept while nothing of other tests is.
+    let long_ago = Timestamp::from_millis(0).plus_millis(-500 * 86_400_000);
+    let begin = format!("0-{:08x}", rand::random::<u32>());
+    let entry = |n: i64| AuditEntry {
+        id: format!("{begin}-{n}"),
+        at: long_ago.plus_millis(n),
+        by: "anna".into(),
+        address: "192.0.2.7".into(),
+        agent: "a browser".into(),
+        action: "disable_account".into(),
+        about: format!("account {n}"),
+        failure: String::new(),
+    };
+    for n in [2, 1, 3] {
+        store.note_action(&entry(n)).await.unwrap();
+    }
+    let last = format!("{begin}-9");
+    assert_eq!(store.actions(Some(&last), 2).await.unwrap(), [entry(3), entry(2)]);
+    assert_eq!(store.actions(Some(&entry(2).id), 1).await.unwrap(), [entry(1)]);
+    assert!(store.note_action(&entry(1)).await.is_err(), "nothing is written over");
+    assert!(!store.actions(None, 1).await.unwrap().is_empty());
+    store.sweep(Timestamp::from_millis(1)).await.unwrap();
+    let left = store.actions(Some(&last), 3).await.unwrap();
+    assert!(left.iter().all(|left| !left.id.starts_with(&begin)), "{left:?}");
+}
+
+pub async fn users_are_found_by_the_beginning_of_their_name(store: AnyStore) {
+    let begin = format!("z{:08x}", rand::random::<u32>());
+    for end in ["-c", "-A", "-b", ""] {
+        let (id, name) = (UserId::random(), format!("{begin}{end}").parse().unwrap());
+        let new = NewUser { id, name, password: hash("first"), regions: BTreeSet::new(), created_at: at(1) };
+        store.create_user(&new).await.unwrap();
+    }
+    let names = async |after: &str, limit| -> Vec<String> {
+        let found = store.users_named(&begin.to_uppercase(), after, limit).await.unwrap();
+        found.into_iter().map(|user| user.name.as_str().replacen(&begin, "", 1)).collect()
+    };
+    assert_eq!(names("", 10).await, ["", "-A", "-b", "-c"]);
+    assert_eq!(names("", 2).await, ["", "-A"]);
+    assert_eq!(names(&format!("{begin}-a"), 10).await, ["-b", "-c"]);
+    assert!(store.users_named(&format!("{begin}-d"), "", 10).await.unwrap().is_empty());
+    assert!(store.users_named("", "", 2).await.unwrap().len() == 2);
+}
+
+pub async fn registration_is_as_it_was_decided(store: AnyStore) {
+    for is_open in [true, false, true] {
+        store.set_registration(is_open).await.unwrap();
+        assert_eq!(store.registration().await.unwrap(), Some(is_open));
+    }
 }
 
 pub async fn sessions_expire_and_can_be_ended(store: AnyStore) {

@@ -1,6 +1,6 @@
 //! The code that signs a user in once.
 
-use accounts::{AccountSettings, Accounts, AccountsError, Requester, SignInCode, StoreUrl};
+use accounts::{AccountChange, AccountSettings, Accounts, AccountsError, Actor, Requester, SignInCode, StoreUrl};
 use odds::Timestamp;
 
 #[tokio::test]
@@ -8,7 +8,10 @@ async fn a_code_signs_its_user_in_once_and_no_other_code_does() {
     let folder = tempfile::tempdir().unwrap();
     let store = StoreUrl::Sqlite(folder.path().join("accounts.db")).open().await.unwrap();
     let new = || Accounts::new(store.clone(), AccountSettings::default(), || Timestamp::from_millis(1_000));
-    let user = new().create("ann", "seven wet badgers", Default::default()).await.unwrap();
+    let user = new()
+        .create("ann", "seven wet badgers", Default::default(), &Actor::at_console("host", "a test"))
+        .await
+        .unwrap();
     let by = Requester { address: "192.0.2.7".parse().unwrap(), agent: "a browser".into() };
     let code = SignInCode::for_user(&user.id);
     let given = code.reveal().to_owned();
@@ -39,11 +42,12 @@ async fn the_code_of_a_disabled_user_does_not_sign_in() {
     let folder = tempfile::tempdir().unwrap();
     let store = StoreUrl::Sqlite(folder.path().join("accounts.db")).open().await.unwrap();
     let accounts = Accounts::new(store, AccountSettings::default(), || Timestamp::from_millis(1_000));
-    let user = accounts.create("ann", "seven wet badgers", Default::default()).await.unwrap();
+    let console = Actor::at_console("host", "a test");
+    let user = accounts.create("ann", "seven wet badgers", Default::default(), &console).await.unwrap();
     let code = SignInCode::for_user(&user.id);
     let given = code.reveal().to_owned();
     let accounts = accounts.with_sign_in_code(Some(code));
-    accounts.set_disabled(&user.id, true).await.unwrap();
+    accounts.change(&user, AccountChange { disabled: Some(true), ..Default::default() }, &console).await.unwrap();
     let by = Requester { address: "192.0.2.7".parse().unwrap(), agent: "a browser".into() };
     let refused = accounts.sign_in_with_code(&given, &by).await.unwrap_err();
     assert!(matches!(refused, AccountsError::Disabled), "{refused}");

@@ -211,7 +211,8 @@ async fn a_file_of_an_earlier_version_keeps_its_users_and_can_keep_rules() {
     let user = crate::contract::make(&store).await;
     drop(store);
     let former = rusqlite::Connection::open(&path).unwrap();
-    for table in ["alerts", "armings", "rules", "rule_changes", "alerter_progress", "unwatched", "contacts"] {
+    let later = ["alerts", "armings", "rules", "rule_changes", "alerter_progress", "unwatched", "contacts"];
+    for table in later.into_iter().chain(["actions", "site"]) {
         former.execute_batch(&format!("DROP TABLE {table}")).unwrap();
     }
     former.execute_batch("ALTER TABLE tokens DROP COLUMN scopes").unwrap();

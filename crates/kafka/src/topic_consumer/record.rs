@@ -8,9 +8,9 @@ use rdkafka::{
 };
 
 /// Headers of dead letters: why it is one, where it was, and when it became one.
-pub(super) const DEAD_REASON: &str = "dead_reason";
-pub(super) const DEAD_ORIGIN: &str = "dead_origin";
-pub(super) const DEAD_AT: &str = "dead_at";
+pub(crate) const DEAD_REASON: &str = "dead_reason";
+pub(crate) const DEAD_ORIGIN: &str = "dead_origin";
+pub(crate) const DEAD_AT: &str = "dead_at";
 const DEAD_HEADERS: [&str; 3] = [DEAD_REASON, DEAD_ORIGIN, DEAD_AT];
 
 /// A record of any topic.

@@ -29,6 +29,8 @@ pub struct Hello {
     pub alerts: Option<String>,
     /// Whether each complete frame must have the digest of the client's board.
     pub digest: bool,
+    /// Whether the client wants what operators see.
+    pub operator: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -93,6 +95,8 @@ impl Hello {
             replay,
             alerts: alerts.transpose()?.map(str::to_owned),
             digest: digest.transpose()?.unwrap_or_default(),
+            // Whatever it is, those who are no operators get no other answer than without it.
+            operator: decoded("operator").is_some_and(|it| it.as_bool() == Some(true)),
         })
     }
 }

@@ -181,6 +181,8 @@ pub(super) enum ControlMessage {
     User { user: String, revision: u64 },
     /// A user's rules changed.
     Rules { user: String },
+    /// The client with this socket is to be disconnected.
+    Disconnect { socket: String },
 }
 
 /// What a program says of itself.
@@ -197,8 +199,18 @@ pub(super) struct Report {
     since: String,
     #[schema(format = DateTime)]
     at: String,
-    /// Its most important metrics: those of a region or channel have it in braces after their name.
+    /// Its most important metrics: those of a region, channel or outcome have it in braces after their name.
     values: BTreeMap<String, f64>,
+    /// The sports that it polls, by region: how often, and how long ago the last time was, in seconds.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(required = false)]
+    sports: BTreeMap<String, BTreeMap<String, Vec<Option<f64>>>>,
+    /// Its clients, if it is a gateway.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clients: Option<Clients>,
+    /// How much memory it uses, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory: Option<u64>,
     /// What it has logged as a warning or an error in the last ten minutes, the oldest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
@@ -207,4 +219,33 @@ pub(super) struct Report {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[schema(required = false)]
     ends: bool,
+    /// It ends because something went wrong.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    failed: bool,
+}
+
+/// The clients of a gateway.
+#[derive(Serialize, ToSchema)]
+struct Clients {
+    /// How many users are connected.
+    users: u64,
+    /// How many connections some users have, by their ids: those with the most.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(required = false)]
+    most: BTreeMap<String, u64>,
+    /// Those that have not taken what they were sent for the longest time.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    slow: Vec<SlowClient>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct SlowClient {
+    /// Its socket.
+    id: String,
+    /// Its user's id.
+    user: String,
+    #[schema(format = DateTime)]
+    since: String,
 }

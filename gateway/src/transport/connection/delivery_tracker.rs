@@ -132,6 +132,11 @@ impl DeliveryTracker {
         self.sent_count.load(Ordering::Acquire)
     }
 
+    /// How many events the network has accepted.
+    pub(crate) fn taken(&self) -> u64 {
+        self.accepted_count.load(Ordering::Acquire)
+    }
+
     /// Notifies the region once, when the network accepts the next event.
     pub(crate) fn notify_when_writable(&self, region: Region) {
         self.waiting.fetch_or(bit(region), Ordering::AcqRel);

@@ -1,16 +1,11 @@
-//! The cluster's topics, and how they differ from the planned ones.
+//! Creates the planned topics, and adapts those that differ.
 
 use std::time::{Duration, Instant};
 
-use kafka::{KafkaSettings, TopicSpec};
+use kafka::{Cluster, Difference, KafkaSettings, Topic, TopicSpec, different_settings};
 use rdkafka::{
-    admin::{
-        AdminClient, AdminOptions, AlterConfig, ConfigResource, ConfigSource, NewTopic, ResourceSpecifier,
-        TopicReplication,
-    },
-    client::DefaultClientContext,
+    admin::{AdminOptions, AlterConfig, ConfigResource, ConfigSource, NewTopic, ResourceSpecifier, TopicReplication},
     error::{KafkaError, RDKafkaErrorCode},
-    metadata::Metadata,
 };
 use tracing::info;
 
@@ -49,44 +44,23 @@ pub enum Created {
     },
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Difference {
-    pub what: String,
-    pub planned: String,
-    pub found: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Topic {
-    pub name: String,
-    pub partitions: Vec<Partition>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Partition {
-    pub id: i32,
-    pub leader: i32,
-    pub replicas: Vec<i32>,
-    pub in_sync: Vec<i32>,
-}
-
-pub struct Cluster {
-    admin: AdminClient<DefaultClientContext>,
+/// Creates the topics of a cluster.
+pub struct TopicCreator {
+    cluster: Cluster,
     brokers: String,
 }
 
-impl Cluster {
+impl TopicCreator {
     pub fn new(settings: &KafkaSettings) -> Result<Self, TopicError> {
-        let admin = settings.client(None, &[]).create()?;
-        Ok(Self { admin, brokers: settings.brokers.clone() })
+        Ok(Self { cluster: Cluster::new(settings)?, brokers: settings.brokers.clone() })
     }
 
     /// Waits until a broker answers. Returns how many there are.
     pub async fn wait_for_brokers(&self, within: Duration) -> Result<i32, TopicError> {
         let end = Instant::now() + within;
         loop {
-            let error = match self.admin.inner().fetch_metadata(None, Duration::from_secs(2)) {
-                Ok(metadata) if !metadata.brokers().is_empty() => return Ok(metadata.brokers().len() as i32),
+            let error = match self.cluster.state(Duration::from_secs(2)).await {
+                Ok(state) if !state.brokers.is_empty() => return Ok(state.brokers.len() as i32),
                 Ok(_) => KafkaError::MetadataFetch(RDKafkaErrorCode::BrokerNotAvailable),
                 Err(error) => error,
             };
@@ -97,14 +71,13 @@ impl Cluster {
         }
     }
 
-    pub fn topics(&self) -> Result<Vec<Topic>, TopicError> {
-        let mut topics = topics_of(&self.admin.inner().fetch_metadata(None, TIMEOUT)?);
-        topics.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(topics)
+    pub async fn topics(&self) -> Result<Vec<Topic>, TopicError> {
+        Ok(self.cluster.state(TIMEOUT).await?.topics)
     }
 
-    pub fn topic(&self, name: &str) -> Result<Topic, TopicError> {
-        self.topics()?.into_iter().find(|topic| topic.name == name).ok_or_else(|| TopicError::Unknown(name.to_owned()))
+    pub async fn topic(&self, name: &str) -> Result<Topic, TopicError> {
+        let state = self.cluster.state(TIMEOUT).await?;
+        state.topic(name).cloned().ok_or_else(|| TopicError::Unknown(name.to_owned()))
     }
 
     /// Creates the topic if it is missing. If it exists, changes those of its settings that the plan names, and returns
@@ -117,7 +90,7 @@ impl Cluster {
             }
             plan.replication = brokers;
         }
-        if let Ok(found) = self.topic(&plan.name) {
+        if let Ok(found) = self.topic(&plan.name).await {
             return self.adapt(&plan, &found).await;
         }
         let mut topic = NewTopic::new(&plan.name, plan.partitions, TopicReplication::Fixed(plan.replication));
@@ -125,7 +98,7 @@ impl Cluster {
             topic = topic.set(name, value);
         }
         let options = AdminOptions::new().operation_timeout(Some(TIMEOUT)).request_timeout(Some(TIMEOUT));
-        for result in self.admin.create_topics([&topic], &options).await? {
+        for result in self.cluster.admin().create_topics([&topic], &options).await? {
             match result {
                 Ok(_) => {}
                 // Another process created it first.
@@ -143,9 +116,7 @@ impl Cluster {
     async fn wait_until_seen(&self, name: &str) -> Result<(), TopicError> {
         let end = Instant::now() + SEEN_WITHIN;
         while Instant::now() < end {
-            let seen =
-                self.topic(name).is_ok_and(|topic| topic.partitions.iter().all(|partition| partition.leader >= 0));
-            if seen {
+            if self.topic(name).await.is_ok_and(|topic| topic.without_leader() == 0) {
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -154,15 +125,9 @@ impl Cluster {
     }
 
     async fn adapt(&self, plan: &TopicSpec, found: &Topic) -> Result<Created, TopicError> {
-        let replicas = found.partitions.iter().map(|partition| partition.replicas.len()).min().unwrap_or(0);
-        let differs = differences([
-            ("partitions", plan.partitions.to_string(), found.partitions.len().to_string()),
-            ("replication factor", plan.replication.to_string(), replicas.to_string()),
-        ]);
+        let differs = found.differences(plan);
         let settings = self.settings(&plan.name).await?;
-        let value = |name: &str| settings.get(name).and_then(|entry| entry.value.clone()).unwrap_or_default();
-        let planned = plan.settings.iter().map(|(name, planned)| (name.as_str(), planned.clone(), value(name)));
-        let changed = differences(planned);
+        let changed = different_settings(plan, &settings);
         if !changed.is_empty() {
             self.change(plan, &settings).await?;
         }
@@ -170,11 +135,11 @@ impl Cluster {
     }
 
     async fn settings(&self, topic: &str) -> Result<ConfigResource, TopicError> {
-        let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
-        let described = self.admin.describe_configs(&[ResourceSpecifier::Topic(topic)], &options).await?;
-        let failed = |reason: String| TopicError::Failed { topic: topic.to_owned(), reason };
-        let described = described.into_iter().next().ok_or_else(|| failed("its settings are missing".to_owned()))?;
-        described.map_err(|code| failed(format!("its settings can't be read: {code}")))
+        let failed = |error: KafkaError| TopicError::Failed {
+            topic: topic.to_owned(),
+            reason: format!("its settings can't be read: {error}"),
+        };
+        self.cluster.settings(topic, TIMEOUT).await.map_err(failed)
     }
 
     /// Changes the settings that the plan names. The request replaces all settings of a topic, so those that somebody
@@ -190,7 +155,7 @@ impl Cluster {
             change = change.set(name, value);
         }
         let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
-        for result in self.admin.alter_configs([&change], &options).await? {
+        for result in self.cluster.admin().alter_configs([&change], &options).await? {
             result.map_err(|(_, code)| TopicError::Failed {
                 topic: plan.name.clone(),
                 reason: format!("its settings can't be changed: {code}"),
@@ -199,28 +164,4 @@ impl Cluster {
         info!(topic = plan.name, "settings changed");
         Ok(())
     }
-}
-
-/// Those of (what, planned, found) that are not as planned.
-fn differences<'a>(all: impl IntoIterator<Item = (&'a str, String, String)>) -> Vec<Difference> {
-    let differing = all.into_iter().filter(|(_, planned, found)| planned != found);
-    differing.map(|(what, planned, found)| Difference { what: what.to_owned(), planned, found }).collect()
-}
-
-fn topics_of(metadata: &Metadata) -> Vec<Topic> {
-    let partition = |it: &rdkafka::metadata::MetadataPartition| Partition {
-        id: it.id(),
-        leader: it.leader(),
-        replicas: it.replicas().to_vec(),
-        in_sync: it.isr().to_vec(),
-    };
-    metadata
-        .topics()
-        .iter()
-        .map(|topic| {
-            let mut partitions: Vec<Partition> = topic.partitions().iter().map(partition).collect();
-            partitions.sort_by_key(|partition| partition.id);
-            Topic { name: topic.name().to_owned(), partitions }
-        })
-        .collect()
 }

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use accounts::{Accounts, Password, Store, User, UserName};
+use accounts::{AccountChange, Accounts, Actor, Password, Store, User, UserName};
 use anyhow::{Context, bail};
 use clap::{Subcommand, ValueEnum};
 use odds::Timestamp;
@@ -65,6 +65,7 @@ impl UserCommand {
         out: &mut (dyn Write + Send),
     ) -> anyhow::Result<()> {
         let accounts = Accounts::new(store.clone(), settings.account_settings(), clock);
+        let actor = Actor::at_console(&service::hostname().unwrap_or_default(), "gateway user");
         match self {
             Self::List => {
                 for user in store.users().await? {
@@ -76,35 +77,43 @@ impl UserCommand {
             }
             Self::Create { name, password_stdin } => {
                 let (password, generated) = password(password_stdin)?;
-                let user = accounts.create(&name, &password, Default::default()).await?;
+                let user = accounts.create(&name, &password, Default::default(), &actor).await?;
                 writeln!(out, "{} may sign in", user.name)?;
                 print_generated(generated, &password, out)?;
             }
             Self::Disable { name } => {
                 let user = find_user(&*store, &name).await?;
-                accounts.set_disabled(&user.id, true).await?;
+                accounts
+                    .change(&user, AccountChange { disabled: Some(true), ..AccountChange::default() }, &actor)
+                    .await?;
                 writeln!(out, "{} is disabled", user.name)?;
             }
             Self::Enable { name } => {
                 let user = find_user(&*store, &name).await?;
-                accounts.set_disabled(&user.id, false).await?;
+                accounts
+                    .change(&user, AccountChange { disabled: Some(false), ..AccountChange::default() }, &actor)
+                    .await?;
                 writeln!(out, "{} may sign in again", user.name)?;
             }
             Self::Grant { name, role: Role::Operator } => {
                 let user = find_user(&*store, &name).await?;
-                accounts.set_operator(&user.id, true).await?;
+                accounts
+                    .change(&user, AccountChange { is_operator: Some(true), ..AccountChange::default() }, &actor)
+                    .await?;
                 writeln!(out, "{} is an operator", user.name)?;
             }
             Self::Revoke { name, role: Role::Operator } => {
                 let user = find_user(&*store, &name).await?;
-                accounts.set_operator(&user.id, false).await?;
+                accounts
+                    .change(&user, AccountChange { is_operator: Some(false), ..AccountChange::default() }, &actor)
+                    .await?;
                 writeln!(out, "{} is no longer an operator", user.name)?;
             }
             Self::ResetPassword { name, password_stdin } => {
                 let user = find_user(&*store, &name).await?;
                 let (password, generated) = password(password_stdin)?;
                 let new = Password::new(&password, &user.name).context("the password")?;
-                accounts.reset_password(&user, &new).await?;
+                accounts.reset_password(&user, &new, &actor).await?;
                 writeln!(out, "{} has a new password; all of its sessions have ended", user.name)?;
                 print_generated(generated, &password, out)?;
             }

@@ -52,7 +52,7 @@ struct Program {
     role: String,
     instance: String,
     version: String,
-    is_silent: bool,
+    state: String,
     since: Timestamp,
     reported_at: Timestamp,
     troubles: Vec<Trouble>,
@@ -128,10 +128,10 @@ impl Status {
         }
         writeln!(text)?;
         for program in &self.programs {
-            let Program { role, instance, version, is_silent, since, reported_at, .. } = program;
-            let state = match is_silent {
-                true => format!("SILENT for {}", lasting(*reported_at, self.at)),
-                false => format!("running for {}", lasting(*since, self.at)),
+            let Program { role, instance, version, state, since, reported_at, .. } = program;
+            let state = match state.as_str() {
+                "running" => format!("running for {}", lasting(*since, self.at)),
+                other => format!("{} for {}", other.to_uppercase(), lasting(*reported_at, self.at)),
             };
             writeln!(text, "{role} {instance}  {version}  {state}")?;
         }
@@ -171,7 +171,7 @@ mod tests {
             "regions": [{ "region": "uk", "state": "down", "verdict": "no producer leads" }],
             "problems": [{ "name": "NobodyLeads", "severity": "page", "about": "uk", "text": "no producer leads",
                 "since": "2026-01-01T00:59:20Z", "what_to_do": "start one" }],
-            "programs": [{ "role": "producer", "instance": "a", "version": "1", "is_silent": true, "values": {},
+            "programs": [{ "role": "producer", "instance": "a", "version": "1", "state": "silent", "values": {},
                 "since": "2026-01-01T00:00:00Z", "reported_at": "2026-01-01T00:58:00Z",
                 "troubles": [{ "at": "2026-01-01T00:57:00Z", "level": "error", "text": "no network", "count": 3 }] }] }"#;
         let status: Status = serde_json::from_str(status).unwrap();

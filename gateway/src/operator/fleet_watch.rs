@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use fleet::{Problem, ProgramState, Programs, Report, Verdicts};
+use fleet::{Cluster, CreditHistory, Problem, Program, ProgramState, Programs, Report, Verdicts};
 use kafka::TopicFollower;
 use odds::{Feed, Timestamp};
 use tokio::time::{MissedTickBehavior, interval};
@@ -24,19 +24,49 @@ struct State {
     programs: Programs,
     verdicts: Verdicts,
     problems: Vec<Problem>,
+    /// None while nobody answers.
+    cluster: Option<Cluster>,
+    credits: CreditHistory,
+}
+
+/// What there is to see at one moment.
+pub(crate) struct FleetNow {
+    /// The most important first.
+    pub(crate) problems: Vec<Problem>,
+    pub(crate) programs: Vec<ProgramNow>,
+    pub(crate) cluster: Option<Cluster>,
+    pub(crate) credits: CreditHistory,
+}
+
+pub(crate) struct ProgramNow {
+    pub(crate) state: ProgramState,
+    pub(crate) program: Program,
 }
 
 impl FleetWatch {
     pub(crate) fn new(now: Timestamp) -> Self {
-        let (programs, verdicts) = (Programs::default(), Verdicts::new(now));
-        Self(Mutex::new(State { programs, verdicts, problems: Vec::new() }))
+        Self(Mutex::new(State {
+            programs: Programs::default(),
+            verdicts: Verdicts::new(now),
+            problems: Vec::new(),
+            cluster: None,
+            credits: CreditHistory::default(),
+        }))
     }
 
-    /// What is wrong, the most important first, and all programs.
-    pub(crate) fn now(&self) -> (Vec<Problem>, Vec<(Report, ProgramState)>) {
+    pub(crate) fn now(&self) -> FleetNow {
         let state = self.state();
-        let programs = state.programs.all().map(|(report, it)| (report.clone(), it)).collect();
-        (state.problems.clone(), programs)
+        let programs = state.programs.all().map(|(program, state)| ProgramNow { state, program: program.clone() });
+        FleetNow {
+            problems: state.problems.clone(),
+            programs: programs.collect(),
+            cluster: state.cluster.clone(),
+            credits: state.credits.clone(),
+        }
+    }
+
+    pub(super) fn set_cluster(&self, cluster: Option<Cluster>) {
+        self.state().cluster = cluster;
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -53,7 +83,8 @@ impl FleetWatch {
         let feeds: Vec<Feed> = app.regions.iter().map(RegionHandle::feed).collect();
         let state = &mut *self.state();
         state.programs.forget(now);
-        state.problems = state.verdicts.look(&state.programs, &feeds, now);
+        state.credits.take(&state.programs, now);
+        state.problems = state.verdicts.look(&state.programs, &feeds, state.cluster.as_ref(), now);
     }
 }
 

@@ -1,0 +1,142 @@
+//! The audit log.
+
+use std::sync::Arc;
+
+use accounts::AuditEntry;
+use axum::{
+    Json,
+    body::Body,
+    extract::{Query, State, rejection::QueryRejection},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use futures::stream;
+use http::header;
+use odds::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::{access::Operator, unreadable};
+use crate::{
+    http::error::{ApiError, Refusals},
+    session::AppState,
+};
+
+const DEFAULT: usize = 50;
+const MOST: usize = 500;
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Wanted {
+    /// The id of an entry: only those before it.
+    before: Option<String>,
+    /// At most this many, up to 500. Default: 50.
+    #[param(minimum = 1, maximum = 500)]
+    limit: Option<usize>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct Audit {
+    /// The newest first.
+    #[schema(value_type = Vec<Entry>)]
+    entries: Vec<AuditEntry>,
+}
+
+/// What an operator was about to do.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it describes an entry")]
+struct Entry {
+    id: String,
+    #[schema(format = DateTime)]
+    at: String,
+    /// The operator's name, or `console`: somebody with access to the store itself.
+    by: String,
+    /// The operator's network address, or the console's host.
+    address: String,
+    agent: String,
+    action: String,
+    /// The account or thing that it was done to.
+    about: String,
+    /// Why it failed. A failure is an entry of its own, after that of the attempt.
+    failure: String,
+}
+
+/// Returns what operators did.
+#[utoipa::path(
+    get, path = "/api/operator/audit", tag = "operator", params(Wanted), security(("session" = []), ("token" = [])),
+    responses((status = OK, body = Audit, description = "The newest entries."), Refusals),
+)]
+pub(super) async fn audit(
+    State(app): State<Arc<AppState>>,
+    _: Operator,
+    wanted: Result<Query<Wanted>, QueryRejection>,
+) -> Result<Json<Audit>, ApiError> {
+    let Query(Wanted { before, limit }) = wanted.map_err(unreadable)?;
+    let limit = limit.unwrap_or(DEFAULT).clamp(1, MOST);
+    Ok(Json(Audit { entries: app.accounts.actions(before.as_deref(), limit).await? }))
+}
+
+/// Returns all that operators did as a CSV file, the newest first.
+#[utoipa::path(
+    get, path = "/api/operator/audit.csv", tag = "operator", security(("session" = []), ("token" = [])),
+    responses((status = OK, body = String, content_type = "text/csv", description = "All entries."), Refusals),
+)]
+pub(super) async fn audit_csv(State(app): State<Arc<AppState>>, _: Operator) -> Result<Response, ApiError> {
+    // The first page decides whether there is an answer at all.
+    let first = app.accounts.actions(None, MOST).await?;
+    let pages = stream::unfold(Some((first, true)), move |page| {
+        let app = app.clone();
+        async move {
+            let (entries, is_first) = page?;
+            let text = lines(&entries, is_first);
+            let Some(last) = entries.last().filter(|_| entries.len() == MOST) else { return Some((text, None)) };
+            match app.accounts.actions(Some(&last.id), MOST).await {
+                Ok(next) => Some((text, Some((next, false)))),
+                // The file ends in the middle, which the client notices.
+                Err(error) => Some((text.and(Err(std::io::Error::other(error))), None)),
+            }
+        }
+    });
+    let headers = [(header::CONTENT_TYPE, "text/csv"), (header::CONTENT_DISPOSITION, "attachment; filename=audit.csv")];
+    Ok((headers, Body::from_stream(pages)).into_response())
+}
+
+fn lines(entries: &[AuditEntry], with_head: bool) -> std::io::Result<Bytes> {
+    const HEAD: &str = "id,at,by,address,agent,action,about,failure\n";
+    let mut csv = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
+    for AuditEntry { id, at, by, address, agent, action, about, failure } in entries {
+        let (at, text) = (Timestamp::to_string(at), [by, address, agent, action, about, failure].map(|it| plain(it)));
+        csv.write_record([id.clone(), at].iter().chain(&text))?;
+    }
+    let lines = csv.into_inner().map_err(csv::IntoInnerError::into_error)?;
+    Ok(if with_head { [HEAD.as_bytes(), &lines].concat() } else { lines }.into())
+}
+
+/// A text that no spreadsheet takes for a formula.
+fn plain(text: &str) -> String {
+    let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    if is_formula { format!("'{text}") } else { text.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_has_a_head_and_no_formulas() {
+        let entry = AuditEntry {
+            id: "1-a".into(),
+            at: Timestamp::from_millis(0),
+            by: "anna".into(),
+            address: "::1".into(),
+            agent: "=HYPERLINK(\"x\")".into(),
+            action: "disable_account".into(),
+            about: "ben, the \"other\"".into(),
+            failure: String::new(),
+        };
+        let text = lines(&[entry], true).unwrap();
+        let expected = "id,at,by,address,agent,action,about,failure\n\
+            1-a,1970-01-01T00:00:00Z,anna,::1,\"'=HYPERLINK(\"\"x\"\")\",disable_account,\"ben, the \"\"other\"\"\",\n";
+        assert_eq!(String::from_utf8_lossy(&text), expected);
+    }
+}

@@ -1,0 +1,89 @@
+//! Views that not all accounts have. Their code is not a part of the page: the gateway gives it to those who have them.
+//! Such a view is a custom element, which gets what it shows as attributes.
+
+use leptos::{lazy, prelude::*, task::spawn_local};
+use send_wrapper::SendWrapper;
+
+use super::{
+    api::{self, ExtraView},
+    browser,
+    route::{Route, Router},
+    shared::list,
+    socket::{Client, SocketEvent},
+};
+use crate::{text, view::Key};
+
+const ELEMENT: &str = "extra";
+
+/// The links to these views.
+#[lazy]
+pub(crate) fn extra_links(router: Router) -> AnyView {
+    let views: RwSignal<Vec<ExtraView>> = RwSignal::new(Vec::new());
+    spawn_local(async move {
+        if let Ok(found) = api::extra_views().await {
+            views.try_set(found);
+        }
+    });
+    let names = move || views.with(|views| views.iter().map(|view| view.name.clone()).collect());
+    let draw = move |name: Key| {
+        let (to, here) = (Route::Extra(name.clone()), Route::Extra(name.clone()));
+        let title = views.with_untracked(|views| views.iter().find(|it| it.name == name).map(|it| it.title.clone()));
+        let is_here = move || (router.get() == here).then_some("page");
+        view! { <a href=to.path() aria-current=is_here on:click=router.follow(to)>{title}</a> }.into_any()
+    };
+    list(names, draw)
+}
+
+/// Shows the view of this name.
+pub(crate) fn view(name: Key) -> AnyView {
+    let client = RwSignal::new_local(None::<SendWrapper<Client>>);
+    let refused = RwSignal::new(String::new());
+    let element = ["<toteboard-", &name, " id=", ELEMENT, "></toteboard-", &name, ">"].concat();
+    spawn_local(async move {
+        match api::extra_views().await {
+            Ok(views) => match views.into_iter().find(|view| view.name == name) {
+                Some(view) => {
+                    browser::set_title(&view.title);
+                    browser::load_from(&view.code);
+                    client.try_set(Some(SendWrapper::new(follow(view))));
+                }
+                None => drop(refused.try_set(text::NO_VIEW.to_owned())),
+            },
+            Err(failure) => drop(refused.try_set(failure.message)),
+        }
+    });
+    on_cleanup(move || {
+        if let Some(Some(client)) = client.try_get_untracked() {
+            client.stop();
+        }
+    });
+    view! {
+        <main>
+            <p class="quiet" role="alert" class:hidden=move || refused.with(String::is_empty)>{refused}</p>
+            <div inner_html=element></div>
+        </main>
+    }
+    .into_any()
+}
+
+/// Gives the element what comes for it, on a connection without boards.
+fn follow(view: ExtraView) -> Client {
+    let auth = api::json(&view.auth);
+    let auth = [r#"{"regions":[],"#, auth.get(1..).unwrap_or_default()].concat();
+    let name = view.name;
+    let set = |attribute, value: String| browser::set_attributes(ELEMENT, &[(attribute, value)]);
+    Client::connect(
+        api::socket_url(),
+        move || auth.clone(),
+        move |event| match event {
+            SocketEvent::Event { name: event, payload } if *event == *name => {
+                set("status", payload);
+                set("connection", String::new());
+            }
+            SocketEvent::Disconnected => set("connection", text::RECONNECTING.to_owned()),
+            SocketEvent::Ended => set("connection", text::OFFLINE.to_owned()),
+            SocketEvent::Refused(reason) => set("connection", reason),
+            SocketEvent::Event { .. } | SocketEvent::Connected | SocketEvent::Answer { .. } => {}
+        },
+    )
+}
