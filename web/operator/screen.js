@@ -282,12 +282,12 @@ function gateways({ programs, at }) {
   return html`<h3>Gateways</h3>${table("Gateways", ["Gateway", "Version", "Users ", "Connections ", "Frames/s ", "Bytes/s ", "Late ticks/min ", "Memory "], all.map(row))}
     ${table(
       "Clients that don't take what they are sent",
-      ["User", "At", "For ", ""],
+      ["User", "At", "For ", "Action"],
       slow.map(([it, { id, name, since }]) => html`<tr><td>${name}</td><td>${it.instance}</td><td class="number">${lasting(since, at)}</td><td>${button("disconnect", [id, name], "Disconnect")}</td></tr>`),
     )}
     ${table(
       "Users with the most connections",
-      ["User", "At", "Connections ", ""],
+      ["User", "At", "Connections ", "Action"],
       online.map(([it, { name, connections }]) => html`<tr><td>${name}</td><td>${it.instance}</td><td class="number">${connections}</td><td>${button("endSessions", [name], "End sessions")}</td></tr>`),
     )}`;
 }
@@ -335,14 +335,14 @@ function log({ programs }) {
 const deadLetters = (topic, letters) =>
   table(
     `Dead letters of ${topic}`,
-    ["Record", "Why", "Value", ""],
+    ["Record", "Why", "Value", "Action"],
     letters.map((it) => html`<tr><td>${it.origin || `${it.partition}/${it.offset}`}<br><span class="hint">${it.died_at}</span></td><td>${it.reason}</td><td><code>${it.value}</code></td><td>${button("replayOne", [topic, it.partition, it.offset], "Produce again")}</td></tr>`),
   );
 
 const accounts = (list) =>
   table(
     "Accounts",
-    ["Name", "Since", "State", "Connections ", ""],
+    ["Name", "Since", "State", "Connections ", "Action"],
     list.map(({ name, created_at, disabled, is_operator, connections }) => html`<tr><td>${name}</td><td>${new Date(created_at).toLocaleDateString()}</td>
       <td>${disabled ? html`<span class="chip bad">disabled</span>` : "active"} ${is_operator ? html`<span class="chip">operator</span>` : ""}</td><td class="number">${connections}</td>
       <td><div class="row">${disabled ? button("enable", [name], "Enable") : button("disable", [name], "Disable", "danger")}
@@ -362,18 +362,18 @@ const FRAME = `
   <div id="old" role="status" hidden></div>
   <section aria-labelledby="verdict" data-part="verdict" aria-live="polite"><p class="hint">${TEXT.wait}</p></section>
   <section aria-label="Regions"><div class="regions" data-part="regions"></div></section>
-  <section aria-label="Kafka" data-part="kafka"></section>
-  <section aria-label="Gateways" data-part="gateways"></section>
-  <section aria-label="Historians, alerters, notifiers" data-part="workers"></section>
-  <section aria-label="Dead letters"><h3>Dead letters</h3>
+  <section data-part="kafka"></section>
+  <section data-part="gateways"></section>
+  <section data-part="workers"></section>
+  <section><h3>Dead letters</h3>
     <form id="dead"><label>Topic <select name="topic"><option>transactions.dead</option><option>alerts.dead</option></select></label>
     <button>Show</button><button type="button" id="replay-all">Produce all again</button></form><div data-part="dead"></div></section>
-  <section aria-label="Warnings and errors" data-part="log"></section>
-  <section aria-label="Accounts"><h3>Accounts</h3><div class="row" data-part="registration"></div>
+  <section data-part="log"></section>
+  <section><h3>Accounts</h3><div class="row" data-part="registration"></div>
     <form id="find"><label>Begins with <input name="begin" autocomplete="off"></label><button>Find</button></form>
     <form id="create"><label>New account <input name="name" autocomplete="off" required minlength="3" maxlength="64"></label><button>Create</button></form>
     <div data-part="accounts"></div></section>
-  <section aria-label="Audit log"><h3>Audit log</h3><div class="row"><button type="button" id="audit">Show the newest</button>
+  <section><h3>Audit log</h3><div class="row"><button type="button" id="audit">Show the newest</button>
     <button type="button" id="older" hidden>Older</button><a href="/api/operator/audit.csv" download>Save all as CSV</a></div><div data-part="audit"></div></section>
   <dialog aria-labelledby="dialog-title"><h3 id="dialog-title"></h3><p id="dialog-text"></p><div class="row">
     <button type="button" id="yes" class="danger">${TEXT.confirm}</button><button type="button" id="no">${TEXT.cancel}</button></div></dialog>`;
