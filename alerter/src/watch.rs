@@ -24,7 +24,7 @@ use crate::{
 /// How often what depends on the time is evaluated.
 const TICK: Duration = Duration::from_secs(1);
 /// How often the lag is read.
-const LAG_INTERVAL: Duration = Duration::from_secs(10);
+const LAG_INTERVAL: Duration = Duration::from_secs(3);
 /// How many decisions are recorded at once.
 const MOST_AT_ONCE: usize = 500;
 /// How long decisions wait for others while steps that were missed are read.

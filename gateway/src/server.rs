@@ -73,6 +73,8 @@ const CHARTED_FOR: Duration = Duration::from_secs(90);
 /// For how long operators see the same names of users.
 const NAMED_FOR: Duration = Duration::from_secs(60);
 const MOST_NAMES: usize = 1_000;
+/// How often it is checked whether the store can be written, at least.
+const STORE_EVERY: Duration = Duration::from_secs(3);
 /// Connections beyond those of clients, for HTTP requests.
 const OTHER_CONNECTIONS: usize = 1_000;
 const OTHER_CONNECTIONS_PER_ADDRESS: usize = 100;
@@ -271,7 +273,7 @@ impl Gateway {
         let reader = follow_control(&kafka)?;
         let recheck = Duration::from_secs(settings.accounts.recheck);
         lifecycle.run("accounts", app.clone().follow_accounts(reader, recheck, lifecycle.stopping()));
-        lifecycle.run("store check", app.clone().check_store(recheck, lifecycle.stopping()));
+        lifecycle.run("store check", app.clone().check_store(STORE_EVERY.min(recheck), lifecycle.stopping()));
 
         let mut router = http::router(&app, Sessions::new(store, clock));
         if let Some(folder) = &settings.page {

@@ -28,7 +28,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 const FLUSH_WITHIN: Duration = Duration::from_secs(5);
 
 /// How often the lag is read.
-const LAG_INTERVAL: Duration = Duration::from_secs(10);
+const LAG_INTERVAL: Duration = Duration::from_secs(3);
 
 /// Why a recording ended.
 pub(crate) enum End {

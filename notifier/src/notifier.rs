@@ -14,6 +14,8 @@ use tracing::{Instrument, error_span, warn};
 use crate::{Metrics, intake::Intake, worker::Worker};
 
 /// How often the outbox is counted.
+/// How often it is looked at what waits on Kafka.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 const COUNT_EVERY: Duration = Duration::from_secs(5);
 /// After how many counts old messages are deleted.
 const FORGET_AFTER: u32 = 120;
@@ -111,9 +113,20 @@ struct Upkeep {
 
 impl Upkeep {
     async fn run(self) {
-        let mut counts = 0;
+        // What waits on Kafka is known while the outbox does not answer.
+        tokio::join!(self.watch_intake(), self.keep_outbox());
+    }
+
+    async fn watch_intake(&self) {
         loop {
             self.metrics.set_intake(&self.intake);
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    async fn keep_outbox(&self) {
+        let mut counts = 0;
+        loop {
             match self.outbox.counts(self.channel).await {
                 Ok(counts) => self.metrics.set_counts(counts, (self.clock)()),
                 Err(error) => warn!(%error, "the outbox can't be counted"),

@@ -1,13 +1,13 @@
 //! All programs, by their reports.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
 use odds::Timestamp;
 
-use crate::{CHANNELS, report::Report};
+use crate::{CHANNELS, report::Report, values::Sports};
 
 /// A program that has missed two reports is silent,
 const SILENT_AFTER: Duration = Duration::from_secs(10);
@@ -42,7 +42,10 @@ pub struct Lag {
 /// What is known of a program.
 #[derive(Clone, Debug)]
 pub struct Program {
+    /// The newest report, with the sports and the troubles of the last one that had them.
     pub report: Report,
+    /// When the sports were reported.
+    sports_at: Timestamp,
     heard_at: Timestamp,
     /// When it last wrote a dead letter, by channel.
     pub(crate) dead_letter_at: BTreeMap<&'static str, Timestamp>,
@@ -59,6 +62,16 @@ impl Program {
         counters.filter_map(|(name, _)| Some((name, self.change(name)?))).collect()
     }
 
+    /// How each sport is polled, as it was at the newest report.
+    pub fn sports(&self) -> Sports {
+        let mut sports = self.report.sports.clone().unwrap_or_default();
+        let since = self.report.at.millis_since(self.sports_at) as f64 / 1_000.0;
+        for polls in sports.values_mut().flat_map(BTreeMap::values_mut) {
+            polls.1 = polls.1.map(|age| age + since);
+        }
+        sports
+    }
+
     /// The lags that are not zero.
     pub fn lags(&self) -> Vec<Lag> {
         let lag = |(of, since): (&String, &Timestamp)| Lag {
@@ -68,6 +81,12 @@ impl Program {
             grows: self.change(of).unwrap_or_default(),
         };
         self.behind_since.iter().map(lag).collect()
+    }
+
+    /// What it does: its name, and the regions that it polls or records.
+    fn kind(&self) -> (&str, Vec<&str>) {
+        let of = |name: &str| name.starts_with("producer_leading{") || name.starts_with("historian_leading{");
+        (&self.report.role, self.report.values.iter().map(|(name, _)| name).filter(|name| of(name)).collect())
     }
 
     /// How much a number has changed a second, over the former reports.
@@ -97,7 +116,7 @@ pub struct Programs {
 
 impl Programs {
     /// Takes a report that came at this time.
-    pub fn take(&mut self, report: Report, heard_at: Timestamp) {
+    pub fn take(&mut self, mut report: Report, heard_at: Timestamp) {
         self.heard_at = self.heard_at.max(Some(heard_at));
         let key = report.key();
         if report.ends {
@@ -119,7 +138,16 @@ impl Programs {
         }
         let mut former = VecDeque::new();
         let mut before_behind = BTreeMap::new();
-        if let Some(before) = before {
+        let mut sports_at = report.at;
+        if let Some(mut before) = before {
+            if report.sports.is_none() {
+                (report.sports, sports_at) = (before.report.sports.take(), before.sports_at);
+            }
+            report.memory = report.memory.or(before.report.memory);
+            report.version = report.version.or(before.report.version.take());
+            if report.troubles.is_none() {
+                report.troubles = before.report.troubles.take();
+            }
             former = before.former;
             if former.len() == REMEMBERED {
                 former.pop_front();
@@ -130,7 +158,7 @@ impl Programs {
         let behind = report.values.iter().filter(|(name, value)| *value > 0.0 && is_lag(name));
         let behind_since =
             behind.map(|(name, _)| (name.to_owned(), before_behind.get(name).copied().unwrap_or(heard_at))).collect();
-        self.known.insert(key, Program { report, heard_at, dead_letter_at, former, behind_since });
+        self.known.insert(key, Program { report, sports_at, heard_at, dead_letter_at, former, behind_since });
     }
 
     /// When the newest report of any program came.
@@ -157,6 +185,27 @@ impl Programs {
         })
     }
 
+    /// The keys of those that have ended, and in whose place no other of their kind has been started since. Whoever was
+    /// started in somebody's place may have ended, too.
+    pub(crate) fn missed(&self) -> BTreeSet<String> {
+        let mut ended: Vec<&Program> = Vec::new();
+        for (program, state) in self.all() {
+            if state != ProgramState::Running {
+                ended.push(program);
+            }
+        }
+        // Whoever ended first is replaced first, by whoever started first after that.
+        ended.sort_by_key(|program| program.report.at);
+        let mut others: Vec<&Program> = self.known.values().collect();
+        others.sort_by_key(|program| program.report.since);
+        ended.retain(|program| {
+            let replaces = |it: &&Program| it.report.since > program.report.at && it.kind() == program.kind();
+            let found = others.iter().position(replaces);
+            found.map(|found| others.remove(found)).is_none()
+        });
+        ended.into_iter().map(|program| program.report.key()).collect()
+    }
+
     /// Those that run.
     pub(crate) fn running(&self) -> impl Iterator<Item = &Report> {
         self.all().filter(|(_, state)| *state == ProgramState::Running).map(|(known, _)| &known.report)
@@ -180,14 +229,14 @@ mod tests {
             v: 1,
             role: "gateway".into(),
             instance: "a".into(),
-            version: "1".into(),
+            version: Some("1".into()),
             since: Timestamp::from_millis(0),
             at,
             values,
-            sports,
+            sports: Some(sports).filter(|sports| !sports.is_empty()),
             clients: None,
             memory: None,
-            troubles: Vec::new(),
+            troubles: None,
             ends: false,
             failed: false,
         }
@@ -210,7 +259,12 @@ mod tests {
         assert_eq!(gateway.per_second(), BTreeMap::from([("gateway_frames_total", 180.0)]));
         let since = Timestamp::from_millis(35_500);
         assert_eq!(gateway.lags(), [Lag { of: "gateway_lag{uk}".into(), records: 90.0, since, grows: 1.0 }]);
+        let polls = "toteboard_producer_poll_age_seconds{region=\"uk\",sport=\"golf\"} 2";
+        programs.take(report(121, polls), Timestamp::from_millis(121_000));
         programs.take(report(125, "toteboard_gateway_lag{region=\"uk\"} 0\n"), Timestamp::from_millis(125_000));
-        assert!(programs.all().next().unwrap().0.lags().is_empty());
+        let (gateway, _) = programs.all().next().unwrap();
+        assert!(gateway.lags().is_empty());
+        // What a report lacks is as it was, but older.
+        assert_eq!(gateway.sports()["uk"]["golf"].1, Some(6.0));
     }
 }

@@ -18,25 +18,27 @@ pub struct Report {
     pub role: String,
     /// Tells programs of one name apart.
     pub instance: String,
-    pub version: String,
+    /// Absent if it was reported not long before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
     /// When it started.
     pub since: Timestamp,
     pub at: Timestamp,
     /// Its most important metrics.
     #[serde(default)]
     pub values: Values,
-    /// The sports that it polls, by region.
-    #[serde(default, skip_serializing_if = "Sports::is_empty")]
-    pub sports: Sports,
+    /// The sports that it polls, by region. Absent if they were reported not long before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sports: Option<Sports>,
     /// Its clients, if it is a gateway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clients: Option<Clients>,
-    /// How much memory it uses, in bytes.
+    /// How much memory it uses, in bytes. Absent if it was reported not long before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<u64>,
-    /// What it has logged as a warning or an error, the oldest first.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub troubles: Vec<LoggedTrouble>,
+    /// What it has logged as a warning or an error, the oldest first. Absent if it was reported not long before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub troubles: Option<Vec<LoggedTrouble>>,
     /// It was asked to end.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ends: bool,
@@ -111,8 +113,8 @@ mod tests {
         let text = r#"{ "v": 2, "role": "gateway", "instance": "a", "version": "9", "since": "2026-01-01T00:00:00Z",
             "at": "2026-01-01T00:01:00Z", "values": { "gateway_connections": 3 }, "mood": "good", "sports": { "uk": { "golf": [60.0, null] } } }"#;
         let report: Report = serde_json::from_str(text).unwrap();
-        assert_eq!(report.sports["uk"]["golf"].0, Some(60.0));
         assert_eq!((report.v, report.key().as_str(), report.ends), (2, "gateway a", false));
+        assert_eq!(report.sports.as_ref().unwrap()["uk"]["golf"].0, Some(60.0));
         assert_eq!(report.values.one("gateway_connections"), Some(3.0));
     }
 }

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// The metrics that are reported, without their common prefix: those by which a fault can be told, and those that
 /// operators watch.
-pub const REPORTED: [&str; 32] = [
+pub const REPORTED: [&str; 31] = [
     "alerter_lag",
     "alerter_rules",
     "alerter_shards",
@@ -38,7 +38,6 @@ pub const REPORTED: [&str; 32] = [
     POLL_AGE,
     POLL_INTERVAL,
     "producer_polls_total",
-    "producer_steps_total",
 ];
 const POLL_AGE: &str = "producer_poll_age_seconds";
 const POLL_INTERVAL: &str = "producer_poll_interval_seconds";
@@ -52,14 +51,68 @@ const LABELS: [&str; 3] = ["region", "channel", "outcome"];
 /// How each sport of a region is polled.
 pub type Sports = BTreeMap<String, BTreeMap<String, SportPolls>>;
 
-/// How often a sport is polled, and how long ago that was, in seconds.
+/// How often a sport is polled, and how long ago the last time was, in seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SportPolls(pub Option<f64>, pub Option<f64>);
 
 /// Metrics by name, with the region, channel or outcome in braces: `producer_leading{uk}`, `producer_polls_total{uk,ok}`.
+/// Written, those in braces are an object under the name, which is shorter.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(into = "BTreeMap<String, Written>", from = "BTreeMap<String, Written>")]
 pub struct Values(BTreeMap<String, f64>);
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Written {
+    One(Number),
+    Of(BTreeMap<String, Number>),
+}
+
+/// A number that is written without a point if it is whole.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(transparent)]
+struct Number(f64);
+
+impl Serialize for Number {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0.fract() == 0.0 && self.0.abs() < 1e15 {
+            serializer.serialize_i64(self.0 as i64)
+        } else {
+            serializer.serialize_f64(self.0)
+        }
+    }
+}
+
+impl From<Values> for BTreeMap<String, Written> {
+    fn from(Values(values): Values) -> Self {
+        let mut written = Self::new();
+        for (key, value) in values {
+            match key.strip_suffix('}').and_then(|key| key.split_once('{')) {
+                None => drop(written.insert(key, Written::One(Number(value)))),
+                Some((name, of)) => {
+                    let under = written.entry(name.to_owned()).or_insert_with(|| Written::Of(BTreeMap::new()));
+                    if let Written::Of(under) = under {
+                        under.insert(of.to_owned(), Number(value));
+                    }
+                }
+            }
+        }
+        written
+    }
+}
+
+impl From<BTreeMap<String, Written>> for Values {
+    fn from(written: BTreeMap<String, Written>) -> Self {
+        let mut values = BTreeMap::new();
+        for (name, written) in written {
+            match written {
+                Written::One(Number(value)) => drop(values.insert(name, value)),
+                Written::Of(under) => values.extend(under.into_iter().map(|(of, Number(it))| (key(&name, &of), it))),
+            }
+        }
+        Self(values)
+    }
+}
 
 impl Values {
     /// Picks what is reported from metrics in the OpenMetrics text format.
@@ -159,6 +212,10 @@ mod tests {
         ];
         assert_eq!(values.iter().collect::<Vec<_>>(), expected);
         assert_eq!((values.of("gateway_lag", "uk"), values.of("gateway_lag", "eu")), (Some(7.0), None));
+        let written = serde_json::to_string(&values).unwrap();
+        let expected = r#"{"gateway_connections":2,"gateway_frames_total":11,"gateway_lag":{"uk":7},"notifier_waiting":{"sms":1},"producer_polls_total":{"uk,outage":5}}"#;
+        assert_eq!(written, expected);
+        assert_eq!(serde_json::from_str::<Values>(&written).unwrap(), values);
         assert_eq!(serde_json::to_string(&sports).unwrap(), r#"{"uk":{"golf":[60.0,1.2]}}"#);
     }
 }

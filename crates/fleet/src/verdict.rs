@@ -174,7 +174,7 @@ fn lasts(kind: Kind) -> Option<Duration> {
         | Kind::NoNotifier
         | Kind::EventsWaitForKafka => Some(Duration::from_secs(12)),
         Kind::GatewayLags | Kind::HistorianLags | Kind::AlerterLags | Kind::MessagesNotRead => {
-            Some(Duration::from_secs(7))
+            Some(Duration::from_secs(5))
         }
         _ => None,
     }
@@ -232,13 +232,17 @@ fn of_cluster(cluster: &Cluster, found: &mut Found) {
 
 /// What the programs that run report of themselves, and which are silent.
 fn of_reports(programs: &Programs, now: Timestamp, has_heard_all: bool, found: &mut Found) {
+    let missed = programs.missed();
     for (known, state) in programs.all() {
         let report = &known.report;
         let program = report.key();
+        if state != ProgramState::Running && !missed.contains(program.as_str()) {
+            continue;
+        }
         match state {
             ProgramState::Running => {}
             ProgramState::Failed => {
-                let reason = report.troubles.iter().rev().find(|trouble| trouble.level == "error");
+                let reason = report.troubles.iter().flatten().rev().find(|trouble| trouble.level == "error");
                 let text = reason.map_or("it ended with an error", |trouble| trouble.text.as_str());
                 found.insert((Kind::ProgramHasFailed, program), text.to_owned());
                 continue;
@@ -322,7 +326,7 @@ fn of_channels(known: &Program, now: Timestamp, found: &mut Found) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{LoggedTrouble, Sports, Values};
+    use crate::{LoggedTrouble, Values};
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_millis(1_000_000_000_000 + 1_000 * seconds)
@@ -333,14 +337,14 @@ mod tests {
             v: 1,
             role: role.into(),
             instance: "a".into(),
-            version: "1".into(),
+            version: Some("1".into()),
             since: at(0),
             at: at(0),
             values: Values::of_metrics(metrics).0,
-            sports: Sports::new(),
+            sports: None,
             clients: None,
             memory: None,
-            troubles: Vec::new(),
+            troubles: None,
             ends: false,
             failed: false,
         }
@@ -366,7 +370,7 @@ mod tests {
         }
 
         fn report(&mut self, role: &str, metrics: &str, second: i64) {
-            self.programs.take(report(role, metrics), at(second));
+            self.programs.take(Report { at: at(second), ..report(role, metrics) }, at(second));
         }
 
         fn told(&mut self, second: i64) -> Vec<(Kind, String)> {
@@ -455,7 +459,7 @@ mod tests {
         let told: Vec<Kind> = scene.told(30).into_iter().map(|(kind, _)| kind).collect();
         assert_eq!(told, [Kind::AccountsNotStored, Kind::ProviderFails, Kind::CreditsRunOut]);
         // A lag has to last.
-        let told = scene.told(38);
+        let told = scene.told(36);
         assert!(told.contains(&(Kind::GatewayLags, "standalone a, uk".into())), "{told:?}");
     }
 
@@ -474,10 +478,35 @@ mod tests {
     }
 
     #[test]
+    fn one_that_was_started_in_the_place_of_another_ends_the_problem() {
+        let mut scene = Scene::healthy();
+        let silent = (Kind::ProgramIsSilent, "producer a".to_owned());
+        let other = |region: &str, since: i64| Report {
+            instance: format!("of {region} since {since}"),
+            since: at(since),
+            ..report("producer", &format!("toteboard_producer_leading{{region=\"{region}\"}} 1"))
+        };
+        // One that ran before, one of another region, and one that takes its place.
+        for (second, since, region) in [(41, 1, "uk"), (42, 40, "eu")] {
+            scene.programs.take(other(region, since), at(second));
+            scene.report("alerter", "toteboard_alerter_shards 8", second);
+            assert!(scene.told(second).contains(&silent), "{region}");
+        }
+        scene.programs.take(other("uk", 40), at(43));
+        assert_eq!(scene.told(43), []);
+        assert_eq!(scene.programs.all().filter(|(_, state)| *state == ProgramState::Silent).count(), 1);
+        // It fails in its turn, and somebody takes its place.
+        scene.programs.take(Report { failed: true, at: at(44), ..other("uk", 40) }, at(44));
+        assert_eq!(scene.told(44), [(Kind::ProgramHasFailed, "producer of uk since 40".into())]);
+        scene.programs.take(other("uk", 45), at(46));
+        assert_eq!(scene.told(46), []);
+    }
+
+    #[test]
     fn a_program_that_failed_is_told_at_once_with_its_error() {
         let mut scene = Scene::healthy();
         let error = LoggedTrouble { at: at(31), level: "error".into(), text: "the key is wrong".into(), count: 1 };
-        let last = Report { failed: true, troubles: vec![error], ..report("producer", "") };
+        let last = Report { failed: true, troubles: Some(vec![error]), ..report("producer", "") };
         scene.programs.take(last, at(31));
         let problems = scene.verdicts.look(&scene.programs, &[], None, at(31));
         let failed = &problems[0];

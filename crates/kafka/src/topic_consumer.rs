@@ -156,7 +156,7 @@ impl TopicConsumer {
                 ("allow.auto.create.topics", "false"),
                 // The handler's queues are short, so more would only be fetched again.
                 ("queued.max.messages.kbytes", "4096"),
-                ("statistics.interval.ms", "5000"),
+                ("statistics.interval.ms", "2000"),
             ],
         );
         let work = Work {

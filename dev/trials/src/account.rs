@@ -1,5 +1,7 @@
 //! Accounts of trials.
 
+use std::collections::BTreeSet;
+
 use accounts::{NewToken, NewUser, PasswordHash, Scope, Store, TokenId, TokenText, UserId};
 use anyhow::Context;
 use serde_json::{Value, json};
@@ -25,11 +27,21 @@ pub async fn token(address: &str, name: &str) -> anyhow::Result<String> {
 
 /// Stores an account with a token that may produce. Returns both.
 pub async fn producing_token(store: &dyn Store) -> anyhow::Result<(UserId, String)> {
+    stored_token(store, "trial", [Scope::Produce].into()).await
+}
+
+/// Stores an operator with a token for that, and returns the token.
+pub async fn operating_token(store: &dyn Store) -> anyhow::Result<String> {
+    let (user, token) = stored_token(store, "operator", [Scope::Stream, Scope::Operator].into()).await?;
+    store.set_operator(&user, true).await?.context("the account is gone")?;
+    Ok(token)
+}
+
+async fn stored_token(store: &dyn Store, name: &str, scopes: BTreeSet<Scope>) -> anyhow::Result<(UserId, String)> {
     let (user, text, created_at) = (UserId::random(), TokenText::random(), service::now());
-    let (name, password, regions) = ("trial".parse()?, PasswordHash::stored("none"), Default::default());
+    let (name, password, regions) = (name.parse()?, PasswordHash::stored("none"), Default::default());
     store.create_user(&NewUser { id: user.clone(), name, password, regions, created_at }).await?;
     let (id, name, hash) = (TokenId::random(), "trial".parse()?, text.hash());
-    let scopes = [Scope::Produce].into();
     let token = NewToken { id, user: user.clone(), name, hash, created_at, expires_at: None, scopes };
     store.create_token(&token, 10).await?;
     Ok((user, text.reveal().to_owned()))

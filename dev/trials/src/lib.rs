@@ -1,6 +1,5 @@
-//! Code shared by the trials: `soak` and `alerts` on the embedded cluster, `drill`, `oddities` and
-//! `delivery` on real engines, `race`
-//! against other servers, `loading` of gateways, and `hostile` with malicious clients.
+//! Code shared by the trials: `soak` and `alerts` on the embedded cluster, `drill`, `verdicts`, `oddities` and `delivery`
+//! on real engines, `race` against other servers, `loading` of gateways, and `hostile` with malicious clients.
 
 mod account;
 mod engines;
@@ -25,7 +24,7 @@ use std::{
 use anyhow::bail;
 use service::{Lifecycle, Program};
 
-pub use account::{PASSWORD, producing_token, token};
+pub use account::{PASSWORD, operating_token, producing_token, token};
 pub use engines::{Engine, Engines, MailEngine, Part, Recipe};
 pub use fleet::{Fleet, metric, simulated, truth};
 pub use forger::{Forger, forgeries};

@@ -17,7 +17,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use crate::{
@@ -42,6 +42,34 @@ pub(crate) struct Engines {
     /// start with toteboard-test.
     #[arg(long, value_name = "URL")]
     mongodb: Option<String>,
+
+    /// Run only this trial.
+    #[arg(long, value_name = "TRIAL")]
+    only: Option<Trial>,
+}
+
+/// The trials on real brokers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Trial {
+    /// Each server is killed once.
+    Drill,
+    /// Operators are told of each fault.
+    Verdicts,
+    /// Messages arrive whatever fails.
+    Delivery,
+    /// The odds API misbehaves.
+    Oddities,
+}
+
+impl Trial {
+    fn execute(self, folder: &Path, mongodb: Value, url: &str) -> anyhow::Result<()> {
+        match self {
+            Self::Drill => drill(folder, mongodb, url),
+            Self::Verdicts => verdicts(folder, mongodb, url),
+            Self::Delivery => delivery(folder, mongodb, url, DELIVERY_FAULTS_SECONDS),
+            Self::Oddities => oddities(mongodb, url, ODDITIES_SECONDS),
+        }
+    }
 }
 
 /// Ensures the prerequisites of the engines and of their tests.
@@ -67,11 +95,20 @@ impl Engines {
     /// Returns the command line that runs this command.
     pub(crate) fn arguments(&self) -> Vec<String> {
         let mongodb = self.mongodb.iter().map(|url| format!("--mongodb={url}"));
-        std::iter::once("engines".to_owned()).chain(mongodb).collect()
+        let only =
+            self.only.iter().filter_map(|trial| Some(format!("--only={}", trial.to_possible_value()?.get_name())));
+        std::iter::once("engines".to_owned()).chain(mongodb).chain(only).collect()
     }
 
     pub(crate) fn execute(self, no_install: bool) -> anyhow::Result<()> {
         ensure(no_install)?;
+        if let Some(trial) = self.only {
+            compile_all()?;
+            let folder = target().join("engines");
+            fs::create_dir_all(&folder)?;
+            let (recipe, url) = mongodb(&folder)?;
+            return trial.execute(&folder, recipe, &url);
+        }
         promtool::test_alerts(no_install)?;
         let caddy = caddy::caddy(no_install)?;
         install_conformance()?;
@@ -88,9 +125,7 @@ impl Engines {
         openapi(&folder, &format!("{mongodb}/toteboard-test-openapi"))?;
         drop(server);
         questdb::test(&folder)?;
-        drill(&folder, recipe.clone(), &own_url)?;
-        delivery(&folder, recipe.clone(), &own_url, DELIVERY_FAULTS_SECONDS)?;
-        oddities(recipe, &own_url, ODDITIES_SECONDS)
+        Trial::value_variants().iter().try_for_each(|trial| trial.execute(&folder, recipe.clone(), &own_url))
     }
 }
 
@@ -118,6 +153,14 @@ fn drill(folder: &Path, mongodb: Value, url: &str) -> anyhow::Result<()> {
     let logs = folder.join("drill");
     let mut drill = trial("drill", "debug", folder, mongodb, url, &logs)?;
     step("a drill on real brokers", 20 * MINUTE, &mut drill).with_context(|| format!("logs are in {}", logs.display()))
+}
+
+/// Runs the `verdicts` trial: each fault has to be told to operators, and no longer when it has ended.
+fn verdicts(folder: &Path, mongodb: Value, url: &str) -> anyhow::Result<()> {
+    let logs = folder.join("verdicts");
+    let mut verdicts = trial("verdicts", "debug", folder, mongodb, url, &logs)?;
+    step("what operators are told of each fault", 15 * MINUTE, &mut verdicts)
+        .with_context(|| format!("logs are in {}", logs.display()))
 }
 
 /// Runs only the `delivery` trial, with faults that last so many seconds.

@@ -10,7 +10,7 @@ use tracing::debug;
 
 use crate::session::AppState;
 
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 const ANSWER_WITHIN: Duration = Duration::from_secs(4);
 /// Settings change only by hand.
 const SETTINGS_EVERY: Duration = Duration::from_secs(300);

@@ -10,7 +10,7 @@ use tracing::{Instrument, debug};
 use crate::{metrics::RegionMetrics, readiness::Readiness};
 
 /// How often the lag is read.
-const LAG_INTERVAL: Duration = Duration::from_secs(10);
+const LAG_INTERVAL: Duration = Duration::from_secs(3);
 
 /// Periodically notes whether Kafka answers and how far the consumers are behind, until the returned handle is dropped.
 pub(super) fn watch_lag(

@@ -241,10 +241,10 @@ fn full_report() -> Report {
     let at = service::now();
     let troubles = vec![LoggedTrouble { at, level: "error".into(), text: "no network".into(), count: 2 }];
     let report = json!({ "v": 1, "role": "gateway", "instance": "a", "version": "1", "since": at, "at": at,
-        "values": { "gateway_lag{uk}": 1.5 }, "sports": { "uk": { "golf": [60.0, null] } }, "memory": 1024,
+        "values": { "gateway_lag": { "uk": 1.5 }, "gateway_connections": 3 }, "sports": { "uk": { "golf": [60.0, null] } }, "memory": 1024,
         "clients": { "users": 2, "most": { "a": 3 }, "slow": [{ "id": "s", "user": "a", "since": at }] },
         "ends": true, "failed": true });
-    Report { troubles, ..serde_json::from_value(report).unwrap() }
+    Report { troubles: Some(troubles), ..serde_json::from_value(report).unwrap() }
 }
 
 /// Returns why a client with a wrong `auth` is refused.

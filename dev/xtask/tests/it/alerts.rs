@@ -1,9 +1,11 @@
-//! Checks deploy/prometheus/alerts.yml against the documentation, the alert tests and the registered metrics.
+//! Checks alerts.yml of Prometheus against the documentation, the alert tests and the registered metrics, and the dashboard
+//! against the metrics.
 
 use serde::Deserialize;
 
 const FILE: &str = include_str!("../../../../deploy/prometheus/alerts.yml");
 const TESTS: &str = include_str!("../../../../deploy/prometheus/alerts.test.yml");
+const DASHBOARD: &str = include_str!("../../../../deploy/grafana/dashboard.json");
 const OPERATING: &str = include_str!("../../../../docs/operating.md");
 const METRICS: [&str; 5] = [
     include_str!("../../../../gateway/src/metrics.rs"),
@@ -57,17 +59,62 @@ fn every_alert_is_tried_when_it_fires_and_when_it_does_not() {
     }
 }
 
+const PROGRAMS: [&str; 5] = ["gateway", "historian", "producer", "alerter", "notifier"];
+
+/// The metrics that an expression names.
+fn metrics(expression: &str) -> impl Iterator<Item = &str> {
+    let words = expression.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words.filter(|word| word.starts_with("toteboard_"))
+}
+
+fn is_registered(metric: &str) -> bool {
+    let name = PROGRAMS.iter().find_map(|it| metric.strip_prefix(&format!("toteboard_{it}_")));
+    let name = name.unwrap_or_else(|| panic!("{metric}"));
+    // Suffixes that the text format adds to counters and histograms.
+    let endings = ["", "_bytes_total", "_total", "_seconds_bucket", "_seconds"];
+    let mut names = endings.iter().filter_map(|it| name.strip_suffix(it));
+    names.any(|name| METRICS.iter().any(|code| code.contains(&format!("\"{name}\""))))
+}
+
 #[test]
 fn every_metric_of_an_alert_is_registered() {
     for Rule { alert, expr } in rules() {
-        let words = expr.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-        for metric in words.filter(|word| word.starts_with("toteboard_")) {
-            let programs = ["gateway", "historian", "producer", "alerter", "notifier"];
-            let name = programs.iter().find_map(|it| metric.strip_prefix(&format!("toteboard_{it}_")));
-            let name = name.unwrap_or_else(|| panic!("{alert}: {metric}"));
-            // Suffixes that the text format adds to counters and histograms.
-            let name = ["_total", "_seconds_bucket"].iter().find_map(|it| name.strip_suffix(it)).unwrap_or(name);
-            assert!(METRICS.iter().any(|code| code.contains(&format!("\"{name}\""))), "{alert}: {metric}");
+        for metric in metrics(&expr) {
+            assert!(is_registered(metric), "{alert}: {metric}");
         }
     }
+}
+
+#[test]
+fn the_dashboard_shows_every_program_and_only_what_is_registered() {
+    let dashboard: Dashboard = serde_json::from_str(DASHBOARD).expect("dashboard.json");
+    let mut shown = Vec::new();
+    for panel in &dashboard.panels {
+        for target in &panel.targets {
+            for metric in metrics(&target.expr) {
+                assert!(is_registered(metric), "{}: {metric}", panel.title);
+                shown.push(metric);
+            }
+        }
+    }
+    for program in PROGRAMS {
+        let of_program = |metric: &&&str| metric.starts_with(&format!("toteboard_{program}_"));
+        assert!(shown.iter().filter(of_program).count() >= 5, "{program}");
+    }
+}
+
+#[derive(Deserialize)]
+struct Dashboard {
+    panels: Vec<Panel>,
+}
+
+#[derive(Deserialize)]
+struct Panel {
+    title: String,
+    targets: Vec<Target>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    expr: String,
 }

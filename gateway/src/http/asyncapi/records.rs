@@ -193,28 +193,31 @@ pub(super) struct Report {
     /// The program's name.
     role: String,
     instance: String,
-    version: String,
+    /// Absent if it was reported not long before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<String>,
     /// When it started.
     #[schema(format = DateTime)]
     since: String,
     #[schema(format = DateTime)]
     at: String,
-    /// Its most important metrics: those of a region, channel or outcome have it in braces after their name.
-    values: BTreeMap<String, f64>,
-    /// The sports that it polls, by region: how often, and how long ago the last time was, in seconds.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    #[schema(required = false)]
-    sports: BTreeMap<String, BTreeMap<String, Vec<Option<f64>>>>,
+    /// Its most important metrics.
+    values: BTreeMap<String, ReportedValue>,
+    /// The sports that it polls, by region: how often, and how long ago the last time was, in seconds. Absent if they
+    /// were reported not long before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[expect(clippy::type_complexity, reason = "its schema is inlined")]
+    sports: Option<BTreeMap<String, BTreeMap<String, Vec<Option<f64>>>>>,
     /// Its clients, if it is a gateway.
     #[serde(skip_serializing_if = "Option::is_none")]
     clients: Option<Clients>,
-    /// How much memory it uses, in bytes.
+    /// How much memory it uses, in bytes. Absent if it was reported not long before.
     #[serde(skip_serializing_if = "Option::is_none")]
     memory: Option<u64>,
-    /// What it has logged as a warning or an error in the last ten minutes, the oldest first.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schema(required = false)]
-    troubles: Vec<LoggedTrouble>,
+    /// What it has logged as a warning or an error in the last ten minutes, the oldest first. Absent if it was reported
+    /// not long before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    troubles: Option<Vec<LoggedTrouble>>,
     /// It was asked to end.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[schema(required = false)]
@@ -223,6 +226,14 @@ pub(super) struct Report {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[schema(required = false)]
     failed: bool,
+}
+
+/// A metric: its value, or its values by region, channel or outcome.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+enum ReportedValue {
+    One(f64),
+    Of(BTreeMap<String, f64>),
 }
 
 /// The clients of a gateway.

@@ -4,7 +4,7 @@ use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
 use accounts::UserId;
 use axum::{Json, extract::State};
-use fleet::{CreditHistory, Lag, LoggedTrouble, Problem, ProgramState, Severity, Sports, Values};
+use fleet::{CreditHistory, Lag, LoggedTrouble, Problem, ProgramState, Severity, Sports};
 use odds::{FeedState, Region, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -103,8 +103,8 @@ struct ProgramStatus {
     /// How much memory it uses, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     memory: Option<u64>,
-    #[schema(value_type = BTreeMap<String, f64>)]
-    values: Values,
+    /// Its most important metrics: those of a region, channel or outcome have it in braces after their name.
+    values: BTreeMap<String, f64>,
     /// How much values that only grow have grown a second, in the last minute.
     per_second: BTreeMap<String, f64>,
     /// Where it is behind.
@@ -242,6 +242,7 @@ impl AppState {
     async fn program(&self, ProgramNow { state, program }: ProgramNow) -> ProgramStatus {
         let per_second = program.per_second().into_iter().map(|(name, value)| (name.to_owned(), rounded(value)));
         let (per_second, lags) = (per_second.collect(), program.lags().into_iter().map(LagStatus::from).collect());
+        let sports = program.sports();
         let report = program.report;
         let clients = match report.clients {
             None => None,
@@ -261,7 +262,7 @@ impl AppState {
         ProgramStatus {
             role: report.role,
             instance: report.instance,
-            version: report.version,
+            version: report.version.unwrap_or_default(),
             state: match state {
                 ProgramState::Running => "running",
                 ProgramState::Silent => "silent",
@@ -270,12 +271,12 @@ impl AppState {
             since: report.since,
             reported_at: report.at,
             memory: report.memory,
-            values: report.values,
+            values: report.values.iter().map(|(name, value)| (name.to_owned(), value)).collect(),
             per_second,
             lags,
-            sports: report.sports,
+            sports,
             clients,
-            troubles: report.troubles,
+            troubles: report.troubles.unwrap_or_default(),
         }
     }
 
