@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use fleet::Cluster;
 use history::HistoryError;
+use kafka::Topic;
 use odds::Region;
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge, histogram::Histogram};
 use service::{Labelled, MetricRegistry, MetricScope};
@@ -26,11 +28,11 @@ pub struct Metrics {
     pub(crate) alerts: Counter,
     history_damaged: Counter,
     /// Brokers that have replicas, but don't answer.
-    pub(crate) brokers_missing: Gauge,
-    pub(crate) without_leader: Gauge,
-    pub(crate) out_of_sync: Gauge,
-    pub(crate) topics_missing: Gauge,
-    pub(crate) topics_differing: Gauge,
+    brokers_missing: Gauge,
+    without_leader: Gauge,
+    out_of_sync: Gauge,
+    topics_missing: Gauge,
+    topics_differing: Gauge,
     regions: [RegionMetrics; Region::ALL.len()],
 }
 
@@ -59,6 +61,17 @@ impl Metrics {
             topics_differing: scope.gauge("topics_differing", "Topics that are other than planned"),
             regions: Region::ALL.map(|region| RegionMetrics::new(&mut scope.of_region(region))),
         }
+    }
+
+    /// Notes how the brokers and topics are.
+    pub(crate) fn set_cluster(&self, cluster: &Cluster) {
+        let topics = || cluster.state.topics.iter().filter(|topic| cluster.concerns(&topic.name));
+        let differing = topics().filter(|topic| !cluster.differences(&topic.name).is_empty()).count();
+        self.brokers_missing.set(cluster.state.missing_brokers().len() as i64);
+        self.without_leader.set(topics().map(Topic::without_leader).sum::<usize>() as i64);
+        self.out_of_sync.set(topics().map(Topic::out_of_sync).sum::<usize>() as i64);
+        self.topics_missing.set(cluster.missing_topics().count() as i64);
+        self.topics_differing.set(differing as i64);
     }
 
     /// Counts the error if it says that what was recorded is damaged.

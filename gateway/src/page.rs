@@ -1,13 +1,12 @@
 //! Serves the page's files, precompressed. Files whose name has a hash of their content are cached by browsers for a
 //! year.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use axum::{
     Router,
-    http::{HeaderValue, StatusCode, header::CACHE_CONTROL},
+    http::{HeaderValue, header::CACHE_CONTROL},
     response::Response,
-    routing::any,
 };
 use tower::ServiceBuilder;
 use tower_http::{
@@ -17,11 +16,6 @@ use tower_http::{
 
 /// The addresses of the page's views, besides `/`. Each gets the page, which shows the view.
 const VIEWS: [&str; 6] = ["/alerts", "/event/{id}", "/movers", "/opportunities", "/settings", "/view/{name}"];
-
-/// The file with the code of the view for operators. It is served to nobody from here.
-pub(crate) fn operator_code(folder: &Path) -> PathBuf {
-    folder.join("operator/screen.js")
-}
 
 /// Serves this folder. Only names under /assets contain a hash of the content.
 pub(crate) fn routes(folder: &Path) -> Router {
@@ -38,7 +32,6 @@ pub(crate) fn routes(folder: &Path) -> Router {
     VIEWS
         .into_iter()
         .fold(Router::new(), |router, view| router.route_service(view, page.clone()))
-        .route("/operator/{*rest}", any(StatusCode::NOT_FOUND))
         .nest_service(
             "/assets",
             ServiceBuilder::new().layer(cached("public, max-age=31536000, immutable")).service(assets),

@@ -216,7 +216,6 @@ impl Gateway {
             known_operators: KnownOperators::default(),
             client_watch,
             user_names: Brief::new(NAMED_FOR, MOST_NAMES),
-            page: settings.page.clone(),
             kafka: kafka.clone(),
             origins,
             control: control.clone(),

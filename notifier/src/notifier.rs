@@ -13,10 +13,10 @@ use tracing::{Instrument, error_span, warn};
 
 use crate::{Metrics, intake::Intake, worker::Worker};
 
-/// How often the outbox is counted.
-/// How often it is looked at what waits on Kafka.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How often messages in the outbox are counted,
 const COUNT_EVERY: Duration = Duration::from_secs(5);
+/// and those that wait on Kafka.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// After how many counts old messages are deleted.
 const FORGET_AFTER: u32 = 120;
 const FORGOTTEN_AT_ONCE: usize = 1_000;

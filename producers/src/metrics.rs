@@ -114,6 +114,8 @@ impl Metrics {
     pub(crate) fn stands_by(&self) {
         self.leading.set(0);
         self.pending.set(0);
+        // The next leader uses them.
+        self.credits_remaining.set(f64::NAN);
         self.set_sports(std::iter::empty(), std::iter::empty());
     }
 }

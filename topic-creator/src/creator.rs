@@ -135,11 +135,10 @@ impl TopicCreator {
     }
 
     async fn settings(&self, topic: &str) -> Result<ConfigResource, TopicError> {
-        let failed = |error: KafkaError| TopicError::Failed {
-            topic: topic.to_owned(),
-            reason: format!("its settings can't be read: {error}"),
-        };
-        self.cluster.settings(topic, TIMEOUT).await.map_err(failed)
+        let failed = |reason: String| TopicError::Failed { topic: topic.to_owned(), reason };
+        let described = self.cluster.settings(&[topic], TIMEOUT).await?.into_iter().next();
+        let described = described.ok_or_else(|| failed("its settings are missing".to_owned()))?;
+        described.map_err(|code| failed(format!("its settings can't be read: {code}")))
     }
 
     /// Changes the settings that the plan names. The request replaces all settings of a topic, so those that somebody

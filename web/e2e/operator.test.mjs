@@ -126,7 +126,7 @@ test("others see nothing of it", async () => {
   // Nor in what everybody downloads.
   for (const entry of readdirSync(process.env.PAGE, { recursive: true, withFileTypes: true })) {
     const path = join(entry.parentPath, entry.name);
-    if (!entry.isFile() || entry.parentPath.endsWith("/operator")) continue;
+    if (!entry.isFile()) continue;
     assert.ok(!/operator/i.test(readFileSync(path, "latin1")), path);
   }
 });

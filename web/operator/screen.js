@@ -2,7 +2,7 @@
 //
 // Its attributes:
 //   status      the payload of the event `operator`, as JSON: what /api/operator/status answers
-//   connection  why nothing comes; empty while it does
+//   connection  why nothing can come; empty while it can
 //
 // A part of the screen is drawn again only when it has changed, so that whoever is about to press a button still can.
 
@@ -10,6 +10,7 @@ const TEXT = {
   well: "All is well",
   problems: (count) => (count === 1 ? "1 problem" : `${count} problems`),
   wait: "Waiting for the first status…",
+  late: "nothing comes",
   old: (why) => `Not live: ${why}. What is shown is old.`,
   severity: { page: "users miss something", warning: "warning" },
   toDo: "What to do",
@@ -131,6 +132,9 @@ const SHEET = `
   [hidden] { display: none; }
 `;
 
+/** A status comes every two seconds. */
+const LATE_AFTER = 8_000;
+
 const escaped = (text) => String(text).replace(/[&<>"']/g, (it) => `&#${it.charCodeAt(0)};`);
 
 /** Text that is HTML already. */
@@ -222,7 +226,7 @@ function sports(polls, key) {
   const seconds = (value) => (value === null ? "–" : `${short(value)} s`);
   return html`<details data-key="sports ${key}"><summary>${rows.length} sports</summary>${table(
     "How often each sport is polled",
-    ["Sport", "Every ", "Last "],
+    ["Sport", "Every ", "About "],
     rows.map(([sport, [every, age]]) => html`<tr><td>${sport}</td><td class="number">${seconds(every)}</td><td class="number">${seconds(age)} ago</td></tr>`),
   )}</details>`;
 }
@@ -233,12 +237,12 @@ function region({ region: key, state: feed, verdict: text, since, what_to_do, cr
   const standBys = running.filter((program) => program !== leader).map((program) => program.instance);
   const polls = (of) => (leader ? sum(leader.per_second, "producer_polls_total", key, of) ?? 0 : 0) * 60;
   const failed = polls() - polls("ok");
-  const ages = Object.values(leader?.sports[key] ?? {}).flatMap(([, age]) => (age === null ? [] : [age]));
+  const age = leader ? sum(leader.values, "producer_poll_age_seconds", key) : undefined;
   return html`<div><h3>${key.toUpperCase()} <span class="chip ${feed === "live" ? (text === TEXT.live ? "good" : "warn") : "bad"}">${feed}</span></h3>
     ${text === TEXT.live ? "" : html`<p>${text}${since ? html` <span class="hint">${lasting(since, at)}</span>` : ""}</p>`}
     ${what_to_do ? html`<p class="hint">${TEXT.toDo}: ${what_to_do}.</p>` : ""}
     <dl><dt>Leads</dt><dd>${leader?.instance ?? TEXT.nobody}</dd><dt>Stands by</dt><dd>${standBys.join(", ") || TEXT.nobody}</dd>
-    <dt>Last poll</dt><dd>${ages.length ? `${short(Math.min(...ages))} s ago` : TEXT.never}</dd>
+    <dt>Last poll</dt><dd>${age === undefined ? TEXT.never : `${short(age)} s ago`}</dd>
     <dt>Polls a minute</dt><dd>${short(polls("ok"))}${failed > 0.05 ? html`, <span class="chip bad">${short(failed)} fail</span>` : ""}</dd>
     ${left ? credits(left) : ""}</dl>${leader ? sports(leader.sports[key] ?? {}, key) : ""}</div>`;
 }
@@ -274,7 +278,7 @@ function kafka(status) {
 function gateways({ programs, at }) {
   const all = programs.filter((program) => program.clients || does(program, "gateway_"));
   const row = (it) => html`<tr><td>${named(it)} ${state(it)}</td><td>${it.version}</td><td class="number">${short(it.clients?.users)}</td>
-    <td class="number">${short(sum(it.values, "gateway_connections"))}</td><td class="number">${short(it.per_second.gateway_frames_total)}</td>
+    <td class="number">${short(sum(it.values, "gateway_connections"))}</td><td class="number">${short(it.per_second.gateway_frames_total ?? 0)}</td>
     <td class="number">${bytes(it.per_second.gateway_sent_bytes_total ?? 0)}</td><td class="number">${short((it.per_second.gateway_late_ticks_total ?? 0) * 60)}</td>
     <td class="number">${bytes(it.memory)}</td></tr>`;
   const slow = all.flatMap((it) => (it.clients?.slow ?? []).map((client) => [it, client]));
@@ -301,11 +305,11 @@ function workers({ programs }) {
     regions(it).map((key) => {
       const leads = sum(it.values, "historian_leading", key) === 1;
       return html`<tr><td>${named(it)} ${state(it)}</td><td>${key.toUpperCase()}</td><td>${leads ? "records" : "stands by"}</td><td class="number">${short(sum(it.per_second, "historian_steps_total", key))}</td>
-        <td class="number">${short(sum(it.values, "historian_waiting_steps", key))}</td><td class="number">${short(sum(it.values, "historian_lag", key) ?? 0)}</td><td>${yes(sum(it.values, "historian_store_available", key))}</td></tr>`;
+        <td class="number">${short(sum(it.values, "historian_waiting_steps", key) ?? 0)}</td><td class="number">${short(sum(it.values, "historian_lag", key) ?? 0)}</td><td>${yes(sum(it.values, "historian_store_available", key))}</td></tr>`;
     }),
   );
   const alerters = of("alerter_").map(
-    (it) => html`<tr><td>${named(it)} ${state(it)}</td><td class="number">${short(sum(it.values, "alerter_shards"))}</td><td class="number">${short(sum(it.values, "alerter_rules"))}</td>
+    (it) => html`<tr><td>${named(it)} ${state(it)}</td><td class="number">${short(sum(it.values, "alerter_shards"))}</td><td class="number">${short(sum(it.values, "alerter_rules") ?? 0)}</td>
       <td class="number">${short(sum(it.values, "alerter_lag") ?? 0)}</td><td>${yes(sum(it.values, "alerter_store_available"))}</td></tr>`,
   );
   const notifiers = of("notifier_").flatMap((it) =>
@@ -313,8 +317,8 @@ function workers({ programs }) {
       sum(it.values, "notifier_waiting", key) === undefined
         ? []
         : [html`<tr><td>${named(it)} ${state(it)}</td><td>${key}</td><td class="number">${short((sum(it.per_second, sent, "sent") ?? 0) * 60)}</td>
-            <td class="number">${short(sum(it.values, "notifier_waiting", key))}</td><td class="number">${short(sum(it.values, "notifier_oldest_seconds", key))} s</td>
-            <td class="number">${short(sum(it.values, "notifier_lag", key))}</td><td class="number">${short(sum(it.values, "notifier_dead_letters", key))}</td>
+            <td class="number">${short(sum(it.values, "notifier_waiting", key))}</td><td class="number">${short(sum(it.values, "notifier_oldest_seconds", key) ?? 0)} s</td>
+            <td class="number">${short(sum(it.values, "notifier_lag", key) ?? 0)}</td><td class="number">${short(sum(it.values, "notifier_dead_letters", key) ?? 0)}</td>
             <td>${yes(1 - (sum(it.values, "notifier_provider_failing", key) ?? 0))}</td><td>${yes(sum(it.values, "notifier_store_available", key))}</td></tr>`],
     ),
   );
@@ -396,6 +400,9 @@ class Screen extends (globalThis.HTMLElement ?? class {}) {
   #pending = null;
   #accounts = null;
   #audit = [];
+  /** When the last status came. */
+  #cameAt = Date.now();
+  #timer = null;
 
   connectedCallback() {
     if (this.shadowRoot) return;
@@ -421,18 +428,32 @@ class Screen extends (globalThis.HTMLElement ?? class {}) {
     on("older", "click", () => this.#show("audit", () => this.#entries(this.#audit)));
     on("no", "click", () => root.querySelector("dialog").close());
     on("yes", "click", () => this.#act());
+    this.#timer = setInterval(() => this.#drawAge(), 1_000);
     this.#draw();
   }
 
-  attributeChangedCallback() {
+  disconnectedCallback() {
+    clearInterval(this.#timer);
+  }
+
+  attributeChangedCallback(name) {
+    if (name === "status") this.#cameAt = Date.now();
     if (this.shadowRoot) this.#draw();
   }
 
-  #draw() {
-    const connection = this.getAttribute("connection") ?? "";
+  /** Says if nothing comes, whatever the connection says of itself. */
+  #drawAge() {
+    const late = Date.now() - this.#cameAt > LATE_AFTER ? TEXT.late : "";
+    const why = this.getAttribute("connection") || late;
     const old = this.shadowRoot.getElementById("old");
-    old.hidden = connection === "";
-    old.innerHTML = old.hidden ? "" : html`<p class="chip warn">${TEXT.old(connection)}</p>`.text;
+    if (old.dataset.why === why) return;
+    old.dataset.why = why;
+    old.hidden = why === "";
+    old.innerHTML = old.hidden ? "" : html`<p class="chip warn">${TEXT.old(why)}</p>`.text;
+  }
+
+  #draw() {
+    this.#drawAge();
     const text = this.getAttribute("status");
     if (!text) return;
     const status = JSON.parse(text);

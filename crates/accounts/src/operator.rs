@@ -53,12 +53,13 @@ pub enum Action {
     EndSessions,
     OpenRegistration,
     CloseRegistration,
+    LeaveRegistration,
     DisconnectClient,
     ReplayDeadLetters,
 }
 
 impl Action {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::CreateAccount,
         Self::DisableAccount,
         Self::EnableAccount,
@@ -68,6 +69,7 @@ impl Action {
         Self::EndSessions,
         Self::OpenRegistration,
         Self::CloseRegistration,
+        Self::LeaveRegistration,
         Self::DisconnectClient,
         Self::ReplayDeadLetters,
     ];
@@ -84,6 +86,7 @@ impl Action {
             Self::EndSessions => "end_sessions",
             Self::OpenRegistration => "open_registration",
             Self::CloseRegistration => "close_registration",
+            Self::LeaveRegistration => "leave_registration",
             Self::DisconnectClient => "disconnect_client",
             Self::ReplayDeadLetters => "replay_dead_letters",
         }
@@ -117,7 +120,7 @@ pub trait OperatorStore {
     async fn users_named(&self, begin: &str, after: &str, limit: usize) -> Result<Vec<User>, StoreError>;
     /// Whether an operator has opened or closed registration; `None` if nobody did.
     async fn registration(&self) -> Result<Option<bool>, StoreError>;
-    async fn set_registration(&self, is_open: bool) -> Result<(), StoreError>;
+    async fn set_registration(&self, is_open: Option<bool>) -> Result<(), StoreError>;
 }
 
 /// What an operator changes of an account.
@@ -148,7 +151,6 @@ impl Accounts {
 
     async fn note(&self, actor: &Actor, action: Action, about: &str, failure: &str) -> Result<(), StoreError> {
         let Actor { name, address, agent } = actor.clone();
-        info!(target: TARGET, event = action.key(), about, by = name, address, failure);
         let (at, short) = (self.now(), |text: &str| text.chars().take(LONGEST).collect::<String>());
         let entry = AuditEntry {
             id: format!("{:013}-{}", at.as_millis(), secret::random_text::<9>()),
@@ -160,7 +162,13 @@ impl Accounts {
             about: short(about),
             failure: short(failure),
         };
-        self.store().note_action(&entry).await
+        let noted = self.store().note_action(&entry).await;
+        let AuditEntry { by, address, about, .. } = entry;
+        match &noted {
+            Ok(()) => info!(target: TARGET, event = action.key(), about, by, address, failure),
+            Err(error) => warn!(target: TARGET, event = action.key(), about, by, address, %error, "not done"),
+        }
+        noted
     }
 
     /// Creates an account, even if registration is closed.
@@ -209,13 +217,17 @@ impl Accounts {
         Ok(Changed::from(&user))
     }
 
-    /// Opens or closes registration, at all gateways.
-    pub async fn set_registration(&self, is_open: bool, actor: &Actor) -> Result<(), AccountsError> {
-        let action = if is_open { Action::OpenRegistration } else { Action::CloseRegistration };
+    /// Opens or closes registration at all gateways, or leaves it to their settings.
+    pub async fn set_registration(&self, is_open: Option<bool>, actor: &Actor) -> Result<(), AccountsError> {
+        let action = match is_open {
+            Some(true) => Action::OpenRegistration,
+            Some(false) => Action::CloseRegistration,
+            None => Action::LeaveRegistration,
+        };
         let store = self.store();
         let done = async { Ok::<_, AccountsError>(store.set_registration(is_open).await?) };
         self.audited(actor, action, "", done).await?;
-        self.registration.store(is_open, Ordering::Relaxed);
+        self.registration.store(is_open.unwrap_or(self.opens_registration()), Ordering::Relaxed);
         Ok(())
     }
 

@@ -150,7 +150,8 @@ impl Kind {
             Self::AlerterLags => "if it lasts, add an alerter",
             Self::MessagesNotRead => "if it lasts, add a notifier, or look at the store",
             Self::DeadLetters => {
-                "the header `dead_reason` says what is wrong. When it is mended, produce them again with `notifier replay`"
+                "the header `dead_reason` says what is wrong. When it is mended, produce them again, on the operators' page or with \
+                 `notifier replay`"
             }
         }
     }
@@ -161,7 +162,7 @@ impl Kind {
 pub struct Problem {
     pub name: Kind,
     pub severity: Severity,
-    /// A region, a channel or a program. Empty if it concerns all.
+    /// A region, a channel, a program, a broker or a topic. Empty if it concerns all.
     pub about: String,
     pub text: String,
     pub since: Timestamp,

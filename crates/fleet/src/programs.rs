@@ -145,7 +145,8 @@ impl Programs {
             }
             report.memory = report.memory.or(before.report.memory);
             report.version = report.version.or(before.report.version.take());
-            if report.troubles.is_none() {
+            // Before version 2, absent troubles were none.
+            if report.troubles.is_none() && report.v >= 2 {
                 report.troubles = before.report.troubles.take();
             }
             former = before.former;
@@ -226,7 +227,7 @@ mod tests {
         let at = Timestamp::from_millis(1_000 * second);
         let (values, sports) = Values::of_metrics(metrics);
         Report {
-            v: 1,
+            v: 2,
             role: "gateway".into(),
             instance: "a".into(),
             version: Some("1".into()),

@@ -90,7 +90,7 @@ fn is_once(count: &u64) -> bool {
 }
 
 impl Report {
-    pub(crate) const VERSION: u32 = 1;
+    pub(crate) const VERSION: u32 = 2;
 
     /// Its name and instance, which are the key of its records: the newest replaces those before it.
     pub(crate) fn key(&self) -> String {

@@ -44,6 +44,19 @@ const POLL_INTERVAL: &str = "producer_poll_interval_seconds";
 /// Those that are added up over all labels.
 const SUMMED: [&str; 4] =
     ["gateway_frames_total", "gateway_late_ticks_total", "gateway_members_behind", "gateway_sent_bytes_total"];
+/// Those whose zeros say something. Other zeros are not reported.
+const ZEROS: [&str; 10] = [
+    "alerter_shards",
+    "alerter_store_available",
+    "gateway_connections",
+    "gateway_store_writable",
+    "historian_leading",
+    "historian_store_available",
+    "notifier_store_available",
+    "notifier_waiting",
+    "producer_credits_remaining",
+    "producer_leading",
+];
 const PREFIX: &str = "toteboard_";
 /// The labels by which values are told apart. Those of others, such as partitions, are added up.
 const LABELS: [&str; 3] = ["region", "channel", "outcome"];
@@ -122,6 +135,11 @@ impl Values {
             if [POLL_AGE, POLL_INTERVAL].contains(&name) {
                 let label = |wanted| labels.clone().find(|(label, _)| *label == wanted).map(|(_, value)| value);
                 if let (Some(region), Some(sport)) = (label("region"), label("sport")) {
+                    if name == POLL_AGE {
+                        // Of the sport that was polled last.
+                        let newest = values.entry(key(name, region)).or_insert(f64::INFINITY);
+                        *newest = f64::min(*newest, rounded(value));
+                    }
                     let polls = sports.entry(region.to_owned()).or_default().entry(sport.to_owned()).or_default();
                     *(if name == POLL_AGE { &mut polls.1 } else { &mut polls.0 }) = Some(rounded(value));
                 }
@@ -138,6 +156,7 @@ impl Values {
             let key = if of.is_empty() { name.to_owned() } else { key(name, &of.join(",")) };
             *values.entry(key).or_insert(0.0) += value;
         }
+        values.retain(|key, value| *value != 0.0 || ZEROS.iter().any(|it| key.split('{').next() == Some(it)));
         (Self(values), sports)
     }
 
@@ -193,7 +212,8 @@ mod tests {
         let text = "# HELP toteboard_gateway_lag Records.\n\
             toteboard_gateway_lag{region=\"uk\",partition=\"0\"} 3\n\
             toteboard_gateway_lag{region=\"uk\",partition=\"1\"} 4\n\
-            toteboard_gateway_connections 2\n\
+            toteboard_gateway_connections 0\n\
+            toteboard_gateway_lag{region=\"eu\",partition=\"0\"} 0\n\
             toteboard_gateway_frames_total{region=\"uk\"} 9\n\
             toteboard_gateway_frames_total{region=\"us\"} 2\n\
             toteboard_gateway_rooms{region=\"uk\"} 9\n\
@@ -204,16 +224,17 @@ mod tests {
             toteboard_notifier_waiting{channel=\"sms\"} 1\n# EOF\n";
         let (values, sports) = Values::of_metrics(text);
         let expected = [
-            ("gateway_connections", 2.0),
+            ("gateway_connections", 0.0),
             ("gateway_frames_total", 11.0),
             ("gateway_lag{uk}", 7.0),
             ("notifier_waiting{sms}", 1.0),
+            ("producer_poll_age_seconds{uk}", 1.2),
             ("producer_polls_total{uk,outage}", 5.0),
         ];
         assert_eq!(values.iter().collect::<Vec<_>>(), expected);
         assert_eq!((values.of("gateway_lag", "uk"), values.of("gateway_lag", "eu")), (Some(7.0), None));
         let written = serde_json::to_string(&values).unwrap();
-        let expected = r#"{"gateway_connections":2,"gateway_frames_total":11,"gateway_lag":{"uk":7},"notifier_waiting":{"sms":1},"producer_polls_total":{"uk,outage":5}}"#;
+        let expected = r#"{"gateway_connections":0,"gateway_frames_total":11,"gateway_lag":{"uk":7},"notifier_waiting":{"sms":1},"producer_poll_age_seconds":{"uk":1.2},"producer_polls_total":{"uk,outage":5}}"#;
         assert_eq!(written, expected);
         assert_eq!(serde_json::from_str::<Values>(&written).unwrap(), values);
         assert_eq!(serde_json::to_string(&sports).unwrap(), r#"{"uk":{"golf":[60.0,1.2]}}"#);

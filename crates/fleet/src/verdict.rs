@@ -52,6 +52,11 @@ pub struct Cluster {
 }
 
 impl Cluster {
+    /// Whether a topic is planned, or one that Kafka needs for them. Others are somebody else's.
+    pub fn concerns(&self, topic: &str) -> bool {
+        topic.starts_with("__") || self.plan.iter().any(|plan| plan.name == topic)
+    }
+
     /// The planned topics that don't exist.
     pub fn missing_topics(&self) -> impl Iterator<Item = &str> {
         self.plan.iter().map(|plan| plan.name.as_str()).filter(|name| self.state.topic(name).is_none())
@@ -173,9 +178,13 @@ fn lasts(kind: Kind) -> Option<Duration> {
         | Kind::ShardsWithoutAlerter
         | Kind::NoNotifier
         | Kind::EventsWaitForKafka => Some(Duration::from_secs(12)),
-        Kind::GatewayLags | Kind::HistorianLags | Kind::AlerterLags | Kind::MessagesNotRead => {
-            Some(Duration::from_secs(5))
-        }
+        Kind::PartitionsWithoutLeader
+        | Kind::ReplicasOutOfSync
+        | Kind::TopicsAreMissing
+        | Kind::GatewayLags
+        | Kind::HistorianLags
+        | Kind::AlerterLags
+        | Kind::MessagesNotRead => Some(Duration::from_secs(5)),
         _ => None,
     }
 }
@@ -204,7 +213,7 @@ fn of_cluster(cluster: &Cluster, found: &mut Found) {
         found.insert((Kind::BrokerIsDown, format!("broker {broker}")), "it has replicas, and does not answer".into());
     }
     let mut late = Vec::new();
-    for topic in &cluster.state.topics {
+    for topic in cluster.state.topics.iter().filter(|topic| cluster.concerns(&topic.name)) {
         let (leaderless, out_of_sync) = (topic.without_leader(), topic.out_of_sync());
         if leaderless > 0 {
             let text =
@@ -547,8 +556,12 @@ mod tests {
         cluster.state.topics =
             vec![topic("a", vec![partition(1, &[1, 2], &[1]); 2]), topic("b", vec![partition(-1, &[2], &[2])])];
         cluster.plan.push(plan("c", 1));
+        cluster.state.topics.push(topic("of others", vec![partition(-1, &[2], &[2])]));
         scene.cluster = Some(cluster);
-        let told = scene.told(32);
+        scene.report("alerter", "toteboard_alerter_shards 8", 32);
+        scene.report("producer", "toteboard_producer_leading{region=\"uk\"} 1", 32);
+        assert_eq!(scene.told(32), [(Kind::BrokerIsDown, "broker 2".into()), (Kind::TopicsDiffer, "a".into())]);
+        let told = scene.told(38);
         let expected = [
             (Kind::PartitionsWithoutLeader, "b"),
             (Kind::TopicsAreMissing, ""),

@@ -108,12 +108,15 @@ impl Cluster {
         Ok(state_of(&metadata))
     }
 
-    /// Returns the settings of a topic.
-    pub async fn settings(&self, topic: &str, within: Duration) -> Result<ConfigResource, KafkaError> {
+    /// Returns the settings of each of these topics.
+    pub async fn settings(
+        &self,
+        topics: &[&str],
+        within: Duration,
+    ) -> Result<Vec<Result<ConfigResource, RDKafkaErrorCode>>, KafkaError> {
         let options = AdminOptions::new().request_timeout(Some(within));
-        let described = self.admin.describe_configs(&[ResourceSpecifier::Topic(topic)], &options).await?;
-        let failed = |code| KafkaError::AdminOp(code);
-        described.into_iter().next().ok_or_else(|| failed(RDKafkaErrorCode::InvalidTopic))?.map_err(failed)
+        let topics: Vec<ResourceSpecifier<'_>> = topics.iter().map(|topic| ResourceSpecifier::Topic(topic)).collect();
+        self.admin.describe_configs(&topics, &options).await
     }
 }
 

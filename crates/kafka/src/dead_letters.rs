@@ -61,7 +61,7 @@ pub async fn newest_dead_letters(
     topic: &str,
     most: usize,
 ) -> Result<Vec<DeadLetter>, DeadLetterError> {
-    let (mut records, reading) = read(kafka, topic);
+    let (mut records, reading) = read(kafka, topic, Some(most));
     let mut newest = VecDeque::with_capacity(most);
     while let Some(record) = records.recv().await {
         if newest.len() == most {
@@ -93,7 +93,7 @@ pub async fn replay_dead_letters(
 ) -> Result<Replayed, DeadLetterError> {
     let failed = |error| DeadLetterError::Kafka { topic: topic.to_owned(), error };
     let producer = RecordProducer::new(kafka).map_err(failed)?;
-    let (mut records, reading) = read(kafka, topic);
+    let (mut records, reading) = read(kafka, topic, None);
     let mut replayed = Replayed::default();
     while let Some(record) = records.recv().await {
         if only.is_some_and(|only| only != (record.partition, record.offset)) {
@@ -110,6 +110,9 @@ pub async fn replay_dead_letters(
             }
             None => replayed.refused += 1,
         }
+        if only.is_some() {
+            return Ok(replayed);
+        }
     }
     ended(topic, reading.await)?;
     Ok(replayed)
@@ -117,13 +120,15 @@ pub async fn replay_dead_letters(
 
 type Reading = tokio::task::JoinHandle<Result<(), DeadLetterError>>;
 
-fn read(kafka: &KafkaSettings, topic: &str) -> (mpsc::Receiver<TopicRecord>, Reading) {
+/// Reads a topic, or only the newest so many records of each partition.
+fn read(kafka: &KafkaSettings, topic: &str, newest: Option<usize>) -> (mpsc::Receiver<TopicRecord>, Reading) {
     let (sender, records) = mpsc::channel(READ_AHEAD);
     let (kafka, topic) = (kafka.clone(), topic.to_owned());
     let reading = tokio::task::spawn_blocking(move || {
         let failed = |error| DeadLetterError::Kafka { topic: topic.clone(), error };
-        let mut whole =
-            WholeTopic::open(&kafka, &topic).map_err(failed)?.ok_or_else(|| DeadLetterError::NoTopic(topic.clone()))?;
+        let mut whole = WholeTopic::open_newest(&kafka, &topic, newest)
+            .map_err(failed)?
+            .ok_or_else(|| DeadLetterError::NoTopic(topic.clone()))?;
         while let Some(record) = whole.next_record().map_err(failed)? {
             // Nobody waits for more after an error.
             if sender.blocking_send(record).is_err() {

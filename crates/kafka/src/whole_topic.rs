@@ -25,6 +25,15 @@ pub struct WholeTopic {
 impl WholeTopic {
     /// Returns `None` if there is no such topic.
     pub fn open(settings: &KafkaSettings, topic: &str) -> Result<Option<Self>, KafkaError> {
+        Self::open_newest(settings, topic, None)
+    }
+
+    /// Reads only the newest so many offsets of each partition, if that is given.
+    pub(crate) fn open_newest(
+        settings: &KafkaSettings,
+        topic: &str,
+        newest: Option<usize>,
+    ) -> Result<Option<Self>, KafkaError> {
         let defaults = [
             // librdkafka requires a name although no group is joined.
             ("group.id", "toteboard-none"),
@@ -42,6 +51,7 @@ impl WholeTopic {
         let mut wanted = TopicPartitionList::new();
         for partition in 0..partitions as i32 {
             let (first, end) = consumer.fetch_watermarks(topic, partition, ANSWER_WITHIN)?;
+            let first = newest.map_or(first, |newest| first.max(end - newest as i64));
             if first < end {
                 ends.insert(partition, end);
                 wanted.add_partition_offset(topic, partition, Offset::Offset(first))?;

@@ -55,10 +55,8 @@ pub(crate) fn build(no_install: bool) -> anyhow::Result<PathBuf> {
 /// Returns a hash of all inputs besides the wasm.
 fn inputs() -> anyhow::Result<u64> {
     let mut files: Vec<PathBuf> = vec![root().join("web/index.html"), root().join("dev/xtask/src/page.rs")];
-    for folder in ["web/assets", "web/operator"] {
-        for entry in fs::read_dir(root().join(folder))? {
-            files.push(entry?.path());
-        }
+    for entry in fs::read_dir(root().join("web/assets"))? {
+        files.push(entry?.path());
     }
     files.sort();
     let mut all = Vec::new();
@@ -266,10 +264,6 @@ fn assemble(glue: &Path, page: &Path) -> anyhow::Result<()> {
         write(&assets.join(&hashed), &content)?;
         names.insert(name.clone(), hashed);
     }
-    // The gateway gives it to operators only, so it is neither among the assets nor in the worker's list.
-    let screen = bare(&fs::read_to_string(web.join(OPERATOR_SCREEN))?);
-    fs::create_dir_all(page.join("operator"))?;
-    write(&page.join(OPERATOR_SCREEN), screen.as_bytes())?;
     let index = fill(&fs::read(web.join("index.html"))?, &names)?;
     write(&page.join("index.html"), &index)?;
     let kept: Vec<String> = names.values().map(|name| format!("/assets/{name}")).chain(["/".to_owned()]).collect();
@@ -278,9 +272,6 @@ fn assemble(glue: &Path, page: &Path) -> anyhow::Result<()> {
     let shell = shell.map(|(name, value)| (name.to_owned(), value)).into();
     write(&page.join(WORKER), &fill(&fs::read(web.join("assets").join(WORKER))?, &shell)?)
 }
-
-/// The code of the view for operators, in the sources and in the built page.
-const OPERATOR_SCREEN: &str = "operator/screen.js";
 
 /// The service worker, which keeps the page's files.
 const WORKER: &str = "worker.js";
@@ -354,7 +345,7 @@ fn squeezed(css: &str) -> String {
 
 /// Prints how many bytes a visitor downloads, and fails above the limits.
 fn weigh(page: &Path) -> anyhow::Result<()> {
-    let (mut first, mut later, mut chart, mut screen) = (0, 0, 0, 0);
+    let (mut first, mut later, mut chart) = (0, 0, 0);
     for path in files_in(page)?.into_iter().filter(|path| path.extension().is_some_and(|it| it == "br")) {
         let bytes = path.metadata()?.len();
         let name = path.file_name().expect("a file").to_string_lossy().into_owned();
@@ -368,9 +359,6 @@ fn weigh(page: &Path) -> anyhow::Result<()> {
         } else if name.starts_with("chart-") {
             eprintln!("    {name} is {bytes} bytes, and loaded with the first opened event");
             chart = bytes;
-        } else if path.ends_with(format!("{OPERATOR_SCREEN}.br")) {
-            eprintln!("    {name} is {bytes} bytes, and loaded by operators");
-            screen = bytes;
         } else {
             first += bytes;
         }
@@ -381,9 +369,6 @@ fn weigh(page: &Path) -> anyhow::Result<()> {
     }
     if later > MOST_BYTES_LATER {
         bail!("a part that is loaded later is too large: {later} bytes with brotli, the limit is {MOST_BYTES_LATER}");
-    }
-    if screen > MOST_BYTES_OF_SCREEN {
-        bail!("the view for operators is too large: {screen} bytes with brotli, the limit is {MOST_BYTES_OF_SCREEN}");
     }
     if chart > MOST_BYTES_OF_CHART {
         bail!("the chart is too large: {chart} bytes with brotli, the limit is {MOST_BYTES_OF_CHART}");
@@ -410,8 +395,6 @@ const MOST_BYTES: u64 = 220_000;
 const MOST_BYTES_LATER: u64 = 26_000;
 /// Maximum size of the code of charts.
 const MOST_BYTES_OF_CHART: u64 = 10_000;
-/// Maximum size of the code of the view for operators.
-const MOST_BYTES_OF_SCREEN: u64 = 10_000;
 
 /// Replaces each `{{name}}` with the file's final name. Fails on an unknown name.
 fn fill(content: &[u8], names: &BTreeMap<String, String>) -> anyhow::Result<Vec<u8>> {

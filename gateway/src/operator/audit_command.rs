@@ -2,8 +2,10 @@
 
 use std::{io::Write, sync::Arc};
 
-use accounts::{AuditEntry, Store};
+use accounts::Store;
 use clap::Args;
+
+use super::audit_file::{HEAD, lines};
 
 /// How many entries are read at once.
 const AT_ONCE: usize = 500;
@@ -18,7 +20,7 @@ pub struct AuditCommand {
 
 impl AuditCommand {
     pub async fn execute(self, store: Arc<dyn Store>, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
-        let mut lines = csv::Writer::from_writer(out);
+        out.write_all(HEAD.as_bytes())?;
         let mut left = self.limit.unwrap_or(usize::MAX);
         let mut before: Option<String> = None;
         while left > 0 {
@@ -26,8 +28,8 @@ impl AuditCommand {
             let Some(last) = entries.last() else { break };
             before = Some(last.id.clone());
             left -= entries.len();
-            entries.iter().try_for_each(|entry: &AuditEntry| lines.serialize(entry))?;
+            out.write_all(&lines(&entries)?)?;
         }
-        Ok(lines.flush()?)
+        Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use fleet::Cluster;
-use kafka::{Difference, all_topics, different_settings};
+use kafka::{Difference, KafkaError, all_topics, different_settings};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -12,8 +12,8 @@ use crate::session::AppState;
 
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 const ANSWER_WITHIN: Duration = Duration::from_secs(4);
-/// Settings change only by hand.
-const SETTINGS_EVERY: Duration = Duration::from_secs(300);
+/// How often the settings of the topics are read.
+const SETTINGS_EVERY: Duration = Duration::from_secs(6);
 /// How long changes are kept is the operator's choice.
 const CHOSEN: &str = "min.compaction.lag.ms";
 
@@ -38,42 +38,38 @@ impl AppState {
                 Err(error) => {
                     debug!(%error, "the cluster can't be looked at");
                     self.fleet.set_cluster(None);
+                    // Other gateways may know.
+                    self.metrics.set_cluster(&fleet::Cluster::default());
                     continue;
                 }
             };
             if settings_at.is_none_or(|at| at.elapsed() > SETTINGS_EVERY) {
                 settings_at = Some(Instant::now());
-                settings = different(&cluster, &plan).await;
+                match different(&cluster, &plan).await {
+                    Ok(differs) => settings = differs,
+                    Err(error) => debug!(%error, "the settings of topics can't be read"),
+                }
             }
             let now = Cluster { state, plan: plan.clone(), settings: settings.clone() };
-            let topics = || now.state.topics.iter();
-            let differing = topics().filter(|topic| !now.differences(&topic.name).is_empty()).count();
-            let metrics = &self.metrics;
-            metrics.brokers_missing.set(now.state.missing_brokers().len() as i64);
-            metrics.without_leader.set(topics().map(kafka::Topic::without_leader).sum::<usize>() as i64);
-            metrics.out_of_sync.set(topics().map(kafka::Topic::out_of_sync).sum::<usize>() as i64);
-            metrics.topics_missing.set(now.missing_topics().count() as i64);
-            metrics.topics_differing.set(differing as i64);
+            self.metrics.set_cluster(&now);
             self.fleet.set_cluster(Some(now));
         }
     }
 }
 
-/// The settings that are other than planned, by topic. A cluster that doesn't tell has none.
-async fn different(cluster: &kafka::Cluster, plan: &[kafka::TopicSpec]) -> BTreeMap<String, Vec<Difference>> {
+/// The settings that are other than planned, by topic.
+async fn different(
+    cluster: &kafka::Cluster,
+    plan: &[kafka::TopicSpec],
+) -> Result<BTreeMap<String, Vec<Difference>>, KafkaError> {
+    let names: Vec<&str> = plan.iter().map(|plan| plan.name.as_str()).collect();
+    let described = cluster.settings(&names, ANSWER_WITHIN).await?;
     let mut all = BTreeMap::new();
-    for plan in plan {
-        match cluster.settings(&plan.name, ANSWER_WITHIN).await {
-            Ok(settings) => {
-                let mut differs = different_settings(plan, &settings);
-                differs.retain(|it| it.what != CHOSEN);
-                all.insert(plan.name.clone(), differs);
-            }
-            Err(error) => {
-                debug!(topic = plan.name, %error, "a topic's settings can't be read");
-                break;
-            }
-        }
+    // A topic that doesn't exist has none.
+    for (plan, settings) in plan.iter().zip(described).filter_map(|(plan, it)| Some((plan, it.ok()?))) {
+        let mut differs = different_settings(plan, &settings);
+        differs.retain(|it| it.what != CHOSEN);
+        all.insert(plan.name.clone(), differs);
     }
-    all
+    Ok(all)
 }

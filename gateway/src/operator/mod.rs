@@ -1,6 +1,7 @@
 //! What operators see and do: the reports of all programs, the state of the cluster, slow clients, and the commands.
 
 mod audit_command;
+pub(crate) mod audit_file;
 mod client_watch;
 mod cluster_watch;
 mod fleet_watch;

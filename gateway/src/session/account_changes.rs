@@ -59,7 +59,7 @@ impl AppState {
         if let Some(client) = client {
             client.end(Bye {
                 code: "disconnected",
-                message: "an operator has ended this connection",
+                message: "this connection was ended; connect again",
                 retry_after_ms: Some(RETRY_AFTER_MS),
             });
         }

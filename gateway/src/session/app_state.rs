@@ -4,7 +4,6 @@ use std::{
     collections::{HashMap, HashSet},
     fmt,
     net::IpAddr,
-    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -66,8 +65,6 @@ pub(crate) struct AppState {
     pub(crate) client_watch: Arc<ClientWatch>,
     /// The names of users that operators see.
     pub(crate) user_names: Brief<UserId, Option<String>>,
-    /// Where the page is, if there is one.
-    pub(crate) page: Option<PathBuf>,
     pub(crate) kafka: KafkaSettings,
     pub(crate) origins: OriginPolicy,
     pub(crate) control: ControlWriter,

@@ -37,19 +37,24 @@ pub(crate) fn extra_links(router: Router) -> AnyView {
 /// Shows the view of this name.
 pub(crate) fn view(name: Key) -> AnyView {
     let client = RwSignal::new_local(None::<SendWrapper<Client>>);
-    let refused = RwSignal::new(String::new());
-    let element = ["<toteboard-", &name, " id=", ELEMENT, "></toteboard-", &name, ">"].concat();
+    let (refused, element) = (RwSignal::new(String::new()), RwSignal::new(String::new()));
     spawn_local(async move {
-        match api::extra_views().await {
+        let found = api::extra_views().await;
+        // The user may have gone elsewhere.
+        if client.is_disposed() {
+            return;
+        }
+        match found {
             Ok(views) => match views.into_iter().find(|view| view.name == name) {
                 Some(view) => {
                     browser::set_title(&view.title);
                     browser::load_from(&view.code);
-                    client.try_set(Some(SendWrapper::new(follow(view))));
+                    element.set(["<toteboard-", &name, " id=", ELEMENT, "></toteboard-", &name, ">"].concat());
+                    client.set(Some(SendWrapper::new(follow(view))));
                 }
-                None => drop(refused.try_set(text::NO_VIEW.to_owned())),
+                None => refused.set(text::NO_VIEW.to_owned()),
             },
-            Err(failure) => drop(refused.try_set(failure.message)),
+            Err(failure) => refused.set(failure.message),
         }
     });
     on_cleanup(move || {

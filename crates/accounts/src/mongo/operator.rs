@@ -72,7 +72,10 @@ impl OperatorStore for MongoStore {
         Ok(self.get(self.site.find_one(doc! { "_id": 1 })).await?.map(|site| site.registration))
     }
 
-    async fn set_registration(&self, is_open: bool) -> Result<(), StoreError> {
+    async fn set_registration(&self, is_open: Option<bool>) -> Result<(), StoreError> {
+        let Some(is_open) = is_open else {
+            return self.get(self.site.delete_one(doc! { "_id": 1 })).await.map(drop);
+        };
         let update = doc! { "$set": { "registration": is_open } };
         let update = self.site.update_one(doc! { "_id": 1 }, update).upsert(true);
         match self.ask(update).await? {

@@ -81,10 +81,15 @@ impl OperatorStore for SqliteStore {
         .await
     }
 
-    async fn set_registration(&self, is_open: bool) -> Result<(), StoreError> {
+    async fn set_registration(&self, is_open: Option<bool>) -> Result<(), StoreError> {
         self.write(move |connection| {
-            let replace = "INSERT OR REPLACE INTO site (id, registration) VALUES (1, ?1)";
-            connection.execute(replace, [is_open]).map(drop)
+            let done = match is_open {
+                Some(is_open) => {
+                    connection.execute("INSERT OR REPLACE INTO site (id, registration) VALUES (1, ?1)", [is_open])
+                }
+                None => connection.execute("DELETE FROM site", []),
+            };
+            done.map(drop)
         })
         .await
     }

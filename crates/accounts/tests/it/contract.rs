@@ -278,9 +278,9 @@ pub async fn users_are_found_by_the_beginning_of_their_name(store: AnyStore) {
 }
 
 pub async fn registration_is_as_it_was_decided(store: AnyStore) {
-    for is_open in [true, false, true] {
-        store.set_registration(is_open).await.unwrap();
-        assert_eq!(store.registration().await.unwrap(), Some(is_open));
+    for decided in [Some(true), Some(false), None, Some(true), None] {
+        store.set_registration(decided).await.unwrap();
+        assert_eq!(store.registration().await.unwrap(), decided);
     }
 }
 

@@ -160,8 +160,13 @@ pub(super) async fn change(
         let field = if disabled == Some(true) { "disabled" } else { "is_operator" };
         return Err(ApiError::Invalid { field: field.into(), reason: "this is your own account".into() });
     }
-    let changed = app.accounts.change(&user, AccountChange { disabled, is_operator }, &actor).await?;
-    app.account_changed(Changed::from(&changed));
+    let mut changed = user;
+    // Each is announced, even if the next one fails.
+    let changes = [AccountChange { disabled, is_operator: None }, AccountChange { disabled: None, is_operator }];
+    for change in changes.into_iter().filter(|change| *change != AccountChange::default()) {
+        changed = app.accounts.change(&changed, change, &actor).await?;
+        app.account_changed(Changed::from(&changed));
+    }
     Ok(Json(Account::new(changed, &app)))
 }
 
@@ -203,11 +208,13 @@ pub(super) async fn end_sessions(
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Registration {
-    is_open: bool,
+    /// Null: as each gateway was started.
+    #[serde(deserialize_with = "Option::deserialize")]
+    is_open: Option<bool>,
 }
 
-/// Opens or closes registration at all gateways, whatever they were started with. Others notice within `--recheck`
-/// seconds.
+/// Opens or closes registration at all gateways, whatever they were started with, or leaves it to how they were started.
+/// Others notice within three seconds.
 #[utoipa::path(
     put, path = "/api/operator/registration", tag = "accounts", request_body = Registration,
     security(("session" = []), ("token" = [])),

@@ -12,13 +12,13 @@ use axum::{
 use bytes::Bytes;
 use futures::stream;
 use http::header;
-use odds::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{access::Operator, unreadable};
 use crate::{
     http::error::{ApiError, Refusals},
+    operator::audit_file::{HEAD, lines},
     session::AppState,
 };
 
@@ -88,7 +88,8 @@ pub(super) async fn audit_csv(State(app): State<Arc<AppState>>, _: Operator) -> 
         let app = app.clone();
         async move {
             let (entries, is_first) = page?;
-            let text = lines(&entries, is_first);
+            let head = if is_first { HEAD } else { "" };
+            let text = lines(&entries).map(|lines| Bytes::from([head.as_bytes(), &lines].concat()));
             let Some(last) = entries.last().filter(|_| entries.len() == MOST) else { return Some((text, None)) };
             match app.accounts.actions(Some(&last.id), MOST).await {
                 Ok(next) => Some((text, Some((next, false)))),
@@ -99,44 +100,4 @@ pub(super) async fn audit_csv(State(app): State<Arc<AppState>>, _: Operator) -> 
     });
     let headers = [(header::CONTENT_TYPE, "text/csv"), (header::CONTENT_DISPOSITION, "attachment; filename=audit.csv")];
     Ok((headers, Body::from_stream(pages)).into_response())
-}
-
-fn lines(entries: &[AuditEntry], with_head: bool) -> std::io::Result<Bytes> {
-    const HEAD: &str = "id,at,by,address,agent,action,about,failure\n";
-    let mut csv = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
-    for AuditEntry { id, at, by, address, agent, action, about, failure } in entries {
-        let (at, text) = (Timestamp::to_string(at), [by, address, agent, action, about, failure].map(|it| plain(it)));
-        csv.write_record([id.clone(), at].iter().chain(&text))?;
-    }
-    let lines = csv.into_inner().map_err(csv::IntoInnerError::into_error)?;
-    Ok(if with_head { [HEAD.as_bytes(), &lines].concat() } else { lines }.into())
-}
-
-/// A text that no spreadsheet takes for a formula.
-fn plain(text: &str) -> String {
-    let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
-    if is_formula { format!("'{text}") } else { text.to_owned() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_has_a_head_and_no_formulas() {
-        let entry = AuditEntry {
-            id: "1-a".into(),
-            at: Timestamp::from_millis(0),
-            by: "anna".into(),
-            address: "::1".into(),
-            agent: "=HYPERLINK(\"x\")".into(),
-            action: "disable_account".into(),
-            about: "ben, the \"other\"".into(),
-            failure: String::new(),
-        };
-        let text = lines(&[entry], true).unwrap();
-        let expected = "id,at,by,address,agent,action,about,failure\n\
-            1-a,1970-01-01T00:00:00Z,anna,::1,\"'=HYPERLINK(\"\"x\"\")\",disable_account,\"ben, the \"\"other\"\"\",\n";
-        assert_eq!(String::from_utf8_lossy(&text), expected);
-    }
 }

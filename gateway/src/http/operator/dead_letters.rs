@@ -127,10 +127,16 @@ pub(super) async fn replay(
 ) -> Result<Json<Done>, ApiError> {
     let only = only.map(|place| (place.partition, place.offset));
     let about = only.map_or_else(|| topic.clone(), |(partition, offset)| format!("{topic}/{partition}/{offset}"));
-    let (topic, now) = (known(&topic)?, (app.clock)());
-    let replayed = async { Ok(kafka::replay_dead_letters(&app.kafka, topic, only, MESSAGE_ID, now).await?) };
-    let Replayed { produced, refused } =
-        app.accounts.audited::<_, ApiError>(&actor, Action::ReplayDeadLetters, &about, replayed).await?;
+    known(&topic)?;
+    let subject = about.clone();
+    // It goes on if the request ends before.
+    let replaying = tokio::spawn(async move {
+        let now = (app.clock)();
+        let replayed = async { Ok(kafka::replay_dead_letters(&app.kafka, &topic, only, MESSAGE_ID, now).await?) };
+        app.accounts.audited::<_, ApiError>(&actor, Action::ReplayDeadLetters, &subject, replayed).await
+    });
+    let replayed = replaying.await.map_err(|error| ApiError::Kafka(error.to_string()))?;
+    let Replayed { produced, refused } = replayed?;
     if only.is_some() && produced + refused == 0 {
         return Err(ApiError::NotFound(format!("there is no record {about}")));
     }

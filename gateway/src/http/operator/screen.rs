@@ -1,20 +1,16 @@
 //! The code of the page's view for operators. It is not among the page's files, which everybody gets.
 
-use std::sync::Arc;
+use std::sync::LazyLock;
 
 use accounts::User;
-use axum::{
-    extract::{Request, State},
-    response::{IntoResponse, Response},
-};
-use http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use http::header;
 use serde::Serialize;
 use serde_json::{Value, json};
-use tower_http::services::ServeFile;
 use utoipa::ToSchema;
 
 use super::access::Operator;
-use crate::{http::no_such_path, page, session::AppState};
+use crate::gzip;
 
 pub(super) const PATH: &str = "/api/operator/screen.js";
 
@@ -37,16 +33,26 @@ pub(in crate::http) fn views_of(user: &User) -> Vec<View> {
     user.is_operator.then(operator).into_iter().collect()
 }
 
-pub(super) async fn screen(State(app): State<Arc<AppState>>, _: Operator, request: Request) -> Response {
-    let Some(folder) = &app.page else { return no_such_path().into_response() };
-    let mut file = ServeFile::new(page::operator_code(folder)).precompressed_br();
-    match file.try_call(request).await {
-        Ok(found) if found.status() != StatusCode::NOT_FOUND => {
-            let mut found = found.into_response();
-            // Others who use this browser don't get it.
-            found.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
-            found
-        }
-        _ => no_such_path().into_response(),
+/// The code, compressed.
+static CODE: LazyLock<Vec<u8>> = LazyLock::new(|| gzip::compress(include_bytes!("../../../../web/operator/screen.js")));
+
+pub(super) async fn screen(_: Operator) -> Response {
+    // Every browser takes it, and nobody else asks.
+    let headers = [
+        (header::CONTENT_TYPE, "text/javascript"),
+        (header::CONTENT_ENCODING, "gzip"),
+        // Others who use this browser don't get it.
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    (headers, CODE.as_slice()).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_view_is_small() {
+        assert!(CODE.len() <= 10_000, "{} bytes", CODE.len());
     }
 }

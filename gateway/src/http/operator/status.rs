@@ -1,12 +1,19 @@
 //! What there is to see.
 
-use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use accounts::UserId;
 use axum::{Json, extract::State};
 use fleet::{CreditHistory, Lag, LoggedTrouble, Problem, ProgramState, Severity, Sports};
+use futures::future::join_all;
 use odds::{FeedState, Region, Timestamp};
 use serde::Serialize;
+use tokio::time::timeout;
 use utoipa::ToSchema;
 
 use super::access::Operator;
@@ -15,6 +22,9 @@ use crate::{
     operator::ProgramNow,
     session::AppState,
 };
+
+/// How long it may take to look up names.
+const NAMED_WITHIN: Duration = Duration::from_millis(500);
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Status {
@@ -210,7 +220,8 @@ pub(super) async fn status(State(app): State<Arc<AppState>>, _: Operator) -> Jso
 impl AppState {
     /// What there is to see now.
     pub(crate) async fn status(&self) -> Status {
-        let now = self.fleet.now();
+        let (at, now) = ((self.clock)(), self.fleet.now());
+        let names = self.names_of(&now.programs).await;
         let regions = self.regions.iter().map(|handle| {
             let feed = handle.feed();
             let worst = now.problems.iter().find(|problem| problem.about == feed.region.key());
@@ -224,12 +235,9 @@ impl AppState {
             }
         });
         let regions = regions.collect();
-        let mut programs = Vec::new();
-        for program in now.programs {
-            programs.push(self.program(program).await);
-        }
+        let programs = now.programs.into_iter().map(|program| program_status(program, &names)).collect();
         Status {
-            at: (self.clock)(),
+            at,
             is_well: now.problems.iter().all(|problem| problem.severity != Severity::Page),
             registration_is_open: self.accounts.registration_is_open(),
             regions,
@@ -239,53 +247,57 @@ impl AppState {
         }
     }
 
-    async fn program(&self, ProgramNow { state, program }: ProgramNow) -> ProgramStatus {
-        let per_second = program.per_second().into_iter().map(|(name, value)| (name.to_owned(), rounded(value)));
-        let (per_second, lags) = (per_second.collect(), program.lags().into_iter().map(LagStatus::from).collect());
-        let sports = program.sports();
-        let report = program.report;
-        let clients = match report.clients {
-            None => None,
-            Some(clients) => {
-                let (mut most, mut slow) = (Vec::new(), Vec::new());
-                for (user, connections) in clients.most {
-                    most.push(OnlineUser { name: self.user_name(user).await, connections });
-                }
-                most.sort_by_key(|user: &OnlineUser| Reverse(user.connections));
-                for client in clients.slow {
-                    let name = self.user_name(client.user).await;
-                    slow.push(SlowStatus { id: client.id, name, since: client.since });
-                }
-                Some(ClientsStatus { users: clients.users, most, slow })
-            }
-        };
-        ProgramStatus {
-            role: report.role,
-            instance: report.instance,
-            version: report.version.unwrap_or_default(),
-            state: match state {
-                ProgramState::Running => "running",
-                ProgramState::Silent => "silent",
-                ProgramState::Failed => "failed",
-            },
-            since: report.since,
-            reported_at: report.at,
-            memory: report.memory,
-            values: report.values.iter().map(|(name, value)| (name.to_owned(), value)).collect(),
-            per_second,
-            lags,
-            sports,
-            clients,
-            troubles: report.troubles.unwrap_or_default(),
-        }
+    /// The names of the users whom these programs report.
+    async fn names_of(&self, programs: &[ProgramNow]) -> HashMap<String, String> {
+        let clients = programs.iter().filter_map(|it| it.program.report.clients.as_ref());
+        let ids = clients.flat_map(|it| it.most.keys().chain(it.slow.iter().map(|client| &client.user)));
+        let ids: BTreeSet<&String> = ids.collect();
+        let named = join_all(ids.into_iter().map(async |id| Some((id.clone(), self.user_name(id).await?))));
+        named.await.into_iter().flatten().collect()
     }
 
-    /// A user's name; the id if it can't be found.
-    async fn user_name(&self, id: String) -> String {
-        let user = UserId::named(&id);
+    /// A user's name. Whoever wants to know what is wrong doesn't wait for the store.
+    async fn user_name(&self, id: &str) -> Option<String> {
+        let user = UserId::named(id);
         let name = async { self.accounts.name_of(&user).await.map(|name| name.map(|name| name.as_str().to_owned())) };
-        let name = self.user_names.get(user.clone(), name).await;
-        name.ok().and_then(|name| (*name).clone()).unwrap_or(id)
+        let name = timeout(NAMED_WITHIN, self.user_names.get(user.clone(), name)).await;
+        name.ok()?.ok().and_then(|name| (*name).clone())
+    }
+}
+
+fn program_status(ProgramNow { state, program }: ProgramNow, names: &HashMap<String, String>) -> ProgramStatus {
+    let per_second = program.per_second().into_iter().map(|(name, value)| (name.to_owned(), rounded(value)));
+    let (per_second, lags) = (per_second.collect(), program.lags().into_iter().map(LagStatus::from).collect());
+    let sports = program.sports();
+    let report = program.report;
+    // The id of one whose name is not known.
+    let name_of = |user: String| names.get(&user).cloned().unwrap_or(user);
+    let clients = report.clients.map(|clients| {
+        let most = clients.most.into_iter().map(|(user, connections)| OnlineUser { name: name_of(user), connections });
+        let mut most: Vec<OnlineUser> = most.collect();
+        most.sort_by_key(|user| Reverse(user.connections));
+        let slow = clients.slow.into_iter();
+        let slow = slow.map(|it| SlowStatus { id: it.id, name: name_of(it.user), since: it.since }).collect();
+        ClientsStatus { users: clients.users, most, slow }
+    });
+    ProgramStatus {
+        role: report.role,
+        instance: report.instance,
+        version: report.version.unwrap_or_default(),
+        state: match state {
+            ProgramState::Running => "running",
+            ProgramState::Silent => "silent",
+            ProgramState::Failed => "failed",
+        },
+        since: report.since,
+        reported_at: report.at,
+        memory: report.memory,
+        values: report.values.iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        per_second,
+        lags,
+        sports,
+        clients,
+        troubles: report.troubles.unwrap_or_default(),
     }
 }
 
