@@ -51,16 +51,18 @@ async function load(page) {
     shifts: globalThis.shifts,
   }));
   const of = (part) => requests.filter(({ name }) => name.includes(part));
-  const [site, wasm, boards, bell] = [of("/api/site"), of("app_bg"), of("/api/odds/"), of("/api/alerts")];
+  const [site, wasm, boards] = [of("/api/site"), of("app_bg"), of("/api/odds/")];
+  // The number of unread alerts, and which further views the user has.
+  const later = [...of("/api/alerts"), ...of("/api/me/views")];
   // One for the code, and at a first visit one for what asks for the boards while the code is being loaded.
   assert.ok([1, 2].includes(site.length), `asked for the site ${site.length} times`);
   assert.equal(boards.length, 4);
   const firstSite = Math.min(...site.map(({ startTime }) => startTime));
   assert.ok(firstSite < wasm[0].responseEnd, "it doesn't wait for the code");
-  // The number of unread alerts can wait, and nothing else is asked for.
+  // These can wait, and nothing else is asked for.
   const lastBoard = Math.max(...boards.map(({ startTime }) => startTime));
-  assert.ok(bell.every(({ startTime }) => startTime > lastBoard), "the bell doesn't delay the boards");
-  assert.equal(of("/api/").length, site.length + boards.length + bell.length);
+  assert.ok(later.every(({ startTime }) => startTime > lastBoard), "nothing else delays the boards");
+  assert.equal(of("/api/").length, site.length + boards.length + later.length);
   return { shifts, moved: shifts.reduce((sum, { value }) => sum + value, 0) };
 }
 

@@ -10,18 +10,25 @@ use super::{
     route::{Route, Router},
     shared::list,
     socket::{Client, SocketEvent},
+    stream::Stream,
 };
 use crate::{text, view::Key};
 
 const ELEMENT: &str = "extra";
 
-/// The links to these views.
+/// The links to these views. They can wait for the boards.
 #[lazy]
-pub(crate) fn extra_links(router: Router) -> AnyView {
+pub(crate) fn extra_links(stream: Stream, router: Router) -> AnyView {
     let views: RwSignal<Vec<ExtraView>> = RwSignal::new(Vec::new());
-    spawn_local(async move {
-        if let Ok(found) = api::extra_views().await {
-            views.try_set(found);
+    let asked = StoredValue::new(false);
+    Effect::new(move |_| {
+        if stream.loaded.get() && !asked.get_value() {
+            asked.set_value(true);
+            spawn_local(async move {
+                if let Ok(found) = api::extra_views().await {
+                    views.try_set(found);
+                }
+            });
         }
     });
     let names = move || views.with(|views| views.iter().map(|view| view.name.clone()).collect());

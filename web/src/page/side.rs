@@ -34,7 +34,7 @@ pub(crate) fn Side(
                 {link(router, Route::Movers, text::MOVERS)}
                 {link(router, Route::Opportunities, text::OPPORTUNITIES)}
                 {link(router, Route::Alerts, text::ALERTS)}
-                {more.then(|| later(extra_links(router)))}
+                {more.then(|| later(extra_links(stream, router)))}
             </nav>
             <Sports stream/>
             <Regions stream/>
