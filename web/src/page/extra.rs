@@ -15,22 +15,32 @@ use super::{
 use crate::{text, view::Key};
 
 const ELEMENT: &str = "extra";
+/// How long the links wait for boards that don't come.
+const ASK_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// The links to these views. They can wait for the boards.
 #[lazy]
 pub(crate) fn extra_links(stream: Stream, router: Router) -> AnyView {
     let views: RwSignal<Vec<ExtraView>> = RwSignal::new(Vec::new());
     let asked = StoredValue::new(false);
+    let ask = move || {
+        // The user may have signed out.
+        if asked.try_get_value() != Some(false) {
+            return;
+        }
+        asked.set_value(true);
+        spawn_local(async move {
+            if let Ok(found) = api::extra_views().await {
+                views.try_set(found);
+            }
+        });
+    };
     Effect::new(move |_| {
-        if stream.loaded.get() && !asked.get_value() {
-            asked.set_value(true);
-            spawn_local(async move {
-                if let Ok(found) = api::extra_views().await {
-                    views.try_set(found);
-                }
-            });
+        if stream.loaded.get() {
+            ask();
         }
     });
+    set_timeout(ask, ASK_WITHIN);
     let names = move || views.with(|views| views.iter().map(|view| view.name.clone()).collect());
     let draw = move |name: Key| {
         let (to, here) = (Route::Extra(name.clone()), Route::Extra(name.clone()));
