@@ -215,6 +215,7 @@ impl Gateway {
             fleet: FleetWatch::new(clock()),
             known_operators: KnownOperators::default(),
             client_watch,
+            operator_clients: Mutex::default(),
             user_names: Brief::new(NAMED_FOR, MOST_NAMES),
             kafka: kafka.clone(),
             origins,

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::Ipv4Addr,
     path::Path,
     time::{Duration, Instant},
 };
@@ -12,10 +13,24 @@ use kafka::KafkaSettings;
 use odds::Region;
 use producers::{
     Api,
-    simulator::{Shown, Simulator},
+    simulator::{Shown, Simulator, SimulatorSettings},
 };
+use service::Lifecycle;
+use tokio::net::TcpListener;
 
 use crate::{POLL_SPEED, Part, free_address};
+
+/// Serves simulated odds on loopback while the trial runs. Returns the simulator and its URL.
+pub async fn serve_simulator(
+    settings: &SimulatorSettings,
+    lifecycle: &Lifecycle,
+) -> anyhow::Result<(Simulator, String)> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let url = format!("http://{}", listener.local_addr()?);
+    let simulator = Simulator::new(settings, service::now);
+    lifecycle.run("the simulator", simulator.clone().serve(listener, lifecycle.stopping().cancelled_owned()));
+    Ok((simulator, url))
+}
 
 /// Returns the arguments for a region's producers of simulated odds.
 pub fn simulated(source: &str, region: Region) -> Vec<String> {

@@ -26,7 +26,7 @@ use service::{Lifecycle, Program};
 
 pub use account::{PASSWORD, operating_token, producing_token, token};
 pub use engines::{Engine, Engines, MailEngine, Part, Recipe};
-pub use fleet::{Fleet, metric, simulated, truth};
+pub use fleet::{Fleet, metric, serve_simulator, simulated, truth};
 pub use forger::{Forger, forgeries};
 pub use parts::{Gateway, Parts, RECOVERS_WITHIN, TrialSettings};
 pub use watcher::{Seen, Watcher};

@@ -19,6 +19,7 @@ use super::{
     caller::{By, Caller, Person, begin_session, end_session},
     error::{ApiError, Refusals},
     operator::{View, views_of},
+    query,
     subscriptions::RegionKey,
 };
 use crate::session::AppState;
@@ -175,8 +176,7 @@ async fn logout(
     query: Result<Query<Logout>, QueryRejection>,
     person: Result<Person, ApiError>,
 ) -> Result<StatusCode, ApiError> {
-    let Query(Logout { everywhere }) =
-        query.map_err(|error| ApiError::Invalid { field: "query".into(), reason: error.body_text() })?;
+    let Logout { everywhere } = query::read(query)?;
     match person {
         Ok(Person { user, .. }) if everywhere => {
             app.account_changed(app.accounts.end_sessions(&user.id, &by).await?);

@@ -19,6 +19,7 @@ use super::{
     body::Body,
     caller::Caller,
     error::{ApiError, Refusals},
+    query,
     subscriptions::RegionKey,
 };
 use crate::session::AppState;
@@ -133,12 +134,9 @@ async fn list(
     wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Result<Json<Inbox>, ApiError> {
     let invalid = |field: &str, reason: &str| ApiError::Invalid { field: field.into(), reason: reason.into() };
-    let Query(Wanted { after, limit }) = wanted.map_err(|error| invalid("query", &error.body_text()))?;
+    let Wanted { after, limit } = query::read(wanted)?;
     let after = after.map(|id| id.parse::<FiringId>().map_err(|error| invalid("after", &error.to_string())));
-    let limit = limit.unwrap_or(MOST);
-    if !(1..=MOST).contains(&limit) {
-        return Err(invalid("limit", "expected 1 to 200"));
-    }
+    let limit = query::limit(limit, MOST, MOST)?;
     let (alerts, unread) = app.accounts.alerts_of(&user.id, after.transpose()?, limit).await?;
     let unwatched = app.accounts.unwatched(&user.id).await?;
     let unwatched =

@@ -3,10 +3,7 @@
 use std::{convert::Infallible, sync::Arc};
 
 use accounts::{AccountsError, Identity, Requester, SESSION_DATA, Scope, SessionData, SessionKey, User};
-use axum::{
-    extract::{FromRef, FromRequestParts},
-    http::request::Parts,
-};
+use axum::{extract::FromRequestParts, http::request::Parts};
 use http::{Method, header};
 use odds::Timestamp;
 use tower_sessions::{Expiry, Session};
@@ -46,34 +43,24 @@ impl<S: Sync> FromRequestParts<S> for By {
     }
 }
 
-impl<S> FromRequestParts<S> for Caller
-where
-    S: Send + Sync,
-    Arc<AppState>: FromRef<S>,
-{
+impl FromRequestParts<Arc<AppState>> for Caller {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let app = Arc::<AppState>::from_ref(state);
-        if let Some(user) = by_token(&app, parts, Scope::Stream).await? {
-            may_read(&app, parts, &user)?;
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<AppState>) -> Result<Self, ApiError> {
+        if let Some(user) = by_token(app, parts, Scope::Stream).await? {
+            may_read(app, parts, &user)?;
             return Ok(Self { user });
         }
-        let Person { user, .. } = Person::from_request_parts(parts, state).await?;
+        let Person { user, .. } = Person::from_request_parts(parts, app).await?;
         Ok(Self { user })
     }
 }
 
-impl<S> FromRequestParts<S> for Program
-where
-    S: Send + Sync,
-    Arc<AppState>: FromRef<S>,
-{
+impl FromRequestParts<Arc<AppState>> for Program {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let app = Arc::<AppState>::from_ref(state);
-        by_token(&app, parts, Scope::Produce).await?.map(|user| Self { user }).ok_or(UNAUTHENTICATED)
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<AppState>) -> Result<Self, ApiError> {
+        by_token(app, parts, Scope::Produce).await?.map(|user| Self { user }).ok_or(UNAUTHENTICATED)
     }
 }
 
@@ -87,21 +74,16 @@ pub(super) async fn by_token(app: &AppState, parts: &Parts, scope: Scope) -> Res
     Ok(Some(user))
 }
 
-impl<S> FromRequestParts<S> for Person
-where
-    S: Send + Sync,
-    Arc<AppState>: FromRef<S>,
-{
+impl FromRequestParts<Arc<AppState>> for Person {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let app = Arc::<AppState>::from_ref(state);
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<AppState>) -> Result<Self, ApiError> {
         if parts.headers.contains_key(header::AUTHORIZATION) {
             return Err(ApiError::TokenNotEnough);
         }
         let session = parts.extensions.get::<Session>().expect("the session layer adds it").clone();
-        let (Identity::Session { .. }, user) = known(&app, &session).await? else { return Err(UNAUTHENTICATED) };
-        may_read(&app, parts, &user)?;
+        let (Identity::Session { .. }, user) = known(app, &session).await? else { return Err(UNAUTHENTICATED) };
+        may_read(app, parts, &user)?;
         Ok(Self { user, session })
     }
 }

@@ -15,6 +15,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     caller::Caller,
     error::{ApiError, MessageRefusals, Refusals},
+    query,
 };
 use crate::session::AppState;
 
@@ -112,12 +113,8 @@ async fn list(
     Caller { user }: Caller,
     wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Result<Json<MessagePage>, ApiError> {
-    let invalid = |field: &str, reason: &str| ApiError::Invalid { field: field.into(), reason: reason.into() };
-    let Query(Wanted { before, limit }) = wanted.map_err(|error| invalid("query", &error.body_text()))?;
-    let limit = limit.unwrap_or(MOST);
-    if !(1..=MOST).contains(&limit) {
-        return Err(invalid("limit", "expected 1 to 100"));
-    }
+    let Wanted { before, limit } = query::read(wanted)?;
+    let limit = query::limit(limit, MOST, MOST)?;
     let messages = app.messages.as_ref().ok_or(ApiError::MessagesDisabled)?;
     let page = messages.outbox.messages_of(user.id.as_str(), before, limit).await?;
     let before = page.last().filter(|_| page.len() == limit).map(|last| last.order.to_string());

@@ -16,6 +16,7 @@ mod odds;
 mod operator;
 mod opportunities;
 mod produce;
+mod query;
 mod rules;
 mod schemas;
 mod sessions;

@@ -1,7 +1,7 @@
 //! Sends operators what they see, again and again, as the event `operator`.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, MutexGuard, Weak, atomic::Ordering},
     time::Duration,
 };
 
@@ -16,9 +16,28 @@ const EVENT: &str = "operator";
 
 impl AppState {
     /// Notes whether a client is an operator's, which may change at any time. Returns whether it has become one.
-    pub(crate) fn note_operator(&self, client: &Client, user: &User) -> bool {
+    pub(crate) fn note_operator(&self, client: &Arc<Client>, user: &User) -> bool {
         let is_operator = client.wants_operator && user.is_operator;
-        !client.is_operator.swap(is_operator, Ordering::AcqRel) && is_operator
+        let is_new = !client.is_operator.swap(is_operator, Ordering::AcqRel) && is_operator;
+        if is_new {
+            self.operators().push(Arc::downgrade(client));
+        }
+        is_new
+    }
+
+    fn operators(&self) -> MutexGuard<'_, Vec<Weak<Client>>> {
+        self.operator_clients.lock().expect("nobody panics while holding it")
+    }
+
+    /// The clients that are operators' now. The others are forgotten.
+    fn operators_now(&self) -> Vec<Arc<Client>> {
+        let mut clients = Vec::new();
+        self.operators().retain(|client| {
+            let client = client.upgrade().filter(|it| it.socket.connected() && it.is_operator.load(Ordering::Acquire));
+            clients.extend(client.clone());
+            client.is_some()
+        });
+        clients
     }
 
     /// Sends what there is to see now.
@@ -35,8 +54,7 @@ impl AppState {
                 () = stop.cancelled() => return Ok(()),
                 _ = tick.tick() => {}
             }
-            let mut operators = self.all_clients();
-            operators.retain(|client| client.is_operator.load(Ordering::Acquire));
+            let operators = self.operators_now();
             if operators.is_empty() {
                 continue;
             }

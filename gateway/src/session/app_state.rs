@@ -4,7 +4,7 @@ use std::{
     collections::{HashMap, HashSet},
     fmt,
     net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, Weak},
     time::Duration,
 };
 
@@ -63,6 +63,8 @@ pub(crate) struct AppState {
     pub(crate) fleet: FleetWatch,
     pub(crate) known_operators: KnownOperators,
     pub(crate) client_watch: Arc<ClientWatch>,
+    /// The clients that get what operators see, and some that no longer do.
+    pub(crate) operator_clients: Mutex<Vec<Weak<Client>>>,
     /// The names of users that operators see.
     pub(crate) user_names: Brief<UserId, Option<String>>,
     pub(crate) kafka: KafkaSettings,

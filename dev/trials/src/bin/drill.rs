@@ -3,7 +3,6 @@
 
 use std::{
     collections::BTreeMap,
-    net::{Ipv4Addr, SocketAddr},
     process::{Command, ExitCode},
     sync::{
         Arc,
@@ -27,10 +26,10 @@ use rdkafka::{
 };
 use serde_json::json;
 use service::{Lifecycle, ProgramSettings};
-use tokio::{net::TcpListener, sync::watch};
+use tokio::sync::watch;
 use trials::{
     Engine, Engines, Fleet, Forger, Gateway, Parts, RECOVERS_WITHIN, SPEED, TrialSettings, Watcher, forgeries,
-    simulated, token, truth,
+    serve_simulator, simulated, token, truth,
 };
 
 const CLIENTS: usize = 6;
@@ -75,11 +74,8 @@ async fn drill(settings: Settings, lifecycle: &Lifecycle) -> anyhow::Result<()> 
     parts.topics().await?;
     parts.another_topic().await?;
 
-    let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
-    let source = format!("http://{}", listener.local_addr()?);
     let simulator = SimulatorSettings { speed: SPEED, ..settings.simulator };
-    let simulator = Simulator::new(&simulator, service::now);
-    lifecycle.run("the simulator", simulator.clone().serve(listener, lifecycle.stopping().cancelled_owned()));
+    let (simulator, source) = serve_simulator(&simulator, lifecycle).await?;
     let mut fleet = Fleet::start(&settings.trial.binaries, &settings.trial.logs, &kafka, &Region::ALL, |region| {
         simulated(&source, region)
     })?;

@@ -4,7 +4,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
-    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::{ExitCode, Stdio},
     time::{Duration, Instant},
@@ -14,7 +13,7 @@ use anyhow::{Context, ensure};
 use clap::Parser;
 use kafka::{Embedded, KafkaSettings, Role, all_topics, from_message, topic_of};
 use odds::{EventId, RecordKind, Region, StepId, Term};
-use producers::simulator::{Faults, Simulator, SimulatorSettings};
+use producers::simulator::{Faults, SimulatorSettings};
 use rand::RngExt;
 use rdkafka::{
     TopicPartitionList,
@@ -22,12 +21,9 @@ use rdkafka::{
     message::Message,
 };
 use service::ProgramSettings;
-use tokio::{
-    net::TcpListener,
-    process::{Child, Command},
-};
+use tokio::process::{Child, Command};
 use tracing::{info, warn};
-use trials::{Fleet, SPEED, Watcher, simulated};
+use trials::{Fleet, SPEED, Watcher, serve_simulator, simulated};
 
 const FAULT_RATE: f64 = 0.05;
 /// How long a leader is suspended: longer than its session in the consumer group.
@@ -72,11 +68,8 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     std::fs::create_dir_all(&settings.logs)?;
     let lifecycle = &program.lifecycle;
     let cluster = Embedded::start(&all_topics())?;
-    let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
-    let source = format!("http://{}", listener.local_addr()?);
     let simulator = SimulatorSettings { speed: SPEED, fault_rate: FAULT_RATE, ..settings.simulator };
-    let simulator = Simulator::new(&simulator, service::now);
-    lifecycle.run("the simulator", simulator.clone().serve(listener, lifecycle.stopping().cancelled_owned()));
+    let (simulator, source) = serve_simulator(&simulator, lifecycle).await?;
 
     let mut watchers: Vec<Watcher> =
         Region::ALL.into_iter().map(|region| Watcher::start(&cluster.settings(), region)).collect();

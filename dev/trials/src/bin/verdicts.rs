@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -15,15 +15,15 @@ use client::Client;
 use futures::future::try_join_all;
 use kafka::{FLEET, KafkaSettings, NewRecord, RecordProducer, TRANSACTIONS, WholeTopic};
 use odds::Region;
-use producers::simulator::{Simulator, SimulatorSettings};
+use producers::simulator::SimulatorSettings;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use service::{Lifecycle, ProgramSettings};
-use tokio::{net::TcpListener, time::sleep};
+use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 use trials::{
     Engine, Engines, Fleet, MailEngine, Part, Parts, RECOVERS_WITHIN, SPEED, TrialSettings, free_address,
-    operating_token, simulated,
+    operating_token, race::cpu_seconds, serve_simulator, simulated,
 };
 
 /// How soon a fault, and its end, must be told.
@@ -34,8 +34,6 @@ const MANY_RECORDS: usize = 3_000;
 const OPERATORS: usize = 10;
 /// For how long costs are measured.
 const MEASURED_FOR: Duration = Duration::from_secs(30);
-/// The kernel's ticks a second, by which it counts the processor's time.
-const TICKS: f64 = 100.0;
 /// The key of producers of simulated odds.
 const KEY: &str = "simulator";
 
@@ -73,11 +71,8 @@ async fn judge(settings: Settings, lifecycle: &Lifecycle) -> anyhow::Result<()> 
     let parts = settings.trial.parts(&kafka);
     parts.topics().await?;
 
-    let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
-    let source = format!("http://{}", listener.local_addr()?);
     let simulator = SimulatorSettings { speed: SPEED, ..settings.simulator };
-    let simulator = Simulator::new(&simulator, service::now);
-    lifecycle.run("the simulator", simulator.serve(listener, lifecycle.stopping().cancelled_owned()));
+    let (_, source) = serve_simulator(&simulator, lifecycle).await?;
     let mut fleet = Fleet::start(&settings.trial.binaries, &settings.trial.logs, &kafka, &Region::ALL, |region| {
         simulated(&source, region)
     })?;
@@ -360,9 +355,9 @@ async fn flood(kafka: &KafkaSettings) -> anyhow::Result<()> {
 /// Prints what the reports of all programs take, and what ten operators cost a gateway.
 async fn costs(kafka: &KafkaSettings, gateway: &Part, address: &str, token: &str) -> anyhow::Result<()> {
     let before = reports(kafka).await?;
-    let alone = processor_time(gateway.pid())?;
+    let alone = cpu_seconds(gateway.pid())?;
     sleep(MEASURED_FOR).await;
-    let alone = processor_time(gateway.pid())? - alone;
+    let alone = cpu_seconds(gateway.pid())? - alone;
     let after = reports(kafka).await?;
     let seconds = MEASURED_FOR.as_secs_f64();
     let programs: BTreeSet<&str> = after.iter().map(|(_, key, _)| key.as_str()).collect();
@@ -375,9 +370,9 @@ async fn costs(kafka: &KafkaSettings, gateway: &Part, address: &str, token: &str
         let mut client = Client::connect(address, &auth).await.context("an operator")?;
         reading.push(AbortOnDropHandle::new(tokio::spawn(async move { while client.next().await.is_ok() {} })));
     }
-    let watched = processor_time(gateway.pid())?;
+    let watched = cpu_seconds(gateway.pid())?;
     sleep(MEASURED_FOR).await;
-    let watched = processor_time(gateway.pid())? - watched;
+    let watched = cpu_seconds(gateway.pid())? - watched;
     if reading.iter().any(AbortOnDropHandle::is_finished) {
         bail!("an operator was disconnected");
     }
@@ -403,13 +398,4 @@ async fn reports(kafka: &KafkaSettings) -> anyhow::Result<BTreeSet<(i64, String,
         anyhow::Ok(all)
     };
     tokio::task::spawn_blocking(read).await?
-}
-
-/// The time that a process has used, in seconds.
-fn processor_time(pid: u32) -> anyhow::Result<f64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let (_, after_name) = stat.rsplit_once(')').context("no name")?;
-    let fields: Vec<&str> = after_name.split_whitespace().collect();
-    let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok());
-    Ok((ticks(11).context("no user time")? + ticks(12).context("no system time")?) / TICKS)
 }

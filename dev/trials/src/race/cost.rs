@@ -14,7 +14,7 @@ struct Process {
 }
 
 /// Returns the CPU seconds used so far, in user and kernel mode.
-pub(crate) fn cpu_seconds(root: u32) -> anyhow::Result<f64> {
+pub fn cpu_seconds(root: u32) -> anyhow::Result<f64> {
     let all = processes()?;
     let ticks: u64 = family(root, &all).iter().map(|pid| all[pid].ticks).sum();
     Ok(ticks as f64 / TICKS_A_SECOND)

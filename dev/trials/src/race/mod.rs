@@ -14,8 +14,7 @@ mod world;
 
 pub use author::{Author, Times, Writing};
 pub use bare::Bare;
-pub(crate) use cost::cpu_seconds;
-pub use cost::most_memory;
+pub use cost::{cpu_seconds, most_memory};
 pub use crowd::{Crowd, Joined, Order, Report, Size, Target};
 pub use frames::{FrameReader, TextFrame};
 pub use historian::Historian;

@@ -7,10 +7,7 @@ use std::{
 };
 
 use accounts::{AccountsError, Actor, Scope, SecretHash, StoreError, User};
-use axum::{
-    extract::{FromRef, FromRequestParts},
-    http::request::Parts,
-};
+use axum::{extract::FromRequestParts, http::request::Parts};
 use http::header;
 use odds::Timestamp;
 
@@ -64,33 +61,23 @@ fn is_recent(at: Timestamp, now: Timestamp) -> bool {
     now.millis_since(at) < REMEMBERED_FOR.as_millis() as i64
 }
 
-impl<S> FromRequestParts<S> for Operator
-where
-    S: Send + Sync,
-    Arc<AppState>: FromRef<S>,
-{
+impl FromRequestParts<Arc<AppState>> for Operator {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let app = Arc::<AppState>::from_ref(state);
-        match find(&app, parts, state).await {
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<AppState>) -> Result<Self, ApiError> {
+        match find(app, parts).await {
             Ok(Some(_)) | Err(IsKnown) => Ok(Self),
             Ok(None) => Err(no_such_path()),
         }
     }
 }
 
-impl<S> FromRequestParts<S> for Acting
-where
-    S: Send + Sync,
-    Arc<AppState>: FromRef<S>,
-{
+impl FromRequestParts<Arc<AppState>> for Acting {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let app = Arc::<AppState>::from_ref(state);
-        let Ok(By(by)) = By::from_request_parts(parts, state).await;
-        match find(&app, parts, state).await {
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<AppState>) -> Result<Self, ApiError> {
+        let Ok(By(by)) = By::from_request_parts(parts, app).await;
+        match find(app, parts).await {
             Ok(Some(user)) => Ok(Self { actor: Actor::user(&user, &by), user }),
             Ok(None) => Err(no_such_path()),
             // What can't be noted is not done.
@@ -103,13 +90,9 @@ where
 struct IsKnown;
 
 /// The operator who asks, if it is one.
-async fn find<S>(app: &Arc<AppState>, parts: &mut Parts, state: &S) -> Result<Option<User>, IsKnown>
-where
-    S: Send + Sync,
-    Arc<AppState>: FromRef<S>,
-{
+async fn find(app: &Arc<AppState>, parts: &mut Parts) -> Result<Option<User>, IsKnown> {
     let Some(token) = parts.headers.get(header::AUTHORIZATION) else {
-        let person = Person::from_request_parts(parts, state).await.ok();
+        let person = Person::from_request_parts(parts, app).await.ok();
         return Ok(person.map(|person| person.user).filter(|user| user.is_operator));
     };
     let (token, now) = (SecretHash::of(token.as_bytes()), (app.clock)());

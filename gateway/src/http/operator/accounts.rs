@@ -12,14 +12,12 @@ use odds::{Region, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{
-    access::{Acting, Operator},
-    unreadable,
-};
+use super::access::{Acting, Operator};
 use crate::{
     http::{
         body::Body,
         error::{ApiError, Refusals},
+        query,
         subscriptions::RegionKey,
     },
     session::AppState,
@@ -83,9 +81,9 @@ pub(super) async fn list(
     _: Operator,
     wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Result<Json<Listed>, ApiError> {
-    let Query(Wanted { begin, after, limit }) = wanted.map_err(unreadable)?;
+    let Wanted { begin, after, limit } = query::read(wanted)?;
     let (begin, after) = (begin.unwrap_or_default(), after.unwrap_or_default());
-    let limit = limit.unwrap_or(DEFAULT).clamp(1, MOST);
+    let limit = query::limit(limit, DEFAULT, MOST)?;
     let users = app.accounts.users_named(&begin, &after, limit).await?;
     Ok(Json(Listed { accounts: users.into_iter().map(|user| Account::new(user, &app)).collect() }))
 }

@@ -15,9 +15,12 @@ use http::header;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{access::Operator, unreadable};
+use super::access::Operator;
 use crate::{
-    http::error::{ApiError, Refusals},
+    http::{
+        error::{ApiError, Refusals},
+        query,
+    },
     operator::audit_file::{HEAD, lines},
     session::AppState,
 };
@@ -71,8 +74,8 @@ pub(super) async fn audit(
     _: Operator,
     wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Result<Json<Audit>, ApiError> {
-    let Query(Wanted { before, limit }) = wanted.map_err(unreadable)?;
-    let limit = limit.unwrap_or(DEFAULT).clamp(1, MOST);
+    let Wanted { before, limit } = query::read(wanted)?;
+    let limit = query::limit(limit, DEFAULT, MOST)?;
     Ok(Json(Audit { entries: app.accounts.actions(before.as_deref(), limit).await? }))
 }
 

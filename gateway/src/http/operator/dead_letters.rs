@@ -12,14 +12,12 @@ use messages::MESSAGE_ID;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{
-    access::{Acting, Operator},
-    unreadable,
-};
+use super::access::{Acting, Operator};
 use crate::{
     http::{
         body::Body,
         error::{ApiError, Refusals},
+        query,
     },
     session::AppState,
 };
@@ -86,7 +84,7 @@ pub(super) async fn list(
     _: Operator,
     wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Result<Json<Listed>, ApiError> {
-    let Query(Wanted { topic }) = wanted.map_err(unreadable)?;
+    let Wanted { topic } = query::read(wanted)?;
     let letters = newest_dead_letters(&app.kafka, known(&topic)?, LISTED).await?;
     Ok(Json(Listed { letters: letters.into_iter().map(Letter::from).collect() }))
 }

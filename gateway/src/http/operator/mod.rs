@@ -10,7 +10,7 @@ mod status;
 
 use std::sync::Arc;
 
-use axum::{Router, extract::rejection::QueryRejection, response::Response, routing::get};
+use axum::{Router, response::Response, routing::get};
 use bytes::Bytes;
 use http::header;
 use tower::util::MapResponse;
@@ -20,11 +20,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 pub(crate) use self::access::KnownOperators;
 use self::access::Operator;
 pub(super) use self::screen::{View, views_of};
-use super::{
-    SecuritySchemes,
-    error::{self, ApiError},
-    nothing_here,
-};
+use super::{SecuritySchemes, error, nothing_here};
 use crate::session::AppState;
 
 #[derive(OpenApi)]
@@ -65,9 +61,4 @@ pub(super) fn router(app: &Arc<AppState>) -> Router<Arc<AppState>> {
         answer
     };
     Router::new().route_service("/api/operator/{*rest}", MapResponse::new(api, unnamed))
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "it maps an error")]
-fn unreadable(query: QueryRejection) -> ApiError {
-    ApiError::Invalid { field: "query".into(), reason: query.body_text() }
 }

@@ -3,7 +3,6 @@
 
 use std::{
     collections::BTreeMap,
-    net::{Ipv4Addr, SocketAddr},
     path::Path,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
@@ -14,13 +13,13 @@ use alerts::{Rule, RuleId, Steps};
 use anyhow::{Context, ensure};
 use kafka::{ALERTS, Embedded, KafkaSettings, ReadFrom, Role, TopicFollower, all_topics, topic_of};
 use odds::Region;
-use producers::simulator::{Faults, Simulator, SimulatorSettings};
+use producers::simulator::{Faults, SimulatorSettings};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use serde_json::{Value, json};
 use service::Lifecycle;
-use tokio::{net::TcpListener, time::sleep};
+use tokio::time::sleep;
 use tracing::info;
-use trials::{Fleet, Part, SPEED};
+use trials::{Fleet, Part, SPEED, serve_simulator};
 
 use crate::{
     accounts_of_trial::{Users, rule},
@@ -59,11 +58,8 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let cluster = Embedded::start(&all_topics())?;
     let kafka = cluster.settings();
-    let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
-    let source = format!("http://{}", listener.local_addr()?);
     let simulator = SimulatorSettings { speed: SPEED, fault_rate: FAULT_RATE, ..simulator };
-    let simulator = Simulator::new(&simulator, service::now);
-    lifecycle.run("the simulator", simulator.clone().serve(listener, lifecycle.stopping().cancelled_owned()));
+    let (simulator, source) = serve_simulator(&simulator, lifecycle).await?;
 
     // Rules about a sport compare a price with the one before, so they are watched from the first step on.
     let mut of_sports: Vec<(RuleId, Region, Rule)> = Vec::new();
