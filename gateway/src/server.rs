@@ -9,7 +9,7 @@ use std::{
 use accounts::{Accounts, Allowance, Sessions, SignInCode, Store};
 use anyhow::Context;
 use kafka::{
-    ALERTS, Cluster, ConsumerMode, ControlWriter, FLEET, KafkaSettings, ReadFrom, TopicFollower, follow_control,
+    ALERTS, ClusterReader, ConsumerMode, ControlWriter, FLEET, KafkaSettings, ReadFrom, TopicFollower, follow_control,
 };
 use odds::{Region, Timestamp};
 use service::Lifecycle;
@@ -266,7 +266,7 @@ impl Gateway {
         let reports = TopicFollower::new(&kafka, FLEET, ReadFrom::Beginning)?;
         lifecycle.run("reports of programs", app.clone().follow_fleet(reports, lifecycle.stopping()));
         lifecycle.run("verdicts", app.clone().judge_fleet(lifecycle.stopping()));
-        let cluster = Cluster::new(&kafka)?;
+        let cluster = ClusterReader::new(&kafka)?;
         lifecycle.run("the cluster's state", app.clone().watch_cluster(cluster, lifecycle.stopping()));
         lifecycle.run("slow clients", app.clone().watch_clients(lifecycle.stopping()));
         lifecycle.run("what operators see", app.clone().send_statuses(lifecycle.stopping()));

@@ -126,7 +126,8 @@ pub struct AccountArgs {
     #[arg(long, value_name = "URL", hide_env_values = true)]
     pub store: Option<StoreUrl>,
 
-    /// Whether anybody may create an account, or only the operator, with `gateway user create`. Default: closed.
+    /// Whether anybody may create an account, or only operators, with `gateway user create` or on the page. What operators
+    /// decide there comes first. Default: closed.
     #[arg(long, value_name = "WHO")]
     pub registration: Option<Registration>,
 

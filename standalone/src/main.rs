@@ -12,9 +12,7 @@ use std::{
     sync::Arc,
 };
 
-use accounts::{
-    AccountChange, AccountSettings, Accounts, Actor, Password, SignInCode, Store, StoreUrl, UserId, UserName,
-};
+use accounts::{AccountSettings, Accounts, Actor, Password, SignInCode, Store, StoreUrl, UserId, UserName};
 use alerter::Alerter;
 use anyhow::Context;
 use clap::Parser;
@@ -179,8 +177,7 @@ async fn demo_account(store: Arc<dyn Store>, is_private: bool) -> anyhow::Result
     let password = Password::random();
     match known {
         Some(user) if !is_private && !user.disabled => {
-            let change = AccountChange { disabled: Some(true), ..AccountChange::default() };
-            accounts.change(&user, change, &actor).await?;
+            accounts.set_disabled(&user, true, &actor).await?;
         }
         Some(user) if is_private && !user.disabled => {
             accounts.reset_password(&user, &password, &actor).await?;
@@ -189,8 +186,7 @@ async fn demo_account(store: Arc<dyn Store>, is_private: bool) -> anyhow::Result
         None if is_private && store.users().await?.is_empty() => {
             let user = accounts.create(DEMO, password.reveal(), Region::ALL.into(), &actor).await?;
             // Whoever runs it may see everything.
-            let change = AccountChange { is_operator: Some(true), ..AccountChange::default() };
-            accounts.change(&user, change, &actor).await?;
+            accounts.set_operator(&user, true, &actor).await?;
             return Ok(Some((user.id, password)));
         }
         _ => {}

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use kafka::{Cluster, Difference, KafkaSettings, Topic, TopicSpec, different_settings};
+use kafka::{ClusterReader, Difference, KafkaSettings, Topic, TopicSpec, different_settings};
 use rdkafka::{
     admin::{AdminOptions, AlterConfig, ConfigResource, ConfigSource, NewTopic, ResourceSpecifier, TopicReplication},
     error::{KafkaError, RDKafkaErrorCode},
@@ -46,13 +46,13 @@ pub enum Created {
 
 /// Creates the topics of a cluster.
 pub struct TopicCreator {
-    cluster: Cluster,
+    cluster: ClusterReader,
     brokers: String,
 }
 
 impl TopicCreator {
     pub fn new(settings: &KafkaSettings) -> Result<Self, TopicError> {
-        Ok(Self { cluster: Cluster::new(settings)?, brokers: settings.brokers.clone() })
+        Ok(Self { cluster: ClusterReader::new(settings)?, brokers: settings.brokers.clone() })
     }
 
     /// Waits until a broker answers. Returns how many there are.

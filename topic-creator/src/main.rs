@@ -103,8 +103,7 @@ fn setting(text: &str) -> anyhow::Result<(String, String)> {
 
 async fn list(creator: &TopicCreator) -> anyhow::Result<()> {
     for topic in creator.topics().await? {
-        let replicas = topic.partitions.iter().map(|partition| partition.replicas.len()).min().unwrap_or(0);
-        println!("{}\t{} partitions\t{replicas} replicas", topic.name, topic.partitions.len());
+        println!("{}\t{} partitions\t{} replicas", topic.name, topic.partitions.len(), topic.replicas());
     }
     Ok(())
 }

@@ -31,7 +31,7 @@ pub use alerts::{
 pub use allowance::Allowance;
 pub use audit::Requester;
 pub use contacts::{Contact, ContactKind, ContactStore, Contacts, DayTime, InvalidQuietHours, QuietHours};
-pub use operator::{AccountChange, Action, Actor, AuditEntry, OperatorStore};
+pub use operator::{Action, Actor, AuditEntry, OperatorStore};
 pub use password::{Busy, Password, PasswordHash, WeakPassword};
 pub use secret::SecretHash;
 pub use session::{SessionData, SessionKey, StoredSession};

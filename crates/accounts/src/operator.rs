@@ -59,21 +59,6 @@ pub enum Action {
 }
 
 impl Action {
-    pub const ALL: [Self; 12] = [
-        Self::CreateAccount,
-        Self::DisableAccount,
-        Self::EnableAccount,
-        Self::GrantOperator,
-        Self::RevokeOperator,
-        Self::ResetPassword,
-        Self::EndSessions,
-        Self::OpenRegistration,
-        Self::CloseRegistration,
-        Self::LeaveRegistration,
-        Self::DisconnectClient,
-        Self::ReplayDeadLetters,
-    ];
-
     /// Its name in the audit log.
     pub fn key(self) -> &'static str {
         match self {
@@ -121,13 +106,6 @@ pub trait OperatorStore {
     /// Whether an operator has opened or closed registration; `None` if nobody did.
     async fn registration(&self) -> Result<Option<bool>, StoreError>;
     async fn set_registration(&self, is_open: Option<bool>) -> Result<(), StoreError>;
-}
-
-/// What an operator changes of an account.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct AccountChange {
-    pub disabled: Option<bool>,
-    pub is_operator: Option<bool>,
 }
 
 impl Accounts {
@@ -192,21 +170,20 @@ impl Accounts {
         self.audited(actor, Action::ResetPassword, user.name.as_str(), reset).await
     }
 
-    /// Disables, enables, or changes the role. A disabled user has no sessions, and no valid tokens.
-    pub async fn change(&self, user: &User, change: AccountChange, actor: &Actor) -> Result<User, AccountsError> {
-        let (store, name) = (self.store(), user.name.as_str());
-        let mut changed = user.clone();
-        if let Some(disabled) = change.disabled {
-            let action = if disabled { Action::DisableAccount } else { Action::EnableAccount };
-            let done = async { store.set_disabled(&user.id, disabled).await?.ok_or(AccountsError::Unauthenticated) };
-            changed = self.audited(actor, action, name, done).await?;
-        }
-        if let Some(is_operator) = change.is_operator {
-            let action = if is_operator { Action::GrantOperator } else { Action::RevokeOperator };
-            let done = async { store.set_operator(&user.id, is_operator).await?.ok_or(AccountsError::Unauthenticated) };
-            changed = self.audited(actor, action, name, done).await?;
-        }
-        Ok(changed)
+    /// Disables or enables a user. A disabled one has no sessions, and no valid tokens.
+    pub async fn set_disabled(&self, user: &User, disabled: bool, actor: &Actor) -> Result<User, AccountsError> {
+        let action = if disabled { Action::DisableAccount } else { Action::EnableAccount };
+        let store = self.store();
+        let done = async { store.set_disabled(&user.id, disabled).await?.ok_or(AccountsError::Unauthenticated) };
+        self.audited(actor, action, user.name.as_str(), done).await
+    }
+
+    /// Makes a user an operator, or no longer.
+    pub async fn set_operator(&self, user: &User, is_operator: bool, actor: &Actor) -> Result<User, AccountsError> {
+        let action = if is_operator { Action::GrantOperator } else { Action::RevokeOperator };
+        let store = self.store();
+        let done = async { store.set_operator(&user.id, is_operator).await?.ok_or(AccountsError::Unauthenticated) };
+        self.audited(actor, action, user.name.as_str(), done).await
     }
 
     /// Ends all sessions of a user.

@@ -7,7 +7,11 @@ use std::{
 
 use odds::Timestamp;
 
-use crate::{CHANNELS, report::Report, values::Sports};
+use crate::{
+    CHANNELS,
+    report::Report,
+    values::{Sports, Values},
+};
 
 /// A program that has missed two reports is silent,
 const SILENT_AFTER: Duration = Duration::from_secs(10);
@@ -42,15 +46,15 @@ pub struct Lag {
 /// What is known of a program.
 #[derive(Clone, Debug)]
 pub struct Program {
-    /// The newest report, with the sports and the troubles of the last one that had them.
+    /// The newest report. What it lacks is of the last one that had it.
     pub report: Report,
     /// When the sports were reported.
     sports_at: Timestamp,
     heard_at: Timestamp,
     /// When it last wrote a dead letter, by channel.
     pub(crate) dead_letter_at: BTreeMap<&'static str, Timestamp>,
-    /// Its reports before this one, the oldest first.
-    former: VecDeque<Report>,
+    /// The numbers of the reports before this one, and their times, the oldest first.
+    former: VecDeque<(Timestamp, Values)>,
     /// Since when each of its lags has not been zero.
     behind_since: BTreeMap<String, Timestamp>,
 }
@@ -91,9 +95,9 @@ impl Program {
 
     /// How much a number has changed a second, over the former reports.
     fn change(&self, name: &str) -> Option<f64> {
-        let before = self.former.front()?;
-        let seconds = self.report.at.millis_since(before.at) as f64 / 1_000.0;
-        let change = self.report.values.one(name)? - before.values.one(name).unwrap_or_default();
+        let (at, values) = self.former.front()?;
+        let seconds = self.report.at.millis_since(*at) as f64 / 1_000.0;
+        let change = self.report.values.one(name)? - values.one(name).unwrap_or_default();
         (seconds > 0.0).then(|| change / seconds)
     }
 }
@@ -139,21 +143,21 @@ impl Programs {
         let mut former = VecDeque::new();
         let mut before_behind = BTreeMap::new();
         let mut sports_at = report.at;
-        if let Some(mut before) = before {
+        if let Some(before) = before {
             if report.sports.is_none() {
-                (report.sports, sports_at) = (before.report.sports.take(), before.sports_at);
+                (report.sports, sports_at) = (before.report.sports, before.sports_at);
             }
             report.memory = report.memory.or(before.report.memory);
-            report.version = report.version.or(before.report.version.take());
+            report.version = report.version.or(before.report.version);
             // Before version 2, absent troubles were none.
             if report.troubles.is_none() && report.v >= 2 {
-                report.troubles = before.report.troubles.take();
+                report.troubles = before.report.troubles;
             }
             former = before.former;
             if former.len() == REMEMBERED {
                 former.pop_front();
             }
-            former.push_back(before.report);
+            former.push_back((before.report.at, before.report.values));
             before_behind = before.behind_since;
         }
         let behind = report.values.iter().filter(|(name, value)| *value > 0.0 && is_lag(name));
@@ -189,12 +193,8 @@ impl Programs {
     /// The keys of those that have ended, and in whose place no other of their kind has been started since. Whoever was
     /// started in somebody's place may have ended, too.
     pub(crate) fn missed(&self) -> BTreeSet<String> {
-        let mut ended: Vec<&Program> = Vec::new();
-        for (program, state) in self.all() {
-            if state != ProgramState::Running {
-                ended.push(program);
-            }
-        }
+        let ended = self.all().filter(|(_, state)| *state != ProgramState::Running);
+        let mut ended: Vec<&Program> = ended.map(|(program, _)| program).collect();
         // Whoever ended first is replaced first, by whoever started first after that.
         ended.sort_by_key(|program| program.report.at);
         let mut others: Vec<&Program> = self.known.values().collect();
@@ -221,7 +221,6 @@ pub(crate) fn passed(since: Timestamp, now: Timestamp, time: Duration) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Values;
 
     fn report(second: i64, metrics: &str) -> Report {
         let at = Timestamp::from_millis(1_000 * second);

@@ -75,23 +75,27 @@ impl Topic {
         self.partitions.iter().filter(|partition| partition.in_sync.len() < partition.replicas.len()).count()
     }
 
-    /// How its partitions and replicas differ from the plan, with as many replicas as planned or as there are brokers.
+    /// How many replicas each of its partitions has at least.
+    pub fn replicas(&self) -> usize {
+        self.partitions.iter().map(|partition| partition.replicas.len()).min().unwrap_or(0)
+    }
+
+    /// How its partitions and replicas differ from the plan.
     pub fn differences(&self, plan: &TopicSpec) -> Vec<Difference> {
-        let replicas = self.partitions.iter().map(|partition| partition.replicas.len()).min().unwrap_or(0);
         differences([
             ("partitions", plan.partitions.to_string(), self.partitions.len().to_string()),
-            ("replication factor", plan.replication.to_string(), replicas.to_string()),
+            ("replication factor", plan.replication.to_string(), self.replicas().to_string()),
         ])
     }
 }
 
 /// Reads the state of a cluster.
 #[derive(Clone)]
-pub struct Cluster {
+pub struct ClusterReader {
     admin: Arc<AdminClient<DefaultClientContext>>,
 }
 
-impl Cluster {
+impl ClusterReader {
     pub fn new(settings: &KafkaSettings) -> Result<Self, KafkaError> {
         Ok(Self { admin: Arc::new(settings.client(None, &[]).create()?) })
     }

@@ -4,7 +4,7 @@
 //! [`RegionFollower`] reads a region's odds into a verified board. [`TopicFollower`] reads all of a small topic.
 //! [`TopicConsumer`] reads topics in a consumer group and gives each record to a handler. [`PartitionGroup`] divides the
 //! partitions of a topic among processes. [`WholeTopic`] reads what a topic has now. [`Election`] elects one leader for a
-//! job; [`SoleLeader`] leads a region where nobody else can. [`Cluster`] tells how the brokers and topics are.
+//! job; [`SoleLeader`] leads a region where nobody else can. [`ClusterReader`] tells how the brokers and topics are.
 
 mod client_log;
 mod cluster;
@@ -30,7 +30,7 @@ mod whole_topic;
 
 pub use rdkafka::error::KafkaError;
 
-pub use cluster::{Broker, Cluster, ClusterState, Difference, Partition, Topic, different_settings};
+pub use cluster::{Broker, ClusterReader, ClusterState, Difference, Partition, Topic, different_settings};
 pub use control::{ControlMessage, ControlWriter, follow_control};
 pub use dead_letters::{DeadLetter, DeadLetterError, Replayed, newest_dead_letters, replay_dead_letters};
 pub use election::{Election, ElectionEvent};

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use fleet::Cluster;
-use kafka::{Difference, KafkaError, all_topics, different_settings};
+use kafka::{ClusterReader, Difference, KafkaError, TopicSpec, all_topics, different_settings};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -21,7 +21,7 @@ impl AppState {
     /// Looks at the cluster, again and again.
     pub(crate) async fn watch_cluster(
         self: Arc<Self>,
-        cluster: kafka::Cluster,
+        cluster: ClusterReader,
         stop: CancellationToken,
     ) -> anyhow::Result<()> {
         let (plan, mut settings) = (all_topics(), BTreeMap::new());
@@ -39,7 +39,7 @@ impl AppState {
                     debug!(%error, "the cluster can't be looked at");
                     self.fleet.set_cluster(None);
                     // Other gateways may know.
-                    self.metrics.set_cluster(&fleet::Cluster::default());
+                    self.metrics.set_cluster(&Cluster::default());
                     continue;
                 }
             };
@@ -59,8 +59,8 @@ impl AppState {
 
 /// The settings that are other than planned, by topic.
 async fn different(
-    cluster: &kafka::Cluster,
-    plan: &[kafka::TopicSpec],
+    cluster: &ClusterReader,
+    plan: &[TopicSpec],
 ) -> Result<BTreeMap<String, Vec<Difference>>, KafkaError> {
     let names: Vec<&str> = plan.iter().map(|plan| plan.name.as_str()).collect();
     let described = cluster.settings(&names, ANSWER_WITHIN).await?;

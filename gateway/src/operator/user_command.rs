@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use accounts::{AccountChange, Accounts, Actor, Password, Store, User, UserName};
+use accounts::{Accounts, Actor, Password, Store, User, UserName};
 use anyhow::{Context, bail};
 use clap::{Subcommand, ValueEnum};
 use odds::Timestamp;
@@ -83,30 +83,22 @@ impl UserCommand {
             }
             Self::Disable { name } => {
                 let user = find_user(&*store, &name).await?;
-                accounts
-                    .change(&user, AccountChange { disabled: Some(true), ..AccountChange::default() }, &actor)
-                    .await?;
+                accounts.set_disabled(&user, true, &actor).await?;
                 writeln!(out, "{} is disabled", user.name)?;
             }
             Self::Enable { name } => {
                 let user = find_user(&*store, &name).await?;
-                accounts
-                    .change(&user, AccountChange { disabled: Some(false), ..AccountChange::default() }, &actor)
-                    .await?;
+                accounts.set_disabled(&user, false, &actor).await?;
                 writeln!(out, "{} may sign in again", user.name)?;
             }
             Self::Grant { name, role: Role::Operator } => {
                 let user = find_user(&*store, &name).await?;
-                accounts
-                    .change(&user, AccountChange { is_operator: Some(true), ..AccountChange::default() }, &actor)
-                    .await?;
+                accounts.set_operator(&user, true, &actor).await?;
                 writeln!(out, "{} is an operator", user.name)?;
             }
             Self::Revoke { name, role: Role::Operator } => {
                 let user = find_user(&*store, &name).await?;
-                accounts
-                    .change(&user, AccountChange { is_operator: Some(false), ..AccountChange::default() }, &actor)
-                    .await?;
+                accounts.set_operator(&user, false, &actor).await?;
                 writeln!(out, "{} is no longer an operator", user.name)?;
             }
             Self::ResetPassword { name, password_stdin } => {

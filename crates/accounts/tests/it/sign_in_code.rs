@@ -1,6 +1,6 @@
 //! The code that signs a user in once.
 
-use accounts::{AccountChange, AccountSettings, Accounts, AccountsError, Actor, Requester, SignInCode, StoreUrl};
+use accounts::{AccountSettings, Accounts, AccountsError, Actor, Requester, SignInCode, StoreUrl};
 use odds::Timestamp;
 
 #[tokio::test]
@@ -47,7 +47,7 @@ async fn the_code_of_a_disabled_user_does_not_sign_in() {
     let code = SignInCode::for_user(&user.id);
     let given = code.reveal().to_owned();
     let accounts = accounts.with_sign_in_code(Some(code));
-    accounts.change(&user, AccountChange { disabled: Some(true), ..Default::default() }, &console).await.unwrap();
+    accounts.set_disabled(&user, true, &console).await.unwrap();
     let by = Requester { address: "192.0.2.7".parse().unwrap(), agent: "a browser".into() };
     let refused = accounts.sign_in_with_code(&given, &by).await.unwrap_err();
     assert!(matches!(refused, AccountsError::Disabled), "{refused}");

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use accounts::{AccountChange, Changed, Password, User};
+use accounts::{Changed, Password, User};
 use axum::{
     Json,
     extract::{Path, Query, State, rejection::QueryRejection},
@@ -152,20 +152,22 @@ pub(super) async fn change(
     Path(Named { name }): Path<Named>,
     Body(Change { disabled, is_operator }): Body<Change>,
 ) -> Result<Json<Account>, ApiError> {
-    let user = named(&app, &name).await?;
+    let mut user = named(&app, &name).await?;
     // Whoever does it by mistake could not undo it here.
     if user.id == me.id && (disabled == Some(true) || is_operator == Some(false)) {
         let field = if disabled == Some(true) { "disabled" } else { "is_operator" };
         return Err(ApiError::Invalid { field: field.into(), reason: "this is your own account".into() });
     }
-    let mut changed = user;
     // Each is announced, even if the next one fails.
-    let changes = [AccountChange { disabled, is_operator: None }, AccountChange { disabled: None, is_operator }];
-    for change in changes.into_iter().filter(|change| *change != AccountChange::default()) {
-        changed = app.accounts.change(&changed, change, &actor).await?;
-        app.account_changed(Changed::from(&changed));
+    if let Some(disabled) = disabled {
+        user = app.accounts.set_disabled(&user, disabled, &actor).await?;
+        app.account_changed(Changed::from(&user));
     }
-    Ok(Json(Account::new(changed, &app)))
+    if let Some(is_operator) = is_operator {
+        user = app.accounts.set_operator(&user, is_operator, &actor).await?;
+        app.account_changed(Changed::from(&user));
+    }
+    Ok(Json(Account::new(user, &app)))
 }
 
 /// Gives an account a new password, which is made here. All of its sessions end.

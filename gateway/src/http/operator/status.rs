@@ -319,7 +319,7 @@ fn kafka(cluster: &fleet::Cluster) -> KafkaStatus {
         name: topic.name.clone(),
         exists: true,
         partitions: topic.partitions.len(),
-        replicas: topic.partitions.iter().map(|partition| partition.replicas.len()).min().unwrap_or(0),
+        replicas: topic.replicas(),
         without_leader: topic.without_leader(),
         out_of_sync: topic.out_of_sync(),
         differences: (cluster.differences(&topic.name).into_iter())
