@@ -182,6 +182,24 @@ test("a wrong password is told, and a right one lets in", async () => {
   await close(page);
 });
 
+test("what is typed after a sign-out stays, although the connection is told of the sign-out, too", async () => {
+  const page = await open();
+  await signIn(page, "demo", toteboard.password);
+  await page.locator(".state[data-state=live]").waitFor(WITHIN);
+  // The answer comes later than what the connection says.
+  await page.route("**/api/logout*", async (route) => {
+    const response = await route.fetch();
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    await route.fulfill({ response });
+  });
+  await page.getByRole("button", { name: "Sign out" }).click();
+  await page.getByLabel("Name or e-mail").fill("somebody else");
+  await page.waitForTimeout(2_000);
+  assert.equal(await page.getByLabel("Name or e-mail").inputValue(), "somebody else");
+  assert.equal(await page.getByText("You were signed out").count(), 0);
+  await close(page);
+});
+
 test("the board shows what is chosen, and the address says so", async () => {
   const page = await open();
   await signIn(page, "demo", toteboard.password);

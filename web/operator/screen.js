@@ -27,6 +27,13 @@ const TEXT = {
   password: (name, password) => `The password of ${name} is ${password}. It is shown only now.`,
   replayed: ({ produced, refused }) =>
     `${produced} produced again${refused ? `; ${refused} can't be, because they don't say where they came from` : ""}.`,
+  waits: {
+    gateway_lag: "records to read",
+    historian_lag: "records to record",
+    historian_waiting_steps: "steps to store",
+    alerter_lag: "records to evaluate",
+    notifier_lag: "records to become messages",
+  },
   runOut: (when) => `used up ${when}, at this pace`,
   notUsed: "not used up at this pace",
 };
@@ -107,6 +114,7 @@ const SHEET = `
   th { font-weight: 600; color: var(--faint); white-space: nowrap; }
   tr:last-child td { border-bottom: 0; }
   td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+  td.nowrap { white-space: nowrap; }
   .hint, caption { color: var(--faint); font-size: 0.8125rem; text-align: left; }
   .chip { display: inline-block; padding: 0 0.5rem; border-radius: 1rem; background: var(--tint); font-size: 0.75rem; white-space: nowrap; }
   .bad { background: var(--down-tint); color: var(--down); } .good { background: var(--up-tint); color: var(--up); }
@@ -252,10 +260,11 @@ function lags({ programs, at }) {
   const rows = programs.flatMap((program) =>
     program.lags.map(({ of, records, since, grows }) => {
       const trend = Math.abs(grows) < 0.05 ? "→ steady" : grows > 0 ? `↑ grows by ${short(grows)} a second` : `↓ falls by ${short(-grows)} a second`;
-      return html`<tr><td>${named(program)}</td><td>${of}</td><td class="number">${short(records)}</td><td class="number">${lasting(since, at)}</td><td>${trend}</td></tr>`;
+      const { metric, of: [key] } = parsed(of);
+      return html`<tr><td>${named(program)}</td><td class="nowrap">${key.toUpperCase()}: ${TEXT.waits[metric] ?? metric}</td><td class="number">${short(records)}</td><td class="number">${lasting(since, at)}</td><td class="nowrap">${trend}</td></tr>`;
     }),
   );
-  return table("Readers that are behind", ["Program", "What", "Records ", "For ", "Trend"], rows);
+  return table("Readers that are behind", ["Program", "What waits", "How many ", "For ", "Trend"], rows);
 }
 
 function kafka(status) {

@@ -82,7 +82,10 @@ fn signed_in(who: RwSignal<Who>, me: Me) -> AnyView {
                 browser::want_to_sign_out(true);
                 Some(text::SIGN_OUT_LATER)
             };
-            who.set(Who::Nobody { notice });
+            // The connection may have told of it before: then the visitor may be signing in again.
+            if matches!(who.get_untracked(), Who::Somebody(_)) {
+                who.set(Who::Nobody { notice });
+            }
         });
     };
     view! { <Frame who me sign_out=Callback::from(sign_out)/> }.into_any()

@@ -190,7 +190,12 @@ fn follow_session(stream: Stream, who: RwSignal<Who>) {
         }
         let look = move || {
             spawn_local(async move {
-                match api::site().await {
+                let site = api::site().await;
+                // The user may have signed out on this page, and be signing in again.
+                if stream.is_over() {
+                    return;
+                }
+                match site {
                     // The password was changed on this page, which has a new session now.
                     Ok(Site { me: Some(_), .. }) => stream.connect_again(),
                     _ => who.set(Who::Nobody { notice: Some(text::SIGNED_OUT) }),
