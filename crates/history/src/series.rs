@@ -1,12 +1,15 @@
 //! Prices over time, as charts show them: a price stands until it changes.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
-use odds::{BookmakerKey, Cursor, Decimal, EventId, MarketKey, Outcome, Region, Timestamp};
+use odds::{BookmakerKey, Cursor, Decimal, MarketKey, Outcome, Region, Timestamp};
 
 use crate::HistoryError;
 
-/// How many values of quotes one query may still read.
+/// How many values of an event's quotes may still be read.
 #[derive(Debug)]
 pub(crate) struct ValuesLeft(AtomicUsize);
 
@@ -27,7 +30,6 @@ impl ValuesLeft {
 /// Which prices are wanted, and of which time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PriceQuery {
-    pub event: EventId,
     /// All of them, if `None`.
     pub market: Option<MarketKey>,
     /// All of them, if `None`.
@@ -37,6 +39,9 @@ pub struct PriceQuery {
     pub bookmakers: Vec<BookmakerKey>,
     pub from: Timestamp,
     pub to: Timestamp,
+    /// Only what is valid after each of these stretches of time, from `from` on, has to be right: a store need not read
+    /// the changes of a quote in between.
+    pub every: Option<Duration>,
 }
 
 /// What tells the outcomes of a market apart.

@@ -1,8 +1,15 @@
 //! The SQLite store.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
-use history::{HistoryError, Moment, Recorder, SqliteStore, Store, Then};
+use history::{HistoryError, Moment, RecordedStep, Recorder, SqliteStore, Store, Then};
 use odds::{Region, Timestamp};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use rusqlite::Connection;
@@ -147,6 +154,63 @@ async fn a_file_of_format_1_is_changed() {
     Connection::open(&path).unwrap().execute_batch(FORMAT_1).unwrap();
     drop(open(folder.path()));
     assert_eq!((rows("quote_changes"), rows("event_changes")), before);
+}
+
+/// As docs/scaling.md says: `VACUUM INTO`.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_made_while_it_is_written_comes_back_and_recording_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let now: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
+    let (mut topic, mut recorder) = (region::Region::new(now), Recorder::default());
+    let mut random = StdRng::seed_from_u64(3);
+    let steps: Vec<_> = (0..600)
+        .map(|_| {
+            topic.wait(1_000);
+            topic.step(&mut random, 6);
+            recorder.record(&topic.reader).unwrap()
+        })
+        .collect();
+    let (counter, written) = (Arc::new(AtomicUsize::new(0)), steps.clone());
+    let writing = tokio::spawn({
+        let counter = counter.clone();
+        async move {
+            for step in written {
+                store.append(Region::Uk, [step].into()).await.unwrap();
+                counter.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    });
+    while counter.load(Ordering::Relaxed) < 200 {
+        tokio::task::yield_now().await;
+    }
+    let (before, copy) = (counter.load(Ordering::Relaxed), folder.path().join("copy.db"));
+    let connection = Connection::open(folder.path().join("a/history.db")).unwrap();
+    connection.execute("VACUUM INTO ?1", [copy.to_str().unwrap()]).unwrap();
+    assert!(counter.load(Ordering::Relaxed) < steps.len(), "nothing was written after the copy began");
+    writing.await.unwrap();
+
+    let restored = SqliteStore::open(&copy).unwrap();
+    let last = restored.last_step(Region::Uk).await.unwrap();
+    let count = steps.iter().position(|step| Some(step.position) == last).unwrap() + 1;
+    assert!(count >= before, "{count} steps of {before} are there");
+    check_steps(&restored, &steps[..count]).await;
+    // What Kafka still has is recorded again, without a gap.
+    restored.append(Region::Uk, steps[count..].into()).await.unwrap();
+    check_steps(&restored, &steps).await;
+}
+
+async fn check_steps(store: &SqliteStore, steps: &[RecordedStep]) {
+    for step in steps {
+        let board = store.board_at(Region::Uk, Moment::Step(step.id)).await.unwrap();
+        assert_eq!((board.position, &board.marker), (step.position, &*step.marker));
+    }
+    let mut at = 0;
+    while at + 1 < steps.len() {
+        let read = store.steps_after(Region::Uk, steps[at].position, &steps[at].marker).await.unwrap().steps.len();
+        assert!(read > 0, "there is a gap after step {at}");
+        at += read;
+    }
 }
 
 #[tokio::test]

@@ -1,8 +1,9 @@
 //! Serves how the consensus of outcomes moved, as a few points for small charts.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
+    time::Duration,
 };
 
 use ::history::{EventQuery, HistoryError, PriceAt, PriceHistory, PriceQuery, Store};
@@ -10,11 +11,15 @@ use axum::{
     extract::{Query, State},
     response::Response,
 };
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::future::{join_all, try_join_all};
 use http::HeaderMap;
 use market::{Consensus, Line, lines_of};
 use odds::{BookmakerKey, Decimal, Details, EventId, MarketKey, Outcome, Region, Timestamp};
 use serde::Serialize;
+use tokio::{
+    sync::{Mutex, OnceCell},
+    task::spawn_blocking,
+};
 use utoipa::ToSchema;
 
 use super::{all_if_none, invalid, json_answer, parsed, period, store, unknown};
@@ -31,8 +36,8 @@ use crate::{
 const POINTS: usize = 40;
 const MOST_EVENTS: usize = 60;
 const MOST_BOOKMAKERS: usize = 100;
-/// How many events are read at once.
-const AT_ONCE: usize = 3;
+/// How many events are in memory at once, with all of their prices.
+const AT_ONCE: usize = 6;
 
 /// Charts end on this grid, unless their time is given, so that several requests use the same.
 const GRID_MS: i64 = 60_000;
@@ -104,19 +109,25 @@ impl Wanted {
 
 impl OfAll {
     fn instants(&self) -> impl Iterator<Item = Timestamp> {
-        let (from, span) = (self.from, self.to.millis_since(self.from));
-        (0..POINTS as i64).map(move |n| from.plus_millis(span * n / (POINTS as i64 - 1)))
+        let (from, step) = (self.from, self.step().as_millis() as i64);
+        let last = POINTS as i64 - 1;
+        (0..last).map(move |n| from.plus_millis(step * n)).chain([self.to])
     }
 
-    fn prices_of(&self, event: &EventId) -> PriceQuery {
+    /// The time between two points.
+    fn step(&self) -> Duration {
+        Duration::from_millis(self.to.millis_since(self.from).cast_unsigned() / (POINTS as u64 - 1))
+    }
+
+    fn prices(&self) -> PriceQuery {
         PriceQuery {
-            event: event.clone(),
             market: Some(self.market.clone()),
             outcome: None,
             regions: self.regions.clone(),
             bookmakers: self.bookmakers.clone(),
             from: self.from,
             to: self.to,
+            every: Some(self.step()).filter(|step| !step.is_zero()),
         }
     }
 }
@@ -132,7 +143,7 @@ struct Sparklines {
 }
 
 /// The consensus of the outcomes of an event over time.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct Sparkline {
     #[schema(value_type = String)]
     id: EventId,
@@ -140,7 +151,7 @@ pub(crate) struct Sparkline {
 }
 
 /// An outcome's probability at each time.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 struct OutcomePoints {
     outcome: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -182,11 +193,24 @@ pub(super) async fn consensus_sparklines(
         let begin = begin.inspect_err(|error| app.metrics.count_damage(error))?;
         of_all.from = begin.map_or(of_all.from, |begin| begin.clamp(of_all.from, of_all.to));
     }
-    let found = events.into_iter().map(async |event| {
-        let of = SparklineOf { event, of_all: of_all.clone() };
-        app.sparklines.get(of.clone(), sparkline(store.clone(), of)).await
+    let keys: Vec<SparklineOf> =
+        events.into_iter().map(|event| SparklineOf { event, of_all: of_all.clone() }).collect();
+    let missing: Vec<EventId> = app.sparklines.missing(keys.clone()).into_iter().map(|key| key.event).collect();
+    // Those that nobody has asked for are read together. One that somebody else could not read is read alone.
+    let (read, alone) = (OnceCell::new(), Mutex::new(()));
+    let found = keys.into_iter().map(async |key| {
+        let event = key.event.clone();
+        let make = async {
+            if !missing.contains(&event) {
+                let _turn = alone.lock().await;
+                return Ok(sparklines(store, std::slice::from_ref(&event), &of_all).await?.remove(&event));
+            }
+            let read = read.get_or_init(|| sparklines(store, &missing, &of_all)).await;
+            read.as_ref().map(|read| read.get(&event).cloned()).map_err(Clone::clone)
+        };
+        app.sparklines.get(key, make).await
     });
-    let found = stream::iter(found).buffered(AT_ONCE).try_collect::<Vec<_>>().await;
+    let found: Result<Vec<Arc<Option<Sparkline>>>, HistoryError> = try_join_all(found).await;
     let mut events = found.inspect_err(|error| app.metrics.count_damage(error))?;
     events.retain(|event| event.is_some());
     let times = of_all.instants().map(Timestamp::as_millis).collect();
@@ -204,22 +228,35 @@ async fn recording_began(store: &dyn Store, regions: &[Region]) -> Result<Option
     Ok(first)
 }
 
-/// Returns `None` if nothing is recorded of the event.
-async fn sparkline(store: Arc<dyn Store>, of: SparklineOf) -> Result<Option<Sparkline>, HistoryError> {
-    let SparklineOf { event, of_all } = of;
-    let mut details = None;
+/// The charts of those of these events of which something is recorded.
+async fn sparklines(
+    store: &Arc<dyn Store>,
+    events: &[EventId],
+    of_all: &OfAll,
+) -> Result<HashMap<EventId, Sparkline>, HistoryError> {
+    let mut details: BTreeMap<EventId, Details> = BTreeMap::new();
     for region in &of_all.regions {
-        let query = EventQuery { region: *region, event: Some(event.clone()), from: of_all.from, to: of_all.to };
-        details = store.events(query).await?.pop().and_then(|it| it.newest().cloned());
-        if details.is_some() {
+        let unknown: Vec<EventId> = events.iter().filter(|event| !details.contains_key(*event)).cloned().collect();
+        if unknown.is_empty() {
             break;
         }
+        let query = EventQuery { region: *region, events: unknown, from: of_all.from, to: of_all.to };
+        let found = store.events(query).await?;
+        details.extend(found.into_iter().filter_map(|event| Some((event.id.clone(), event.newest()?.clone()))));
     }
-    let Some(details) = details else { return Ok(None) };
-    let history = store.price_history(of_all.prices_of(&event)).await?;
-    // The runtime's threads deliver the stream.
-    let outcomes = tokio::task::spawn_blocking(move || outcomes(&of_all, &details, &history)).await;
-    Ok(Some(Sparkline { id: event, outcomes: outcomes.expect("nobody panics with prices") }))
+    let (mut drawn, known): (_, Vec<(EventId, Details)>) = (HashMap::new(), details.into_iter().collect());
+    for some in known.chunks(AT_ONCE) {
+        let events: Vec<EventId> = some.iter().map(|(event, _)| event.clone()).collect();
+        let histories = store.price_histories(&events, of_all.prices()).await?;
+        let drawing = some.iter().cloned().zip(histories).map(async |((id, details), history)| {
+            let of_all = of_all.clone();
+            // The runtime's threads deliver the stream.
+            let outcomes = spawn_blocking(move || outcomes(&of_all, &details, &history)).await;
+            (id.clone(), Sparkline { id, outcomes: outcomes.expect("nobody panics with prices") })
+        });
+        drawn.extend(join_all(drawing).await);
+    }
+    Ok(drawn)
 }
 
 /// A bookmaker's price of an outcome over time.

@@ -31,7 +31,7 @@ pub async fn append(store: &dyn Store, steps: &[RecordedStep]) -> Result<Append,
 }
 
 /// Every step is stored once, and its board can be read.
-async fn check(store: &dyn Store, server: &Server, table: &str, steps: &[RecordedStep]) {
+pub async fn check(store: &dyn Store, server: &Server, table: &str, steps: &[RecordedStep]) {
     for step in steps {
         let board = store.board_at(Region::Uk, Moment::Step(step.id)).await.unwrap();
         assert_eq!((board.position, &board.marker), (step.position, &*step.marker));

@@ -1,6 +1,7 @@
 //! The QuestDB store. `TOTEBOARD_TEST_QUESTDB` is the address of a server.
 
 mod faults;
+mod restore;
 mod server;
 
 use std::{

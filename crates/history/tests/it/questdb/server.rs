@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     net::SocketAddr,
+    path::PathBuf,
     process::{Child, Command, Stdio},
     sync::Arc,
     time::{Duration, Instant},
@@ -81,6 +82,11 @@ impl OwnServer {
 
     pub fn server(&self) -> Server {
         Server { url: self.recipe["url"].as_str().unwrap().to_owned() }
+    }
+
+    /// Its folder.
+    pub fn data(&self) -> PathBuf {
+        self.recipe["data"].as_str().unwrap().into()
     }
 
     pub async fn start(&mut self) {
