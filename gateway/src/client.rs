@@ -22,7 +22,7 @@ use socketioxide::{
     handler::{FromMessageParts, Value as Packed},
     socket::{Sid, Socket},
 };
-use tokio::{sync::Mutex, time::Instant};
+use tokio::{sync::Mutex, task::JoinHandle, time::Instant};
 use tracing::debug;
 
 use crate::{
@@ -191,13 +191,14 @@ impl Client {
     }
 
     /// Sends `bye`, and cuts the connection once the network has accepted it.
-    pub(crate) fn end(self: &Arc<Self>, bye: Bye) {
+    pub(crate) fn end(self: &Arc<Self>, bye: Bye) -> JoinHandle<()> {
         let client = self.clone();
         tokio::spawn(async move {
             // The queue may be full of answers that the client doesn't read.
             check_until(|| client.send_bye(&bye) || !client.socket.connected()).await;
-            client.cut_when_sent().await;
-        });
+            check_until(|| client.tracker.has_taken_all() || client.tracker.is_cut()).await;
+            client.tracker.cut();
+        })
     }
 
     /// Disconnects a client that sends more requests than it reads answers, and drops its pending requests. Returns
@@ -216,12 +217,6 @@ impl Client {
             retry_after_ms: Some(RETRY_AFTER_MS),
         });
         true
-    }
-
-    /// Cuts the connection once the network has accepted all events, or after [`BYE_WITHIN`].
-    pub(crate) async fn cut_when_sent(&self) {
-        check_until(|| self.tracker.has_taken_all() || self.tracker.is_cut()).await;
-        self.tracker.cut();
     }
 }
 

@@ -185,7 +185,8 @@ impl Gateway {
             Region::ALL.map(|_| mpsc::unbounded_channel()).into_iter().unzip();
         let writable_queues = WritableQueues::new(writable_queues.try_into().expect("one for each region"));
         let door = Door::new(&settings.accounts, listener.local_addr()?);
-        let transport = Transport::new(writable_queues, &settings, origins.are_secure(), door);
+        let departing = CancellationToken::new();
+        let transport = Transport::new(writable_queues, &settings, origins.are_secure(), door, departing.clone());
         let (handles, inboxes): (Vec<_>, Vec<_>) =
             Region::ALL.map(|region| RegionHandle::new(region, clock())).into_iter().unzip();
         let topics = settings.produce_topics.clone();
@@ -286,13 +287,20 @@ impl Gateway {
             all: files::connections_that_fit(settings.max_connections + OTHER_CONNECTIONS),
             of_network: settings.max_connections_per_address + OTHER_CONNECTIONS_PER_ADDRESS,
         };
-        let closed = CancellationToken::new();
-        lifecycle.run("listener", transport::serve(listener, service, proxies, most, closed.clone()));
-        let stopping = lifecycle.stopping();
-        lifecycle.run("drain", async move {
-            stopping.cancelled().await;
+        let (departs, closed) = (departing.clone(), CancellationToken::new());
+        lifecycle.run("listener", transport::serve(listener, service, proxies, most, departing, closed.clone()));
+        let (stopping, all_away) = (lifecycle.stopping(), CancellationToken::new());
+        let sent_away = all_away.clone();
+        lifecycle.run_before_stop("drain", async move {
             readiness.stop();
-            app.close(Duration::from_secs(settings.drain_seconds)).await;
+            departs.cancel();
+            app.send_all_away(Duration::from_secs(settings.drain_seconds), &stopping).await;
+            sent_away.cancel();
+        });
+        let stopping = lifecycle.stopping();
+        lifecycle.run("the end of connections", async move {
+            stopping.cancelled().await;
+            all_away.cancelled().await;
             closed.cancel();
             Ok(())
         });

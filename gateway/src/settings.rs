@@ -87,8 +87,9 @@ pub struct GatewaySettings {
     #[arg(long, value_name = "SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     pub ping_timeout: u64,
 
-    /// The time over which a stopping gateway disconnects its clients, in seconds.
-    #[arg(long, alias = "close-over", value_name = "SECONDS", default_value_t = 3, value_parser = clap::value_parser!(u64).range(..=15))]
+    /// The time over which a stopping gateway sends its clients away, one after the other, in seconds. Whoever is still
+    /// there gets odds until then. A second signal ends it.
+    #[arg(long, alias = "close-over", value_name = "SECONDS", default_value_t = 3, value_parser = clap::value_parser!(u64).range(..=3_600))]
     pub drain_seconds: u64,
 
     /// Where the history of prices is stored: sqlite:FILE, or questdb:http://[USER:PASSWORD@]HOST:PORT. Default of the

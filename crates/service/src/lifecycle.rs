@@ -19,6 +19,8 @@ const GRACE: Duration = Duration::from_secs(20);
 /// The tasks of a process. Clones share the same tasks.
 #[derive(Clone, Debug, Default)]
 pub struct Lifecycle {
+    stop_requested: CancellationToken,
+    drains: TaskTracker,
     stopping: CancellationToken,
     tasks: TaskTracker,
     failure: Arc<Mutex<Option<anyhow::Error>>>,
@@ -29,14 +31,30 @@ impl Lifecycle {
         Self::default()
     }
 
-    /// Returns a token that is cancelled when the process is asked to stop.
+    /// Returns a token that is cancelled when tasks are to end.
     pub fn stopping(&self) -> CancellationToken {
         self.stopping.clone()
     }
 
-    /// Asks all tasks to end.
+    /// Asks the process to stop, as a signal does: [`Self::wait`] does the rest.
     pub fn stop(&self) {
-        self.stopping.cancel();
+        self.stop_requested.cancel();
+    }
+
+    /// Runs a task when the process is asked to stop. The other tasks go on until it has ended, unless one of them fails
+    /// or the process is asked again: then [`Self::stopping`] is cancelled, and it should end soon.
+    pub fn run_before_stop(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let this = self.clone();
+        let task = tokio::spawn(async move {
+            this.stop_requested.cancelled().await;
+            task.await;
+        });
+        let this = self.clone();
+        self.drains.spawn(async move {
+            if let Err(panic) = task.await {
+                this.fail(name, anyhow::anyhow!("{name} failed: {panic}")).await;
+            }
+        });
     }
 
     /// Whether a task has failed, so that the process stops without being asked to.
@@ -50,18 +68,27 @@ impl Lifecycle {
         let task = tokio::spawn(task);
         self.tasks.spawn(async move {
             let failure = match task.await {
-                Ok(Ok(())) if this.stopping.is_cancelled() => return,
+                Ok(Ok(())) if this.may_end() => return,
                 Ok(Ok(())) => anyhow::anyhow!("{name} ended unexpectedly"),
                 Ok(Err(error)) => error.context(name.clone()),
                 Err(panic) => anyhow::anyhow!("{name} failed: {panic}"),
             };
-            let mut first = this.failure.lock().await;
-            if first.is_none() {
-                error!(task = name, "{failure:#}");
-                *first = Some(failure);
-            }
-            this.stopping.cancel();
+            this.fail(&name, failure).await;
         });
+    }
+
+    /// Whether a task may end without a failure.
+    fn may_end(&self) -> bool {
+        self.stopping.is_cancelled() || self.stop_requested.is_cancelled() && self.drains.is_empty()
+    }
+
+    async fn fail(&self, task: &str, failure: anyhow::Error) {
+        let mut first = self.failure.lock().await;
+        if first.is_none() {
+            error!(task, "{failure:#}");
+            *first = Some(failure);
+        }
+        self.stopping.cancel();
     }
 
     /// Runs a task like [`Self::run`], but on its own thread, so that it neither wakes nor delays others. The thread
@@ -91,9 +118,9 @@ impl Lifecycle {
         Ok(())
     }
 
-    /// Waits for SIGTERM, SIGINT, a call of [`Self::stop`] or a failed task, then up to 20 seconds for all tasks to
-    /// end. Returns the failure of the first task that failed. Signals are caught from this call on, even before the
-    /// future is awaited.
+    /// Waits for SIGTERM, SIGINT, a call of [`Self::stop`] or a failed task, then for what is to run before the stop, until
+    /// another signal comes, and then up to 20 seconds for all tasks to end. Returns the failure of the first task that
+    /// failed. Signals are caught from this call on, even before the future is awaited.
     pub fn wait(self) -> impl Future<Output = anyhow::Result<()>> + Send {
         let (terminate, interrupt) = (unix::signal(SignalKind::terminate()), unix::signal(SignalKind::interrupt()));
         async move {
@@ -101,12 +128,24 @@ impl Lifecycle {
             tokio::select! {
                 _ = terminate.recv() => info!("stopping: received SIGTERM"),
                 _ = interrupt.recv() => info!("stopping: received SIGINT"),
-                () = self.stopping.cancelled() => info!("stopping"),
+                () = self.stop_requested.cancelled() => info!("stopping"),
+                () = self.stopping.cancelled() => info!("stopping: a task has failed"),
+            }
+            self.stop_requested.cancel();
+            self.drains.close();
+            tokio::select! {
+                biased;
+                () = self.stopping.cancelled() => {}
+                () = self.drains.wait() => {}
+                _ = terminate.recv() => info!("stopping at once: received another SIGTERM"),
+                _ = interrupt.recv() => info!("stopping at once: received another SIGINT"),
             }
             self.stopping.cancel();
             self.tasks.close();
-            if tokio::time::timeout(GRACE, self.tasks.wait()).await.is_err() {
-                warn!(tasks = self.tasks.len(), "some tasks did not end in time: stopping without them");
+            let all = async { tokio::join!(self.drains.wait(), self.tasks.wait()) };
+            if tokio::time::timeout(GRACE, all).await.is_err() {
+                let tasks = self.drains.len() + self.tasks.len();
+                warn!(tasks, "some tasks did not end in time: stopping without them");
             }
             match self.failure.lock().await.take() {
                 None => Ok(()),
@@ -145,6 +184,48 @@ mod tests {
             lifecycle.run_apart("apart", task).unwrap();
             assert_eq!(format!("{:#}", lifecycle.wait().await.unwrap_err()), expected);
         }
+    }
+
+    #[tokio::test]
+    async fn tasks_go_on_until_what_is_before_the_stop_has_ended() {
+        let lifecycle = Lifecycle::new();
+        let (stopping, done) = (lifecycle.stopping(), CancellationToken::new());
+        lifecycle.run("a task", async move {
+            stopping.cancelled().await;
+            Ok(())
+        });
+        let (stopping, doing) = (lifecycle.stopping(), done.clone());
+        lifecycle.run_before_stop("a drain", async move {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            assert!(!stopping.is_cancelled());
+            doing.cancel();
+        });
+        tokio::task::yield_now().await;
+        assert!(!done.is_cancelled(), "it has not begun");
+        lifecycle.stop();
+        lifecycle.wait().await.unwrap();
+        assert!(done.is_cancelled());
+    }
+
+    /// A task fails, ends too early, or what is before the stop fails.
+    #[tokio::test]
+    async fn a_failure_does_not_wait_for_what_is_before_the_stop() {
+        for (fails, expected) in [(true, "a task: no luck"), (false, "a task ended unexpectedly")] {
+            let lifecycle = Lifecycle::new();
+            let (stopping, requested) = (lifecycle.stopping(), lifecycle.stop_requested.clone());
+            lifecycle.run_before_stop("a drain", async move { stopping.cancelled().await });
+            lifecycle.run("a task", async move {
+                requested.cancelled().await;
+                if fails { anyhow::bail!("no luck") } else { Ok(()) }
+            });
+            lifecycle.stop();
+            assert_eq!(format!("{:#}", lifecycle.wait().await.unwrap_err()), expected);
+        }
+        let lifecycle = Lifecycle::new();
+        lifecycle.run_before_stop("a drain", async { panic!("no luck") });
+        lifecycle.stop();
+        let error = format!("{:#}", lifecycle.wait().await.unwrap_err());
+        assert!(error.starts_with("a drain failed: "), "{error}");
     }
 
     #[test]

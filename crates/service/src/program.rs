@@ -63,10 +63,14 @@ impl Program {
     }
 
     /// Waits until the program is asked to stop and its tasks have ended. Fails if a task failed.
-    pub async fn wait(self) -> anyhow::Result<()> {
-        let result = self.lifecycle.wait().await;
-        drop(self.logs);
-        result
+    pub fn wait(self) -> impl Future<Output = anyhow::Result<()>> + Send {
+        // Signals are caught from now on.
+        let (waiting, logs) = (self.lifecycle.wait(), self.logs);
+        async move {
+            let result = waiting.await;
+            drop(logs);
+            result
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use kafka::{ControlWriter, KafkaSettings};
 use odds::{Region, Timestamp};
 use rand::{RngExt, seq::SliceRandom};
 use socketioxide::socket::Sid;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -30,8 +31,10 @@ use crate::{
     turns::Turns,
 };
 
-/// Clients of a gateway that stops are told to connect again at random times within this.
-const COME_BACK_WITHIN_MS: u64 = 5_000;
+/// Clients that are all sent away at once are told to connect again at random times within this,
+const COME_BACK_WITHIN: Duration = Duration::from_secs(5);
+/// and those that are sent away one after the other, within this.
+const COME_BACK_SOON: Duration = Duration::from_secs(1);
 /// How many of a user's clients may be disconnected for too many requests before the user is refused,
 pub(crate) const MOST_SENT_AWAY: u32 = 20;
 /// and how often one more may be.
@@ -124,29 +127,38 @@ impl AppState {
         &self.regions[region as usize]
     }
 
-    /// Sends `bye` to all clients and cuts their connections one by one during this time. They connect again elsewhere.
-    pub(crate) async fn close(&self, over: Duration) {
+    /// Sends all clients away, one after the other during this time, or at once when `stop_now` is cancelled. They connect
+    /// again elsewhere.
+    pub(crate) async fn send_all_away(&self, over: Duration, stop_now: &CancellationToken) {
+        self.send_those_away(over, stop_now).await;
+        // Whoever was being let in meanwhile.
+        self.send_those_away(Duration::ZERO, stop_now).await;
+    }
+
+    /// Sends those away who are there now.
+    async fn send_those_away(&self, over: Duration, stop_now: &CancellationToken) {
         let mut clients = self.all_clients();
         if clients.is_empty() {
             return;
         }
-        info!(clients = clients.len(), "disconnecting all clients");
+        info!(clients = clients.len(), seconds = over.as_secs(), "sending clients away");
         clients.shuffle(&mut rand::rng());
-        for client in &clients {
-            let retry_after_ms = Some(rand::rng().random_range(0..COME_BACK_WITHIN_MS));
-            client.send_bye(&Bye { code: "stopping", message: "this gateway is stopping", retry_after_ms });
-        }
-        let pause = over / clients.len() as u32;
-        let mut late = Vec::new();
-        for client in clients {
-            // The official clients connect again if the transport ends, but not if the socket is disconnected.
-            match client.tracker.has_taken_all() {
-                true => client.tracker.cut(),
-                false => late.push(client),
+        // Those that poll come first: they may need new connections, which are not accepted any more.
+        clients.sort_by_key(|client| client.tracker.has_websocket());
+        let (begin, each) = (Instant::now(), over / clients.len() as u32);
+        let mut ends = Vec::new();
+        for client in clients.into_iter().filter(|client| client.socket.connected()) {
+            // A pause of less than the timer's millisecond has to be made up for.
+            tokio::select! {
+                () = sleep_until(begin + each * ends.len() as u32) => {}
+                () = stop_now.cancelled() => {}
             }
-            tokio::time::sleep(pause).await;
+            let time = if stop_now.is_cancelled() { Duration::ZERO } else { over };
+            let within = COME_BACK_WITHIN.saturating_sub(time).max(COME_BACK_SOON).as_millis() as u64;
+            let retry_after_ms = Some(rand::rng().random_range(0..within));
+            ends.push(client.end(Bye { code: "stopping", message: "this gateway is stopping", retry_after_ms }));
         }
-        futures::future::join_all(late.iter().map(|client| client.cut_when_sent())).await;
+        futures::future::join_all(ends).await;
     }
 
     /// Checks periodically whether the store accepts writes: on a full disk, reads still succeed.

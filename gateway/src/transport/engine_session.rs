@@ -12,6 +12,7 @@ use std::{
 
 use accounts::network;
 use socketioxide::socket::Sid;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     connection::{DeliveryTracker, STRANGER_BYTES, WritableQueues},
@@ -29,6 +30,8 @@ pub(super) struct EngineSessions {
     /// Whether clients that ask for compression get it.
     compress: bool,
     strangers: Arc<Strangers>,
+    /// Cancelled when clients are sent away, and no new ones are taken.
+    departing: CancellationToken,
 }
 
 /// Counts the sessions that have not signed in: each costs memory, and anybody can begin one.
@@ -98,7 +101,11 @@ impl Drop for Posting {
 }
 
 impl EngineSessions {
-    pub(super) fn new(writable_queues: WritableQueues, settings: &GatewaySettings) -> Self {
+    pub(super) fn new(
+        writable_queues: WritableQueues,
+        settings: &GatewaySettings,
+        departing: CancellationToken,
+    ) -> Self {
         let strangers = Arc::new(Strangers {
             most: settings.max_strangers,
             most_per_network: settings.max_strangers_per_address,
@@ -110,7 +117,13 @@ impl EngineSessions {
             max_body: settings.max_payload as usize,
             compress: settings.compression == Compression::On,
             strangers,
+            departing,
         }
+    }
+
+    /// Whether clients are sent away, and no new ones are taken.
+    pub(super) fn are_departing(&self) -> bool {
+        self.departing.is_cancelled()
     }
 
     /// The most bytes in a POST of a client that has signed in.

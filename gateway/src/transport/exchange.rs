@@ -24,6 +24,8 @@ const BODY_WITHIN: Duration = Duration::from_secs(10);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
     UnknownSession,
+    /// Clients are being sent away.
+    Departing,
     TooManyStrangers,
     /// The websocket handshake is not valid by RFC 6455.
     BadHandshake,
@@ -40,6 +42,9 @@ impl Refusal {
     pub(super) fn response(self) -> Response<Body> {
         let (status, code, message) = match self {
             Self::UnknownSession => (StatusCode::BAD_REQUEST, 1, "Session ID unknown"),
+            Self::Departing => {
+                (StatusCode::SERVICE_UNAVAILABLE, 3, "this gateway is about to stop; connect again, to another one")
+            }
             Self::TooManyStrangers => {
                 (StatusCode::SERVICE_UNAVAILABLE, 3, "too many connections that have not signed in; try again later")
             }
@@ -58,6 +63,11 @@ impl Refusal {
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = status;
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if self == Self::Departing {
+            // A proxy that kept this connection makes a new one for the next request, to another gateway.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
         if self == Self::TooManyStrangers {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
         }
@@ -105,6 +115,9 @@ impl Exchange {
         let compression = compression.filter(|_| sessions.compress());
         let peer = request.extensions().get::<Peer>().expect("the listener adds the peer").clone();
         let Some(sid) = query(uri, "sid") else {
+            if sessions.are_departing() {
+                return Err(Refusal::Departing);
+            }
             let session = sessions.begin(peer.address).ok_or(Refusal::TooManyStrangers)?;
             return Ok(Self { session, kind: Kind::Handshake, peer, compression });
         };

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::Limited;
+use tokio_util::sync::CancellationToken;
 use tower::{Layer, Service};
 
 use super::{
@@ -50,8 +51,15 @@ pub(crate) struct Transport {
 }
 
 impl Transport {
-    pub(crate) fn new(writable_queues: WritableQueues, settings: &GatewaySettings, over_tls: bool, door: Door) -> Self {
-        Self { sessions: EngineSessions::new(writable_queues, settings), over_tls, door }
+    /// Takes no new sessions once `departing` is cancelled.
+    pub(crate) fn new(
+        writable_queues: WritableQueues,
+        settings: &GatewaySettings,
+        over_tls: bool,
+        door: Door,
+        departing: CancellationToken,
+    ) -> Self {
+        Self { sessions: EngineSessions::new(writable_queues, settings, departing), over_tls, door }
     }
 }
 

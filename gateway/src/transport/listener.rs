@@ -42,12 +42,14 @@ const TAKEN_WITHIN: Duration = Duration::from_secs(20);
 /// How long a stopping gateway waits for its connections to end.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
-/// Serves until `stop` is cancelled. Then waits until all connections have ended, but no longer than [`CLOSE_WITHIN`].
+/// Accepts connections until `departing` is cancelled, and serves them until `stop` is. Then waits until all have ended,
+/// but no longer than [`CLOSE_WITHIN`].
 pub(crate) async fn serve<S>(
     listener: TcpListener,
     service: S,
     proxies: Arc<[TrustedProxy]>,
     most: Most,
+    departing: CancellationToken,
     stop: CancellationToken,
 ) -> anyhow::Result<()>
 where
@@ -62,6 +64,7 @@ where
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
+            () = departing.cancelled() => break,
             () = stop.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
@@ -84,6 +87,9 @@ where
         let slot = ConnectionSlot { _of_all: of_all, _of_network: of_network };
         connections.spawn(connection(stream, address, service.clone(), proxies.clone(), slot, stop.clone()));
     }
+    // A proxy whose connection is refused asks another gateway.
+    drop(listener);
+    stop.cancelled().await;
     connections.close();
     if tokio::time::timeout(CLOSE_WITHIN, connections.wait()).await.is_err() {
         debug!(connections = connections.len(), "some connections have not ended in time");

@@ -124,7 +124,8 @@ impl Scene {
         let (inner, outer, adding) = (free_port().await, free_port().await, free_port().await);
         let stage = Stage::set().await;
         let author = Author::start(&stage.kafka(), REGION).await;
-        let settings = ["--trusted-proxy=127.0.0.1", "--public-origin=https://odds.example.com"];
+        let settings =
+            ["--trusted-proxy=127.0.0.1", "--public-origin=https://odds.example.com", "--drain-seconds=3600"];
         let attempts = format!("--attempts-per-minute={ATTEMPTS}");
         let one = stage.gateway("one", &[&settings[..], &[&attempts, "--listen=127.0.0.2:0"]].concat()).await;
         let port = one.address.rsplit(':').next().unwrap().to_owned();
@@ -267,6 +268,58 @@ async fn behind_a_proxy_clients_are_spread_over_the_gateways_and_see_the_board()
         }
         scene.step().await;
     }
+}
+
+/// Connects until it is let in. Returns how often it was refused before.
+async fn join(number: u8, proxy: &str) -> (Client, usize) {
+    let auth = json!({ "token": TOKEN, "regions": [REGION] });
+    for refused in 0..5 {
+        let stream = http::connect_from(visitor(number), proxy).await;
+        if let Ok(client) = Client::connect_with(stream, proxy, &[], &auth).await {
+            return (client, refused);
+        }
+    }
+    panic!("{number} is always refused");
+}
+
+/// One gateway sends its clients away, over an hour.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Caddy"]
+async fn behind_a_proxy_nobody_is_sent_to_a_gateway_that_stops() {
+    let mut scene = Scene::set("127.0.0.1").await;
+    let mut sockets = Vec::new();
+    for number in 1..=16 {
+        // The proxy keeps the connection of this request for the next one.
+        assert_eq!(http::get_from(visitor(number), &scene.outer, "/api/me", &[]).await.status, 401);
+        sockets.push((join(number, &scene.outer).await.0, BoardMirrors::default()));
+    }
+    let connected = |scene: &Scene, at: usize| scene.gateways[at].metric("toteboard_gateway_connections");
+    let before = [0, 1].map(|at| connected(&scene, at));
+    assert!(before.iter().all(|&clients| clients >= 2.0), "{before:?}");
+    scene.gateways[0].stop();
+    until("one client is sent away", async || connected(&scene, 0) < before[0]).await;
+    let mut refused = 0;
+    for number in 17..=32 {
+        let (client, times) = join(number, &scene.outer).await;
+        sockets.push((client, BoardMirrors::default()));
+        refused += times;
+    }
+    // Once for a connection that the proxy had kept.
+    assert!(refused <= 2, "{refused}");
+    assert_eq!(connected(&scene, 1), before[1] + 16.0);
+    scene.step().await;
+    let mut served = 0;
+    for (client, mirrors) in &mut sockets {
+        while !scene.is_shown_by(mirrors) {
+            match timeout(DEADLINE, client.next()).await.unwrap() {
+                Ok(ServerMessage::Event { name, payload }) => drop(mirrors.take(&name, &payload)),
+                Ok(ServerMessage::Answer { .. }) => {}
+                Err(_) => break,
+            }
+        }
+        served += usize::from(scene.is_shown_by(mirrors));
+    }
+    assert_eq!(served, 31);
 }
 
 /// The program that checks the protocol. It connects from several addresses, so that it meets both gateways.

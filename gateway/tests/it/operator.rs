@@ -191,6 +191,7 @@ async fn what_is_wrong_is_told_until_it_is_mended() {
     })
     .await;
     lifecycle.stop();
+    lifecycle.wait().await.unwrap();
     reporting.await.unwrap().unwrap();
     until("only the silent one is left", async || {
         let told = status(&gateway, &bearer).await;

@@ -5,7 +5,7 @@ use odds::{Feed, FeedState, Filter, Region, Timestamp};
 use rand::{SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 use tokio::{
-    net::TcpSocket,
+    net::{TcpSocket, TcpStream},
     time::{Instant, timeout},
 };
 
@@ -482,7 +482,6 @@ async fn a_gateway_that_stops_says_goodbye_and_ends_the_transport() {
         assert_eq!(bye["code"], "stopping");
         assert!(bye["retry_after_ms"].is_u64(), "{bye}");
     }
-    assert_eq!(http::get(&scene.gateway.address, "/readyz", &[]).await.status, 503);
     for mut guest in guests {
         // Not by a Socket.IO disconnect, after which the official clients don't connect again.
         let ended = loop {
@@ -494,6 +493,42 @@ async fn a_gateway_that_stops_says_goodbye_and_ends_the_transport() {
         assert!(!matches!(ended, ClientError::Refused(_) | ClientError::Unexpected(_)), "{ended:?}");
     }
     scene.gateway.ends().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_stops_serves_those_who_are_still_there() {
+    // The first client is sent away at once, and the second after a quarter of an hour.
+    let mut scene = Scene::set(&["--drain-seconds=3600"]).await;
+    let mut guests = Vec::new();
+    for _ in 0..4 {
+        let mut guest = scene.join(uk()).await;
+        guest.comes_to_show(&scene, &Filter::default()).await;
+        guests.push(guest);
+    }
+    let [kept, other] = [(); 2].map(|()| TcpStream::connect(scene.gateway.address.clone()));
+    let (kept, other) = (kept.await.unwrap(), other.await.unwrap());
+    scene.gateway.stop();
+    let one_is_gone = async || scene.gateway.metric("toteboard_gateway_connections") <= 3.0;
+    crate::stage::until("one is sent away", one_is_gone).await;
+    assert!(TcpStream::connect(&scene.gateway.address).await.is_err(), "it accepts no new connections");
+    let request = "GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    assert_eq!(http::send_over(kept, request.as_bytes()).await.status, 503);
+    let request = "GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    let refused = http::send_over(other, request.as_bytes()).await;
+    assert_eq!((refused.status, &*refused.headers["connection"]), (503, "close"));
+    scene.step().await;
+    let mut served = 0;
+    for mut guest in guests {
+        while !guest.shows(&scene, &Filter::default()) {
+            match timeout(DEADLINE, guest.client.next()).await.expect("odds, or the end") {
+                Ok(ServerMessage::Event { name, payload }) => drop(guest.mirrors.take(&name, &payload)),
+                Ok(ServerMessage::Answer { .. }) => {}
+                Err(_) => break,
+            }
+        }
+        served += usize::from(guest.shows(&scene, &Filter::default()));
+    }
+    assert_eq!(served, 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
