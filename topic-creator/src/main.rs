@@ -58,7 +58,11 @@ async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
 
 async fn create(creator: &TopicCreator, settings: &CreateSettings) -> anyhow::Result<ExitCode> {
     let plans = match &settings.topic {
-        None => all_topics_with(settings.keep_changes()),
+        None => {
+            let mut plans = all_topics_with(settings.keep_changes());
+            plans.iter_mut().for_each(|plan| plan.replication = plan.replication.max(settings.least_replicas));
+            plans
+        }
         Some(name) => vec![TopicSpec {
             name: name.clone(),
             partitions: settings.partitions,

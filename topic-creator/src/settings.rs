@@ -12,9 +12,9 @@ const MAX_KEEP: i64 = 7 * 24 * 60;
 
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
-    /// Creates the planned topics that are missing (odds.us, odds.uk, odds.eu, odds.au, control), or one topic given by
-    /// flags. Changes the settings of existing topics to those planned, and reports that. Never deletes anything, and
-    /// never changes how many partitions and replicas there are: exits with 2 if they differ.
+    /// Creates the planned topics that are missing, or one topic given by flags. Changes the settings of existing topics
+    /// to those planned, and reports that. Never deletes anything, and never changes how many partitions and replicas
+    /// there are: exits with 2 if partitions differ or replicas are fewer.
     Create(CreateSettings),
     /// Lists the topics of the cluster.
     List,
@@ -55,6 +55,13 @@ pub struct CreateSettings {
         value_parser = clap::value_parser!(u32).range(..=MAX_KEEP)
     )]
     pub keep_changes: u32,
+
+    /// Give each planned topic at least this many replicas, so that none is lost with a zone.
+    #[arg(
+        long, value_name = "COUNT", conflicts_with = "topic", default_value_t = 1,
+        value_parser = clap::value_parser!(i32).range(1..)
+    )]
+    pub least_replicas: i32,
 
     /// If there are fewer brokers than planned replicas, create as many replicas as there are brokers.
     #[arg(long)]

@@ -80,11 +80,12 @@ impl Topic {
         self.partitions.iter().map(|partition| partition.replicas.len()).min().unwrap_or(0)
     }
 
-    /// How its partitions and replicas differ from the plan.
+    /// How its partitions and replicas differ from the plan. It may have more replicas than planned.
     pub fn differences(&self, plan: &TopicSpec) -> Vec<Difference> {
+        let (planned, found) = (plan.replication as usize, self.replicas());
         differences([
             ("partitions", plan.partitions.to_string(), self.partitions.len().to_string()),
-            ("replication factor", plan.replication.to_string(), self.replicas().to_string()),
+            ("replication factor", planned.to_string(), found.min(planned).to_string()),
         ])
     }
 }
@@ -184,5 +185,8 @@ mod tests {
         let plan = TopicSpec { name: "b".into(), partitions: 2, replication: 2, settings: Vec::new() };
         let differs = b.differences(&plan);
         assert_eq!(differs, [Difference { what: "partitions".into(), planned: "2".into(), found: "1".into() }]);
+        let plan = |replication| TopicSpec { name: "b".into(), partitions: 1, replication, settings: Vec::new() };
+        assert_eq!(b.differences(&plan(1)), [], "it has more replicas than planned");
+        assert_eq!(b.differences(&plan(3)).len(), 1);
     }
 }

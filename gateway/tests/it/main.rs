@@ -29,6 +29,7 @@ mod produce;
 mod proxy;
 mod recorded_events;
 mod replay;
+mod restore;
 mod sockets;
 mod stage;
 mod trouble;

@@ -76,16 +76,17 @@ fn signed_in(who: RwSignal<Who>, me: Me) -> AnyView {
     let sign_out = move || {
         spawn_local(async move {
             let done = api::sign_out(false).await;
+            // The connection may have told of it before: then the visitor may be signing in again.
+            if !matches!(who.get_untracked(), Who::Somebody(_)) {
+                return;
+            }
             let notice = if is_signed_out(&done) {
                 None
             } else {
                 browser::want_to_sign_out(true);
                 Some(text::SIGN_OUT_LATER)
             };
-            // The connection may have told of it before: then the visitor may be signing in again.
-            if matches!(who.get_untracked(), Who::Somebody(_)) {
-                who.set(Who::Nobody { notice });
-            }
+            who.set(Who::Nobody { notice });
         });
     };
     view! { <Frame who me sign_out=Callback::from(sign_out)/> }.into_any()

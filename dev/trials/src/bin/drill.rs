@@ -149,6 +149,26 @@ async fn drill(settings: Settings, lifecycle: &Lifecycle) -> anyhow::Result<()> 
     }
     println!("the store: killed; odds continued, requests for accounts returned 503; back");
 
+    let before = resumes(&clients);
+    let zone = (&mut brokers[2], &mut gateways[1].part, &mut historians[1]);
+    fleet.kill_leader(Region::Us).await?;
+    fleet.kill_leader(Region::Uk).await?;
+    zone.0.kill()?;
+    zone.1.kill()?;
+    zone.2.kill()?;
+    tokio::time::sleep(DEAD_FOR).await;
+    // Those with one replica may have it there.
+    goes_on(&[Region::Us, Region::Uk], &mut watchers, &clients).await.context("without a zone")?;
+    ensure!(resumes(&clients) > before, "no client resumed at the other gateway");
+    zone.0.revive().await?;
+    zone.1.revive()?;
+    zone.2.revive()?;
+    fleet.revive()?;
+    parts.in_sync().await.context("after a zone came back")?;
+    gateways[1].is_ready().await?;
+    goes_on(&Region::ALL, &mut watchers, &clients).await.context("after a zone came back")?;
+    println!("a zone (a broker, a gateway, two leading producers, a historian): killed; updates continued; back");
+
     for watcher in &watchers {
         watcher.tolerate();
     }

@@ -80,6 +80,7 @@ fn prepare(libraries: &Path, data: &Path, credentials: &str) -> anyhow::Result<V
         "command": command,
         "address": address,
         "url": format!("http://{credentials}{address}"),
+        "data": data,
         "log": format!("{data}.log"),
     }))
 }

@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 
 const FILE: &str = include_str!("../../../../docker-compose.yml");
+const OWN_MACHINES: &str = include_str!("../../../../deploy/own-machines.yml");
 const PRODUCERS: [&str; 4] = ["producer-au", "producer-eu", "producer-uk", "producer-us"];
 
 #[derive(Deserialize)]
 struct Compose {
     services: BTreeMap<String, Service>,
+    #[serde(default)]
     networks: BTreeMap<String, Network>,
 }
 
@@ -135,6 +137,31 @@ fn every_kafka_listener_asks_for_a_password() {
 #[test]
 fn mongodb_asks_for_a_password() {
     assert_eq!(compose().services["mongodb"].command, ["mongod", "--auth"]);
+}
+
+/// Whatever names a server in docker-compose.yml names another one in the file for several machines.
+#[test]
+fn on_own_machines_programs_reach_what_runs_elsewhere() {
+    let Compose { services, networks } = compose();
+    let own: Compose = serde_saphyr::from_str(OWN_MACHINES).expect("deploy/own-machines.yml");
+    let secrets = |service: &Service| service.volumes.iter().any(|volume| volume.ends_with(":/run/secrets:ro"));
+    for (name, service) in &services {
+        let settings = service.environment.iter().filter(|(_, value)| {
+            ["kafka-1:", "//questdb:", "//mongodb:", "//simulator:", "//mailpit:", "//sms-simulator:"]
+                .iter()
+                .any(|server| value.contains(server))
+        });
+        // Brokers name each other.
+        for (setting, _) in settings.filter(|(setting, _)| setting.starts_with("TOTEBOARD_")) {
+            let changed = own.services.get(name).and_then(|service| service.environment.get(setting));
+            assert!(changed.is_some_and(|it| it.starts_with("${TOTEBOARD_")), "{name}: {setting}");
+        }
+    }
+    for (name, service) in &own.services {
+        assert!(secrets(&services[name]) && secrets(service), "{name} reads its own secrets");
+        let reaches = |network: &String| !networks[network].internal;
+        assert!(service.networks.iter().flatten().any(reaches), "{name} reaches no other machine");
+    }
 }
 
 /// QuestDB asks for no password, so nothing outside may reach it.
