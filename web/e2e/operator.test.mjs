@@ -112,6 +112,28 @@ test("what is drawn again keeps the focus and what is folded open", async () => 
   await close(page);
 });
 
+test("the same problem of several regions is told once", async () => {
+  const page = await operating();
+  const told = await page.evaluate(async () => {
+    const element = document.querySelector("toteboard-operator");
+    const status = await (await fetch("/api/operator/status")).json();
+    const problem = (name, about, text, since) => ({ name, about, text, since, severity: "page", what_to_do: "wait" });
+    status.problems = [
+      problem("PricesAreOld", "au", "stale", "2026-01-01T00:00:02Z"),
+      problem("PricesAreOld", "eu", "stale", "2026-01-01T00:00:01Z"),
+      problem("PricesAreOld", "us", "down", "2026-01-01T00:00:03Z"),
+    ];
+    status.at = "2026-01-01T00:00:11Z";
+    element.setAttribute("status", JSON.stringify(status));
+    const texts = (selector) => [...element.shadowRoot.querySelectorAll(selector)].map((it) => it.innerText);
+    return [...texts("#verdict"), ...texts(".problem h3")];
+  });
+  assert.match(told[0], /2 problems/);
+  assert.match(told[1], /^PricesAreOld · au, eu\s.*10 s/s);
+  assert.match(told[2], /^PricesAreOld · us\s.*8 s/s);
+  await close(page);
+});
+
 test("others see nothing of it", async () => {
   const page = await open(chromium, toteboard.url);
   await register(page, "anna");

@@ -32,14 +32,42 @@ async function take(page, name) {
   console.log(`${name}.webp: ${webp.length} bytes`);
 }
 
-async function board(width, height, colorScheme) {
+async function signedIn({ url, password }, width, height, colorScheme) {
   const context = await chromium.newContext({ viewport: { width, height }, colorScheme, reducedMotion: "reduce" });
   const page = await context.newPage();
-  await page.goto(toteboard.url);
-  await signIn(page, "demo", toteboard.password);
+  await page.goto(url);
+  await signIn(page, "demo", password);
+  await page.locator(".frame").waitFor(WITHIN);
+  return page;
+}
+
+async function board(width, height, colorScheme) {
+  const page = await signedIn(toteboard, width, height, colorScheme);
   await prices(page).first().waitFor(WITHIN);
   await page.locator(".state[data-state=live]").waitFor(WITHIN);
   return page;
+}
+
+/** What operators see while nothing stores the history, the credits of the day are used up, and no mail server answers. */
+async function troubles() {
+  const settings = ["--history", "questdb:http://127.0.0.1:9", "--max-credits-per-day", "60", "--smtp", "smtp://127.0.0.1:9"];
+  const troubled = await start(...settings, "--email-sender", "Toteboard <toteboard@localhost>");
+  try {
+    const light = await signedIn(troubled, 1440, 900, "light");
+    const data = { address: "anna@example.com", password: troubled.password };
+    await light.request.put(`${troubled.url}/api/contacts/email`, { headers: { origin: troubled.url }, data });
+    const dark = await signedIn(troubled, 390, 844, "dark");
+    for (const page of [light, dark]) {
+      await page.goto(`${troubled.url}/view/operator`);
+      for (const problem of ["PricesAreOld", "HistoryNotStored", "ProviderFails"]) {
+        await page.getByRole("heading", { name: problem }).waitFor({ timeout: 90_000 });
+      }
+    }
+    await take(light, "operating-light");
+    await take(dark, "phone-operating");
+  } finally {
+    await troubled.stop();
+  }
 }
 
 /** Waits until the chart of the opened event has its lines. */
@@ -72,6 +100,7 @@ try {
   await markets(phone).nth(1).waitFor(WITHIN);
   await charted(phone);
   await take(phone, "phone-event");
+  await troubles();
 } finally {
   await chromium.close();
   await toteboard.stop();

@@ -203,8 +203,23 @@ const table = (caption, heads, rows) =>
     : html`<div class="scrolls" tabindex="0" role="region" aria-label="${caption}"><table><caption>${caption}</caption><thead><tr>${heads.map((head) => html`<th class="${head.endsWith(" ") ? "number" : ""}" scope="col">${head.trim()}</th>`)}</tr></thead><tbody>${rows}</tbody></table></div>`;
 const state = (program) => html`<span class="chip ${program.state === "running" ? "good" : "bad"}">${program.state}</span>`;
 
+/** What is wrong in the same words with several, such as regions, is one problem, since the first of them. */
+function together(problems) {
+  const groups = new Map();
+  for (const { ...it } of problems) {
+    const group = groups.get(it.name + it.text);
+    if (!group) groups.set(it.name + it.text, it);
+    else {
+      group.about += `, ${it.about}`;
+      if (it.since < group.since) group.since = it.since;
+    }
+  }
+  return [...groups.values()];
+}
+
 /** The verdict on everything, and the problems. */
-function verdict({ problems, at }) {
+function verdict({ problems: all, at }) {
+  const problems = together(all);
   const worst = problems.some((problem) => problem.severity === "page") ? "bad" : problems.length > 0 ? "warn" : "good";
   return html`<h2 id="verdict"><span class="chip ${worst}" aria-hidden="true">●</span> ${problems.length === 0 ? TEXT.well : TEXT.problems(problems.length)}</h2>
     ${problems.map(
