@@ -1,9 +1,6 @@
 //! Prices over time, as charts show them: a price stands until it changes.
 
-use std::{
-    sync::atomic::{AtomicUsize, Ordering},
-    time::Duration,
-};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use odds::{BookmakerKey, Cursor, Decimal, MarketKey, Outcome, Region, Timestamp};
 
@@ -39,9 +36,6 @@ pub struct PriceQuery {
     pub bookmakers: Vec<BookmakerKey>,
     pub from: Timestamp,
     pub to: Timestamp,
-    /// Only what is valid after each of these stretches of time, from `from` on, has to be right: a store need not read
-    /// the changes of a quote in between.
-    pub every: Option<Duration>,
 }
 
 /// What tells the outcomes of a market apart.

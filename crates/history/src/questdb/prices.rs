@@ -236,31 +236,15 @@ impl Reader<'_> {
             let bookmakers: Vec<String> = query.bookmakers.iter().map(quoted).collect();
             of_bookmakers = format!("AND bookmaker IN ('{UNUSED}', {})", bookmakers.join(", "));
         }
-        let (log, to) = (quoted(part.window.log), read + PAGE);
-        let rows = format!(
-            "FROM {} WHERE event = {} AND log = {log} AND {of_market} {of_bookmakers} AND ts > {} AND ts <= {}",
+        format!(
+            "SELECT ts::long, market, bookmaker, {names}, content FROM {} WHERE event = {} AND log = {}
+             AND {of_market} {of_bookmakers} AND ts > {} AND ts <= {} ORDER BY ts LIMIT {read}, {}",
             self.table,
             quoted(prices.event),
+            quoted(part.window.log),
             micros(part.from),
             micros(part.to),
-        );
-        let Some(every) = query.every else {
-            return format!(
-                "SELECT ts::long, market, bookmaker, {names}, content {rows} ORDER BY ts LIMIT {read}, {to}"
-            );
-        };
-        // The last change of each quote in each stretch: the stretch begins after one of the instants that are wanted, and
-        // ends with the next. The number of none is negative, because a division would round it to the same 0 as others.
-        // All changes of the event itself are wanted.
-        let every = every.as_micros() as i64;
-        let begin = micros(query.from) - every * ((micros(query.from) - micros(part.from)).max(0) / every + 1);
-        format!(
-            "SELECT max(ts)::long AS at, market, bookmaker, last(names), last(content) FROM (
-               SELECT ts, market, bookmaker, {names} AS names, content,
-                      CASE WHEN market = '{EVENT}' THEN ts::long
-                           ELSE (ts::long - {begin} - 1) / {every} END AS stretch
-               {rows}
-             ) GROUP BY market, bookmaker, stretch ORDER BY at LIMIT {read}, {to}"
+            read + PAGE,
         )
     }
 }

@@ -8,11 +8,10 @@ use std::{
 
 use history::{
     Append, EventQuery, HistoryError, Moment, OutcomeKey, Playback, Played, PriceHistory, PriceQuery, PriceSummary,
-    RecordedStep, Recorder, Series, Store,
+    RecordedStep, Recorder, Store,
 };
 use odds::{
-    BookmakerKey, Cursor, Decimal, EventId, Filter, LogId, LogPosition, Marker, MarketKey, OddsPayload, Outcome,
-    StepId, Timestamp,
+    BookmakerKey, Cursor, EventId, Filter, LogId, LogPosition, Marker, OddsPayload, Outcome, StepId, Timestamp,
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 
@@ -254,12 +253,6 @@ async fn history_of(store: &dyn Store, event: &EventId, others: &BTreeSet<EventI
     alone
 }
 
-/// The prices that stand at an instant.
-fn standing(series: &[Series], at: Timestamp) -> BTreeMap<(&BookmakerKey, &MarketKey, &OutcomeKey), Decimal> {
-    let stands = |it: &Series| it.prices.iter().rfind(|(time, _)| *time <= at).and_then(|(_, price)| *price);
-    series.iter().filter_map(|it| Some(((&it.bookmaker, &it.market, &it.outcome), stands(it)?))).collect()
-}
-
 async fn check_series(store: &dyn Store, steps: &[Step], end: Timestamp, seed: u64, random: &mut StdRng) {
     let quoted = steps.iter().flat_map(|step| &step.events);
     let quoted = quoted.flat_map(|(id, event)| event.quotes.iter().map(move |(key, market)| (id, key, market)));
@@ -286,7 +279,6 @@ async fn check_series(store: &dyn Store, steps: &[Step], end: Timestamp, seed: u
             bookmakers: Vec::new(),
             from,
             to,
-            every: None,
         };
         // All outcomes are the same as each by itself.
         let query = match random.random_bool(0.5) {
@@ -298,19 +290,6 @@ async fn check_series(store: &dyn Store, steps: &[Step], end: Timestamp, seed: u
         let newest = newest.map(|it| (it.marker.at, Cursor::new(it.id, it.marker.digest, &Filter::default())));
         assert_eq!(history.regions[0].newest, newest, "seed {seed}");
         let series = history.series(from, usize::MAX);
-        let every = to.millis_since(from) / random.random_range(1..8);
-        if every > 0 {
-            let thin = PriceQuery { every: Some(Duration::from_millis(every as u64)), ..query.clone() };
-            let thin = store.price_history(&event, thin).await.unwrap().series(from, usize::MAX);
-            for n in 0..=to.millis_since(from) / every {
-                let at = from.plus_millis(n * every);
-                assert_eq!(
-                    standing(&thin, at),
-                    standing(&series, at),
-                    "seed {seed}: {n} stretches of {every} ms from {from}"
-                );
-            }
-        }
         let mut instants: Vec<Timestamp> =
             steps.iter().flat_map(|step| [-1, 0, 1].map(|ms| step.marker.at.plus_millis(ms))).collect();
         instants.extend((0..20).map(|_| from.plus_millis(random.random_range(0..=to.millis_since(from)))));
@@ -475,7 +454,6 @@ pub async fn price_changes_are_counted(store: &dyn Store) {
             bookmakers: Vec::new(),
             from: noon(),
             to: end,
-            every: None,
         };
         let history = store.price_history(&id, query).await.unwrap();
         let summaries: Vec<PriceSummary> = history.quotes.iter().filter_map(|series| series.summary(None)).collect();

@@ -170,7 +170,6 @@ async fn find(
             bookmakers: bookmakers.clone(),
             from: *from,
             to,
-            every: None,
         };
         let history = store.price_history(event, prices).await?;
         found.push((region, recorded, history));

@@ -108,7 +108,6 @@ async fn read(
         bookmakers: Vec::new(),
         from: at,
         to: at,
-        every: None,
     };
     let mut quotes: BTreeMap<(BookmakerKey, MarketKey), Vec<Outcome>> = BTreeMap::new();
     for series in store.price_history(event, query).await?.series(at, usize::MAX) {

@@ -67,7 +67,7 @@ impl Wanted {
         let market = market.ok_or_else(|| missing("market"))?;
         let outcome = OutcomeKey { name: name.ok_or_else(|| missing("outcome"))?, point, description };
         let (market, outcome) = (Some(market), Some(outcome));
-        Ok(Self { event, query: PriceQuery { market, outcome, regions, bookmakers, from, to, every: None }, points })
+        Ok(Self { event, query: PriceQuery { market, outcome, regions, bookmakers, from, to }, points })
     }
 }
 

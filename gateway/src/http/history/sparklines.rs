@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
-    time::Duration,
 };
 
 use ::history::{EventQuery, HistoryError, PriceAt, PriceHistory, PriceQuery, Store};
@@ -109,14 +108,8 @@ impl Wanted {
 
 impl OfAll {
     fn instants(&self) -> impl Iterator<Item = Timestamp> {
-        let (from, step) = (self.from, self.step().as_millis() as i64);
-        let last = POINTS as i64 - 1;
-        (0..last).map(move |n| from.plus_millis(step * n)).chain([self.to])
-    }
-
-    /// The time between two points.
-    fn step(&self) -> Duration {
-        Duration::from_millis(self.to.millis_since(self.from).cast_unsigned() / (POINTS as u64 - 1))
+        let (from, span) = (self.from, self.to.millis_since(self.from));
+        (0..POINTS as i64).map(move |n| from.plus_millis(span * n / (POINTS as i64 - 1)))
     }
 
     fn prices(&self) -> PriceQuery {
@@ -127,7 +120,6 @@ impl OfAll {
             bookmakers: self.bookmakers.clone(),
             from: self.from,
             to: self.to,
-            every: Some(self.step()).filter(|step| !step.is_zero()),
         }
     }
 }
