@@ -47,12 +47,6 @@ impl<K: Clone + Eq + Hash + Send + 'static, V: Send + Sync + 'static> Brief<K, V
         made.await.cloned()
     }
 
-    /// Those of these keys whose values are neither there nor being made.
-    pub(crate) fn missing(&self, keys: impl IntoIterator<Item = K>) -> Vec<K> {
-        let values = lock(&self.values);
-        keys.into_iter().filter(|key| !values.contains_key(key)).collect()
-    }
-
     fn cell(&self, key: &K) -> Arc<OnceCell<Arc<V>>> {
         let mut values = lock(&self.values);
         match values.get(key) {
@@ -103,7 +97,6 @@ mod tests {
         // There is no room for more.
         assert_eq!(brief.get("c", make(false)).await, Ok(Arc::new(3)));
         assert_eq!(brief.get("c", make(false)).await, Ok(Arc::new(4)));
-        assert_eq!(brief.missing(["a", "c"]), ["c"]);
         tokio::time::sleep(Duration::from_millis(1_500)).await;
         assert_eq!(brief.get("a", make(false)).await, Ok(Arc::new(5)));
     }

@@ -8,8 +8,8 @@ use odds::{Details, EventId, Region, Timestamp};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventQuery {
     pub region: Region,
-    /// Only these. All of them, if empty.
-    pub events: Vec<EventId>,
+    /// Only this one.
+    pub event: Option<EventId>,
     pub from: Timestamp,
     pub to: Timestamp,
 }

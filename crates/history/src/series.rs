@@ -2,11 +2,11 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use odds::{BookmakerKey, Cursor, Decimal, MarketKey, Outcome, Region, Timestamp};
+use odds::{BookmakerKey, Cursor, Decimal, EventId, MarketKey, Outcome, Region, Timestamp};
 
 use crate::HistoryError;
 
-/// How many values of an event's quotes may still be read.
+/// How many values of quotes one query may still read.
 #[derive(Debug)]
 pub(crate) struct ValuesLeft(AtomicUsize);
 
@@ -27,6 +27,7 @@ impl ValuesLeft {
 /// Which prices are wanted, and of which time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PriceQuery {
+    pub event: EventId,
     /// All of them, if `None`.
     pub market: Option<MarketKey>,
     /// All of them, if `None`.

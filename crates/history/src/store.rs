@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use odds::{EventId, LogPosition, Marker, Region, StepId, Timestamp};
+use odds::{LogPosition, Marker, Region, StepId, Timestamp};
 
 use crate::{EventQuery, PriceHistory, PriceQuery, RecordedBoard, RecordedEvent, RecordedStep, StepsAfter};
 
@@ -77,14 +77,8 @@ pub trait Store: std::fmt::Debug + Send + Sync {
         after: Timestamp,
     ) -> Result<Option<(Timestamp, StepId)>, HistoryError>;
 
-    /// Prices of events over time, with the gaps in it: one history for each event, in their order.
-    async fn price_histories(&self, events: &[EventId], query: PriceQuery) -> Result<Vec<PriceHistory>, HistoryError>;
-
-    /// Prices of one event.
-    async fn price_history(&self, event: &EventId, query: PriceQuery) -> Result<PriceHistory, HistoryError> {
-        let mut histories = self.price_histories(std::slice::from_ref(event), query).await?;
-        Ok(histories.pop().expect("one for each event"))
-    }
+    /// Prices of an event over time, with the gaps in it.
+    async fn price_history(&self, query: PriceQuery) -> Result<PriceHistory, HistoryError>;
 
     /// The events that were on a region's board, in the order of their ids.
     async fn events(&self, query: EventQuery) -> Result<Vec<RecordedEvent>, HistoryError>;

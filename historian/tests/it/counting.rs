@@ -14,7 +14,7 @@ use history::{
     Append, EventQuery, HistoryError, Moment, PriceHistory, PriceQuery, RecordedBoard, RecordedEvent, RecordedStep,
     StepsAfter, Store, StoreError,
 };
-use odds::{EventId, LogPosition, Marker, Region, StepId, Timestamp};
+use odds::{LogPosition, Marker, Region, StepId, Timestamp};
 
 /// Passes everything on to another store.
 #[derive(Debug)]
@@ -72,8 +72,8 @@ impl Store for Counting {
         self.store.next_keyframe(region, after).await
     }
 
-    async fn price_histories(&self, events: &[EventId], query: PriceQuery) -> Result<Vec<PriceHistory>, HistoryError> {
-        self.store.price_histories(events, query).await
+    async fn price_history(&self, query: PriceQuery) -> Result<PriceHistory, HistoryError> {
+        self.store.price_history(query).await
     }
 
     async fn events(&self, query: EventQuery) -> Result<Vec<RecordedEvent>, HistoryError> {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use odds::{BookmakerKey, Decimal, EventId, MarketKey, Outcome, Region, Timestamp};
+use odds::{BookmakerKey, Decimal, MarketKey, Outcome, Region, Timestamp};
 
 use super::{
     encoding::{Damage, decode_event, names},
@@ -18,7 +18,6 @@ use crate::{HistoryError, PriceQuery, Series, quote_prices::QuotePrices, series:
 pub(super) type ChangeRow<'a> = (i64, Text<'a>, Text<'a>, Option<Text<'a>>, Text<'a>);
 
 pub(super) struct EventPrices<'q> {
-    pub(super) event: &'q EventId,
     pub(super) query: &'q PriceQuery,
     quotes: Vec<QuoteSeries>,
     /// Where a quote is in `quotes`, by its keys as rows have them. `None` if it is not wanted.
@@ -39,9 +38,8 @@ struct QuoteSeries {
 }
 
 impl<'q> EventPrices<'q> {
-    pub(super) fn new(event: &'q EventId, query: &'q PriceQuery, left: &'q ValuesLeft) -> Self {
+    pub(super) fn new(query: &'q PriceQuery, left: &'q ValuesLeft) -> Self {
         Self {
-            event,
             query,
             quotes: Vec::new(),
             places: HashMap::new(),

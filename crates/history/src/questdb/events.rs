@@ -26,7 +26,7 @@ type Row<'a> = (i64, Text<'a>, Text<'a>);
 impl Reader<'_> {
     pub(super) async fn events(&self, query: &EventQuery) -> Result<Vec<RecordedEvent>, HistoryError> {
         let Some((from, to)) = self.range(query).await? else { return Ok(Vec::new()) };
-        let of_events = if query.events.is_empty() { String::new() } else { format!("AND {}", of_any(&query.events)) };
+        let of_event = query.event.as_ref().map_or(String::new(), |event| format!("AND event = {}", quoted(event)));
         let windows = self.logs.windows();
         // The first step of a log has every event.
         let first = windows.iter().rposition(|window| window.begins <= from).unwrap_or(0);
@@ -46,28 +46,26 @@ impl Reader<'_> {
         }
         let mut collector = Collector::new(boards);
         for (part, boards) in parts {
-            self.add_events_of_boards(&part, &boards, &of_events, &mut collector).await?;
-            self.add_changed_events(&part, &of_events, &mut collector).await?;
+            self.add_events_of_boards(&part, &boards, &of_event, &mut collector).await?;
+            self.add_changed_events(&part, &of_event, &mut collector).await?;
         }
         let events: Vec<RecordedEvent> =
             collector.finish(query.from).map(|(id, details)| RecordedEvent { id, details }).collect();
         if events.len() > MOST_EVENTS { Err(HistoryError::TooMuch) } else { Ok(events) }
     }
 
-    /// The wanted time, as far as one of the wanted events could be on the board. `None` if none ever was.
+    /// The wanted time, as far as the wanted event could be on the board. `None` if it never was.
     async fn range(&self, query: &EventQuery) -> Result<Option<(Timestamp, Timestamp)>, ReadError> {
-        if query.events.is_empty() {
-            return Ok(Some((query.from, query.to)));
-        }
+        let Some(event) = &query.event else { return Ok(Some((query.from, query.to))) };
         let sql = format!(
-            "SELECT min(ts)::long, max(ts)::long FROM {} WHERE {} AND ts <= {}",
+            "SELECT min(ts)::long, max(ts)::long FROM {} WHERE event = {} AND ts <= {}",
             self.table,
-            of_any(&query.events),
+            quoted(event),
             micros(query.to)
         );
         let rows: Vec<(Option<i64>, Option<i64>)> = self.server.query(&sql).await?;
         let Some((Some(first), Some(last))) = rows.first() else { return Ok(None) };
-        // The next keyframe has the events, or they ended before.
+        // The next keyframe has the event, or it ended before.
         let next = self.next_keyframe(time(*last)).await?.map_or(query.to, |(at, _)| at);
         Ok(Some((query.from.max(time(*first)), query.to.min(next))))
     }
@@ -76,12 +74,12 @@ impl Reader<'_> {
         &self,
         part: &Part,
         boards: &[Timestamp],
-        of_events: &str,
+        of_event: &str,
         collector: &mut Collector<EventId, Details>,
     ) -> Result<(), ReadError> {
         for at in boards {
             let sql = format!(
-                "SELECT ts::long, event, content FROM {} WHERE ts IN ({}) AND market = '{BOARD}' AND log = {} {of_events}",
+                "SELECT ts::long, event, content FROM {} WHERE ts IN ({}) AND market = '{BOARD}' AND log = {} {of_event}",
                 self.table,
                 list([*at]),
                 quoted(part.window.log),
@@ -99,13 +97,13 @@ impl Reader<'_> {
     async fn add_changed_events(
         &self,
         part: &Part,
-        of_events: &str,
+        of_event: &str,
         collector: &mut Collector<EventId, Details>,
     ) -> Result<(), ReadError> {
         let mut read = 0;
         loop {
             let sql = format!(
-                "SELECT ts::long, event, content FROM {} WHERE market = '{EVENT}' AND log = {} {of_events}
+                "SELECT ts::long, event, content FROM {} WHERE market = '{EVENT}' AND log = {} {of_event}
                  AND ts > {} AND ts <= {} ORDER BY ts LIMIT {read}, {}",
                 self.table,
                 quoted(part.window.log),
@@ -128,10 +126,4 @@ impl Reader<'_> {
             }
         }
     }
-}
-
-/// The condition that a row is about one of these events.
-fn of_any(events: &[EventId]) -> String {
-    let events: Vec<String> = events.iter().map(quoted).collect();
-    format!("event IN ({})", events.join(", "))
 }

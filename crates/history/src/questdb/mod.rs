@@ -28,7 +28,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures::future::try_join_all;
-use odds::{EventId, LogPosition, Marker, Region, StepId, Timestamp};
+use odds::{LogPosition, Marker, Region, StepId, Timestamp};
 use tokio::sync::{Mutex, OnceCell};
 use tracing::warn;
 
@@ -178,21 +178,16 @@ impl Store for QuestDbStore {
         Ok(self.reader(region).await?.next_keyframe(after).await?)
     }
 
-    async fn price_histories(&self, events: &[EventId], query: PriceQuery) -> Result<Vec<PriceHistory>, HistoryError> {
-        if events.is_empty() {
-            return Ok(Vec::new());
-        }
-        let left: Vec<ValuesLeft> = events.iter().map(|_| ValuesLeft::new()).collect();
+    async fn price_history(&self, query: PriceQuery) -> Result<PriceHistory, HistoryError> {
+        let left = ValuesLeft::new();
         let readers = self.readers(&query.regions).await?;
-        let of_regions = readers.iter().map(|reader| reader.prices(events, &query, &left));
-        let mut histories = vec![PriceHistory::default(); events.len()];
-        for (of_events, recorded) in try_join_all(of_regions).await? {
-            for (history, quotes) in histories.iter_mut().zip(of_events) {
-                history.quotes.extend(quotes);
-                history.regions.push(recorded.clone());
-            }
+        let of_regions = readers.iter().map(|reader| reader.prices(&query, &left));
+        let mut history = PriceHistory::default();
+        for (quotes, recorded) in try_join_all(of_regions).await? {
+            history.quotes.extend(quotes);
+            history.regions.push(recorded);
         }
-        Ok(histories)
+        Ok(history)
     }
 
     async fn events(&self, query: EventQuery) -> Result<Vec<RecordedEvent>, HistoryError> {

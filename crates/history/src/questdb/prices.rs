@@ -2,7 +2,6 @@
 //!
 //! Charts begin with the newest keyframe before the wanted time. It has every price that was valid then.
 
-use futures::future::try_join_all;
 use odds::{Cursor, EventId, Filter, LogId, Timestamp};
 
 use super::{
@@ -20,8 +19,6 @@ const MOST_BOARDS: usize = 1_000;
 /// How many rows, and how many events of keyframes, are read at once.
 const PAGE: usize = 20_000;
 const BOARDS_AT_ONCE: usize = 100;
-/// How many events are read at once.
-const EVENTS_AT_ONCE: usize = 4;
 
 /// The wanted part of a window, both ends included.
 pub(super) struct Part {
@@ -38,17 +35,15 @@ impl Part {
 }
 
 impl Reader<'_> {
-    /// The prices of each of these events in this region, and of which time it was recorded.
+    /// The prices in this region, and of which time it was recorded.
     pub(super) async fn prices(
         &self,
-        events: &[EventId],
         query: &PriceQuery,
-        left: &[ValuesLeft],
-    ) -> Result<(Vec<Vec<Series>>, RecordedTime), HistoryError> {
+        left: &ValuesLeft,
+    ) -> Result<(Vec<Series>, RecordedTime), HistoryError> {
         let region = self.region;
         let mut recorded = RecordedTime { region, gaps: Vec::new(), whole_boards: Vec::new(), newest: None };
-        let mut of_events: Vec<EventPrices<'_>> =
-            events.iter().zip(left).map(|(event, left)| EventPrices::new(event, query, left)).collect();
+        let mut prices = EventPrices::new(query, left);
         let windows = self.logs.windows();
         // The first step of a log has every quote, so what was valid before it does not matter.
         let first = windows.iter().rposition(|window| window.begins <= query.from).unwrap_or(0);
@@ -71,39 +66,26 @@ impl Reader<'_> {
             // What does not depend on each other is asked for at once: under load, each answer is waited for.
             let (log, from) = (window.log, query.from.max(window.begins));
             let to = query.to.min(window.last());
-            let (keyframe, boards, mut keyframes, next, newest) = tokio::try_join!(
+            let (keyframe, board, mut keyframes, next, newest) = tokio::try_join!(
                 self.keyframe(log, (window.begins, from)),
-                self.newest_boards(log, (window.begins, from), events),
+                self.newest_board(log, (window.begins, from), &query.event),
                 async { Ok(self.keyframe_times(log, (from.plus_millis(1), to), u32::MAX).await?) },
                 self.oldest(log, (to.plus_millis(1), window.last())),
                 self.last_of(*window),
             )?;
             let part = Part::new(*window, keyframe, to);
-            for (prices, board) in of_events.iter_mut().zip(boards) {
-                if let Some((at, content)) = board.filter(|(at, _)| *at == part.from) {
-                    prices.add_board(at, &content)?;
-                }
+            if let Some((at, content)) = board.filter(|(at, _)| *at == part.from) {
+                prices.add_board(at, &content)?;
             }
             keyframes.insert(0, part.from);
-            let mut later: Option<Vec<Timestamp>> = None;
-            for some in of_events.chunks_mut(EVENTS_AT_ONCE) {
-                let pages = some.iter().map(async |it| Ok(self.server.fetch(&self.changes(&part, it, 0)).await?));
-                let pages = try_join_all(pages);
-                let (pages, later) = match &mut later {
-                    Some(later) => (pages.await?, &*later),
-                    later => {
-                        let whole = self.whole_steps(log, &keyframes, MOST_BOARDS + 1);
-                        let (pages, whole) = tokio::try_join!(pages, whole)?;
-                        let found = self.add_recorded_time(&part, &whole, next.as_ref(), &mut recorded).await?;
-                        (pages, &*later.insert(found))
-                    }
-                };
-                for (prices, page) in some.iter_mut().zip(pages) {
-                    // Outcomes that are on one of them must be known before changes are added that don't have them.
-                    self.add_boards(&part, later, prices).await?;
-                    self.add_changes(&part, page, prices).await?;
-                }
-            }
+            let (rows, whole) = tokio::try_join!(
+                async { Ok(self.server.fetch(&self.changes(&part, &prices, 0)).await?) },
+                self.whole_steps(log, &keyframes, MOST_BOARDS + 1),
+            )?;
+            let later = self.add_recorded_time(&part, &whole, next.as_ref(), &mut recorded).await?;
+            // Outcomes that are on one of them must be known before changes are added that don't have them.
+            self.add_boards(&part, &later, &mut prices).await?;
+            self.add_changes(&part, rows, &mut prices).await?;
             last = newest;
             read += 1;
         }
@@ -112,7 +94,7 @@ impl Reader<'_> {
             None => last,
         };
         recorded.gaps.sort_by_key(|gap| gap.until);
-        Ok((of_events.into_iter().map(|prices| prices.finish(region)).collect(), recorded))
+        Ok((prices.finish(region), recorded))
     }
 
     /// The time and the cursor of a window's last step.
@@ -151,20 +133,6 @@ impl Reader<'_> {
         Ok(later)
     }
 
-    /// The newest row of each event, in a range, that belongs to a keyframe.
-    async fn newest_boards(
-        &self,
-        log: LogId,
-        range: (Timestamp, Timestamp),
-        events: &[EventId],
-    ) -> Result<Vec<Option<(Timestamp, String)>>, ReadError> {
-        let mut boards = Vec::with_capacity(events.len());
-        for some in events.chunks(EVENTS_AT_ONCE) {
-            boards.extend(try_join_all(some.iter().map(|event| self.newest_board(log, range, event))).await?);
-        }
-        Ok(boards)
-    }
-
     /// The newest row of the event, in a range, that belongs to a keyframe: its time and content.
     async fn newest_board(
         &self,
@@ -197,7 +165,7 @@ impl Reader<'_> {
                 "SELECT ts::long, content FROM {} WHERE ts IN ({}) AND event = {} AND market = '{BOARD}' AND log = {}",
                 self.table,
                 list(times.iter().copied()),
-                quoted(prices.event),
+                quoted(&prices.query.event),
                 quoted(part.window.log),
             );
             let rows: Vec<(i64, String)> = self.server.query(&sql).await?;
@@ -240,7 +208,7 @@ impl Reader<'_> {
             "SELECT ts::long, market, bookmaker, {names}, content FROM {} WHERE event = {} AND log = {}
              AND {of_market} {of_bookmakers} AND ts > {} AND ts <= {} ORDER BY ts LIMIT {read}, {}",
             self.table,
-            quoted(prices.event),
+            quoted(&query.event),
             quoted(part.window.log),
             micros(part.from),
             micros(part.to),

@@ -18,14 +18,15 @@ impl Reader {
     pub(super) fn events(&mut self, query: &EventQuery) -> Result<Vec<RecordedEvent>, HistoryError> {
         // All queries see the same state of the file.
         let snapshot = self.connection.unchecked_transaction()?;
-        let numbers: Vec<Option<u64>> =
-            query.events.iter().map(|event| number_of(&snapshot, event.as_str())).collect::<Result<_>>()?;
-        let known: Vec<u64> = numbers.into_iter().flatten().collect();
-        if known.is_empty() && !query.events.is_empty() {
-            return Ok(Vec::new());
-        }
+        let event = match &query.event {
+            None => None,
+            Some(event) => match number_of(&snapshot, event.as_str())? {
+                None => return Ok(Vec::new()),
+                number => number.map(|number| number as i64),
+            },
+        };
         let windows = windows(&snapshot, query.region)?;
-        let collector = collect(&snapshot, query, &known, &windows)?;
+        let collector = collect(&snapshot, query, event, &windows)?;
         let mut texts = self.texts.on(&snapshot);
         let mut events = Vec::new();
         for (event, known) in collector.finish(query.from) {
@@ -50,23 +51,20 @@ impl Reader {
     }
 }
 
-/// Events and their details, by the numbers of their texts: of these, or of all if there are none.
+/// Events and their details, by the numbers of their texts.
 fn collect(
     connection: &Connection,
     query: &EventQuery,
-    events: &[u64],
+    event: Option<i64>,
     windows: &[Window],
 ) -> Result<Collector<i64, i64>> {
     let mut collector = Collector::new(whole_boards(connection, windows, query.to)?);
-    let of_events = match events {
-        [] => String::new(),
-        _ => format!("AND event IN ({})", events.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")),
-    };
-    let mut select = connection.prepare(&format!(
+    let of_event = if event.is_some() { "event = ?3" } else { "?3 IS NULL" };
+    let mut select = connection.prepare_cached(&format!(
         "SELECT event, log, at, details FROM event_changes
-         WHERE log IN (SELECT id FROM logs WHERE region = ?1) AND at <= ?2 {of_events}"
+         WHERE log IN (SELECT id FROM logs WHERE region = ?1) AND at <= ?2 AND {of_event}"
     ))?;
-    let mut rows = select.query((query.region.key(), query.to.as_millis()))?;
+    let mut rows = select.query((query.region.key(), query.to.as_millis(), event))?;
     while let Some(row) = rows.next()? {
         let (log, at): (i64, _) = (row.get(1)?, Timestamp::from_millis(row.get(2)?));
         if windows.iter().any(|window| window.log == log && window.contains(at)) {

@@ -20,8 +20,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use futures::{StreamExt, TryStreamExt, stream};
-use odds::{EventId, LogPosition, Marker, Region, StepId, Timestamp};
+use odds::{LogPosition, Marker, Region, StepId, Timestamp};
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
 use self::{forget::Forgetting, read::Reader, write::Writer};
@@ -135,13 +134,8 @@ impl Store for SqliteStore {
         self.read(move |reader| reader.next_keyframe(region, after)).await
     }
 
-    async fn price_histories(&self, events: &[EventId], query: PriceQuery) -> Result<Vec<PriceHistory>, HistoryError> {
-        let query = Arc::new(query);
-        let histories = events.iter().cloned().map(|event| {
-            let query = query.clone();
-            self.read(move |reader| reader.price_history(&event, &query))
-        });
-        stream::iter(histories).buffered(READERS).try_collect().await
+    async fn price_history(&self, query: PriceQuery) -> Result<PriceHistory, HistoryError> {
+        self.read(move |reader| reader.price_history(&query)).await
     }
 
     async fn events(&self, query: EventQuery) -> Result<Vec<RecordedEvent>, HistoryError> {

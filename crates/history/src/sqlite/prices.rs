@@ -1,6 +1,6 @@
 //! Reads what charts show: prices over time, and of which time a region was recorded.
 
-use odds::{BookmakerKey, Cursor, Digest, EventId, Filter, MarketKey, Region, StepId, Timestamp};
+use odds::{BookmakerKey, Cursor, Digest, Filter, MarketKey, Region, StepId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Result, Row};
 
 use super::{
@@ -12,10 +12,10 @@ use super::{
 use crate::{Gap, HistoryError, PriceHistory, PriceQuery, RecordedTime, quote_prices::QuotePrices, series::ValuesLeft};
 
 impl Reader {
-    pub(super) fn price_history(&mut self, event: &EventId, query: &PriceQuery) -> Result<PriceHistory, HistoryError> {
+    pub(super) fn price_history(&mut self, query: &PriceQuery) -> Result<PriceHistory, HistoryError> {
         // All queries see the same state of the file.
         let snapshot = self.connection.unchecked_transaction()?;
-        let event = number_of(&snapshot, event.as_str())?;
+        let event = number_of(&snapshot, query.event.as_str())?;
         let mut history = PriceHistory::default();
         let left = ValuesLeft::new();
         for region in &query.regions {

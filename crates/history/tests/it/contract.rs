@@ -7,8 +7,8 @@ use std::{
 };
 
 use history::{
-    Append, EventQuery, HistoryError, Moment, OutcomeKey, Playback, Played, PriceHistory, PriceQuery, PriceSummary,
-    RecordedStep, Recorder, Store,
+    Append, EventQuery, HistoryError, Moment, OutcomeKey, Playback, Played, PriceQuery, PriceSummary, RecordedStep,
+    Recorder, Store,
 };
 use odds::{
     BookmakerKey, Cursor, EventId, Filter, LogId, LogPosition, Marker, OddsPayload, Outcome, StepId, Timestamp,
@@ -38,6 +38,18 @@ fn newest_step(region: &Region) -> Step {
     let marker = region.reader.marker().unwrap().clone();
     let (position, id, events) = (marker.position, region.reader.applied(), region.events());
     Step { position, id, marker, events, recorded: false, is_keyframe: false }
+}
+
+/// Consecutive steps, one each second. The first has the whole board.
+pub fn steps(count: usize) -> Vec<RecordedStep> {
+    let (mut region, mut recorder) = (Region::new(noon()), Recorder::default());
+    let mut random = StdRng::seed_from_u64(7);
+    let step = |_| {
+        region.wait(1_000);
+        region.step(&mut random, EVENTS);
+        recorder.record(&region.reader).unwrap()
+    };
+    (0..count).map(step).collect()
 }
 
 async fn append(store: &dyn Store, steps: &[RecordedStep]) -> Append {
@@ -244,15 +256,6 @@ pub async fn series_say_what_boards_say(store: &dyn Store, seed: u64) {
     check_series(store, &steps, end, seed, &mut random).await;
 }
 
-/// What is recorded of an event is the same whether it is asked for alone or with others.
-async fn history_of(store: &dyn Store, event: &EventId, others: &BTreeSet<EventId>, query: PriceQuery) -> PriceHistory {
-    let alone = store.price_history(event, query.clone()).await.unwrap();
-    let all: Vec<EventId> = others.iter().chain([event]).cloned().collect();
-    let mut histories = store.price_histories(&all, query).await.unwrap();
-    assert_eq!((histories.len(), histories.pop()), (all.len(), Some(alone.clone())));
-    alone
-}
-
 async fn check_series(store: &dyn Store, steps: &[Step], end: Timestamp, seed: u64, random: &mut StdRng) {
     let quoted = steps.iter().flat_map(|step| &step.events);
     let quoted = quoted.flat_map(|(id, event)| event.quotes.iter().map(move |(key, market)| (id, key, market)));
@@ -264,7 +267,6 @@ async fn check_series(store: &dyn Store, steps: &[Step], end: Timestamp, seed: u
         })
         .collect();
     let wanted: Vec<_> = wanted.into_iter().collect();
-    let ids: BTreeSet<EventId> = wanted.iter().map(|(id, ..)| id.clone()).collect();
     // Every outcome is looked at before and after every step, and boards don't change.
     let mut boards: BTreeMap<Timestamp, Option<Events>> = BTreeMap::new();
     for _ in 0..40 {
@@ -273,6 +275,7 @@ async fn check_series(store: &dyn Store, steps: &[Step], end: Timestamp, seed: u
         let from = noon().plus_millis(random.random_range(-1_000..end.millis_since(noon())));
         let to = from.plus_millis(random.random_range(0..=end.millis_since(from).max(1)));
         let one = PriceQuery {
+            event,
             market: Some(market.clone()),
             outcome: Some(outcome.clone()),
             regions: vec![REGION],
@@ -285,7 +288,7 @@ async fn check_series(store: &dyn Store, steps: &[Step], end: Timestamp, seed: u
             true => one.clone(),
             false => PriceQuery { market: None, outcome: None, ..one.clone() },
         };
-        let history = history_of(store, &event, &ids, query.clone()).await;
+        let history = store.price_history(query.clone()).await.unwrap();
         let newest = steps.iter().filter(|step| step.recorded).max_by_key(|step| step.position);
         let newest = newest.map(|it| (it.marker.at, Cursor::new(it.id, it.marker.digest, &Filter::default())));
         assert_eq!(history.regions[0].newest, newest, "seed {seed}");
@@ -308,7 +311,7 @@ async fn check_series(store: &dyn Store, steps: &[Step], end: Timestamp, seed: u
                 let prices = of_bookmaker.map_or(&[][..], |it| &it.prices);
                 let said = prices.iter().rfind(|(time, _)| *time <= at).and_then(|(_, price)| *price);
                 let key = (bookmaker, market.clone());
-                let quote = board.as_ref().and_then(|events| events.get(&event)?.quotes.get(&key));
+                let quote = board.as_ref().and_then(|events| events.get(&query.event)?.quotes.get(&key));
                 let is_wanted = |it: &Outcome| {
                     (&it.name, it.point, &it.description) == (&outcome.name, outcome.point, &outcome.description)
                 };
@@ -448,6 +451,7 @@ pub async fn price_changes_are_counted(store: &dyn Store) {
     let end = region.now();
     for (id, count) in counts {
         let query = PriceQuery {
+            event: id.clone(),
             market: None,
             outcome: None,
             regions: vec![REGION],
@@ -455,7 +459,7 @@ pub async fn price_changes_are_counted(store: &dyn Store) {
             from: noon(),
             to: end,
         };
-        let history = store.price_history(&id, query).await.unwrap();
+        let history = store.price_history(query).await.unwrap();
         let summaries: Vec<PriceSummary> = history.quotes.iter().filter_map(|series| series.summary(None)).collect();
         assert_eq!(summaries.iter().map(|it| it.changes).sum::<u64>(), count, "{id}");
         for it in summaries {
@@ -477,7 +481,7 @@ pub async fn events_are_those_of_the_boards(store: &dyn Store, seed: u64) {
     for _ in 0..20 {
         let from = noon().plus_millis(random.random_range(-1_000..end.millis_since(noon())));
         let to = from.plus_millis(random.random_range(0..=end.millis_since(from).max(1)));
-        let query = EventQuery { region: REGION, events: Vec::new(), from, to };
+        let query = EventQuery { region: REGION, event: None, from, to };
         let found = store.events(query.clone()).await.unwrap();
         let inside = |at: &Timestamp| (from..=to).contains(at);
         let times: Vec<Timestamp> =
@@ -497,13 +501,10 @@ pub async fn events_are_those_of_the_boards(store: &dyn Store, seed: u64) {
             }
         }
         if let Some(event) = found.choose(&mut random) {
-            let one = EventQuery { events: vec![event.id.clone()], ..query.clone() };
-            assert_eq!(store.events(one).await.unwrap(), std::slice::from_ref(event), "seed {seed}");
-            let unknown = "unknown".parse().unwrap();
-            let all = found.iter().map(|event| event.id.clone()).chain([unknown]).collect();
-            assert_eq!(store.events(EventQuery { events: all, ..query }).await.unwrap(), found, "seed {seed}");
+            let one = store.events(EventQuery { event: Some(event.id.clone()), ..query }).await.unwrap();
+            assert_eq!(one, std::slice::from_ref(event), "seed {seed}");
         }
     }
-    let unknown = EventQuery { region: REGION, events: vec!["unknown".parse().unwrap()], from: noon(), to: end };
+    let unknown = EventQuery { region: REGION, event: Some("unknown".parse().unwrap()), from: noon(), to: end };
     assert_eq!(store.events(unknown).await.unwrap(), []);
 }

@@ -133,14 +133,7 @@ const FORMAT_1: &str = "
 async fn a_file_of_format_1_is_changed() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
-    let now: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
-    let (mut topic, mut recorder) = (region::Region::new(now), Recorder::default());
-    let mut random = StdRng::seed_from_u64(3);
-    for _ in 0..200 {
-        topic.wait(1_000);
-        topic.step(&mut random, 6);
-        store.append(Region::Uk, [recorder.record(&topic.reader).unwrap()].into()).await.unwrap();
-    }
+    store.append(Region::Uk, contract::steps(200).into()).await.unwrap();
     drop(store);
     let path = folder.path().join("a/history.db");
     let rows = |table: &str| -> Vec<(i64, i64, i64)> {
@@ -161,16 +154,7 @@ async fn a_file_of_format_1_is_changed() {
 async fn a_copy_made_while_it_is_written_comes_back_and_recording_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
-    let now: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
-    let (mut topic, mut recorder) = (region::Region::new(now), Recorder::default());
-    let mut random = StdRng::seed_from_u64(3);
-    let steps: Vec<_> = (0..600)
-        .map(|_| {
-            topic.wait(1_000);
-            topic.step(&mut random, 6);
-            recorder.record(&topic.reader).unwrap()
-        })
-        .collect();
+    let steps = contract::steps(600);
     let (counter, written) = (Arc::new(AtomicUsize::new(0)), steps.clone());
     let writing = tokio::spawn({
         let counter = counter.clone();

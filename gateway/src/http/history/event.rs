@@ -160,10 +160,11 @@ async fn find(
     let to = to.unwrap_or(now);
     let mut found = Vec::new();
     for region in regions {
-        let query = EventQuery { region, events: vec![event.clone()], from: Timestamp::default(), to };
+        let query = EventQuery { region, event: Some(event.clone()), from: Timestamp::default(), to };
         let Some(recorded) = store.events(query).await?.pop() else { continue };
         let Some((from, _)) = recorded.details.first() else { continue };
         let prices = PriceQuery {
+            event: event.clone(),
             market: market.clone(),
             outcome: None,
             regions: vec![region],
@@ -171,7 +172,7 @@ async fn find(
             from: *from,
             to,
         };
-        let history = store.price_history(event, prices).await?;
+        let history = store.price_history(prices).await?;
         found.push((region, recorded, history));
     }
     Ok(found)

@@ -56,7 +56,7 @@ pub(super) async fn recorded_event(
     event: &EventId,
     now: Timestamp,
 ) -> Result<Option<RecordedEvent>, HistoryError> {
-    let query = EventQuery { region, events: vec![event.clone()], from: Timestamp::default(), to: now };
+    let query = EventQuery { region, event: Some(event.clone()), from: Timestamp::default(), to: now };
     Ok(store.events(query).await?.pop())
 }
 
@@ -149,7 +149,7 @@ pub(super) async fn recorded_events(
     let _turn = app.history_turns.take(&caller.user.id)?;
     let mut found = Vec::new();
     for region in &wanted.regions {
-        let query = EventQuery { region: *region, events: Vec::new(), from: wanted.from, to: wanted.to };
+        let query = EventQuery { region: *region, event: None, from: wanted.from, to: wanted.to };
         let events = store.events(query).await.inspect_err(|error| app.metrics.count_damage(error))?;
         found.push((*region, events));
     }

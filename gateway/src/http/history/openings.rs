@@ -96,12 +96,13 @@ async fn read(
     (region, event, market): &Key,
     now: Timestamp,
 ) -> Result<Option<Opening>, HistoryError> {
-    let query = EventQuery { region: *region, events: vec![event.clone()], from: Timestamp::default(), to: now };
+    let query = EventQuery { region: *region, event: Some(event.clone()), from: Timestamp::default(), to: now };
     let recorded = store.events(query).await?.pop();
     let Some((at, Some(details))) = recorded.and_then(|event| event.details.into_iter().next()) else {
         return Ok(None);
     };
     let query = PriceQuery {
+        event: event.clone(),
         market: Some(market.clone()),
         outcome: None,
         regions: vec![*region],
@@ -110,7 +111,7 @@ async fn read(
         to: at,
     };
     let mut quotes: BTreeMap<(BookmakerKey, MarketKey), Vec<Outcome>> = BTreeMap::new();
-    for series in store.price_history(event, query).await?.series(at, usize::MAX) {
+    for series in store.price_history(query).await?.series(at, usize::MAX) {
         if let Some((_, Some(price))) = series.prices.first() {
             let key = series.outcome;
             let outcome = Outcome { name: key.name, price: *price, point: key.point, description: key.description };

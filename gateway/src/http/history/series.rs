@@ -28,7 +28,6 @@ const MOST_POINTS: usize = 5_000;
 const FEWEST_POINTS: usize = 5;
 
 struct Wanted {
-    event: EventId,
     query: PriceQuery,
     points: usize,
 }
@@ -67,7 +66,7 @@ impl Wanted {
         let market = market.ok_or_else(|| missing("market"))?;
         let outcome = OutcomeKey { name: name.ok_or_else(|| missing("outcome"))?, point, description };
         let (market, outcome) = (Some(market), Some(outcome));
-        Ok(Self { event, query: PriceQuery { market, outcome, regions, bookmakers, from, to }, points })
+        Ok(Self { query: PriceQuery { event, market, outcome, regions, bookmakers, from, to }, points })
     }
 }
 
@@ -145,10 +144,9 @@ pub(super) async fn outcome_series(
     Query(query): Query<Vec<(String, String)>>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let Wanted { event, query, points } = Wanted::read(query, (app.clock)())?;
+    let Wanted { query, points } = Wanted::read(query, (app.clock)())?;
     let (from, to) = (query.from, query.to);
-    let history = store(&app)?.price_history(&event, query).await;
-    let history = history.inspect_err(|error| app.metrics.count_damage(error))?;
+    let history = store(&app)?.price_history(query).await.inspect_err(|error| app.metrics.count_damage(error))?;
     let write = move || serde_json::to_string(&answer(&history, from, to, points)).expect("plain values");
     Ok(json_answer(&headers, "private, no-cache", write).await)
 }
@@ -185,8 +183,8 @@ mod tests {
 
     #[test]
     fn most_parameters_have_defaults() {
-        let Wanted { event, query, points } = read("event=e&market=h2h&outcome=Home&region=uk&region=uk").unwrap();
-        assert_eq!((event.as_str(), query.to.to_string().as_str(), points), ("e", "2026-11-21T12:00:00Z", 500));
+        let Wanted { query, points } = read("event=e&market=h2h&outcome=Home&region=uk&region=uk").unwrap();
+        assert_eq!((query.to.to_string().as_str(), points), ("2026-11-21T12:00:00Z", 500));
         assert_eq!((query.to.millis_since(query.from), &query.regions), (super::super::DAY_MS, &vec![Region::Uk]));
         assert_eq!(query.outcome, Some(OutcomeKey { name: "Home".into(), point: None, description: None }));
     }

@@ -1,7 +1,7 @@
 //! Serves how the consensus of outcomes moved, as a few points for small charts.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashSet},
     sync::Arc,
 };
 
@@ -10,15 +10,11 @@ use axum::{
     extract::{Query, State},
     response::Response,
 };
-use futures::future::{join_all, try_join_all};
+use futures::{StreamExt, TryStreamExt, stream};
 use http::HeaderMap;
 use market::{Consensus, Line, lines_of};
 use odds::{BookmakerKey, Decimal, Details, EventId, MarketKey, Outcome, Region, Timestamp};
 use serde::Serialize;
-use tokio::{
-    sync::{Mutex, OnceCell},
-    task::spawn_blocking,
-};
 use utoipa::ToSchema;
 
 use super::{all_if_none, invalid, json_answer, parsed, period, store, unknown};
@@ -35,8 +31,8 @@ use crate::{
 const POINTS: usize = 40;
 const MOST_EVENTS: usize = 60;
 const MOST_BOOKMAKERS: usize = 100;
-/// How many events are in memory at once, with all of their prices.
-const AT_ONCE: usize = 6;
+/// How many events are read at once.
+const AT_ONCE: usize = 3;
 
 /// Charts end on this grid, unless their time is given, so that several requests use the same.
 const GRID_MS: i64 = 60_000;
@@ -112,8 +108,9 @@ impl OfAll {
         (0..POINTS as i64).map(move |n| from.plus_millis(span * n / (POINTS as i64 - 1)))
     }
 
-    fn prices(&self) -> PriceQuery {
+    fn prices_of(&self, event: &EventId) -> PriceQuery {
         PriceQuery {
+            event: event.clone(),
             market: Some(self.market.clone()),
             outcome: None,
             regions: self.regions.clone(),
@@ -135,7 +132,7 @@ struct Sparklines {
 }
 
 /// The consensus of the outcomes of an event over time.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Sparkline {
     #[schema(value_type = String)]
     id: EventId,
@@ -143,7 +140,7 @@ pub(crate) struct Sparkline {
 }
 
 /// An outcome's probability at each time.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, ToSchema)]
 struct OutcomePoints {
     outcome: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -185,24 +182,11 @@ pub(super) async fn consensus_sparklines(
         let begin = begin.inspect_err(|error| app.metrics.count_damage(error))?;
         of_all.from = begin.map_or(of_all.from, |begin| begin.clamp(of_all.from, of_all.to));
     }
-    let keys: Vec<SparklineOf> =
-        events.into_iter().map(|event| SparklineOf { event, of_all: of_all.clone() }).collect();
-    let missing: Vec<EventId> = app.sparklines.missing(keys.clone()).into_iter().map(|key| key.event).collect();
-    // Those that nobody has asked for are read together. One that somebody else could not read is read alone.
-    let (read, alone) = (OnceCell::new(), Mutex::new(()));
-    let found = keys.into_iter().map(async |key| {
-        let event = key.event.clone();
-        let make = async {
-            if !missing.contains(&event) {
-                let _turn = alone.lock().await;
-                return Ok(sparklines(store, std::slice::from_ref(&event), &of_all).await?.remove(&event));
-            }
-            let read = read.get_or_init(|| sparklines(store, &missing, &of_all)).await;
-            read.as_ref().map(|read| read.get(&event).cloned()).map_err(Clone::clone)
-        };
-        app.sparklines.get(key, make).await
+    let found = events.into_iter().map(async |event| {
+        let of = SparklineOf { event, of_all: of_all.clone() };
+        app.sparklines.get(of.clone(), sparkline(store.clone(), of)).await
     });
-    let found: Result<Vec<Arc<Option<Sparkline>>>, HistoryError> = try_join_all(found).await;
+    let found = stream::iter(found).buffered(AT_ONCE).try_collect::<Vec<_>>().await;
     let mut events = found.inspect_err(|error| app.metrics.count_damage(error))?;
     events.retain(|event| event.is_some());
     let times = of_all.instants().map(Timestamp::as_millis).collect();
@@ -220,35 +204,22 @@ async fn recording_began(store: &dyn Store, regions: &[Region]) -> Result<Option
     Ok(first)
 }
 
-/// The charts of those of these events of which something is recorded.
-async fn sparklines(
-    store: &Arc<dyn Store>,
-    events: &[EventId],
-    of_all: &OfAll,
-) -> Result<HashMap<EventId, Sparkline>, HistoryError> {
-    let mut details: BTreeMap<EventId, Details> = BTreeMap::new();
+/// Returns `None` if nothing is recorded of the event.
+async fn sparkline(store: Arc<dyn Store>, of: SparklineOf) -> Result<Option<Sparkline>, HistoryError> {
+    let SparklineOf { event, of_all } = of;
+    let mut details = None;
     for region in &of_all.regions {
-        let unknown: Vec<EventId> = events.iter().filter(|event| !details.contains_key(*event)).cloned().collect();
-        if unknown.is_empty() {
+        let query = EventQuery { region: *region, event: Some(event.clone()), from: of_all.from, to: of_all.to };
+        details = store.events(query).await?.pop().and_then(|it| it.newest().cloned());
+        if details.is_some() {
             break;
         }
-        let query = EventQuery { region: *region, events: unknown, from: of_all.from, to: of_all.to };
-        let found = store.events(query).await?;
-        details.extend(found.into_iter().filter_map(|event| Some((event.id.clone(), event.newest()?.clone()))));
     }
-    let (mut drawn, known): (_, Vec<(EventId, Details)>) = (HashMap::new(), details.into_iter().collect());
-    for some in known.chunks(AT_ONCE) {
-        let events: Vec<EventId> = some.iter().map(|(event, _)| event.clone()).collect();
-        let histories = store.price_histories(&events, of_all.prices()).await?;
-        let drawing = some.iter().cloned().zip(histories).map(async |((id, details), history)| {
-            let of_all = of_all.clone();
-            // The runtime's threads deliver the stream.
-            let outcomes = spawn_blocking(move || outcomes(&of_all, &details, &history)).await;
-            (id.clone(), Sparkline { id, outcomes: outcomes.expect("nobody panics with prices") })
-        });
-        drawn.extend(join_all(drawing).await);
-    }
-    Ok(drawn)
+    let Some(details) = details else { return Ok(None) };
+    let history = store.price_history(of_all.prices_of(&event)).await?;
+    // The runtime's threads deliver the stream.
+    let outcomes = tokio::task::spawn_blocking(move || outcomes(&of_all, &details, &history)).await;
+    Ok(Some(Sparkline { id: event, outcomes: outcomes.expect("nobody panics with prices") }))
 }
 
 /// A bookmaker's price of an outcome over time.

@@ -2,29 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use history::{Append, Moment, RecordedStep, Recorder, Store, StoreError};
-use odds::{Region, Timestamp};
-use rand::{SeedableRng, rngs::StdRng};
+use history::{Append, Moment, RecordedStep, Store, StoreError};
+use odds::Region;
 
 use super::{
     TestStore,
     server::{OwnServer, Proxy, Responses, Server},
     until,
 };
-use crate::region;
-
-/// Consecutive steps. The first has the whole board.
-pub fn steps(count: usize) -> Vec<RecordedStep> {
-    let start: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
-    let (mut topic, mut recorder) = (region::Region::new(start), Recorder::default());
-    let mut random = StdRng::seed_from_u64(7);
-    let step = |_| {
-        topic.wait(1_000);
-        topic.step(&mut random, 6);
-        recorder.record(&topic.reader).unwrap()
-    };
-    (0..count).map(step).collect()
-}
+use crate::contract::steps;
 
 pub async fn append(store: &dyn Store, steps: &[RecordedStep]) -> Result<Append, StoreError> {
     store.append(Region::Uk, Arc::from(steps)).await

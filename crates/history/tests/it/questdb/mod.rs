@@ -151,7 +151,7 @@ async fn a_board_whose_rows_were_changed_is_never_returned() {
     .enumerate()
     {
         let store = TestStore::open(&format!("damaged_{n}")).await;
-        let steps = faults::steps(20);
+        let steps = contract::steps(20);
         faults::append(&*store, &steps).await.unwrap();
         let moment = Moment::At(steps[15].marker.at);
         assert!(store.board_at(Region::Uk, moment).await.is_ok());

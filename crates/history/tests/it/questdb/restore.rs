@@ -6,10 +6,11 @@ use history::{Append, Store};
 use odds::Region;
 
 use super::{
-    faults::{append, check, steps},
+    faults::{append, check},
     server::OwnServer,
     until,
 };
+use crate::contract::steps;
 
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
