@@ -180,6 +180,7 @@ impl Client {
         let number = self.tracker.count_event();
         // What was not sent will never be accepted by the network.
         send().inspect_err(|_| self.tracker.took(1))?;
+        self.tracker.is_queued();
         Ok(number)
     }
 

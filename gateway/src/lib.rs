@@ -4,6 +4,7 @@ mod brief;
 mod client;
 mod files;
 mod filters;
+mod free_memory;
 mod gzip;
 mod http;
 mod messages;

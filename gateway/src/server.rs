@@ -13,7 +13,7 @@ use kafka::{
 };
 use odds::{Region, Timestamp};
 use service::Lifecycle;
-use socketioxide::{ParserConfig, SocketIo};
+use socketioxide::{ParserConfig, SocketIo, TransportType};
 use tokio::{
     net::{TcpListener, TcpSocket},
     runtime::Handle,
@@ -28,6 +28,7 @@ use crate::{
     brief::Brief,
     files,
     filters::Filters,
+    free_memory,
     http::{self, KnownOperators, Openings},
     messages::{MessageParts, Messages},
     operator::{ClientWatch, FleetWatch},
@@ -36,7 +37,7 @@ use crate::{
     readiness::Readiness,
     region::{RegionContext, RegionHandle, RegionTask},
     session::{self, AppState, Limits, MOST_SENT_AWAY, SENT_AWAY_EVERY},
-    transport::{self, Door, Most, Transport, WritableQueues},
+    transport::{self, Door, Engine, Most, Transport, Turnover, WritableQueues},
     turns::Turns,
 };
 
@@ -47,8 +48,8 @@ const SOCKET_QUEUE: usize = 128;
 /// The most bytes in one long-polling response. All that may be queued fits: what Engine.IO keeps for the next poll is
 /// lost if the client upgrades to a websocket instead.
 const MAX_QUEUED: u64 = 64 << 20;
-/// Bytes of a websocket's read buffer: clients send little.
-const READ_BUFFER: usize = 512;
+/// Engine.IO pings nobody but once in ten years: the transport pings clients.
+const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
 /// An Engine.IO session without a Socket.IO connection is closed after this time.
 const HELLO_WITHIN: Duration = Duration::from_secs(10);
 /// How many requests stream the history at once, and how many of one user.
@@ -186,7 +187,7 @@ impl Gateway {
         let writable_queues = WritableQueues::new(writable_queues.try_into().expect("one for each region"));
         let door = Door::new(&settings.accounts, listener.local_addr()?);
         let departing = CancellationToken::new();
-        let transport = Transport::new(writable_queues, &settings, origins.are_secure(), door, departing.clone());
+        let over_tls = origins.are_secure();
         let (handles, inboxes): (Vec<_>, Vec<_>) =
             Region::ALL.map(|region| RegionHandle::new(region, clock())).into_iter().unzip();
         let topics = settings.produce_topics.clone();
@@ -224,20 +225,20 @@ impl Gateway {
             clients: Mutex::default(),
             sent_away: Allowance::new(MOST_SENT_AWAY, SENT_AWAY_EVERY),
         });
-        let (sockets_layer, io) = SocketIo::builder()
+        let (sockets, io) = SocketIo::builder()
             .with_state(app.clone())
             .max_buffer_size(SOCKET_QUEUE)
-            .ws_read_buffer_size(READ_BUFFER)
             .req_path(transport::PATH)
+            .transports([TransportType::Polling])
             .with_parser(ParserConfig::common().max_incoming_binaries(0))
             .max_payload(MAX_QUEUED)
-            .ws_max_message_size(settings.max_payload as usize)
-            .ws_max_frame_size(settings.max_payload as usize)
             .connect_timeout(HELLO_WITHIN)
-            .ping_interval(Duration::from_secs(settings.ping_interval))
-            .ping_timeout(Duration::from_secs(settings.ping_timeout))
-            .build_layer();
+            .ping_interval(NEVER)
+            .ping_timeout(NEVER)
+            .build_svc();
         session::serve(&io);
+        let engine = Engine::new(sockets);
+        let transport = Transport::new(engine, writable_queues, &settings, over_tls, door, departing.clone());
 
         for ((region, inbox), writable) in Region::ALL.into_iter().zip(inboxes).zip(writable) {
             let context = RegionContext {
@@ -281,14 +282,17 @@ impl Gateway {
             router = router.merge(page::routes(folder));
         }
         // Outside of the router, which would keep a copy of every request's URI.
-        let service = transport.layer(sockets_layer.layer(router));
+        let service = transport.layer(router);
         let proxies = settings.accounts.trusted_proxy.into();
         let most = Most {
             all: files::connections_that_fit(settings.max_connections + OTHER_CONNECTIONS),
             of_network: settings.max_connections_per_address + OTHER_CONNECTIONS_PER_ADDRESS,
         };
         let (departs, closed) = (departing.clone(), CancellationToken::new());
-        lifecycle.run("listener", transport::serve(listener, service, proxies, most, departing, closed.clone()));
+        let turnover = Turnover::default();
+        lifecycle.run("free memory", free_memory::give_back(turnover.clone(), lifecycle.stopping()));
+        let serving = transport::serve(listener, service, proxies, most, turnover, departing, closed.clone());
+        lifecycle.run("listener", serving);
         let (stopping, all_away) = (lifecycle.stopping(), CancellationToken::new());
         let sent_away = all_away.clone();
         lifecycle.run_before_stop("drain", async move {

@@ -15,6 +15,8 @@ use messages::OutboxUrl;
 use odds::Region;
 use service::Origin;
 
+use crate::transport::HeartbeatTimes;
+
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Gateway")]
 pub struct GatewaySettings {
@@ -270,6 +272,13 @@ impl GatewaySettings {
         match &self.instance {
             Some(name) => Ok(name.clone()),
             None => service::hostname().context("this host has no name: set --instance"),
+        }
+    }
+
+    pub(crate) fn heartbeat(&self) -> HeartbeatTimes {
+        HeartbeatTimes {
+            interval: Duration::from_secs(self.ping_interval),
+            timeout: Duration::from_secs(self.ping_timeout),
         }
     }
 

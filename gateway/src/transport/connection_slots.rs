@@ -4,7 +4,10 @@ use std::{
     collections::HashMap,
     hash::Hash,
     net::IpAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use tokio::sync::OwnedSemaphorePermit;
@@ -21,6 +24,32 @@ pub(crate) struct Most {
 pub(crate) struct ConnectionSlot {
     pub(super) _of_all: OwnedSemaphorePermit,
     pub(super) _of_network: OfNetwork,
+    pub(super) _counted: Counted,
+}
+
+/// How many connections have begun or ended.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Turnover(Arc<AtomicU64>);
+
+/// A connection that counts when it begins and when it ends.
+#[derive(Debug)]
+pub(super) struct Counted(Turnover);
+
+impl Turnover {
+    pub(super) fn begins(&self) -> Counted {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Counted(self.clone())
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.0.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// The number of connections of each network.

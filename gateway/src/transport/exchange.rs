@@ -1,19 +1,20 @@
 //! One request to Engine.IO and its response: finds the session, and refuses bad requests before Engine.IO sees them.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use axum::body::Body;
-use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
-use http_body_util::BodyExt;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use socketioxide::socket::Sid;
 use tracing::debug;
 
 use super::{
+    engine::{CLOSE, ENGINES_PING, NOOP, PING, PONG, RECORD_SEPARATOR, answered, body_of},
     engine_session::{EngineSession, EngineSessions, Posting},
-    long_poll::{Carried, zipped},
-    open_packet::OpenPacket,
+    long_poll::{TEXT, carried},
     peer::Peer,
+    websocket::WebsocketOffer,
 };
 use crate::gzip::takes_gzip;
 
@@ -31,6 +32,8 @@ pub(super) enum Refusal {
     BadHandshake,
     WebsocketVersion,
     SecondWebsocket,
+    /// A websocket has taken over.
+    Upgraded,
     /// A second POST, or one without a packet: the session ends.
     BadPost,
     TooLarge,
@@ -51,6 +54,7 @@ impl Refusal {
             Self::BadHandshake => (StatusCode::BAD_REQUEST, 3, "Bad request: not a websocket handshake"),
             Self::WebsocketVersion => (StatusCode::UPGRADE_REQUIRED, 3, "Bad request: websocket version must be 13"),
             Self::SecondWebsocket => (StatusCode::BAD_REQUEST, 3, "Bad request: the session already has a websocket"),
+            Self::Upgraded => (StatusCode::BAD_REQUEST, 3, "Bad request: the session goes on by websocket"),
             Self::BadPost => (StatusCode::BAD_REQUEST, 3, "Bad request: send one POST at a time, with a packet"),
             Self::TooLarge => (
                 StatusCode::PAYLOAD_TOO_LARGE,
@@ -79,62 +83,80 @@ impl Refusal {
 }
 
 /// A request to Engine.IO that is not answered yet.
-pub(super) struct Exchange {
-    pub(super) session: Arc<EngineSession>,
-    kind: Kind,
-    peer: Peer,
-    /// The answer to an offer of compression on a websocket.
-    compression: Option<&'static str>,
-}
-
-enum Kind {
-    /// A handshake by either transport.
-    Handshake,
+pub(super) enum Exchange {
+    /// A handshake by polling.
+    Handshake {
+        session: Arc<EngineSession>,
+    },
+    /// A handshake by websocket, or an upgrade.
+    Websocket {
+        session: Arc<EngineSession>,
+        offer: WebsocketOffer,
+    },
     Poll {
+        session: Arc<EngineSession>,
+        sid: Sid,
         /// The `t` of its query.
         t: Option<Box<str>>,
         takes_gzip: bool,
     },
     Post {
-        _posting: Posting,
+        session: Arc<EngineSession>,
+        sid: Sid,
+        posting: Posting,
     },
-    /// An upgrade to a websocket, or a request that Engine.IO refuses.
+    /// What Engine.IO refuses.
     Other,
 }
 
 impl Exchange {
     /// Finds or begins the request's session. Cuts the session if a response was lost or a POST is not allowed.
     pub(super) fn begin<R>(sessions: &EngineSessions, request: &Request<R>) -> Result<Self, Refusal> {
-        let (uri, headers) = (request.uri(), request.headers());
-        let mut compression = None;
-        if query(uri, "transport") == Some("websocket") {
-            check_websocket(headers)?;
-            let offers = headers.get_all(header::SEC_WEBSOCKET_EXTENSIONS).iter();
-            compression = deflate::answer_to(offers.filter_map(|offer| offer.to_str().ok()));
+        let (uri, headers, method) = (request.uri(), request.headers(), request.method());
+        let is_websocket = match query(uri, "transport") {
+            Some("websocket") => true,
+            Some("polling") => false,
+            _ => return Ok(Self::Other),
+        };
+        let offer = is_websocket.then(|| WebsocketOffer::read(headers)).transpose()?;
+        // Only to be refused by Engine.IO.
+        if query(uri, "EIO") != Some("4") {
+            return Ok(Self::Other);
         }
-        let compression = compression.filter(|_| sessions.compress());
-        let peer = request.extensions().get::<Peer>().expect("the listener adds the peer").clone();
         let Some(sid) = query(uri, "sid") else {
+            if method != Method::GET {
+                return Ok(Self::Other);
+            }
             if sessions.are_departing() {
                 return Err(Refusal::Departing);
             }
-            let session = sessions.begin(peer.address).ok_or(Refusal::TooManyStrangers)?;
-            return Ok(Self { session, kind: Kind::Handshake, peer, compression });
+            let session = sessions.begin(Peer::of(request).address, !is_websocket).ok_or(Refusal::TooManyStrangers)?;
+            return Ok(match offer {
+                None => Self::Handshake { session },
+                Some(offer) => Self::Websocket { session, offer },
+            });
         };
-        let session = sid.parse().ok().and_then(|sid| sessions.find(sid)).ok_or(Refusal::UnknownSession)?;
-        let kind = match *request.method() {
-            // Engine.IO would accept it, and it would take over from the first.
-            _ if query(uri, "transport") == Some("websocket") && session.tracker.has_websocket() => {
+        let sid: Sid = sid.parse().map_err(|_| Refusal::UnknownSession)?;
+        let session = sessions.find(sid).ok_or(Refusal::UnknownSession)?;
+        if let Some(offer) = offer {
+            // It would take over from the first.
+            if session.tracker.has_websocket() {
                 return Err(Refusal::SecondWebsocket);
             }
-            _ if query(uri, "transport") != Some("polling") => Kind::Other,
+            return Ok(if method == Method::GET { Self::Websocket { session, offer } } else { Self::Other });
+        }
+        if session.has_upgraded() {
+            return Err(Refusal::Upgraded);
+        }
+        match *method {
             Method::GET if session.repeats(query(uri, "t")) => {
-                debug!(sid, "a long-polling response was lost: the session is cut");
+                debug!(%sid, "a long-polling response was lost: the session is cut");
                 session.tracker.cut();
-                return Err(Refusal::UnknownSession);
+                Err(Refusal::UnknownSession)
             }
             Method::GET => {
-                Kind::Poll { t: query(uri, "t").map(Box::from), takes_gzip: sessions.compress() && takes_gzip(headers) }
+                let takes_gzip = sessions.compress() && takes_gzip(headers);
+                Ok(Self::Poll { session, sid, t: query(uri, "t").map(Box::from), takes_gzip })
             }
             Method::POST => {
                 let length = headers.get(header::CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse().ok());
@@ -145,98 +167,136 @@ impl Exchange {
                     _ => None,
                 };
                 match (refusal, posting) {
-                    (None, Some(posting)) => Kind::Post { _posting: posting },
+                    (None, Some(posting)) => Ok(Self::Post { session, sid, posting }),
                     (refusal, _) => {
                         session.tracker.cut();
-                        return Err(refusal.unwrap_or(Refusal::BadPost));
+                        Err(refusal.unwrap_or(Refusal::BadPost))
                     }
                 }
             }
-            _ => Kind::Other,
-        };
-        Ok(Self { session, kind, peer, compression })
+            _ => Ok(Self::Other),
+        }
     }
 
-    /// Waits for Engine.IO's response and notes what it does to the session. Cuts the session if a POST takes too long.
-    pub(super) async fn finish<B>(
-        self,
-        answer: impl Future<Output = Result<Response<B>, Infallible>>,
-        max_body: usize,
-    ) -> Result<Response<Body>, Infallible>
+    /// Has Engine.IO answer the request, and notes what that does to the session.
+    pub(super) async fn answer<R>(self, sessions: Arc<EngineSessions>, request: Request<R>) -> Response<Body>
     where
-        B: http_body::Body<Data = Bytes, Error: Into<axum::BoxError>> + Send + Unpin + 'static,
+        R: http_body::Body<Data = Bytes, Error: Into<axum::BoxError>> + Send + Unpin + 'static,
     {
-        let Self { session, kind, peer, compression } = self;
-        let body_timeout = async {
-            match &kind {
-                Kind::Post { .. } => tokio::time::sleep(BODY_WITHIN).await,
-                _ => std::future::pending().await,
+        let answer = match self {
+            Self::Handshake { session } => {
+                let handshake = sessions.handshake(&session, &request);
+                let opened = sessions.open(&session, handshake).await.map_err(Refused::ByEngine);
+                opened.map(|open| {
+                    sessions.watch(&session);
+                    text(open.text)
+                })
             }
+            Self::Websocket { session, offer } => Ok(offer.accept(sessions, session, request)),
+            Self::Poll { session, sid, t, takes_gzip } => poll(&sessions, &session, sid, t, takes_gzip).await,
+            Self::Post { session, sid, posting: _posting } => {
+                let max_body = sessions.max_body_of(&session);
+                let answered = post(&sessions, &session, sid, Limited::new(request.into_body(), max_body)).await;
+                if let Err(Refused::By(Refusal::TooSlow | Refusal::TooLarge)) = answered {
+                    session.tracker.cut();
+                }
+                answered
+            }
+            Self::Other => Ok(answered(sessions.engine.refuse(request.method().clone(), request.uri())).await),
         };
-        let mut answer = tokio::select! {
-            answer = answer => answer?,
-            // A waiting poll ends with its session.
-            () = session.tracker.until_cut() => return Ok(Refusal::UnknownSession.response()),
-            () = body_timeout => {
-                session.tracker.cut();
-                return Ok(Refusal::TooSlow.response());
-            }
-        };
-        if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-            if let Some((compression, connection)) = compression.zip(peer.connection.upgrade()) {
-                connection.compresses(max_body);
-                let value = HeaderValue::from_static(compression);
-                answer.headers_mut().insert(header::SEC_WEBSOCKET_EXTENSIONS, value);
-            }
-            if let (Kind::Handshake, Some(connection)) = (&kind, peer.connection.upgrade()) {
-                connection.opens_session(max_body);
-            }
-            session.tracker.opened(&peer.connection);
-            return Ok(answer.map(Body::new));
-        }
-        Ok(match kind {
-            Kind::Handshake => finish_handshake(&session, answer, max_body).await,
-            Kind::Poll { t, takes_gzip } if answer.status() == StatusCode::OK => {
-                session.answers(t);
-                let answer = answer.map(|body| Carried::new(body, session.tracker.clone()));
-                if takes_gzip { zipped(answer).await } else { answer.map(Body::new) }
-            }
-            Kind::Poll { .. } | Kind::Post { .. } | Kind::Other => answer.map(Body::new),
+        answer.unwrap_or_else(|refused| match refused {
+            Refused::By(refusal) => refusal.response(),
+            Refused::ByEngine(answer) => answer,
         })
     }
 }
 
-/// Fails unless the headers are a valid websocket handshake by RFC 6455. Engine.IO checks for a key only.
-fn check_websocket(headers: &HeaderMap) -> Result<(), Refusal> {
-    let has = |name: header::HeaderName, token: &str| {
-        let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-        values.flat_map(|value| value.split(',')).any(|it| it.trim().eq_ignore_ascii_case(token))
-    };
-    let key = headers.get(header::SEC_WEBSOCKET_KEY).and_then(|key| STANDARD.decode(key).ok());
-    if !has(header::CONNECTION, "upgrade") || !has(header::UPGRADE, "websocket") || key.is_none_or(|it| it.len() != 16)
-    {
-        return Err(Refusal::BadHandshake);
-    }
-    match has(header::SEC_WEBSOCKET_VERSION, "13") {
-        true => Ok(()),
-        false => Err(Refusal::WebsocketVersion),
+/// Who refused a request.
+enum Refused {
+    By(Refusal),
+    ByEngine(Response<Body>),
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self::By(refusal)
     }
 }
 
-/// Reads the session's id from the response to its handshake by polling, and sets its limit on messages.
-async fn finish_handshake<B>(session: &Arc<EngineSession>, answer: Response<B>, max_body: usize) -> Response<Body>
+async fn poll(
+    sessions: &EngineSessions,
+    session: &Arc<EngineSession>,
+    sid: Sid,
+    t: Option<Box<str>>,
+    takes_gzip: bool,
+) -> Result<Response<Body>, Refused> {
+    let waiting = session.polls();
+    let packets = loop {
+        // Engine.IO comes last: what it has ready is lost if it is asked and then not waited for.
+        let packets = tokio::select! {
+            biased;
+            packet = session.interrupted() => Bytes::from_static(packet.as_bytes()),
+            // A waiting poll ends with its session.
+            () = session.tracker.until_cut() => return Err(Refusal::UnknownSession.into()),
+            answer = answered(sessions.engine.poll(sid)) => {
+                if answer.status() != StatusCode::OK {
+                    return Err(Refused::ByEngine(answer));
+                }
+                let packets = body_of(answer).unwrap_or_default();
+                // Its own ping, with which each session begins, is not sent.
+                match packets.strip_prefix(ENGINES_PING) {
+                    Some(others) => packets.slice_ref(others),
+                    None if packets == PING => continue,
+                    None => packets,
+                }
+            }
+        };
+        break packets;
+    };
+    drop(waiting);
+    session.answers(t);
+    Ok(carried(packets, session.tracker.clone(), takes_gzip).await)
+}
+
+async fn post<R>(
+    sessions: &EngineSessions,
+    session: &Arc<EngineSession>,
+    sid: Sid,
+    body: Limited<R>,
+) -> Result<Response<Body>, Refused>
 where
-    B: http_body::Body<Data = Bytes, Error: Into<axum::BoxError>> + Send + 'static,
+    R: http_body::Body<Data = Bytes, Error: Into<axum::BoxError>> + Send + Unpin + 'static,
 {
-    let (mut head, body) = answer.into_parts();
-    let Ok(body) = body.collect().await else { return Refusal::UnknownSession.response() };
-    let body = body.to_bytes();
-    let Some(open) = OpenPacket::limited(&body, max_body) else { return Response::from_parts(head, Body::from(body)) };
-    if let Some(sid) = open.sid {
-        session.is_named(sid);
+    let packets = tokio::select! {
+        packets = body.collect() => match packets {
+            Ok(packets) => packets.to_bytes(),
+            Err(error) if error.is::<LengthLimitError>() => return Err(Refusal::TooLarge.into()),
+            // The connection has failed.
+            Err(_) => return Err(Refusal::BadPost.into()),
+        },
+        () = session.tracker.until_cut() => return Err(Refusal::UnknownSession.into()),
+        () = tokio::time::sleep(BODY_WITHIN) => return Err(Refusal::TooSlow.into()),
+    };
+    let holds = |packet: &str| packets.split(|byte| *byte == RECORD_SEPARATOR).any(|it| it == packet.as_bytes());
+    let (answers_ping, closes) = (holds(PONG), holds(CLOSE));
+    if answers_ping {
+        session.pong();
     }
-    head.headers.remove(header::CONTENT_LENGTH);
-    Response::from_parts(head, Body::from(open.text))
+    if closes {
+        session.releases_polls(NOOP);
+    }
+    let answer = answered(sessions.engine.post(sid, packets)).await;
+    if closes {
+        // A websocket that is being probed ends, too.
+        session.tracker.cut();
+    }
+    Ok(answer)
+}
+
+fn text(packet: impl Into<Body>) -> Response<Body> {
+    let mut response = Response::new(packet.into());
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(TEXT));
+    response
 }
 
 /// Returns a parameter of the query, without decoding it.

@@ -1,51 +1,31 @@
-//! The layer around Socket.IO's layer. It gives every session its delivery tracker, counts the events in long-polling
-//! responses, ends sessions whose response was lost, and releases the memory of requests.
-//!
-//! A session keeps the head of its first request as long as it lives. The URI and header values are slices of hyper's
-//! read buffer and would keep it alive. So the layer copies the few headers that are needed, which saves a quarter of a
-//! connection's memory.
+//! The layer around the routes: it serves Socket.IO's path, and gives every session its delivery tracker.
 
 use std::{
     convert::Infallible,
     future::ready,
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use axum::body::Body;
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
-use http_body_util::Limited;
+use http::{Request, Response, StatusCode};
 use tokio_util::sync::CancellationToken;
 use tower::{Layer, Service};
 
 use super::{
-    connection::WritableQueues, door::Door, engine_session::EngineSessions, exchange::Exchange,
+    connection::WritableQueues, door::Door, engine::Engine, engine_session::EngineSessions, exchange::Exchange,
     protective_headers::ProtectiveHeaders,
 };
 use crate::GatewaySettings;
 
-/// The headers that the handshakes and the gateway need.
-const KEPT_HEADERS: [header::HeaderName; 11] = [
-    header::CONNECTION,
-    header::CONTENT_LENGTH,
-    header::CONTENT_TYPE,
-    header::COOKIE,
-    header::HOST,
-    header::ORIGIN,
-    header::SEC_WEBSOCKET_KEY,
-    header::SEC_WEBSOCKET_VERSION,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    header::FORWARDED,
-];
-
 pub(crate) const PATH: &str = "/socket.io/";
 
-/// The layer around Socket.IO's layer. Clones share their sessions.
+/// The layer around the routes. Clones share their sessions.
 #[derive(Clone, Debug)]
 pub(crate) struct Transport {
-    sessions: EngineSessions,
+    sessions: Arc<EngineSessions>,
     over_tls: bool,
     door: Door,
 }
@@ -53,13 +33,15 @@ pub(crate) struct Transport {
 impl Transport {
     /// Takes no new sessions once `departing` is cancelled.
     pub(crate) fn new(
+        engine: Engine,
         writable_queues: WritableQueues,
         settings: &GatewaySettings,
         over_tls: bool,
         door: Door,
         departing: CancellationToken,
     ) -> Self {
-        Self { sessions: EngineSessions::new(writable_queues, settings, departing), over_tls, door }
+        let sessions = Arc::new(EngineSessions::new(engine, writable_queues, settings, departing));
+        Self { sessions, over_tls, door }
     }
 }
 
@@ -79,8 +61,9 @@ pub(crate) struct TransportService<S> {
 
 impl<S, R, B> Service<Request<R>> for TransportService<S>
 where
-    S: Service<Request<Limited<R>>, Response = Response<B>, Error = Infallible, Future: Send + 'static>,
-    B: http_body::Body<Data = Bytes, Error: Into<axum::BoxError>> + Send + Unpin + 'static,
+    S: Service<Request<R>, Response = Response<B>, Error = Infallible, Future: Send + 'static>,
+    R: http_body::Body<Data = Bytes, Error: Into<axum::BoxError>> + Send + Unpin + 'static,
+    B: http_body::Body<Data = Bytes, Error: Into<axum::BoxError>> + Send + 'static,
 {
     type Response = Response<Body>;
     type Error = Infallible;
@@ -110,36 +93,18 @@ where
 impl<S> TransportService<S> {
     fn answer<R, B>(&mut self, request: Request<R>) -> BoxFuture<'static, Result<Response<Body>, Infallible>>
     where
-        S: Service<Request<Limited<R>>, Response = Response<B>, Error = Infallible, Future: Send + 'static>,
-        B: http_body::Body<Data = Bytes, Error: Into<axum::BoxError>> + Send + Unpin + 'static,
+        S: Service<Request<R>, Response = Response<B>, Error = Infallible, Future: Send + 'static>,
+        R: http_body::Body<Data = Bytes, Error: Into<axum::BoxError>> + Send + Unpin + 'static,
+        B: http_body::Body<Data = Bytes, Error: Into<axum::BoxError>> + Send + 'static,
     {
         if !request.uri().path().starts_with(PATH) {
-            let answer = self.inner.call(request.map(|body| Limited::new(body, usize::MAX)));
+            let answer = self.inner.call(request);
             return Box::pin(async move { Ok(answer.await?.map(Body::new)) });
         }
-        let begun = Exchange::begin(&self.transport.sessions, &request);
-        let exchange = match begun {
-            Ok(exchange) => exchange,
-            Err(refusal) => return Box::pin(ready(Ok(refusal.response()))),
-        };
-        let max_body = self.transport.sessions.max_body_of(&exchange.session);
-        let mut request = request.map(|body| Limited::new(body, max_body));
-        slim(&mut request);
-        request.extensions_mut().insert(exchange.session.clone());
-        let answer = self.inner.call(request);
-        let max_body = self.transport.sessions.max_body();
-        Box::pin(async move { exchange.finish(answer, max_body).await })
+        let sessions = self.transport.sessions.clone();
+        match Exchange::begin(&sessions, &request) {
+            Ok(exchange) => Box::pin(async move { Ok(exchange.answer(sessions, request).await) }),
+            Err(refusal) => Box::pin(ready(Ok(refusal.response()))),
+        }
     }
-}
-
-/// Replaces a request's head by a copy with only the headers that are needed.
-fn slim<R>(request: &mut Request<R>) {
-    let kept = || KEPT_HEADERS.iter().flat_map(|name| request.headers().get_all(name).iter().map(move |it| (name, it)));
-    let mut headers = HeaderMap::with_capacity(kept().count());
-    for (name, value) in kept() {
-        let copy = HeaderValue::from_bytes(value.as_bytes()).expect("it is a valid header value");
-        headers.append(name, copy);
-    }
-    *request.headers_mut() = headers;
-    *request.uri_mut() = request.uri().to_string().parse().expect("it is a valid URI");
 }

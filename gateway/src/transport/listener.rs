@@ -14,7 +14,7 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Service;
@@ -22,7 +22,7 @@ use tracing::{debug, warn};
 
 use super::{
     connection::{Connection, Wire},
-    connection_slots::{ConnectionSlot, Most, Networks},
+    connection_slots::{ConnectionSlot, Most, Networks, Turnover},
     peer::Peer,
 };
 use crate::settings::TrustedProxy;
@@ -37,6 +37,11 @@ const HEAD_BYTES: usize = 8_192;
 const UNSENT_BYTES: u32 = 4_096;
 /// The pause after a connection can't be accepted, for example because too many files are open.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+/// How many connections are served at once from their first bytes on. A first request takes much memory for a moment,
+/// and what many of them take at once would stay in holes between what connections keep.
+const BEGINNING: usize = 256;
+/// A connection that takes longer to begin doesn't keep others waiting.
+const BEGINS_WITHIN: Duration = Duration::from_millis(100);
 /// A connection is closed if the client reads nothing of a response for this long.
 const TAKEN_WITHIN: Duration = Duration::from_secs(20);
 /// How long a stopping gateway waits for its connections to end.
@@ -49,6 +54,7 @@ pub(crate) async fn serve<S>(
     service: S,
     proxies: Arc<[TrustedProxy]>,
     most: Most,
+    turnover: Turnover,
     departing: CancellationToken,
     stop: CancellationToken,
 ) -> anyhow::Result<()>
@@ -61,6 +67,7 @@ where
 {
     let permits = Arc::new(Semaphore::new(most.all));
     let networks = Arc::new(Networks { most: most.of_network, connections: Mutex::default() });
+    let beginning = Arc::new(Semaphore::new(BEGINNING));
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
@@ -84,8 +91,19 @@ where
             debug!(%address, "too many connections: refused one");
             continue;
         };
-        let slot = ConnectionSlot { _of_all: of_all, _of_network: of_network };
-        connections.spawn(connection(stream, address, service.clone(), proxies.clone(), slot, stop.clone()));
+        let slot = ConnectionSlot { _of_all: of_all, _of_network: of_network, _counted: turnover.begins() };
+        let (service, proxies, beginning, stop) = (service.clone(), proxies.clone(), beginning.clone(), stop.clone());
+        connections.spawn(async move {
+            // Until the client sends something, its connection has no buffers.
+            let sends = tokio::select! {
+                sends = tokio::time::timeout(HEAD_WITHIN, stream.readable()) => sends.is_ok_and(|sends| sends.is_ok()),
+                () = stop.cancelled() => false,
+            };
+            if sends {
+                let turn = beginning.acquire_owned().await.ok();
+                Box::pin(connection(stream, address, service, proxies, turn, slot, stop)).await;
+            }
+        });
     }
     // A proxy whose connection is refused asks another gateway.
     drop(listener);
@@ -102,6 +120,7 @@ async fn connection<S>(
     address: SocketAddr,
     service: S,
     proxies: Arc<[TrustedProxy]>,
+    mut turn: Option<OwnedSemaphorePermit>,
     slot: ConnectionSlot,
     stop: CancellationToken,
 ) where
@@ -133,9 +152,12 @@ async fn connection<S>(
         .with_upgrades();
     tokio::pin!(serving);
     let mut stuck_check = tokio::time::interval(TAKEN_WITHIN / 4);
+    let begun = tokio::time::sleep(BEGINS_WITHIN);
+    tokio::pin!(begun);
     let served = loop {
         tokio::select! {
             served = &mut serving => break served,
+            () = &mut begun, if turn.is_some() => turn = None,
             () = stop.cancelled() => {
                 serving.as_mut().graceful_shutdown();
                 break serving.await;

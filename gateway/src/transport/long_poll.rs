@@ -1,6 +1,7 @@
 //! Counts the events of a long-polling response as delivered when the connection takes its body, and compresses it.
 
 use std::{
+    convert::Infallible,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -9,68 +10,58 @@ use std::{
 use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderValue, Response, header};
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 
-use super::connection::{DeliveryTracker, counts};
+use super::{
+    connection::{DeliveryTracker, counts},
+    engine::RECORD_SEPARATOR,
+};
 use crate::gzip::{COMPRESS_FROM, compress};
 
-/// Separates packets in a long-polling response.
-const RECORD_SEPARATOR: u8 = 0x1e;
+pub(super) const TEXT: &str = "text/plain; charset=UTF-8";
 
 /// The body of a long-polling response. If the connection ends before it takes the body, the session is cut.
-pub(super) struct Carried<B> {
-    body: B,
+struct Carried {
+    body: Full<Bytes>,
     tracker: Arc<DeliveryTracker>,
-    /// The events in the body, if it is compressed.
-    events: Option<u64>,
+    events: u64,
     /// Whether the connection took the body.
     was_taken: bool,
 }
 
-impl<B> Carried<B> {
-    pub(super) fn new(body: B, tracker: Arc<DeliveryTracker>) -> Self {
-        Self { body, tracker, events: None, was_taken: false }
+/// Makes a response of these packets. It is compressed if the client takes that, and it is large enough.
+pub(super) async fn carried(packets: Bytes, tracker: Arc<DeliveryTracker>, takes_gzip: bool) -> Response<Body> {
+    let mut carried = Carried { body: Full::default(), tracker, events: events_in(&packets), was_taken: false };
+    let is_zipped = takes_gzip && packets.len() >= COMPRESS_FROM;
+    let body = match is_zipped {
+        // If it is interrupted, the session is cut.
+        true => {
+            tokio::task::spawn_blocking(move || compress(&packets)).await.expect("compressing does not panic").into()
+        }
+        false => packets,
+    };
+    carried.body = Full::new(body);
+    let mut response = Response::new(Body::new(carried));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(TEXT));
+    if is_zipped {
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        headers.append(header::VARY, HeaderValue::from_static("accept-encoding"));
     }
-
-    /// Replaces the body, which must have been read.
-    fn instead(mut self, body: Bytes, events: u64) -> Carried<Full<Bytes>> {
-        self.was_taken = true;
-        Carried { body: Full::new(body), tracker: self.tracker.clone(), events: Some(events), was_taken: false }
-    }
+    response
 }
 
-/// Compresses a response, if it is large enough.
-pub(super) async fn zipped<B>(response: Response<Carried<B>>) -> Response<Body>
-where
-    B: http_body::Body<Data = Bytes, Error: Into<axum::BoxError>> + Send + Unpin + 'static,
-{
-    let (mut head, mut carried) = response.into_parts();
-    // Engine.IO's response is in memory. If it fails all the same, the session is cut.
-    let Ok(whole) = (&mut carried.body).collect().await else { return Response::from_parts(head, Body::empty()) };
-    let body = whole.to_bytes();
-    let events = events_in(&body);
-    if body.len() < COMPRESS_FROM {
-        return Response::from_parts(head, Body::new(carried.instead(body, events)));
-    }
-    let zipped = tokio::task::spawn_blocking(move || compress(&body)).await.expect("compressing does not panic");
-    head.headers.remove(header::CONTENT_LENGTH);
-    head.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-    head.headers.append(header::VARY, HeaderValue::from_static("accept-encoding"));
-    Response::from_parts(head, Body::new(carried.instead(zipped.into(), events)))
-}
-
-impl<B: http_body::Body<Data = Bytes> + Unpin> http_body::Body for Carried<B> {
+impl http_body::Body for Carried {
     type Data = Bytes;
-    type Error = B::Error;
+    type Error = Infallible;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<http_body::Frame<Bytes>, B::Error>>> {
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
         let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
-        if let Some(Ok(frame)) = &frame {
-            let events = self.events.unwrap_or_else(|| frame.data_ref().map_or(0, |data| events_in(data)));
-            self.tracker.took(events);
+        if frame.is_some() {
+            self.tracker.took(self.events);
         }
         self.was_taken = true;
         Poll::Ready(frame)
@@ -85,7 +76,7 @@ impl<B: http_body::Body<Data = Bytes> + Unpin> http_body::Body for Carried<B> {
     }
 }
 
-impl<B> Drop for Carried<B> {
+impl Drop for Carried {
     fn drop(&mut self) {
         // The connection ended first: the events are lost and can't be sent again.
         if !self.was_taken {

@@ -4,7 +4,7 @@ use std::{ops::Range, sync::OnceLock};
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
-use tungstenite::protocol::frame::{
+use tokio_tungstenite::tungstenite::protocol::frame::{
     FrameHeader,
     coding::{Data, OpCode},
 };

@@ -2,6 +2,8 @@
 
 use std::{net::IpAddr, sync::Weak};
 
+use http::Request;
+
 use super::connection::Connection;
 
 /// The client that sent a request. The listener adds it to every request's extensions.
@@ -10,4 +12,10 @@ pub(crate) struct Peer {
     pub(crate) address: IpAddr,
     /// Weak, since a session keeps the head of its first request longer than the connection.
     pub(crate) connection: Weak<Connection>,
+}
+
+impl Peer {
+    pub(super) fn of<R>(request: &Request<R>) -> &Self {
+        request.extensions().get().expect("the listener adds the peer")
+    }
 }

@@ -90,9 +90,21 @@ impl DeliveryTracker {
         let _ = self.sid.set(sid);
     }
 
+    /// The session's id, once Engine.IO has given it one.
+    pub(crate) fn sid(&self) -> Option<Sid> {
+        self.sid.get().copied()
+    }
+
     /// Counts an event that is about to be sent. Returns its number.
     pub(crate) fn count_event(&self) -> u64 {
         self.sent_count.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    /// Notes that an event is in the socket's queue: a websocket that waits for nothing fetches it.
+    pub(crate) fn is_queued(&self) {
+        if let Some(connection) = self.carrier.get().and_then(Weak::upgrade) {
+            connection.wake();
+        }
     }
 
     /// Writes an event's websocket frame directly to the network. Returns `None` if the network has not accepted all

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use tungstenite::protocol::frame::{
+use tokio_tungstenite::tungstenite::protocol::frame::{
     FrameHeader,
     coding::{Control, Data, OpCode},
 };

@@ -10,6 +10,7 @@ mod frame_counter;
 mod inflated;
 
 use std::{
+    collections::VecDeque,
     fmt,
     io::{self, IoSlice},
     net::Shutdown,
@@ -31,9 +32,12 @@ use tokio::{
     runtime::Handle,
     time::Instant,
 };
-use tungstenite::protocol::frame::FrameHeader;
+use tokio_tungstenite::tungstenite::protocol::frame::{
+    FrameHeader,
+    coding::{Data, OpCode},
+};
 
-use super::{connection_slots::ConnectionSlot, open_packet::OpenPacket, packet::Packet};
+use super::{connection_slots::ConnectionSlot, packet::Packet};
 
 pub(crate) use delivery_tracker::{DeliveryTracker, Passed, STRANGER_BYTES, WritableQueues};
 use frame_counter::FrameCounter;
@@ -52,8 +56,8 @@ pub(crate) struct Connection {
     /// With compression: the longest message that the client may send, in bytes.
     compression: OnceLock<usize>,
     cut: AtomicBool,
-    reader: AtomicWaker,
-    writer: AtomicWaker,
+    /// The task that reads and writes.
+    task: AtomicWaker,
     out: Mutex<Out>,
     /// Its slot in the limits on connections.
     _slot: ConnectionSlot,
@@ -65,20 +69,44 @@ struct Out {
     counter: FrameCounter,
     /// A frame of the gateway's own that is partly written.
     own: Option<OwnFrame>,
-    /// Until Engine.IO's first packet is written: the limit on messages that it must state.
-    max_payload: Option<usize>,
     /// Since when the kernel has accepted nothing more.
     stuck_since: Option<Instant>,
 }
 
-/// A frame that Engine.IO hasn't written.
+/// A whole websocket frame.
 #[derive(Debug)]
-struct OwnFrame {
+pub(super) struct Frame {
     bytes: Bytes,
-    /// How many of its bytes the kernel has accepted.
-    written: usize,
     /// 1 if it is an event.
     events: u64,
+}
+
+impl Frame {
+    /// A frame with one packet of Engine.IO.
+    pub(super) fn text(packet: &[u8]) -> Self {
+        Self { bytes: encoded(Data::Text, packet), events: u64::from(counts(packet)) }
+    }
+
+    pub(super) fn binary(data: &[u8]) -> Self {
+        Self { bytes: encoded(Data::Binary, data), events: 0 }
+    }
+}
+
+fn encoded(kind: Data, payload: &[u8]) -> Bytes {
+    let header = FrameHeader { opcode: OpCode::Data(kind), ..FrameHeader::default() };
+    let length = payload.len() as u64;
+    let mut frame = Vec::with_capacity(header.len(length) + payload.len());
+    header.format(length, &mut frame).expect("writing to memory");
+    frame.extend(payload);
+    frame.into()
+}
+
+/// A frame that is partly written.
+#[derive(Debug)]
+struct OwnFrame {
+    frame: Frame,
+    /// How many of its bytes the kernel has accepted.
+    written: usize,
 }
 
 impl Connection {
@@ -88,8 +116,7 @@ impl Connection {
             tracker: OnceLock::new(),
             compression: OnceLock::new(),
             cut: AtomicBool::new(false),
-            reader: AtomicWaker::new(),
-            writer: AtomicWaker::new(),
+            task: AtomicWaker::new(),
             out: Mutex::default(),
             _slot: slot,
         }
@@ -111,14 +138,14 @@ impl Connection {
         self.compression.get().is_some()
     }
 
-    /// Notes that Engine.IO's first packet will follow the upgrade, and must state this limit on messages.
-    pub(crate) fn opens_session(&self, max_payload: usize) {
-        self.out().max_payload = Some(max_payload);
+    /// Wakes the task that reads and writes.
+    pub(super) fn wake(&self) {
+        self.task.wake();
     }
 
     pub(crate) fn cut(&self) {
         self.cut.store(true, Ordering::Release);
-        self.reader.wake();
+        self.task.wake();
     }
 
     /// Writes an event's whole websocket frame. Returns its size, or `None` if another frame is partly written, the
@@ -139,9 +166,8 @@ impl Connection {
         if written == frame.len() {
             self.took(1);
         } else {
-            out.own = Some(OwnFrame { bytes: frame.clone(), written, events: 1 });
-            // The reading task is woken to write the rest, too.
-            self.reader.wake();
+            out.own = Some(OwnFrame { frame: Frame { bytes: frame.clone(), events: 1 }, written });
+            self.task.wake();
         }
         Some(frame.len())
     }
@@ -185,14 +211,33 @@ impl Connection {
 
     /// Writes the rest of the gateway's own frame.
     fn poll_own(&self, out: &mut Out, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while let Some(OwnFrame { bytes, written, events }) = &mut out.own {
-            *written += ready!(self.poll_some(&[IoSlice::new(&bytes[*written..])], cx))?;
-            if *written == bytes.len() {
-                self.took(*events);
+        while let Some(OwnFrame { frame, written }) = &mut out.own {
+            *written += ready!(self.poll_some(&[IoSlice::new(&frame.bytes[*written..])], cx))?;
+            if *written == frame.bytes.len() {
+                self.took(frame.events);
                 out.own = None;
             }
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Writes these frames, and what has been written in part.
+    pub(super) fn poll_write_frames(&self, frames: &mut VecDeque<Frame>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.fail_if_cut()?;
+        let mut out = self.out();
+        loop {
+            ready!(self.poll_own(&mut out, cx))?;
+            if frames.is_empty() {
+                // Most connections have nothing to write most of the time.
+                frames.shrink_to_fit();
+                return Poll::Ready(Ok(()));
+            }
+            // Reading goes on with a frame that answers one of the client's.
+            if !out.counter.is_between_frames() {
+                return Poll::Pending;
+            }
+            out.own = frames.pop_front().map(|frame| OwnFrame { frame, written: 0 });
+        }
     }
 
     fn poll_some(&self, parts: &[IoSlice<'_>], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
@@ -203,27 +248,6 @@ impl Connection {
                 written => return Poll::Ready(written),
             }
         }
-    }
-}
-
-impl Out {
-    /// Returns what is to be written instead if these bytes are a websocket's first frame, with Engine.IO's first
-    /// packet.
-    fn opening(&mut self, parts: &[IoSlice<'_>]) -> Option<Bytes> {
-        if !self.counter.is_between_frames() {
-            return None;
-        }
-        let max_payload = self.max_payload.take()?;
-        let bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
-        let mut reader = io::Cursor::new(&bytes);
-        let (header, length) = FrameHeader::parse(&mut reader).ok()??;
-        let (begin, length) = (reader.position() as usize, usize::try_from(length).ok()?);
-        let packet = bytes.get(begin..)?;
-        let open = OpenPacket::limited(packet, max_payload).filter(|_| packet.len() == length)?;
-        let mut frame = Vec::with_capacity(begin + open.text.len());
-        header.format(open.text.len() as u64, &mut frame).ok()?;
-        frame.extend_from_slice(open.text.as_bytes());
-        Some(frame.into())
     }
 }
 
@@ -242,6 +266,10 @@ pub(crate) struct Wire {
 impl Wire {
     pub(crate) fn new(connection: Arc<Connection>) -> Self {
         Self { connection, inflated: Inflated::default() }
+    }
+
+    pub(super) fn connection(&self) -> &Arc<Connection> {
+        &self.connection
     }
 }
 
@@ -282,13 +310,8 @@ async fn linger(connection: Arc<Connection>) {
 impl AsyncRead for Wire {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let Self { connection, inflated } = &mut *self;
-        connection.reader.register(cx.waker());
+        connection.task.register(cx.waker());
         connection.fail_if_cut()?;
-        let mut out = connection.out();
-        if out.own.is_some() && connection.poll_own(&mut out, cx)?.is_ready() {
-            connection.writer.wake();
-        }
-        drop(out);
         loop {
             if inflated.give(buf) {
                 return Poll::Ready(Ok(()));
@@ -325,16 +348,7 @@ impl AsyncWrite for Wire {
         let connection = &*self.connection;
         connection.fail_if_cut()?;
         let mut out = connection.out();
-        // Tokio wakes only one task per stream that waits to write. If that is the reader, it wakes this one.
-        connection.writer.register(cx.waker());
         ready!(connection.poll_own(&mut out, cx))?;
-        if let Some(opening) = out.opening(parts) {
-            out.own = Some(OwnFrame { bytes: opening, written: 0, events: 0 });
-            if connection.poll_own(&mut out, cx)?.is_pending() {
-                connection.reader.wake();
-            }
-            return Poll::Ready(Ok(parts.iter().map(|part| part.len()).sum()));
-        }
         let Poll::Ready(written) = connection.poll_some(parts, cx)? else {
             out.stuck_since.get_or_insert_with(Instant::now);
             return Poll::Pending;
