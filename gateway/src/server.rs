@@ -37,7 +37,7 @@ use crate::{
     readiness::Readiness,
     region::{RegionContext, RegionHandle, RegionTask},
     session::{self, AppState, Limits, MOST_SENT_AWAY, SENT_AWAY_EVERY},
-    transport::{self, Door, Engine, Most, Transport, Turnover, WritableQueues},
+    transport::{self, Certificate, Door, Engine, Most, Transport, Turnover, WritableQueues},
     turns::Turns,
 };
 
@@ -83,6 +83,7 @@ const OTHER_CONNECTIONS_PER_ADDRESS: usize = 100;
 /// A gateway that is bound to its address, but not started.
 pub struct Gateway {
     listener: TcpListener,
+    certificate: Option<Certificate>,
     settings: GatewaySettings,
     kafka: KafkaSettings,
     store: Arc<dyn Store>,
@@ -119,8 +120,11 @@ impl Gateway {
         if let Some(folder) = &settings.page {
             anyhow::ensure!(folder.join("index.html").is_file(), "--page {}: it has no index.html", folder.display());
         }
+        let certificate = settings.tls_cert.as_deref().zip(settings.tls_key.as_deref());
+        let certificate = certificate.map(|(file, key)| Certificate::read(file, key)).transpose()?;
         Ok(Self {
             listener,
+            certificate,
             settings,
             kafka,
             store,
@@ -159,7 +163,7 @@ impl Gateway {
 
     /// The origin of links in messages, if it is known.
     pub fn public_origin(&self) -> std::io::Result<Option<String>> {
-        let origins = self.settings.accounts.origins(self.address()?);
+        let origins = self.settings.origins(self.address()?);
         Ok(origins.first().map(|origin| origin.as_str().to_owned()))
     }
 
@@ -169,10 +173,20 @@ impl Gateway {
 
     /// Starts the gateway's tasks in this lifecycle: a thread for each region, the account checks and the listener.
     pub fn start(self, lifecycle: &Lifecycle) -> anyhow::Result<()> {
-        let Self { listener, settings, kafka, store, history, messages, sign_in_code, clock, metrics, client_watch } =
-            self;
-        let origins =
-            OriginPolicy::new(settings.accounts.origins(listener.local_addr()?), settings.accounts.is_secure()?);
+        let Self {
+            listener,
+            certificate,
+            settings,
+            kafka,
+            store,
+            history,
+            messages,
+            sign_in_code,
+            clock,
+            metrics,
+            client_watch,
+        } = self;
+        let origins = OriginPolicy::new(settings.origins(listener.local_addr()?), settings.is_secure()?);
         if origins.are_none() {
             warn!("browsers can't sign in, only programs with tokens: set --public-origin");
         }
@@ -289,9 +303,13 @@ impl Gateway {
             of_network: settings.max_connections_per_address + OTHER_CONNECTIONS_PER_ADDRESS,
         };
         let (departs, closed) = (departing.clone(), CancellationToken::new());
+        let tls = certificate.as_ref().map(Certificate::config).transpose()?;
+        if let Some(certificate) = certificate {
+            lifecycle.run("the certificate", certificate.follow(lifecycle.stopping()));
+        }
         let turnover = Turnover::default();
         lifecycle.run("free memory", free_memory::give_back(turnover.clone(), lifecycle.stopping()));
-        let serving = transport::serve(listener, service, proxies, most, turnover, departing, closed.clone());
+        let serving = transport::serve(listener, service, proxies, most, turnover, tls, departing, closed.clone());
         lifecycle.run("listener", serving);
         let (stopping, all_away) = (lifecycle.stopping(), CancellationToken::new());
         let sent_away = all_away.clone();

@@ -24,6 +24,15 @@ pub struct GatewaySettings {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
 
+    /// The certificate as PEM, with those that lead to it, for a gateway without a proxy: it then speaks TLS only. The
+    /// file is read again when it changes.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// The key of `--tls-cert` as PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+
     /// The folder of the built page; without it, no page is served.
     #[arg(long, value_name = "DIR")]
     pub page: Option<PathBuf>,
@@ -215,22 +224,12 @@ impl AccountArgs {
         listens_at.ip().is_loopback() && self.public_origin.is_empty() && self.trusted_proxy.is_empty()
     }
 
-    /// Returns the origins whose cookies are accepted, given the gateway's own address.
-    pub(crate) fn origins(&self, own: SocketAddr) -> Vec<Origin> {
+    /// Returns the origins whose cookies are accepted, given the gateway's own address and whether it speaks TLS.
+    fn origins(&self, own: SocketAddr, over_tls: bool) -> Vec<Origin> {
         if !self.public_origin.is_empty() || !own.ip().is_loopback() {
             return self.public_origin.clone();
         }
-        Origin::of_loopback(own).to_vec()
-    }
-
-    /// Whether cookies are for TLS only. Fails if some origins have https and some don't.
-    pub(crate) fn is_secure(&self) -> anyhow::Result<bool> {
-        let secure = self.public_origin.iter().filter(|origin| origin.is_secure()).count();
-        anyhow::ensure!(
-            secure == 0 || secure == self.public_origin.len(),
-            "--public-origin: use https for all origins or for none, since a session cookie works with one only"
-        );
-        Ok(secure > 0)
+        Origin::of_loopback(own, over_tls).to_vec()
     }
 
     pub(crate) fn account_settings(&self) -> AccountSettings {
@@ -273,6 +272,31 @@ impl GatewaySettings {
             Some(name) => Ok(name.clone()),
             None => service::hostname().context("this host has no name: set --instance"),
         }
+    }
+
+    /// Returns the origins whose cookies are accepted, given the gateway's own address.
+    pub(crate) fn origins(&self, own: SocketAddr) -> Vec<Origin> {
+        self.accounts.origins(own, self.tls_cert.is_some())
+    }
+
+    /// The scheme of its own address.
+    pub fn scheme(&self) -> &'static str {
+        if self.tls_cert.is_some() { "https" } else { "http" }
+    }
+
+    /// Whether cookies are for TLS only. Fails if some origins have https and some don't.
+    pub(crate) fn is_secure(&self) -> anyhow::Result<bool> {
+        let origins = &self.accounts.public_origin;
+        let secure = origins.iter().filter(|origin| origin.is_secure()).count();
+        anyhow::ensure!(
+            secure == 0 || secure == origins.len(),
+            "--public-origin: use https for all origins or for none, since a session cookie works with one only"
+        );
+        anyhow::ensure!(
+            self.tls_cert.is_none() || secure == origins.len(),
+            "--public-origin: use https, since --tls-cert makes the gateway speak TLS only"
+        );
+        Ok(secure > 0 || self.tls_cert.is_some())
     }
 
     pub(crate) fn heartbeat(&self) -> HeartbeatTimes {

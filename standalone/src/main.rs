@@ -129,12 +129,13 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let alerter = Alerter::new(kafka.clone(), store.clone(), service::now, alerter_metrics);
     lifecycle.run("the alerter", alerter.run(lifecycle.stopping()));
     let is_private = gateway_settings.accounts.is_private(gateway_settings.listen);
+    let scheme = gateway_settings.scheme();
     let sms_token = settings.messages.sms_token.clone();
     let mut gateway = Gateway::bind(gateway_settings, kafka.clone(), store.clone(), service::now, gateway_metrics)?
         .with_history(history)
         .with_messages(MessageParts { outbox: outbox.clone(), key: key.clone(), sms_token });
     let address = gateway.address()?;
-    let links = Links::new(&gateway.public_origin()?.unwrap_or(format!("http://{address}")), key);
+    let links = Links::new(&gateway.public_origin()?.unwrap_or(format!("{scheme}://{address}")), key);
     for channel in settings.messages.open(&settings.data.join("messages"), &links)? {
         let metrics = notifier::Metrics::new(&mut registry, channel.channel);
         let name = format!("the channel {}", channel.channel);
@@ -147,10 +148,11 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let reporter = Reporter::new("standalone", None, &kafka, registry, program.troubles(), service::now)?;
     let reporter = reporter.with_clients(gateway.clients());
     let demo = demo_account(store, is_private).await?;
-    let mut welcome = format!("\nToteboard is at http://{address}\n");
+    let mut welcome = format!("\nToteboard is at {scheme}://{address}\n");
     if let Some((user, password)) = demo {
         let code = SignInCode::for_user(&user);
-        welcome += &format!("Sign in by this link, which works once: http://{address}/#sign-in={}\n", code.reveal());
+        welcome +=
+            &format!("Sign in by this link, which works once: {scheme}://{address}/#sign-in={}\n", code.reveal());
         welcome += &format!("or as {DEMO} with the password {}\n", password.reveal());
         gateway = gateway.with_sign_in_code(code);
     }

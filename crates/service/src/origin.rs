@@ -35,8 +35,9 @@ impl Origin {
     }
 
     /// Those of a page that a program serves on loopback at this address.
-    pub fn of_loopback(address: SocketAddr) -> [Self; 2] {
-        [format!("http://{address}"), format!("http://localhost:{}", address.port())].map(Self)
+    pub fn of_loopback(address: SocketAddr, over_tls: bool) -> [Self; 2] {
+        let scheme = if over_tls { "https" } else { "http" };
+        [format!("{scheme}://{address}"), format!("{scheme}://localhost:{}", address.port())].map(Self)
     }
 
     pub fn is_secure(&self) -> bool {

@@ -12,6 +12,7 @@ use axum::body::Body;
 use http::{HeaderMap, Request, Response};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::{ServerConfig, ServerConnection};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -21,7 +22,7 @@ use tower::Service;
 use tracing::{debug, warn};
 
 use super::{
-    connection::{Connection, Wire},
+    connection::{Connection, Socket, Wire},
     connection_slots::{ConnectionSlot, Most, Networks, Turnover},
     peer::Peer,
 };
@@ -55,6 +56,7 @@ pub(crate) async fn serve<S>(
     proxies: Arc<[TrustedProxy]>,
     most: Most,
     turnover: Turnover,
+    tls: Option<Arc<ServerConfig>>,
     departing: CancellationToken,
     stop: CancellationToken,
 ) -> anyhow::Result<()>
@@ -92,6 +94,7 @@ where
             continue;
         };
         let slot = ConnectionSlot { _of_all: of_all, _of_network: of_network, _counted: turnover.begins() };
+        let tls = tls.clone();
         let (service, proxies, beginning, stop) = (service.clone(), proxies.clone(), beginning.clone(), stop.clone());
         connections.spawn(async move {
             // Until the client sends something, its connection has no buffers.
@@ -101,7 +104,7 @@ where
             };
             if sends {
                 let turn = beginning.acquire_owned().await.ok();
-                Box::pin(connection(stream, address, service, proxies, turn, slot, stop)).await;
+                Box::pin(connection(stream, address, service, proxies, tls, turn, slot, stop)).await;
             }
         });
     }
@@ -120,6 +123,7 @@ async fn connection<S>(
     address: SocketAddr,
     service: S,
     proxies: Arc<[TrustedProxy]>,
+    tls: Option<Arc<ServerConfig>>,
     mut turn: Option<OwnedSemaphorePermit>,
     slot: ConnectionSlot,
     stop: CancellationToken,
@@ -134,7 +138,11 @@ async fn connection<S>(
         debug!(%address, %error, "a connection ended before it was served");
         return;
     }
-    let connection = Arc::new(Connection::new(stream, slot));
+    let tls = match tls.map(ServerConnection::new).transpose() {
+        Ok(tls) => tls,
+        Err(error) => return warn!(%error, "a connection can't be secured"),
+    };
+    let connection = Arc::new(Connection::new(Socket::new(stream, tls), slot));
     let own = Arc::downgrade(&connection);
     let direct = Peer { address: address.ip().to_canonical(), connection: own.clone() };
     let wire = TokioIo::new(Wire::new(connection));

@@ -1,5 +1,6 @@
 //! Everything below Socket.IO: the listener, connections with their delivery trackers, and the layer around Engine.IO.
 
+mod certificate;
 mod connection;
 mod connection_slots;
 mod door;
@@ -15,6 +16,7 @@ mod peer;
 mod protective_headers;
 mod websocket;
 
+pub(crate) use certificate::Certificate;
 pub(crate) use connection::{DeliveryTracker, Passed, WritableQueues};
 pub(crate) use connection_slots::{Most, Turnover, one_less};
 pub(crate) use door::Door;

@@ -32,6 +32,7 @@ mod replay;
 mod restore;
 mod sockets;
 mod stage;
+mod tls;
 mod trouble;
 mod upgrade;
 

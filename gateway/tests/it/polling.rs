@@ -57,7 +57,7 @@ pub struct Poller {
 }
 
 impl Poller {
-    async fn connect(address: &str, regions: &[Region]) -> Self {
+    pub async fn connect(address: &str, regions: &[Region]) -> Self {
         Self::connect_from(Ipv4Addr::LOCALHOST, address, regions).await
     }
 

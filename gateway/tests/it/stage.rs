@@ -74,16 +74,16 @@ impl Stage {
         running
     }
 
+    /// Why a gateway with these settings doesn't start.
+    pub async fn refused(&self, settings: &[&str]) -> String {
+        let (settings, mut registry) = (with_usual("refused", settings), MetricRegistry::default());
+        let metrics = Metrics::new(&mut registry);
+        let gateway = Gateway::bind(settings, self.kafka(), self.store.clone(), service::now, metrics);
+        format!("{:#}", gateway.err().expect("it is refused"))
+    }
+
     pub async fn starting(&self, instance: &str, settings: &[&str]) -> Running {
-        let mut args = vec!["gateway", "--instance", instance];
-        for usual in ["--tick=20", "--listen=127.0.0.1:0"] {
-            let (name, _) = usual.split_once('=').unwrap();
-            if !settings.iter().any(|setting| setting.split('=').next() == Some(name)) {
-                args.push(usual);
-            }
-        }
-        args.extend(settings);
-        let settings = Settings::try_parse_from(args).unwrap().gateway;
+        let settings = with_usual(instance, settings);
         let mut registry = MetricRegistry::default();
         let metrics = Metrics::new(&mut registry);
         let (history, outbox) = (settings.history.clone(), settings.outbox.clone());
@@ -102,6 +102,18 @@ impl Stage {
         let ended = tokio::spawn(lifecycle.clone().wait());
         Running { address: address.to_string(), metrics: registry, lifecycle, ended }
     }
+}
+
+fn with_usual(instance: &str, settings: &[&str]) -> GatewaySettings {
+    let mut args = vec!["gateway", "--instance", instance];
+    for usual in ["--tick=20", "--listen=127.0.0.1:0"] {
+        let (name, _) = usual.split_once('=').unwrap();
+        if !settings.iter().any(|setting| setting.split('=').next() == Some(name)) {
+            args.push(usual);
+        }
+    }
+    args.extend(settings);
+    Settings::try_parse_from(args).unwrap().gateway
 }
 
 impl Running {

@@ -1,6 +1,9 @@
 //! What a client has sent, without compression.
 
-use std::{io, mem};
+use std::{
+    io, mem,
+    task::{Context, Poll, ready},
+};
 
 use deflate::Inflater;
 use tokio::io::ReadBuf;
@@ -21,9 +24,14 @@ pub(super) struct Inflated {
 
 impl Inflated {
     /// Reads what the network has, and inflates it. Returns how many bytes the network had.
-    pub(super) fn read(&mut self, connection: &Connection, longest: usize) -> io::Result<usize> {
+    pub(super) fn poll_read(
+        &mut self,
+        connection: &Connection,
+        longest: usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
         let mut chunk = [0; CHUNK];
-        let read = connection.stream.try_read(&mut chunk)?;
+        let read = ready!(connection.socket.poll_read(&mut ReadBuf::new(&mut chunk), cx))?;
         let mut inflater = self.inflater.take().unwrap_or_default();
         let inflated = inflater.read(&chunk[..read], connection.longest_message(longest), &mut self.bytes);
         inflated.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
@@ -32,7 +40,7 @@ impl Inflated {
         }
         // What it became longer by counts as well.
         connection.received(self.bytes.len().saturating_sub(read))?;
-        Ok(read)
+        Poll::Ready(Ok(read))
     }
 
     /// Gives on what there is. Returns false if that is nothing.

@@ -8,12 +8,12 @@
 mod delivery_tracker;
 mod frame_counter;
 mod inflated;
+mod socket;
 
 use std::{
     collections::VecDeque,
     fmt,
     io::{self, IoSlice},
-    net::Shutdown,
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock,
@@ -25,10 +25,8 @@ use std::{
 
 use bytes::Bytes;
 use futures::{future::poll_fn, task::AtomicWaker};
-use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
     runtime::Handle,
     time::Instant,
 };
@@ -43,6 +41,7 @@ pub(crate) use delivery_tracker::{DeliveryTracker, Passed, STRANGER_BYTES, Writa
 use frame_counter::FrameCounter;
 pub(super) use frame_counter::counts;
 use inflated::Inflated;
+pub(super) use socket::Socket;
 
 /// How long a connection that was cut stays open for the client to read what was sent last.
 const LINGER_FOR: Duration = Duration::from_secs(2);
@@ -51,7 +50,7 @@ const LINGER_BYTES: usize = 1 << 20;
 
 /// A TCP connection, shared by both writers.
 pub(crate) struct Connection {
-    stream: TcpStream,
+    socket: Socket,
     tracker: OnceLock<Arc<DeliveryTracker>>,
     /// With compression: the longest message that the client may send, in bytes.
     compression: OnceLock<usize>,
@@ -110,9 +109,9 @@ struct OwnFrame {
 }
 
 impl Connection {
-    pub(crate) fn new(stream: TcpStream, slot: ConnectionSlot) -> Self {
+    pub(crate) fn new(socket: Socket, slot: ConnectionSlot) -> Self {
         Self {
-            stream,
+            socket,
             tracker: OnceLock::new(),
             compression: OnceLock::new(),
             cut: AtomicBool::new(false),
@@ -153,17 +152,16 @@ impl Connection {
     pub(crate) fn pass(&self, packet: &Packet, before: impl FnOnce() -> bool) -> Option<usize> {
         let frame = if self.has_compression() { packet.compressed() } else { packet.frame() };
         let mut out = self.out();
-        if out.own.is_some() || !out.counter.is_between_frames() || !before() {
+        if out.own.is_some() || !out.counter.is_between_frames() || self.socket.has_unsent() || !before() {
             return None;
         }
-        // Not through the runtime, to avoid a cache miss on its readiness state.
-        let written = match SockRef::from(&self.stream).send(frame) {
+        let written = match self.socket.send(frame) {
             Ok(written) => written,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
             // The reader will find out that the connection is broken.
             Err(_) => frame.len(),
         };
-        if written == frame.len() {
+        if written == frame.len() && !self.socket.has_unsent() {
             self.took(1);
         } else {
             out.own = Some(OwnFrame { frame: Frame { bytes: frame.clone(), events: 1 }, written });
@@ -212,8 +210,11 @@ impl Connection {
     /// Writes the rest of the gateway's own frame.
     fn poll_own(&self, out: &mut Out, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(OwnFrame { frame, written }) = &mut out.own {
-            *written += ready!(self.poll_some(&[IoSlice::new(&frame.bytes[*written..])], cx))?;
+            if *written < frame.bytes.len() {
+                *written += ready!(self.socket.poll_write(&[IoSlice::new(&frame.bytes[*written..])], cx))?;
+            }
             if *written == frame.bytes.len() {
+                ready!(self.socket.poll_flush(cx))?;
                 self.took(frame.events);
                 out.own = None;
             }
@@ -230,23 +231,13 @@ impl Connection {
             if frames.is_empty() {
                 // Most connections have nothing to write most of the time.
                 frames.shrink_to_fit();
-                return Poll::Ready(Ok(()));
+                return self.socket.poll_flush(cx);
             }
             // Reading goes on with a frame that answers one of the client's.
             if !out.counter.is_between_frames() {
                 return Poll::Pending;
             }
             out.own = frames.pop_front().map(|frame| OwnFrame { frame, written: 0 });
-        }
-    }
-
-    fn poll_some(&self, parts: &[IoSlice<'_>], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.stream.poll_write_ready(cx))?;
-            match self.stream.try_write_vectored(parts) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                written => return Poll::Ready(written),
-            }
         }
     }
 }
@@ -290,15 +281,12 @@ impl Drop for Wire {
 async fn linger(connection: Arc<Connection>) {
     let lingering = async {
         poll_fn(|cx| connection.poll_own(&mut connection.out(), cx)).await?;
-        SockRef::from(&connection.stream).shutdown(Shutdown::Write)?;
+        connection.socket.shutdown()?;
         let (mut buffer, mut discarded) = ([0; 4_096], 0);
         while discarded < LINGER_BYTES {
-            connection.stream.readable().await?;
-            match connection.stream.try_read(&mut buffer) {
-                Ok(0) => break,
-                Ok(read) => discarded += read,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
+            match poll_fn(|cx| connection.socket.poll_read(&mut ReadBuf::new(&mut buffer), cx)).await? {
+                0 => break,
+                read => discarded += read,
             }
         }
         io::Result::Ok(())
@@ -312,21 +300,18 @@ impl AsyncRead for Wire {
         let Self { connection, inflated } = &mut *self;
         connection.task.register(cx.waker());
         connection.fail_if_cut()?;
-        loop {
-            if inflated.give(buf) {
-                return Poll::Ready(Ok(()));
-            }
-            ready!(connection.stream.poll_read_ready(cx))?;
-            let read = match connection.compression.get() {
-                None => connection.stream.try_read_buf(buf),
-                Some(longest) => inflated.read(connection, *longest),
-            };
-            match read {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Ok(read) if read > 0 && connection.has_compression() => connection.received(read)?,
-                read => return Poll::Ready(connection.received(read?)),
+        let Some(longest) = connection.compression.get() else {
+            let read = ready!(connection.socket.poll_read(buf, cx))?;
+            return Poll::Ready(connection.received(read));
+        };
+        while !inflated.give(buf) {
+            let read = ready!(inflated.poll_read(connection, *longest, cx))?;
+            connection.received(read)?;
+            if read == 0 {
+                break;
             }
         }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -349,7 +334,7 @@ impl AsyncWrite for Wire {
         connection.fail_if_cut()?;
         let mut out = connection.out();
         ready!(connection.poll_own(&mut out, cx))?;
-        let Poll::Ready(written) = connection.poll_some(parts, cx)? else {
+        let Poll::Ready(written) = connection.socket.poll_write(parts, cx)? else {
             out.stuck_since.get_or_insert_with(Instant::now);
             return Poll::Pending;
         };
@@ -370,15 +355,11 @@ impl AsyncWrite for Wire {
         Poll::Ready(Ok(written))
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Nothing is buffered here.
-        Poll::Ready(Ok(()))
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.connection.socket.poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(match SockRef::from(&self.connection.stream).shutdown(Shutdown::Write) {
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
-            shut => shut,
-        })
+        Poll::Ready(self.connection.socket.shutdown())
     }
 }
