@@ -41,12 +41,10 @@ use crate::{
     turns::Turns,
 };
 
-/// The capacity of a socket's queue. It holds a frame and a feed of each region, answers, and a ping. A ping that finds
-/// it full ends the session, so it has room for more answers than a client may have pending requests. Memory is
-/// allocated as it fills.
+/// The capacity of a socket's queue. It holds a frame and a feed of each region, and answers. It has room for more answers
+/// than a client may have pending requests. Memory is allocated as it fills.
 const SOCKET_QUEUE: usize = 128;
-/// The most bytes in one long-polling response. All that may be queued fits: what Engine.IO keeps for the next poll is
-/// lost if the client upgrades to a websocket instead.
+/// The most bytes in one answer to a poll. All that may be queued fits.
 const MAX_QUEUED: u64 = 64 << 20;
 /// Engine.IO pings nobody but once in ten years: the transport pings clients.
 const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);

@@ -10,10 +10,13 @@ pub const PASSWORD: &str = "nine loud badgers";
 
 /// Registers an account and returns a token for it.
 pub async fn token(address: &str, name: &str) -> anyhow::Result<String> {
-    let http = reqwest::Client::new();
-    let origin = format!("http://{address}");
+    token_at(&reqwest::Client::new(), &format!("http://{address}"), name).await
+}
+
+/// Registers an account at this origin and returns a token for it.
+pub async fn token_at(http: &reqwest::Client, origin: &str, name: &str) -> anyhow::Result<String> {
     let post = |path: &str, body: &Value| {
-        let request = http.post(format!("{origin}{path}")).header("origin", &origin);
+        let request = http.post(format!("{origin}{path}")).header("origin", origin);
         request.header("content-type", "application/json").body(body.to_string())
     };
     let account = json!({ "name": name, "password": PASSWORD });

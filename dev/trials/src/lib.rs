@@ -24,7 +24,7 @@ use std::{
 use anyhow::bail;
 use service::{Lifecycle, Program};
 
-pub use account::{PASSWORD, operating_token, producing_token, token};
+pub use account::{PASSWORD, operating_token, producing_token, token, token_at};
 pub use engines::{Engine, Engines, MailEngine, Part, Recipe};
 pub use fleet::{Fleet, metric, serve_simulator, simulated, truth};
 pub use forger::{Forger, forgeries};

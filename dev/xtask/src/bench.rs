@@ -18,6 +18,8 @@ use crate::{
 /// The markers around the table in BENCHMARKS.md.
 const BEGIN: &str = "<!-- the race -->";
 const END: &str = "<!-- the end of the race -->";
+const BEGIN_REAL: &str = "<!-- the race on real brokers -->";
+const END_REAL: &str = "<!-- the end of the race on real brokers -->";
 
 /// Changes a second in the hour before a gateway starts, and the most seconds until it is ready.
 const LOADS: [(u32, Option<u32>); 2] = [(200, Some(10)), (2_000, None)];
@@ -40,9 +42,24 @@ pub(crate) struct Bench {
     #[arg(long)]
     write: bool,
 
+    /// Kafka in the race: three brokers, or the cluster that is built into librdkafka.
+    #[arg(long, value_enum, default_value_t)]
+    brokers: Brokers,
+
+    /// Run only these legs of the race [default: all].
+    #[arg(long = "leg", value_name = "LEG")]
+    legs: Vec<String>,
+
     /// Folder of another built page: the page must show its first price in at most 0.8 of its time.
     #[arg(long, value_name = "DIR")]
     former_page: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Brokers {
+    #[default]
+    Embedded,
+    Real,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -151,7 +168,11 @@ fn race(bench: &Bench, no_install: bool) -> anyhow::Result<()> {
     let mut npm = Command::new("npm");
     npm.args(["ci", "--no-audit", "--no-fund", "--silent"]).current_dir(peers.join("node"));
     step("npm packages of the peers", 10 * MINUTE, &mut npm)?;
-    build_for_release(&["gateway", "race", "crowd", "floor"])?;
+    let caddy = engines::ready_caddy(no_install);
+    if let Err(missing) = &caddy {
+        eprintln!("skipping Caddy: {missing:#}");
+    }
+    build_for_release(&["gateway", "topic-creator", "race", "crowd", "floor"])?;
     let binaries = target().join("release");
     let folder = target().join("race");
     remove_folder(&folder)?;
@@ -159,10 +180,16 @@ fn race(bench: &Bench, no_install: bool) -> anyhow::Result<()> {
     race.arg("--binaries").arg(&binaries).arg("--peers").arg(&peers).arg("--folder").arg(&folder);
     race.arg("--seconds").arg(bench.seconds.to_string()).arg("--rounds").arg(bench.rounds.to_string());
     race.args(nchan.is_err().then_some("--no-nchan"));
+    race.args(caddy.iter().map(|caddy| format!("--caddy={}", caddy.display())));
+    if bench.brokers == Brokers::Real {
+        prerequisites::ensure(prerequisites::JAVA, no_install)?;
+        race.arg("--engines").arg(engines::brokers()?);
+    }
+    race.args(&bench.legs);
     let raced = step("the race", bench.rounds * 30 * MINUTE, &mut race);
     // The race also fails when a goal is missed; its results are still published.
     if bench.write && folder.join("table.md").is_file() {
-        publish(&folder)?;
+        publish(&folder, bench.brokers)?;
     }
     raced
 }
@@ -223,13 +250,19 @@ fn run_trial(program: &str, folder: &str, name: &str, arguments: &[String]) -> a
 }
 
 /// Copies the race's table and chart into the repository's documents.
-fn publish(folder: &Path) -> anyhow::Result<()> {
+fn publish(folder: &Path, brokers: Brokers) -> anyhow::Result<()> {
     let page = root().join("BENCHMARKS.md");
+    let (begin, end) = match brokers {
+        Brokers::Embedded => (BEGIN, END),
+        Brokers::Real => (BEGIN_REAL, END_REAL),
+    };
     let text = std::fs::read_to_string(&page)?;
     let table = std::fs::read_to_string(folder.join("table.md"))?;
-    let (before, rest) = text.split_once(BEGIN).context("BENCHMARKS.md has no start marker for the table")?;
-    let (_, after) = rest.split_once(END).context("BENCHMARKS.md has no end marker for the table")?;
-    std::fs::write(page, format!("{before}{BEGIN}\n\n{table}\n{END}{after}"))?;
-    std::fs::copy(folder.join("chart.svg"), root().join("docs/benchmarks.svg"))?;
+    let (before, rest) = text.split_once(begin).context("BENCHMARKS.md has no start marker for the table")?;
+    let (_, after) = rest.split_once(end).context("BENCHMARKS.md has no end marker for the table")?;
+    std::fs::write(page, format!("{before}{begin}\n\n{table}\n{end}{after}"))?;
+    if brokers == Brokers::Embedded {
+        std::fs::copy(folder.join("chart.svg"), root().join("docs/benchmarks.svg"))?;
+    }
     Ok(())
 }

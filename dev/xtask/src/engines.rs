@@ -194,6 +194,19 @@ pub(crate) fn loading(changes_a_second: u32, goal: Option<u32>) -> anyhow::Resul
     step(&name, 60 * MINUTE, &mut loading).with_context(|| format!("logs are in {}", logs.display()))
 }
 
+/// Prepares three brokers, and returns the file with the commands that start them.
+pub(crate) fn brokers() -> anyhow::Result<PathBuf> {
+    let folder = target().join("engines");
+    fs::create_dir_all(&folder)?;
+    let (mongodb, url) = mongodb(&folder)?;
+    prepared(&folder, mongodb, &url)
+}
+
+/// Returns a Caddy that supports our configuration, which is built if needed.
+pub(crate) fn ready_caddy(no_install: bool) -> anyhow::Result<PathBuf> {
+    caddy::caddy(no_install)
+}
+
 /// Starts a MongoDB-compatible server without any data, and returns its URL.
 pub(crate) fn mongodb_server() -> anyhow::Result<(Running, String)> {
     let folder = target().join("engines");
@@ -212,17 +225,23 @@ pub(crate) fn questdb() -> anyhow::Result<(Running, String)> {
 /// Prepares brokers for a trial and returns the command that starts it, with the programs of a build profile.
 fn trial(name: &str, profile: &str, folder: &Path, mongodb: Value, url: &str, logs: &Path) -> anyhow::Result<Command> {
     empty_folder(logs)?;
-    let mut engines = kafka::prepare(folder)?;
-    engines["mongodb"] = mongodb;
-    engines["mail"] = mail::recipe(folder)?;
-    engines["mongodb_url"] = json!(format!("{url}/toteboard-test-{name}"));
-    let file = folder.join("engines.json");
-    fs::write(&file, engines.to_string())?;
+    let file = prepared(folder, mongodb, &format!("{url}/toteboard-test-{name}"))?;
     let binaries = target().join(profile);
     let mut trial = Command::new(binaries.join(name));
     trial.arg("--engines").arg(file).arg("--binaries").arg(binaries).arg("--logs").arg(logs);
     trial.args(["--log", "warn"]);
     Ok(trial)
+}
+
+/// Prepares the engines of a trial, and returns the file with the commands that start them.
+fn prepared(folder: &Path, mongodb: Value, url: &str) -> anyhow::Result<PathBuf> {
+    let mut engines = kafka::prepare(folder)?;
+    engines["mongodb"] = mongodb;
+    engines["mail"] = mail::recipe(folder)?;
+    engines["mongodb_url"] = json!(url);
+    let file = folder.join("engines.json");
+    fs::write(&file, engines.to_string())?;
+    Ok(file)
 }
 
 /// Number of ports tried so far.

@@ -3,7 +3,12 @@
 //! what it was sent, or until its interval has passed; then it gets the frames from its own cursor to the room's.
 //! Nothing is queued for it.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    mem,
+    sync::Arc,
+    time::Duration,
+};
 
 use kafka::RegionFollower;
 use odds::{Cursor, FeedState, Filter, FrameKind, Phase};
@@ -18,6 +23,13 @@ const AHEAD_WITHIN: Duration = Duration::from_secs(5);
 
 /// How many parts a member is sent in a row.
 const MOST_PARTS: usize = 16;
+
+/// How many members are served before it is looked at the time.
+const SERVED_AT_ONCE: usize = 2_048;
+
+/// How long members are served before everything else gets its turn. A crowd that comes at once would delay a tick by
+/// seconds.
+const SERVED_FOR: Duration = Duration::from_millis(35);
 
 /// Members that get the same part of the same frames, by the frames' address in memory and the part.
 type SamePart = HashMap<(usize, usize), (Arc<Filter>, Arc<Frames>, Vec<Sid>)>;
@@ -85,16 +97,31 @@ impl RegionTask {
         member.is_some_and(|member| matches!(member.sync_state, SyncState::Partly(..)))
     }
 
-    /// Sends members what they need to reach their rooms' cursors, as far as they can take it. A live feed is sent only
-    /// to members that have the board it belongs to; any other feed is sent to all.
+    /// Sends members what they need to reach their rooms' cursors, as far as they can take it and there is time. A live
+    /// feed is sent only to members that have the board it belongs to; any other feed is sent to all.
     pub(super) async fn serve(&mut self, follower: &RegionFollower, ready: &mut Vec<Sid>) {
+        let end = Instant::now() + SERVED_FOR;
+        // Each member once: an event that is counted twice and sent once would never be accepted in full.
+        let mut known = HashSet::with_capacity(ready.len());
+        ready.retain(|sid| known.insert(*sid));
         for _ in 0..MOST_PARTS {
-            self.serve_once(follower, ready).await;
+            let mut others = mem::take(ready);
+            while !others.is_empty() {
+                // Who waits longest comes first.
+                let mut some: Vec<Sid> = others.drain(..others.len().min(SERVED_AT_ONCE)).collect();
+                self.serve_once(follower, &mut some).await;
+                ready.append(&mut some);
+                if Instant::now() > end {
+                    self.unserved.append(&mut others);
+                    self.unserved.append(ready);
+                    return;
+                }
+            }
             if ready.is_empty() {
                 return;
             }
         }
-        self.waiting_for_time.extend(ready.drain(..));
+        self.unserved.append(ready);
     }
 
     /// Sends each of these members one part. Leaves those that can take the next one at once.
@@ -103,9 +130,6 @@ impl RegionTask {
         let mut feed: Option<FeedPackets> = None;
         // Members that get the same part are served together.
         let mut same_part = SamePart::new();
-        // Each member once: an event that is counted twice and sent once would never be accepted in full.
-        ready.sort_unstable();
-        ready.dedup();
         for sid in ready.drain(..) {
             let Some(filter) = self.room_of.get(&sid) else { continue };
             let room = self.rooms.get_mut(filter).expect("a member's room is there");

@@ -68,6 +68,8 @@ pub(crate) struct RegionTask {
     pub(super) room_of: HashMap<Sid, Arc<Filter>>,
     /// Members to check again after some time, without another event.
     pub(super) waiting_for_time: HashSet<Sid>,
+    /// Members that were not served because there was no more time.
+    pub(super) unserved: Vec<Sid>,
     /// When each member was last sent the feed; the member due next comes first.
     pub(super) reminders: VecDeque<(Instant, Sid)>,
     /// Whether to check reminders at the next tick.
@@ -99,6 +101,7 @@ impl RegionTask {
             rooms: HashMap::new(),
             room_of: HashMap::new(),
             waiting_for_time: HashSet::new(),
+            unserved: Vec::new(),
             reminders: VecDeque::new(),
             reminders_due: false,
             due: None,
@@ -144,11 +147,17 @@ impl RegionTask {
                     self.serve_if_settled(&follower, &mut ready).await;
                 }
                 Some(()) = OptionFuture::from(self.due.map(|due| tokio::time::sleep_until(due.at))) => {
+                    ready.append(&mut self.unserved);
                     ready.extend(self.waiting_for_time.drain());
                     self.send_tick(&follower, &mut ready).await;
                 }
                 _ = waiting_timer.tick(), if !self.waiting_for_time.is_empty() => {
                     ready.extend(self.waiting_for_time.drain());
+                    self.serve_if_settled(&follower, &mut ready).await;
+                }
+                // It lets timers and all else come first.
+                () = tokio::task::yield_now(), if !self.unserved.is_empty() => {
+                    ready.append(&mut self.unserved);
                     self.serve_if_settled(&follower, &mut ready).await;
                 }
                 _ = clock_timer.tick() => {

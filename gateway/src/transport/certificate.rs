@@ -15,6 +15,7 @@ use rustls::{
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
+use sha2::{Digest, Sha256};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -26,10 +27,12 @@ const LOOKED_AT_EVERY: Duration = Duration::from_secs(10);
 pub(crate) struct Certificate {
     certificate: PathBuf,
     key: PathBuf,
-    /// What the files held when they were read last.
-    read: (Vec<u8>, Vec<u8>),
+    /// The hash of what the files held when they were read last.
+    read: Hash,
     current: Arc<Current>,
 }
+
+type Hash = [u8; 32];
 
 struct Current(RwLock<Arc<CertifiedKey>>);
 
@@ -39,7 +42,7 @@ impl Certificate {
         let certified = certified(&read)
             .with_context(|| format!("--tls-cert {}, --tls-key {}", certificate.display(), key.display()))?;
         let current = Arc::new(Current(RwLock::new(Arc::new(certified))));
-        Ok(Self { certificate: certificate.to_owned(), key: key.to_owned(), read, current })
+        Ok(Self { certificate: certificate.to_owned(), key: key.to_owned(), read: hash(&read), current })
     }
 
     /// How connections are secured. New ones get the certificate that is current then.
@@ -48,7 +51,7 @@ impl Certificate {
             .with_safe_default_protocol_versions()?;
         let mut config = versions.with_no_client_auth().with_cert_resolver(self.current.clone());
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        // Clients that come back need no new key exchange, and the gateway keeps nothing for that.
+        // Clients that come back need no signature, and the gateway keeps nothing for that.
         config.ticketer = ring::Ticketer::new()?;
         Ok(Arc::new(config))
     }
@@ -64,7 +67,7 @@ impl Certificate {
             }
             let (certificate, key) = (self.certificate.clone(), self.key.clone());
             match tokio::task::spawn_blocking(move || files(&certificate, &key)).await? {
-                Ok(read) if read == self.read => {}
+                Ok(read) if hash(&read) == self.read => {}
                 Ok(read) => {
                     match certified(&read) {
                         Ok(certified) => {
@@ -73,12 +76,16 @@ impl Certificate {
                         }
                         Err(error) => warn!(error = %format!("{error:#}"), "the new certificate is not used"),
                     }
-                    self.read = read;
+                    self.read = hash(&read);
                 }
                 Err(error) => warn!(error = %format!("{error:#}"), "the certificate can't be read again"),
             }
         }
     }
+}
+
+fn hash((certificate, key): &(Vec<u8>, Vec<u8>)) -> Hash {
+    Sha256::new().chain_update(Sha256::digest(certificate)).chain_update(key).finalize().into()
 }
 
 fn files(certificate: &Path, key: &Path) -> anyhow::Result<(Vec<u8>, Vec<u8>)> {

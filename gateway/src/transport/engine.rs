@@ -20,11 +20,7 @@ use super::{heartbeat::HeartbeatTimes, layer::PATH};
 pub(super) const RECORD_SEPARATOR: u8 = 0x1e;
 pub(super) const CLOSE: &str = "1";
 pub(super) const PING: &str = "2";
-pub(super) const PONG: &str = "3";
 pub(super) const NOOP: &str = "6";
-/// Engine.IO's own ping, before other packets.
-pub(super) const ENGINES_PING: &[u8] = b"2\x1e";
-
 /// The headers of a handshake that the gateway reads later. A session keeps them as long as it lives.
 const KEPT_HEADERS: [header::HeaderName; 2] = [header::COOKIE, header::ORIGIN];
 
@@ -67,12 +63,6 @@ impl Engine {
         self.post_at_once(sid, CLOSE);
     }
 
-    /// For its answer to a request that is not valid.
-    pub(super) fn refuse(&self, method: Method, uri: &Uri) -> Answering {
-        let path = uri.path_and_query().map_or(PATH, |path| path.as_str());
-        self.ask(request(method, path, Body::empty()))
-    }
-
     fn ask(&self, request: Request<Body>) -> Answering {
         self.0.clone().call(request)
     }
@@ -107,6 +97,15 @@ fn request(method: Method, uri: &str, body: Body) -> Request<Body> {
     *request.method_mut() = method;
     *request.uri_mut() = uri.parse().expect("it is a valid URI");
     request
+}
+
+/// Whether a packet answers a ping. Engine.IO looks at its first byte, too.
+pub(super) fn is_pong(packet: &[u8]) -> bool {
+    packet.first() == Some(&b'3') && packet != b"3probe"
+}
+
+pub(super) fn is_close(packet: &[u8]) -> bool {
+    packet.first() == Some(&CLOSE.as_bytes()[0])
 }
 
 /// Waits for Engine.IO's answer.

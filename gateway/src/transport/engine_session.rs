@@ -119,6 +119,8 @@ struct PollingState {
     heartbeat: Heartbeat,
     /// Whether the next poll is answered with a ping.
     ping_is_due: bool,
+    /// Whether there is a websocket that may take over.
+    has_websocket: bool,
     /// With what each poll is answered at once, when the client is to stop polling.
     released_with: Option<&'static str>,
     /// Whether a websocket has taken over.
@@ -193,6 +195,7 @@ impl EngineSessions {
                 last_poll: None,
                 heartbeat: Heartbeat::begin(self.terms.heartbeat, Instant::now()),
                 ping_is_due: false,
+                has_websocket: false,
                 released_with: None,
                 has_upgraded: false,
             }),
@@ -240,7 +243,9 @@ impl EngineSessions {
 
     /// Finds a session that began by polling and was not cut.
     pub(super) fn find(&self, sid: Sid) -> Option<Arc<EngineSession>> {
-        lock(&self.polled).get(&sid).and_then(Weak::upgrade).filter(|session| !session.tracker.is_cut())
+        // Dropping a session locks the map again.
+        let found = lock(&self.polled).get(&sid).and_then(Weak::upgrade);
+        found.filter(|session| !session.tracker.is_cut())
     }
 
     /// Pings a session's client while it polls, and ends the session when it was cut or its client is lost.
@@ -349,6 +354,18 @@ impl EngineSession {
         let Some(polling) = &self.polling else { return };
         lock(&polling.state).released_with = Some(packet);
         polling.interrupt.notify_waiters();
+    }
+
+    /// Takes the place for the one websocket that may take over. Returns false if it is taken.
+    pub(super) fn takes_websocket(&self) -> bool {
+        self.state().is_some_and(|mut state| !mem::replace(&mut state.has_websocket, true))
+    }
+
+    /// Notes that the websocket has not taken over: the client goes on polling, and may try another one.
+    pub(super) fn goes_on_polling(&self) {
+        if let Some(mut state) = self.state() {
+            (state.has_websocket, state.released_with) = (false, None);
+        }
     }
 
     /// Notes that a websocket has taken over.

@@ -10,7 +10,7 @@ use socketioxide::socket::Sid;
 use tracing::debug;
 
 use super::{
-    engine::{CLOSE, ENGINES_PING, NOOP, PING, PONG, RECORD_SEPARATOR, answered, body_of},
+    engine::{NOOP, PING, RECORD_SEPARATOR, answered, body_of, is_close, is_pong},
     engine_session::{EngineSession, EngineSessions, Posting},
     long_poll::{TEXT, carried},
     peer::Peer,
@@ -24,7 +24,11 @@ const BODY_WITHIN: Duration = Duration::from_secs(10);
 /// Why a request is not passed on to Engine.IO.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
+    UnknownTransport,
     UnknownSession,
+    HandshakeMethod,
+    Method,
+    ProtocolVersion,
     /// Clients are being sent away.
     Departing,
     TooManyStrangers,
@@ -44,6 +48,10 @@ impl Refusal {
     /// The response, in the format of Engine.IO's own errors.
     pub(super) fn response(self) -> Response<Body> {
         let (status, code, message) = match self {
+            Self::UnknownTransport => (StatusCode::BAD_REQUEST, 0, "Transport unknown"),
+            Self::HandshakeMethod => (StatusCode::BAD_REQUEST, 2, "Bad handshake method"),
+            Self::Method => (StatusCode::BAD_REQUEST, 3, "Bad request: a session is asked by GET and POST"),
+            Self::ProtocolVersion => (StatusCode::BAD_REQUEST, 5, "Unsupported protocol version"),
             Self::UnknownSession => (StatusCode::BAD_REQUEST, 1, "Session ID unknown"),
             Self::Departing => {
                 (StatusCode::SERVICE_UNAVAILABLE, 3, "this gateway is about to stop; connect again, to another one")
@@ -105,8 +113,6 @@ pub(super) enum Exchange {
         sid: Sid,
         posting: Posting,
     },
-    /// What Engine.IO refuses.
-    Other,
 }
 
 impl Exchange {
@@ -116,16 +122,15 @@ impl Exchange {
         let is_websocket = match query(uri, "transport") {
             Some("websocket") => true,
             Some("polling") => false,
-            _ => return Ok(Self::Other),
+            _ => return Err(Refusal::UnknownTransport),
         };
-        let offer = is_websocket.then(|| WebsocketOffer::read(headers)).transpose()?;
-        // Only to be refused by Engine.IO.
         if query(uri, "EIO") != Some("4") {
-            return Ok(Self::Other);
+            return Err(Refusal::ProtocolVersion);
         }
+        let offer = is_websocket.then(|| WebsocketOffer::read(headers)).transpose()?;
         let Some(sid) = query(uri, "sid") else {
             if method != Method::GET {
-                return Ok(Self::Other);
+                return Err(Refusal::HandshakeMethod);
             }
             if sessions.are_departing() {
                 return Err(Refusal::Departing);
@@ -139,11 +144,14 @@ impl Exchange {
         let sid: Sid = sid.parse().map_err(|_| Refusal::UnknownSession)?;
         let session = sessions.find(sid).ok_or(Refusal::UnknownSession)?;
         if let Some(offer) = offer {
+            if method != Method::GET {
+                return Err(Refusal::Method);
+            }
             // It would take over from the first.
-            if session.tracker.has_websocket() {
+            if session.has_upgraded() || !session.takes_websocket() {
                 return Err(Refusal::SecondWebsocket);
             }
-            return Ok(if method == Method::GET { Self::Websocket { session, offer } } else { Self::Other });
+            return Ok(Self::Websocket { session, offer });
         }
         if session.has_upgraded() {
             return Err(Refusal::Upgraded);
@@ -174,7 +182,7 @@ impl Exchange {
                     }
                 }
             }
-            _ => Ok(Self::Other),
+            _ => Err(Refusal::Method),
         }
     }
 
@@ -197,12 +205,11 @@ impl Exchange {
             Self::Post { session, sid, posting: _posting } => {
                 let max_body = sessions.max_body_of(&session);
                 let answered = post(&sessions, &session, sid, Limited::new(request.into_body(), max_body)).await;
-                if let Err(Refused::By(Refusal::TooSlow | Refusal::TooLarge)) = answered {
+                if matches!(answered, Err(Refused::By(_))) {
                     session.tracker.cut();
                 }
                 answered
             }
-            Self::Other => Ok(answered(sessions.engine.refuse(request.method().clone(), request.uri())).await),
         };
         answer.unwrap_or_else(|refused| match refused {
             Refused::By(refusal) => refusal.response(),
@@ -243,12 +250,11 @@ async fn poll(
                     return Err(Refused::ByEngine(answer));
                 }
                 let packets = body_of(answer).unwrap_or_default();
-                // Its own ping, with which each session begins, is not sent.
-                match packets.strip_prefix(ENGINES_PING) {
-                    Some(others) => packets.slice_ref(others),
-                    None if packets == PING => continue,
-                    None => packets,
+                let others = without_pings(&packets);
+                if others.is_empty() && !packets.is_empty() {
+                    continue;
                 }
+                others
             }
         };
         break packets;
@@ -256,6 +262,16 @@ async fn poll(
     drop(waiting);
     session.answers(t);
     Ok(carried(packets, session.tracker.clone(), takes_gzip).await)
+}
+
+/// Engine.IO's own ping, with which each session begins, is not sent.
+fn without_pings(packets: &Bytes) -> Bytes {
+    let is_ping = |packet: &&[u8]| *packet == PING.as_bytes();
+    let split = || packets.split(|byte| *byte == RECORD_SEPARATOR);
+    if !split().any(|packet| is_ping(&packet)) {
+        return packets.clone();
+    }
+    split().filter(|packet| !is_ping(packet)).collect::<Vec<_>>().join(&RECORD_SEPARATOR).into()
 }
 
 async fn post<R>(
@@ -277,9 +293,9 @@ where
         () = session.tracker.until_cut() => return Err(Refusal::UnknownSession.into()),
         () = tokio::time::sleep(BODY_WITHIN) => return Err(Refusal::TooSlow.into()),
     };
-    let holds = |packet: &str| packets.split(|byte| *byte == RECORD_SEPARATOR).any(|it| it == packet.as_bytes());
-    let (answers_ping, closes) = (holds(PONG), holds(CLOSE));
-    if answers_ping {
+    let holds = |is: fn(&[u8]) -> bool| packets.split(|byte| *byte == RECORD_SEPARATOR).any(is);
+    let closes = holds(is_close);
+    if holds(is_pong) {
         session.pong();
     }
     if closes {
@@ -307,6 +323,14 @@ fn query<'a>(uri: &'a Uri, name: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn engines_own_pings_are_left_out() {
+        let without = |packets: &'static str| without_pings(&Bytes::from_static(packets.as_bytes()));
+        assert_eq!(without("40{}\u{1e}42[]"), "40{}\u{1e}42[]");
+        assert_eq!(without("2\u{1e}40{}\u{1e}2\u{1e}42[2]"), "40{}\u{1e}42[2]");
+        assert_eq!((without("2"), without("")), (Bytes::new(), Bytes::new()));
+    }
 
     #[test]
     fn a_parameter_is_found_by_its_whole_name() {

@@ -103,7 +103,9 @@ where
                 () = stop.cancelled() => false,
             };
             if sends {
-                let turn = beginning.acquire_owned().await.ok();
+                // Nobody waits for a place longer than that.
+                let turn = tokio::time::timeout(BEGINS_WITHIN, beginning.acquire_owned()).await;
+                let turn = turn.ok().and_then(Result::ok);
                 Box::pin(connection(stream, address, service, proxies, tls, turn, slot, stop)).await;
             }
         });
@@ -124,7 +126,7 @@ async fn connection<S>(
     service: S,
     proxies: Arc<[TrustedProxy]>,
     tls: Option<Arc<ServerConfig>>,
-    mut turn: Option<OwnedSemaphorePermit>,
+    turn: Option<OwnedSemaphorePermit>,
     slot: ConnectionSlot,
     stop: CancellationToken,
 ) where
@@ -146,11 +148,19 @@ async fn connection<S>(
     let own = Arc::downgrade(&connection);
     let direct = Peer { address: address.ip().to_canonical(), connection: own.clone() };
     let wire = TokioIo::new(Wire::new(connection));
+    // Kept until the first request is answered.
+    let turn = Arc::new(Mutex::new(turn));
+    let begins = turn.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
         let mut peer = direct.clone();
         peer.address = client_address(peer.address, request.headers(), &proxies);
         request.extensions_mut().insert(peer);
-        service.clone().call(request)
+        let (answer, turn) = (service.clone().call(request), turn.clone());
+        async move {
+            let answer = answer.await;
+            drop(turn.lock().expect("nobody panics while holding it").take());
+            answer
+        }
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -162,10 +172,14 @@ async fn connection<S>(
     let mut stuck_check = tokio::time::interval(TAKEN_WITHIN / 4);
     let begun = tokio::time::sleep(BEGINS_WITHIN);
     tokio::pin!(begun);
+    let mut has_begun = false;
     let served = loop {
         tokio::select! {
             served = &mut serving => break served,
-            () = &mut begun, if turn.is_some() => turn = None,
+            () = &mut begun, if !has_begun => {
+                has_begun = true;
+                drop(begins.lock().expect("nobody panics while holding it").take());
+            }
             () = stop.cancelled() => {
                 serving.as_mut().graceful_shutdown();
                 break serving.await;

@@ -19,7 +19,10 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use socketioxide::socket::Sid;
-use tokio::time::{Instant, Sleep};
+use tokio::{
+    runtime::Handle,
+    time::{Instant, Sleep},
+};
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
@@ -32,14 +35,14 @@ use tracing::debug;
 
 use super::{
     connection::{Connection, Frame, Wire},
-    engine::{Answering, CLOSE, Engine, NOOP, OpenPacket, PING, PONG, RECORD_SEPARATOR, body_of},
+    engine::{Answering, CLOSE, Engine, NOOP, OpenPacket, PING, RECORD_SEPARATOR, body_of, is_pong},
     engine_session::{EngineSession, EngineSessions},
     exchange::Refusal,
     heartbeat::{Beat, Heartbeat},
     peer::Peer,
 };
 
-/// Bytes of a websocket's read buffer: clients send little.
+/// Bytes of a websocket's read buffer: clients send little, and the connection reads ahead.
 const READ_BUFFER: usize = 64;
 /// A websocket that is probed must take over within this time.
 const UPGRADE_WITHIN: Duration = Duration::from_secs(10);
@@ -117,7 +120,8 @@ impl WebsocketOffer {
                 (Some(wire), Some(sid)) => {
                     tokio::spawn(Websocket::begin(wire, &sessions, session, sid, opened).await);
                 }
-                (None, Some(sid)) => sessions.engine.close(sid),
+                // It was an upgrade.
+                (None, Some(_)) => session.goes_on_polling(),
                 (_, None) => {}
             }
         };
@@ -149,6 +153,8 @@ enum Phase {
     Open,
     /// What is left is sent, and the websocket is closed.
     Ending,
+    /// The client may read what was sent, and close its side.
+    Closed,
 }
 
 struct Websocket {
@@ -228,23 +234,26 @@ impl Websocket {
         self.timer.as_mut().reset(Instant::now() + CLOSE_WITHIN);
     }
 
-    fn receive(&mut self, message: Message) {
+    /// Breaks if the client doesn't upgrade as it should.
+    fn receive(&mut self, message: Message) -> ControlFlow<()> {
         match (self.phase, message) {
-            (Phase::Ending, _) | (_, Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_)) => {}
+            (Phase::Ending | Phase::Closed, _)
+            | (_, Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_)) => {}
             (Phase::New, Message::Text(packet)) if packet == PROBE => {
                 self.write(PROBED.as_bytes());
                 self.session.releases_polls(NOOP);
                 self.phase = Phase::Probed;
             }
             (Phase::Probed, Message::Text(packet)) if packet == UPGRADE => self.open(),
-            (Phase::New | Phase::Probed, _) => self.end(),
-            (Phase::Open, Message::Text(packet)) if packet == PONG => {
+            (Phase::New | Phase::Probed, _) => return ControlFlow::Break(()),
+            (Phase::Open, Message::Text(packet)) if is_pong(packet.as_bytes()) => {
                 self.heartbeat.pong();
                 self.timer.as_mut().reset(self.heartbeat.due_at());
             }
             (Phase::Open, Message::Text(packet)) => self.post(packet.into()),
             (Phase::Open, Message::Binary(data)) => self.post(format!("b{}", STANDARD.encode(data)).into()),
         }
+        ControlFlow::Continue(())
     }
 
     fn post(&mut self, packet: Bytes) {
@@ -282,8 +291,9 @@ impl Websocket {
     /// Writes what is queued. When the network has accepted it, polls for more.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
-            let connection = self.stream.get_ref().connection();
-            ready!(connection.poll_write_frames(&mut self.outgoing, cx))?;
+            if self.phase != Phase::Closed {
+                ready!(self.stream.get_ref().connection().poll_write_frames(&mut self.outgoing, cx))?;
+            }
             match self.phase {
                 Phase::New | Phase::Probed => return Poll::Pending,
                 Phase::Open => {
@@ -303,9 +313,12 @@ impl Websocket {
                     self.forward(body_of(answer));
                 }
                 Phase::Ending => {
-                    let closed = ready!(self.stream.poll_close_unpin(cx));
-                    return Poll::Ready(closed.map_err(io::Error::other));
+                    ready!(self.stream.poll_close_unpin(cx)).map_err(io::Error::other)?;
+                    self.phase = Phase::Closed;
                 }
+                // If it were dropped while something from the client is unread, the kernel would throw away what the
+                // client has not read.
+                Phase::Closed => return Poll::Pending,
             }
         }
     }
@@ -319,6 +332,8 @@ impl Websocket {
             Some(Beat::Ping) => {
                 self.write(PING.as_bytes());
                 self.asks = true;
+                // Not every CONNECT of a client that is in gets an answer.
+                self.connects &= self.session.tracker.is_strange();
             }
             Some(Beat::Lost) => {
                 debug!(sid = %self.sid, "a client doesn't answer a ping: its websocket is closed");
@@ -334,8 +349,7 @@ impl Websocket {
     fn poll_once(&mut self, cx: &mut Context<'_>) -> Poll<ControlFlow<()>> {
         if let Poll::Ready(message) = self.stream.poll_next_unpin(cx) {
             let Some(Ok(message)) = message else { return Poll::Ready(ControlFlow::Break(())) };
-            self.receive(message);
-            return Poll::Ready(ControlFlow::Continue(()));
+            return Poll::Ready(self.receive(message));
         }
         // Only if it failed, or is closed.
         if self.poll_send(cx).is_ready() {
@@ -350,7 +364,17 @@ impl Future for Websocket {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         while ready!(self.poll_once(cx)).is_continue() {}
-        self.engine.close(self.sid);
         Poll::Ready(())
+    }
+}
+
+impl Drop for Websocket {
+    fn drop(&mut self) {
+        match self.phase {
+            Phase::New | Phase::Probed => self.session.goes_on_polling(),
+            // There may be no runtime any more while the process ends.
+            _ if Handle::try_current().is_ok() => self.engine.close(self.sid),
+            _ => {}
+        }
     }
 }

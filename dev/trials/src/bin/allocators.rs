@@ -19,7 +19,7 @@ use kafka::{Embedded, all_topics};
 use odds::Region;
 use serde_json::json;
 use tokio::{task::JoinSet, time::Instant};
-use trials::race::{Author, Crowd, Ground, Kind, Limits, Server, Size, Writing, watch};
+use trials::race::{Author, Crowd, Ground, Kind, Limits, Security, Server, Size, Writing, watch};
 
 const REGION: Region = Region::Uk;
 const TICK: u32 = 100;
@@ -91,7 +91,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     std::fs::write(page.join("index.html"), "<!doctype html><title>A page</title>")?;
     std::fs::write(page.join("assets/large.wasm"), vec![7; FILE_BYTES])?;
     let cluster = Embedded::start(&all_topics())?;
-    let mut author = Some(Author::start(&cluster, REGION).await?);
+    let mut author = Some(Author::start(&cluster.settings(), REGION).await?);
     println!("{HEAD}");
     for variant in &settings.gateways {
         let ground = Ground {
@@ -104,6 +104,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
             region: REGION,
             limits: Limits::Lifted,
             compression: false,
+            security: Security::None,
             settings: vec![format!("--page={}", page.display()), "--attempts-per-minute=100000".into()],
             environment: variant.environment.clone(),
         };

@@ -2,33 +2,50 @@
 //! some of those mirror the board. Commands and results are lines of JSON on stdin and stdout.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
+    future::poll_fn,
     io,
+    path::{Path, PathBuf},
+    pin::Pin,
     rc::Rc,
+    sync::Arc,
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
-use anyhow::Context;
+use anyhow::Context as _;
 use clap::Parser;
 use client::{BoardMirrors, Protocol, ProtocolEvent};
 use flate2::{Decompress, FlushDecompress};
 use odds::{Board, Digest, Region, Timestamp};
+use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader, ReadBuf},
     net::TcpStream,
     sync::Semaphore,
     task::{JoinSet, LocalSet},
     time::timeout,
 };
+use tokio_rustls::{
+    TlsConnector,
+    client::TlsStream,
+    rustls::{
+        ClientConfig, RootCertStore,
+        crypto::ring,
+        pki_types::{CertificateDer, ServerName, pem::PemObject},
+    },
+};
 use tokio_tungstenite::tungstenite::protocol::frame::{
     Frame,
     coding::{Data, OpCode},
 };
-use trials::race::{FrameReader, Joined, Order, Report, TextFrame, micros, newest_step};
+use trials::race::{FrameReader, Joined, Order, Report, Returned, TextFrame, micros, newest_step};
 
 const READ_BUFFER: usize = 256 * 1024;
-/// Bytes of each payload that most clients keep: enough to know its kind.
-const BEGINNING: usize = 160;
+/// Bytes of each payload that most clients keep: enough to know its kind and its cursors.
+const BEGINNING: usize = 256;
+/// The pause of a client that could not come back. All have it, so all come at once.
+const COMES_BACK_EVERY: Duration = Duration::from_millis(50);
 /// The largest compressed message, in bytes after inflating.
 const LARGEST: usize = 4 << 20;
 const JOIN_WITHIN: Duration = Duration::from_secs(120);
@@ -59,6 +76,14 @@ struct Settings {
     #[arg(long)]
     compression: bool,
 
+    /// The server's certificate as PEM; without it, the clients don't use TLS.
+    #[arg(long, value_name = "FILE")]
+    certificate: Option<PathBuf>,
+
+    /// Clients come back when their connection ends, with this region's cursor.
+    #[arg(long, value_name = "REGION")]
+    returns: Option<Region>,
+
     /// Number of clients.
     #[arg(long)]
     clients: usize,
@@ -83,6 +108,7 @@ struct Notes {
     frames: Cell<u64>,
     bytes: Cell<u64>,
     lost: Cell<usize>,
+    returned: RefCell<Returned>,
     /// One of every `spread` clients watches.
     spread: usize,
     watching: Vec<RefCell<Vec<(u64, u64)>>>,
@@ -100,6 +126,7 @@ async fn run(settings: Rc<Settings>) -> anyhow::Result<()> {
         spread: settings.clients / settings.watching.max(1),
         watching: (0..settings.watching).map(|_| RefCell::default()).collect(),
         mirrors: (0..settings.mirroring).map(|_| RefCell::new(mirror())).collect(),
+        returned: RefCell::new(Returned { at: vec![0; settings.clients], ..Returned::default() }),
         ..Notes::default()
     });
     let permits = Rc::new(Semaphore::new(MAX_JOINING));
@@ -109,13 +136,20 @@ async fn run(settings: Rc<Settings>) -> anyhow::Result<()> {
         let (settings, notes, permits) = (settings.clone(), notes.clone(), permits.clone());
         joining.spawn_local(async move {
             let _permit = permits.acquire().await;
-            let mut client = timeout(JOIN_WITHIN, Client::connect(&settings, notes.clone(), n)).await??;
+            let auth = settings.auth.as_deref().unwrap_or_default().into();
+            let mut client = timeout(JOIN_WITHIN, Client::connect(&settings, notes.clone(), n, auth)).await??;
             timeout(JOIN_WITHIN, client.is_there(&settings)).await??;
             let took = micros() - began;
             tokio::task::spawn_local(async move {
-                // Every end counts as lost, with or without an error.
-                let _ = client.read_on().await;
-                notes.lost.set(notes.lost.get() + 1);
+                loop {
+                    // Every end counts as lost, with or without an error.
+                    let _ = client.read_on().await;
+                    notes.lost.set(notes.lost.get() + 1);
+                    if settings.returns.is_none() {
+                        return;
+                    }
+                    client = client.comes_back(&settings, n).await;
+                }
             });
             anyhow::Ok(took)
         });
@@ -139,6 +173,7 @@ async fn run(settings: Rc<Settings>) -> anyhow::Result<()> {
             Order::Begin => drop(notes.take()),
             Order::End => answer(&notes.take())?,
             Order::Digests => answer(&notes.digests(&settings)?)?,
+            Order::Returned => answer(&*notes.returned.borrow())?,
         }
     }
     Ok(())
@@ -189,11 +224,63 @@ impl Notes {
     }
 }
 
+/// A connection, with TLS or without.
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Stream {
+    async fn connect(settings: &Settings) -> anyhow::Result<Self> {
+        let stream = TcpStream::connect(&settings.address).await?;
+        stream.set_nodelay(true)?;
+        let Some(file) = &settings.certificate else { return Ok(Self::Plain(stream)) };
+        let connector = CONNECTOR.with(|connector| connector.get_or_init(|| trusting(file)).clone());
+        let name = ServerName::try_from(HOST)?;
+        Ok(Self::Tls(Box::new(connector.connect(name, stream).await?)))
+    }
+
+    fn poll_read(&mut self, buffer: &mut ReadBuf<'_>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+        }
+    }
+
+    async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Plain(stream) => stream.write_all(bytes).await,
+            Self::Tls(stream) => {
+                stream.write_all(bytes).await?;
+                stream.flush().await
+            }
+        }
+    }
+}
+
+/// The name in the certificate.
+const HOST: &str = "localhost";
+
+thread_local! {
+    static CONNECTOR: OnceCell<TlsConnector> = const { OnceCell::new() };
+}
+
+/// Trusts the certificate in this file only.
+fn trusting(file: &Path) -> TlsConnector {
+    let mut roots = RootCertStore::empty();
+    let certificate = CertificateDer::from_pem_file(file).expect("the race wrote a certificate");
+    roots.add(certificate).expect("the race wrote a certificate");
+    let versions = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let versions = versions.with_safe_default_protocol_versions().expect("ring has them");
+    TlsConnector::from(Arc::new(versions.with_root_certificates(roots).with_no_client_auth()))
+}
+
 struct Client {
-    stream: TcpStream,
+    stream: Stream,
     reader: FrameReader,
     protocol: Option<Protocol>,
     notes: Rc<Notes>,
+    number: usize,
     /// Index among the clients that watch.
     watcher: Option<usize>,
     welcome: bool,
@@ -202,12 +289,16 @@ struct Client {
     /// Bytes to send.
     out: Vec<u8>,
     auth: Rc<str>,
+    /// Its board's cursor, if it is to come back with it.
+    cursor: Option<String>,
+    keeps_cursor: bool,
+    /// Whether it has come back and has no frame yet.
+    is_back: bool,
 }
 
 impl Client {
-    async fn connect(settings: &Settings, notes: Rc<Notes>, number: usize) -> anyhow::Result<Self> {
-        let mut stream = TcpStream::connect(&settings.address).await?;
-        stream.set_nodelay(true)?;
+    async fn connect(settings: &Settings, notes: Rc<Notes>, number: usize, auth: Rc<str>) -> anyhow::Result<Self> {
+        let mut stream = Stream::connect(settings).await?;
         let Settings { address, path, compression, .. } = settings;
         // Without context takeover, so that each message can be read by itself, or not at all.
         let offer = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n";
@@ -222,7 +313,11 @@ impl Client {
             if let Some(at) = answer.windows(4).position(|four| four == b"\r\n\r\n") {
                 break at + 4;
             }
-            anyhow::ensure!(stream.read_buf(&mut answer).await? > 0, "the server hung up");
+            let mut part = [0; 1_024];
+            let mut read = ReadBuf::new(&mut part);
+            poll_fn(|cx| stream.poll_read(&mut read, cx)).await?;
+            anyhow::ensure!(!read.filled().is_empty(), "the server hung up");
+            answer.extend_from_slice(read.filled());
         };
         let head = String::from_utf8_lossy(&answer[..end]);
         anyhow::ensure!(head.starts_with("HTTP/1.1 101"), "{}", head.lines().next().unwrap_or_default());
@@ -235,12 +330,16 @@ impl Client {
             reader: FrameReader::keeping(keep),
             protocol: (!plain).then(Protocol::default),
             notes,
+            number,
             watcher,
             welcome: plain,
             has_board: false,
             refused: None,
             out: Vec::new(),
-            auth: settings.auth.as_deref().unwrap_or_default().into(),
+            auth,
+            cursor: None,
+            keeps_cursor: settings.returns.is_some(),
+            is_back: false,
         };
         this.receive(&answer[end..]);
         Ok(this)
@@ -263,20 +362,42 @@ impl Client {
         }
     }
 
-    async fn read(&mut self) -> io::Result<()> {
-        self.stream.readable().await?;
-        let read: io::Result<()> = BUFFER.with_borrow_mut(|buffer| {
-            let read = match self.stream.try_read(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                read => read?,
+    /// Connects again until that works, and asks for what it has missed.
+    async fn comes_back(self, settings: &Settings, number: usize) -> Self {
+        loop {
+            let joins = async {
+                let mut auth: Value = serde_json::from_str(settings.auth.as_deref().unwrap_or("{}"))?;
+                if let (Some(region), Some(cursor)) = (settings.returns, &self.cursor) {
+                    auth["resume"] = json!({ region.to_string(): cursor });
+                }
+                let mut client = Self::connect(settings, self.notes.clone(), number, auth.to_string().into()).await?;
+                (client.cursor, client.is_back) = (self.cursor.clone(), true);
+                client.flush().await?;
+                while client.is_back {
+                    client.read().await?;
+                }
+                anyhow::Ok(client)
             };
-            if read == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
+            if let Ok(Ok(client)) = timeout(JOIN_WITHIN, joins).await {
+                return client;
             }
-            self.receive(&buffer[..read]);
-            Ok(())
-        });
-        read?;
+            tokio::time::sleep(COMES_BACK_EVERY).await;
+        }
+    }
+
+    async fn read(&mut self) -> io::Result<()> {
+        poll_fn(|cx| {
+            BUFFER.with_borrow_mut(|buffer| {
+                let mut read = ReadBuf::new(buffer);
+                ready!(self.stream.poll_read(&mut read, cx))?;
+                if read.filled().is_empty() {
+                    return Poll::Ready(Err(io::Error::from(io::ErrorKind::UnexpectedEof)));
+                }
+                self.receive(read.filled());
+                Poll::Ready(Ok(()))
+            })
+        })
+        .await?;
         self.flush().await
     }
 
@@ -316,6 +437,9 @@ impl Client {
 
     /// Takes a message, or its beginning. Its frame had this length.
     fn message(&mut self, kept: &[u8], length: usize) {
+        if self.keeps_cursor {
+            self.keep_cursor(kept);
+        }
         if kept.starts_with(br#"42["odds""#) {
             self.count(length);
             self.note(kept);
@@ -333,6 +457,26 @@ impl Client {
                 _ => {}
             }
         }
+    }
+
+    /// Notes the cursor of a frame. The first one after its return must continue from the board that it has, or bring a
+    /// whole one.
+    fn keep_cursor(&mut self, kept: &[u8]) {
+        let is_board = kept.starts_with(br#"42["snapshot""#);
+        if !is_board && !kept.starts_with(br#"42["odds""#) {
+            return;
+        }
+        let text = String::from_utf8_lossy(kept);
+        let field = |name: &str| text.split_once(name)?.1.split('"').next().map(str::to_owned);
+        if self.is_back && (!is_board || is_last_part(kept)) {
+            self.is_back = false;
+            let continues = is_board || field(r#""prev":""#) == self.cursor;
+            let mut returned = self.notes.returned.borrow_mut();
+            returned.at[self.number] = micros();
+            returned.boards += usize::from(is_board);
+            returned.broken += usize::from(!continues);
+        }
+        self.cursor = field(r#""cursor":""#);
     }
 
     fn note(&self, frame: &[u8]) {

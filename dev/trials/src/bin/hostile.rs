@@ -12,7 +12,7 @@ use kafka::{Embedded, all_topics};
 use odds::Region;
 use trials::{
     hostile::{Kind, Leg, Outcome},
-    race::{Author, Ground, Limits, Run},
+    race::{Author, Ground, Limits, Run, Security},
 };
 
 const REGION: Region = Region::Uk;
@@ -65,10 +65,11 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         region: REGION,
         limits: Limits::OfUsers(MANY),
         compression: false,
+        security: Security::None,
         settings: Vec::new(),
         environment: BTreeMap::new(),
     };
-    let mut author = Author::start(&cluster, REGION).await?;
+    let mut author = Author::start(&cluster.settings(), REGION).await?;
     let kinds = if settings.kinds.is_empty() { Kind::value_variants() } else { &settings.kinds };
     // The harmless kind runs first and last, because the speed of a shared machine changes over time.
     let hostile = kinds.iter().copied().filter(|kind| *kind != Kind::Harmless);

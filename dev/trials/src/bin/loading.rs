@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use trials::{
     Engine, Engines, TrialSettings,
     past::{Past, STEPS_A_SECOND, Written},
-    race::{Ground, Kind, Limits, Server},
+    race::{Ground, Kind, Limits, Security, Server},
 };
 
 const REGION: Region = Region::Uk;
@@ -76,6 +76,7 @@ async fn loading(settings: Settings) -> anyhow::Result<()> {
         region: REGION,
         limits: Limits::Lifted,
         compression: false,
+        security: Security::None,
         settings: Vec::new(),
         environment: BTreeMap::new(),
     };

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Context;
-use kafka::{Embedded, KafkaSettings, SoleLeader};
+use kafka::{KafkaSettings, SoleLeader};
 use odds::{Digest, Pending, Region, Timestamp};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -52,8 +52,8 @@ pub struct Author {
 
 impl Author {
     /// Becomes the region's leader and publishes a board of a quarter of a megabyte.
-    pub async fn start(cluster: &Embedded, region: Region) -> anyhow::Result<Self> {
-        let mut kafka = cluster.settings();
+    pub async fn start(kafka: &KafkaSettings, region: Region) -> anyhow::Result<Self> {
+        let mut kafka = kafka.clone();
         // The race's Kafka client for Node.js supports only gzip without extra packages.
         kafka.properties.push("producer.compression.type=none".parse()?);
         Self::lead(&kafka, region, World::default()).await

@@ -1,13 +1,13 @@
 //! Many clients in a separate process, so that their CPU time and memory are not counted for the server.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     process::Stdio,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, ensure};
-use odds::Digest;
+use odds::{Digest, Region};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
@@ -27,6 +27,10 @@ pub struct Target {
     pub board: bool,
     /// Whether the clients ask for compression, and insist on it.
     pub compression: bool,
+    /// The server's certificate; without it, the clients don't use TLS.
+    pub certificate: Option<PathBuf>,
+    /// The region with whose cursor clients come back when their connection ends; without it, they don't.
+    pub returns: Option<Region>,
 }
 
 /// The number of clients, how many of them record when they saw each step, and how many of those mirror the board.
@@ -46,6 +50,8 @@ pub enum Order {
     End,
     /// Return the digests of the mirrored boards.
     Digests,
+    /// Return how the clients came back.
+    Returned,
 }
 
 /// How long the clients took to join.
@@ -55,6 +61,17 @@ pub struct Joined {
     pub took: Vec<u64>,
     /// Clients that could not join.
     pub failed: usize,
+}
+
+/// How clients came back whose connection had ended.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Returned {
+    /// When each client last came back and had all it had missed, in microseconds; 0 if it never did.
+    pub at: Vec<u64>,
+    /// Those who got a whole board again.
+    pub boards: usize,
+    /// Those whose first frame didn't continue from their board, and brought no whole board.
+    pub broken: usize,
 }
 
 /// What a crowd received in a period.
@@ -85,6 +102,8 @@ impl Crowd {
         command.args(target.auth.iter().map(|auth| format!("--auth={auth}")));
         command.args(target.board.then_some("--board"));
         command.args(target.compression.then_some("--compression"));
+        command.args(target.certificate.iter().map(|file| format!("--certificate={}", file.display())));
+        command.args(target.returns.iter().map(|region| format!("--returns={region}")));
         command.arg(format!("--clients={}", size.clients)).arg(format!("--watching={}", size.watching));
         command.arg(format!("--mirroring={}", size.mirroring));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
@@ -128,6 +147,11 @@ impl Crowd {
             ensure!(Instant::now() < end, "some clients have a wrong board");
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
+    }
+
+    pub async fn returned(&mut self) -> anyhow::Result<Returned> {
+        self.order(Order::Returned).await?;
+        self.answer().await
     }
 
     pub fn pid(&self) -> anyhow::Result<u32> {

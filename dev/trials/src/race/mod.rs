@@ -15,13 +15,13 @@ mod world;
 pub use author::{Author, Times, Writing};
 pub use bare::Bare;
 pub use cost::{cpu_seconds, most_memory};
-pub use crowd::{Crowd, Joined, Order, Report, Size, Target};
+pub use crowd::{Crowd, Joined, Order, Report, Returned, Size, Target};
 pub use frames::{FrameReader, TextFrame};
 pub use historian::Historian;
 pub use replay::{Frames, Recorder, Replaying};
 pub use report::{Finding, Goal, Table};
 pub use run::{Run, count, quantile, watch};
-pub use server::{Ground, Kind, Limits, Server, Ticks};
+pub use server::{Ground, Kind, Limits, PemFiles, Security, Server, Ticks};
 pub use world::{EVENTS_OF_A_SPORT, World, newest_step};
 
 /// Returns the wall-clock time in microseconds, which all processes of a machine share.

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -17,7 +17,7 @@ use super::{
     cost::{cpu_seconds, memory, most_memory},
     crowd::Target,
 };
-use crate::{Part, free_address, token};
+use crate::{Part, free_address, token_at};
 
 /// Long enough to read an hour of many changes.
 const UP_WITHIN: Duration = Duration::from_secs(300);
@@ -72,10 +72,29 @@ pub struct Ground {
     pub limits: Limits,
     /// Whether the clients ask for compression. Other servers are set up for it only then.
     pub compression: bool,
+    pub security: Security,
     /// Additional arguments for a gateway.
     pub settings: Vec<String>,
     /// Additional environment variables for the server.
     pub environment: BTreeMap<String, String>,
+}
+
+/// How a gateway's clients are served over TLS.
+#[derive(Clone, Debug)]
+pub enum Security {
+    /// Not at all.
+    None,
+    /// By the gateway itself.
+    Own(PemFiles),
+    /// By this Caddy in front of it.
+    Caddy(PathBuf, PemFiles),
+}
+
+/// The files of a certificate and its key.
+#[derive(Clone, Debug)]
+pub struct PemFiles {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
 }
 
 /// Which of a gateway's limits are raised. All clients are one user at one address and would exceed the defaults.
@@ -92,8 +111,16 @@ pub enum Limits {
 pub struct Server {
     pub kind: Kind,
     part: Part,
+    /// The proxy in front of it.
+    proxy: Option<Part>,
     region: Region,
     compression: bool,
+    http: reqwest::Client,
+    /// Whether its own address speaks TLS.
+    over_tls: bool,
+    certificate: Option<PathBuf>,
+    /// Where clients connect.
+    entrance: String,
     address: String,
     /// The gateway's admin address, or the address at which `floor` receives frames.
     second: String,
@@ -177,6 +204,14 @@ impl Server {
                     command.push(format!("--max-strangers={MANY}"));
                     command.push(format!("--max-strangers-per-address={MANY}"));
                 }
+                match &ground.security {
+                    Security::None => {}
+                    Security::Own(PemFiles { certificate, key }) => {
+                        command.push(format!("--tls-cert={}", certificate.display()));
+                        command.push(format!("--tls-key={}", key.display()));
+                    }
+                    Security::Caddy(..) => command.push("--trusted-proxy=127.0.0.1".into()),
+                }
                 command.extend_from_slice(&ground.settings);
                 command.extend(ground.kafka.properties.iter().map(|property| format!("--kafka={property}")));
                 command.push(format!("--kafka=consumer.fetch.wait.max.ms={}", ground.fetch_wait));
@@ -202,11 +237,21 @@ impl Server {
         let began = Instant::now();
         let part = Part::start(&kind.to_string(), command, ground.environment.clone(), log)?;
         let region = ground.region;
+        let certificate = match &ground.security {
+            Security::None => None,
+            Security::Own(files) | Security::Caddy(_, files) => Some(files.certificate.clone()),
+        };
         let mut this = Self {
             kind,
             part,
+            proxy: None,
             region,
             compression: ground.compression,
+            // The certificate signs itself.
+            http: reqwest::Client::builder().tls_danger_accept_invalid_certs(true).build()?,
+            over_tls: matches!(ground.security, Security::Own(_)),
+            certificate,
+            entrance: address.clone(),
             address,
             second,
             token: None,
@@ -215,9 +260,56 @@ impl Server {
         this.is_ready().await?;
         this.ready_after = began.elapsed();
         if let Kind::Gateway(_) = kind {
-            this.token = Some(token(&this.address, "trial").await?);
+            this.token = Some(token_at(&this.http, &this.origin(), "trial").await?);
+            if let Security::Caddy(program, files) = &ground.security {
+                this.put_behind(program, files, &ground.folder).await?;
+            }
         }
         Ok(this)
+    }
+
+    /// Starts a Caddy that serves it over TLS.
+    async fn put_behind(&mut self, program: &Path, files: &PemFiles, folder: &Path) -> anyhow::Result<()> {
+        let entrance = free_address()?;
+        let (_, port) = entrance.rsplit_once(':').context("an address has a port")?;
+        let config = format!(
+            "{{\n\tadmin off\n\tauto_https off\n\tpersist_config off\n\tservers {{\n\t\tprotocols h1\n\t}}\n}}\n\n\
+             :{port} {{\n\ttls {} {}\n\treverse_proxy {} {{\n\t\tflush_interval -1\n\t}}\n}}\n",
+            files.certificate.display(),
+            files.key.display(),
+            self.address,
+        );
+        let file = folder.join(format!("caddy-{port}"));
+        std::fs::write(&file, config)?;
+        let storage = folder.display().to_string();
+        let environment = ["XDG_DATA_HOME", "XDG_CONFIG_HOME"].map(|name| (name.to_owned(), storage.clone()));
+        let words = ["run", "--adapter", "caddyfile", "--config"].map(str::to_owned);
+        let command = [program.display().to_string()].into_iter().chain(words).chain([file.display().to_string()]);
+        let log = folder.join(format!("caddy-{port}.log"));
+        let mut proxy = Part::start("Caddy", command.collect(), environment.into(), log)?;
+        let end = Instant::now() + UP_WITHIN;
+        while TcpStream::connect(&entrance).await.is_err() {
+            proxy.lives()?;
+            ensure!(Instant::now() < end, "Caddy did not start in time");
+            tokio::time::sleep(ASKED_EVERY).await;
+        }
+        (self.proxy, self.entrance) = (Some(proxy), entrance);
+        Ok(())
+    }
+
+    /// Kills the server, as a crash does, and starts it again at the same address.
+    pub async fn crash(&mut self) -> anyhow::Result<()> {
+        self.part.kill()?;
+        let began = Instant::now();
+        self.part.revive()?;
+        self.is_ready().await?;
+        self.ready_after = began.elapsed();
+        Ok(())
+    }
+
+    fn origin(&self) -> String {
+        let scheme = if self.over_tls { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
     }
 
     async fn is_ready(&mut self) -> anyhow::Result<()> {
@@ -226,7 +318,7 @@ impl Server {
             self.part.lives()?;
             let ready = match self.kind {
                 Kind::Gateway(_) => {
-                    let asked = reqwest::get(format!("http://{}/readyz", self.address)).await;
+                    let asked = self.http.get(format!("{}/readyz", self.origin())).send().await;
                     asked.is_ok_and(|answer| answer.status().is_success())
                 }
                 _ => TcpStream::connect(&self.address).await.is_ok(),
@@ -260,7 +352,9 @@ impl Server {
             _ => "/socket.io/?EIO=4&transport=websocket",
         };
         Target {
-            address: self.address.clone(),
+            address: self.entrance.clone(),
+            certificate: self.certificate.clone(),
+            returns: None,
             path: path.into(),
             auth: socket_io.then(|| self.auth(regions).to_string()),
             board: follows && socket_io,
@@ -282,11 +376,13 @@ impl Server {
     }
 
     pub fn cpu_seconds(&self) -> anyhow::Result<f64> {
-        cpu_seconds(self.part.pid())
+        let proxy = self.proxy.as_ref().map_or(Ok(0.0), |proxy| cpu_seconds(proxy.pid()))?;
+        Ok(cpu_seconds(self.part.pid())? + proxy)
     }
 
     pub fn memory(&self) -> anyhow::Result<f64> {
-        memory(self.part.pid())
+        let proxy = self.proxy.as_ref().map_or(Ok(0.0), |proxy| memory(proxy.pid()))?;
+        Ok(memory(self.part.pid())? + proxy)
     }
 
     /// The most memory that the process has had so far (RSS).

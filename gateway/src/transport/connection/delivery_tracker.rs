@@ -1,8 +1,7 @@
 //! Tracks which of a session's events and answers the network has accepted.
 //!
-//! Socket.IO's queue doesn't report its length, and a full queue ends the socket at the next ping. So a session's
-//! events are counted twice: when they are sent, and when the kernel accepts them. While the counts differ, the client
-//! gets no further frames. The region is notified when the kernel accepts an event.
+//! Socket.IO's queue doesn't report its length. So a session's events are counted twice: when they are sent, and when the
+//! kernel accepts them. While the counts differ, the client gets no further frames. The region is notified when the kernel accepts an event.
 
 use std::{
     fmt,
@@ -57,8 +56,8 @@ pub(crate) struct DeliveryTracker {
     was_cut: Notify,
     /// Wakes a replay, which waits for events to be accepted.
     was_taken: Notify,
-    /// The websocket that carries all events from now on. It is set with the first event that a websocket carries:
-    /// while a websocket is being probed, events are still delivered by polling.
+    /// The websocket that carries all events from now on. While a websocket is being probed, events are still delivered
+    /// by polling.
     carrier: OnceLock<Weak<Connection>>,
     /// How many more bytes the client may send by websocket before it signs in.
     allowance: AtomicUsize,
@@ -228,7 +227,7 @@ impl DeliveryTracker {
         self.websockets.lock().expect("nobody panics while holding it")
     }
 
-    /// Notes that a websocket carried an event, so Engine.IO has made it the session's transport.
+    /// Notes that this websocket carries all events from now on.
     pub(crate) fn is_carried_by(&self, websocket: &Arc<Connection>) {
         if self.carrier.get().is_none() {
             let _ = self.carrier.set(Arc::downgrade(websocket));

@@ -6,8 +6,8 @@
 //! that is passed directly is encoded once for all sockets.
 
 mod delivery_tracker;
-mod frame_counter;
-mod inflated;
+mod frame_boundary;
+mod read_ahead;
 mod socket;
 
 use std::{
@@ -38,9 +38,8 @@ use tokio_tungstenite::tungstenite::protocol::frame::{
 use super::{connection_slots::ConnectionSlot, packet::Packet};
 
 pub(crate) use delivery_tracker::{DeliveryTracker, Passed, STRANGER_BYTES, WritableQueues};
-use frame_counter::FrameCounter;
-pub(super) use frame_counter::counts;
-use inflated::Inflated;
+use frame_boundary::FrameBoundary;
+use read_ahead::{CHUNK, ReadAhead};
 pub(super) use socket::Socket;
 
 /// How long a connection that was cut stays open for the client to read what was sent last.
@@ -65,7 +64,7 @@ pub(crate) struct Connection {
 /// The state of what is written.
 #[derive(Debug, Default)]
 struct Out {
-    counter: FrameCounter,
+    boundary: FrameBoundary,
     /// A frame of the gateway's own that is partly written.
     own: Option<OwnFrame>,
     /// Since when the kernel has accepted nothing more.
@@ -89,6 +88,12 @@ impl Frame {
     pub(super) fn binary(data: &[u8]) -> Self {
         Self { bytes: encoded(Data::Binary, data), events: 0 }
     }
+}
+
+/// Whether a packet of Engine.IO is an event or an answer: its message (4) with Socket.IO's event (2) or acknowledgement
+/// (3).
+pub(super) fn counts(packet: &[u8]) -> bool {
+    packet.starts_with(b"42") || packet.starts_with(b"43")
 }
 
 fn encoded(kind: Data, payload: &[u8]) -> Bytes {
@@ -152,7 +157,7 @@ impl Connection {
     pub(crate) fn pass(&self, packet: &Packet, before: impl FnOnce() -> bool) -> Option<usize> {
         let frame = if self.has_compression() { packet.compressed() } else { packet.frame() };
         let mut out = self.out();
-        if out.own.is_some() || !out.counter.is_between_frames() || self.socket.has_unsent() || !before() {
+        if out.own.is_some() || !out.boundary.is_between_frames() || self.socket.has_unsent() || !before() {
             return None;
         }
         let written = match self.socket.send(frame) {
@@ -234,7 +239,7 @@ impl Connection {
                 return self.socket.poll_flush(cx);
             }
             // Reading goes on with a frame that answers one of the client's.
-            if !out.counter.is_between_frames() {
+            if !out.boundary.is_between_frames() {
                 return Poll::Pending;
             }
             out.own = frames.pop_front().map(|frame| OwnFrame { frame, written: 0 });
@@ -251,12 +256,12 @@ impl fmt::Debug for Connection {
 /// The connection as hyper and the websocket read and write it.
 pub(crate) struct Wire {
     connection: Arc<Connection>,
-    inflated: Inflated,
+    ahead: ReadAhead,
 }
 
 impl Wire {
     pub(crate) fn new(connection: Arc<Connection>) -> Self {
-        Self { connection, inflated: Inflated::default() }
+        Self { connection, ahead: ReadAhead::default() }
     }
 
     pub(super) fn connection(&self) -> &Arc<Connection> {
@@ -297,15 +302,16 @@ async fn linger(connection: Arc<Connection>) {
 
 impl AsyncRead for Wire {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let Self { connection, inflated } = &mut *self;
+        let Self { connection, ahead } = &mut *self;
         connection.task.register(cx.waker());
         connection.fail_if_cut()?;
-        let Some(longest) = connection.compression.get() else {
+        let longest = connection.compression.get().copied();
+        if longest.is_none() && ahead.is_empty() && buf.remaining() >= CHUNK {
             let read = ready!(connection.socket.poll_read(buf, cx))?;
             return Poll::Ready(connection.received(read));
-        };
-        while !inflated.give(buf) {
-            let read = ready!(inflated.poll_read(connection, *longest, cx))?;
+        }
+        while !ahead.give(buf) {
+            let read = ready!(ahead.poll_read(connection, longest, cx))?;
             connection.received(read)?;
             if read == 0 {
                 break;
@@ -339,17 +345,13 @@ impl AsyncWrite for Wire {
             return Poll::Pending;
         };
         out.stuck_since = None;
-        if let Some(tracker) = connection.tracker.get() {
+        // Before an upgrade, frames don't matter.
+        if connection.tracker.get().is_some() {
             let mut left = written;
-            let mut events = 0;
             for part in parts {
                 let accepted = &part[..left.min(part.len())];
-                events += out.counter.count(accepted);
+                out.boundary.follow(accepted);
                 left -= accepted.len();
-            }
-            if events > 0 {
-                tracker.is_carried_by(&self.connection);
-                tracker.took(events);
             }
         }
         Poll::Ready(Ok(written))

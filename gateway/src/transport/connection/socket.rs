@@ -27,13 +27,18 @@ impl Socket {
         Self { tcp, tls: tls.map(|tls| Box::new(Mutex::new(tls))) }
     }
 
-    /// Writes what can be written at once. With TLS, that is everything, but see [`Self::has_unsent`]. It doesn't go
-    /// through the runtime, to avoid a cache miss on its readiness state.
+    /// Writes what can be written at once; with TLS, see [`Self::has_unsent`]. It doesn't go through the runtime, to avoid
+    /// a cache miss on its readiness state.
     pub(super) fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         let Some(mut tls) = self.tls() else { return SockRef::from(&self.tcp).send(bytes) };
-        tls.writer().write_all(bytes)?;
-        self.write_unsent(&mut tls)?;
-        Ok(bytes.len())
+        let mut written = 0;
+        while written < bytes.len() && !tls.wants_write() {
+            let now = RECORD.min(bytes.len() - written);
+            tls.writer().write_all(&bytes[written..written + now])?;
+            written += now;
+            self.write_unsent(&mut tls)?;
+        }
+        Ok(written)
     }
 
     /// Whether the network has not accepted everything that was encrypted.

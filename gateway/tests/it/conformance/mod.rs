@@ -15,9 +15,7 @@
 //! Known deviations from the specification come from socketioxide and engineioxide. A case fails when one of them is
 //! fixed there:
 //! - an event's name with JSON escapes closes the connection; bytes after a payload are ignored; packets for a
-//!   namespace that is not connected are ignored; a connection has the id of its session (`socket.rs`);
-//! - the first ping comes right after the handshake instead of after the interval (`heartbeat.rs`);
-//! - a websocket that fails before the upgrade packet ends the session, which should go on polling (`upgrade.rs`).
+//!   namespace that is not connected are ignored; a connection has the id of its session (`socket.rs`).
 
 mod engine;
 mod heartbeat;

@@ -12,8 +12,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 use trials::race::{
-    Author, Crowd, Finding, Goal, Ground, Historian, Kind, Limits, Server, Size, Table, Times, World, Writing, count,
-    micros, quantile,
+    Author, Crowd, Finding, Goal, Ground, Historian, Kind, Limits, Security, Server, Size, Table, Times, World,
+    Writing, count, micros, quantile,
 };
 
 use crate::{
@@ -65,6 +65,7 @@ pub async fn measure(settings: &Settings, measured: &Measured, month: &Month, ta
         region: REGION,
         limits: Limits::Lifted,
         compression: false,
+        security: Security::None,
         settings: vec![format!("--history={store}")],
         environment: BTreeMap::new(),
     };

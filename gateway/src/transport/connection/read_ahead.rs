@@ -1,4 +1,4 @@
-//! What a client has sent, without compression.
+//! What a client has sent, without compression. The websocket's own buffer is small, so more is read here at once.
 
 use std::{
     io, mem,
@@ -10,11 +10,11 @@ use tokio::io::ReadBuf;
 
 use super::Connection;
 
-const CHUNK: usize = 4_096;
+pub(super) const CHUNK: usize = 4_096;
 
-/// The bytes of a connection with compression that were read and not given on yet.
+/// The bytes of a connection that were read and not given on yet.
 #[derive(Default)]
-pub(super) struct Inflated {
+pub(super) struct ReadAhead {
     /// Empty while no message has begun: most of the time, clients send nothing.
     inflater: Option<Box<Inflater>>,
     bytes: Vec<u8>,
@@ -22,16 +22,25 @@ pub(super) struct Inflated {
     given: usize,
 }
 
-impl Inflated {
-    /// Reads what the network has, and inflates it. Returns how many bytes the network had.
+impl ReadAhead {
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Reads what the network has. Inflates it, if there is compression and messages may have this many bytes. Returns how
+    /// many bytes the network had.
     pub(super) fn poll_read(
         &mut self,
         connection: &Connection,
-        longest: usize,
+        longest: Option<usize>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
         let mut chunk = [0; CHUNK];
         let read = ready!(connection.socket.poll_read(&mut ReadBuf::new(&mut chunk), cx))?;
+        let Some(longest) = longest else {
+            self.bytes.extend_from_slice(&chunk[..read]);
+            return Poll::Ready(Ok(read));
+        };
         let mut inflater = self.inflater.take().unwrap_or_default();
         let inflated = inflater.read(&chunk[..read], connection.longest_message(longest), &mut self.bytes);
         inflated.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
