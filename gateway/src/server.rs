@@ -37,7 +37,7 @@ use crate::{
     readiness::Readiness,
     region::{RegionContext, RegionHandle, RegionTask},
     session::{self, AppState, Limits, MOST_SENT_AWAY, SENT_AWAY_EVERY},
-    transport::{self, Certificate, Door, Engine, Most, Transport, Turnover, WritableQueues},
+    transport::{self, Certificate, Door, Engine, Entrance, Most, Transport, Turnover, WritableQueues},
     turns::Turns,
 };
 
@@ -307,7 +307,8 @@ impl Gateway {
         }
         let turnover = Turnover::default();
         lifecycle.run("free memory", free_memory::give_back(turnover.clone(), lifecycle.stopping()));
-        let serving = transport::serve(listener, service, proxies, most, turnover, tls, departing, closed.clone());
+        let entrance = Entrance { proxies, most, turnover, tls };
+        let serving = transport::serve(listener, service, entrance, departing, closed.clone());
         lifecycle.run("listener", serving);
         let (stopping, all_away) = (lifecycle.stopping(), CancellationToken::new());
         let sent_away = all_away.clone();

@@ -48,15 +48,28 @@ const TAKEN_WITHIN: Duration = Duration::from_secs(20);
 /// How long a stopping gateway waits for its connections to end.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
+/// How connections are accepted.
+pub(crate) struct Entrance {
+    pub(crate) proxies: Arc<[TrustedProxy]>,
+    pub(crate) most: Most,
+    pub(crate) turnover: Turnover,
+    pub(crate) tls: Option<Arc<ServerConfig>>,
+}
+
+/// What all connections have in common.
+#[derive(Clone)]
+struct Common {
+    proxies: Arc<[TrustedProxy]>,
+    tls: Option<Arc<ServerConfig>>,
+    stop: CancellationToken,
+}
+
 /// Accepts connections until `departing` is cancelled, and serves them until `stop` is. Then waits until all have ended,
 /// but no longer than [`CLOSE_WITHIN`].
 pub(crate) async fn serve<S>(
     listener: TcpListener,
     service: S,
-    proxies: Arc<[TrustedProxy]>,
-    most: Most,
-    turnover: Turnover,
-    tls: Option<Arc<ServerConfig>>,
+    entrance: Entrance,
     departing: CancellationToken,
     stop: CancellationToken,
 ) -> anyhow::Result<()>
@@ -67,6 +80,8 @@ where
         + Sync
         + 'static,
 {
+    let Entrance { proxies, most, turnover, tls } = entrance;
+    let common = Common { proxies, tls, stop: stop.clone() };
     let permits = Arc::new(Semaphore::new(most.all));
     let networks = Arc::new(Networks { most: most.of_network, connections: Mutex::default() });
     let beginning = Arc::new(Semaphore::new(BEGINNING));
@@ -87,26 +102,25 @@ where
         };
         let direct = address.ip().to_canonical();
         // Clients behind a proxy have their own limits, by the address that the proxy forwards.
-        let is_proxy = proxies.iter().any(|proxy| proxy.is(direct));
+        let is_proxy = common.proxies.iter().any(|proxy| proxy.is(direct));
         let slot = permits.clone().try_acquire_owned().ok().zip(networks.let_in(network(direct), is_proxy));
         let Some((of_all, of_network)) = slot else {
             debug!(%address, "too many connections: refused one");
             continue;
         };
         let slot = ConnectionSlot { _of_all: of_all, _of_network: of_network, _counted: turnover.begins() };
-        let tls = tls.clone();
-        let (service, proxies, beginning, stop) = (service.clone(), proxies.clone(), beginning.clone(), stop.clone());
+        let (service, common, beginning) = (service.clone(), common.clone(), beginning.clone());
         connections.spawn(async move {
             // Until the client sends something, its connection has no buffers.
             let sends = tokio::select! {
                 sends = tokio::time::timeout(HEAD_WITHIN, stream.readable()) => sends.is_ok_and(|sends| sends.is_ok()),
-                () = stop.cancelled() => false,
+                () = common.stop.cancelled() => false,
             };
             if sends {
                 // Nobody waits for a place longer than that.
                 let turn = tokio::time::timeout(BEGINS_WITHIN, beginning.acquire_owned()).await;
                 let turn = turn.ok().and_then(Result::ok);
-                Box::pin(connection(stream, address, service, proxies, tls, turn, slot, stop)).await;
+                Box::pin(connection(stream, address, service, common, turn, slot)).await;
             }
         });
     }
@@ -124,11 +138,9 @@ async fn connection<S>(
     stream: TcpStream,
     address: SocketAddr,
     service: S,
-    proxies: Arc<[TrustedProxy]>,
-    tls: Option<Arc<ServerConfig>>,
+    common: Common,
     turn: Option<OwnedSemaphorePermit>,
     slot: ConnectionSlot,
-    stop: CancellationToken,
 ) where
     S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
         + Clone
@@ -136,6 +148,7 @@ async fn connection<S>(
         + Sync
         + 'static,
 {
+    let Common { proxies, tls, stop } = common;
     if let Err(error) = prepare(&stream) {
         debug!(%address, %error, "a connection ended before it was served");
         return;

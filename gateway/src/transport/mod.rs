@@ -24,6 +24,6 @@ pub(crate) use engine::Engine;
 pub(crate) use engine_session::EngineSession;
 pub(crate) use heartbeat::HeartbeatTimes;
 pub(crate) use layer::{PATH, Transport};
-pub(crate) use listener::serve;
+pub(crate) use listener::{Entrance, serve};
 pub(crate) use packet::Packet;
 pub(crate) use peer::Peer;
