@@ -22,6 +22,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
     author::{Author, draw_board, draw_changes},
+    bridge::Bridge,
     guest::TOKEN,
     http,
     polling::Poller,
@@ -246,6 +247,9 @@ async fn behind_a_proxy_clients_are_spread_over_the_gateways_and_see_the_board()
     let connected = [0, 1].map(|at| scene.gateways[at].metric("toteboard_gateway_connections"));
     assert!(connected.iter().all(|&clients| clients > 0.0), "{connected:?}");
     assert_eq!(connected.iter().sum::<f64>(), 16.0);
+    // One that asks for compression gets it through both proxies.
+    let bridge = Bridge::start(&scene.outer).await;
+    sockets.push((Client::connect(&bridge.address, &auth).await.unwrap(), BoardMirrors::default()));
     let mut pollers = Vec::new();
     for number in 1..=6 {
         pollers.push(Poller::connect_from(visitor(number), &scene.outer, &[REGION]).await);
@@ -268,6 +272,8 @@ async fn behind_a_proxy_clients_are_spread_over_the_gateways_and_see_the_board()
         }
         scene.step().await;
     }
+    let (compressed, inflated) = bridge.traffic.bytes();
+    assert!(compressed * 2 < inflated, "{compressed} bytes became {inflated}");
 }
 
 /// Connects until it is let in. Returns how often it was refused before.
