@@ -1,6 +1,6 @@
 //! Engine.IO, which sees only sessions that poll. What a client sends by websocket is posted for it, and what it is to
-//! get is polled for it. So Engine.IO has no tasks and buffers for websockets, which were half of the memory that an
-//! idle connection takes, and a websocket has one writer.
+//! get is polled for it. So Engine.IO has no tasks and buffers for websockets, which were a third of the memory that an
+//! idle connection took.
 
 use std::{fmt, time::Duration};
 
