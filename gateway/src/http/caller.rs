@@ -37,7 +37,7 @@ impl<S: Sync> FromRequestParts<S> for By {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let peer = parts.extensions.get::<Peer>().expect("the listener adds the peer");
+        let peer = Peer::of(&parts.extensions);
         let agent = parts.headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
         Ok(Self(Requester { address: peer.address, agent: agent.to_owned() }))
     }
@@ -69,7 +69,7 @@ pub(super) async fn by_token(app: &AppState, parts: &Parts, scope: Scope) -> Res
     let Some(given) = parts.headers.get(header::AUTHORIZATION) else { return Ok(None) };
     let token = given.to_str().ok().and_then(|given| given.split_once(' '));
     let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
-    let peer = parts.extensions.get::<Peer>().expect("the listener adds the peer");
+    let peer = Peer::of(&parts.extensions);
     let (_, user) = app.accounts.by_token(token.unwrap_or_default(), scope, peer.address).await?;
     Ok(Some(user))
 }

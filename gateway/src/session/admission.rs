@@ -89,7 +89,7 @@ async fn admitted(socket: &SocketRef, app: &Arc<AppState>, auth: &Value) -> Resu
         return Err(Refusal::Stopping);
     }
     let parts = socket.req_parts();
-    let peer = parts.extensions.get::<Peer>().expect("the listener adds the peer");
+    let peer = Peer::of(&parts.extensions);
     let mut slot = ConnectionSlot::take(app, peer.address)?;
     let hello = Hello::read(auth)?;
     let identity = match &hello.token {

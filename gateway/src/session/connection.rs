@@ -69,7 +69,7 @@ impl Connection {
         let State::Admitted { admitted, early, too_many } = mem::replace(&mut *state, State::Over) else { return };
         let Admitted { hello, identity, wants_operator, filter, replay, slot } = *admitted;
         let parts = socket.req_parts();
-        let peer = parts.extensions.get::<Peer>().expect("the listener adds the peer");
+        let peer = Peer::of(&parts.extensions);
         let session = parts.extensions.get::<Arc<EngineSession>>().expect("the transport layer adds it");
         session.is_known();
         let tracker = session.tracker.clone();

@@ -1,7 +1,7 @@
 //! The certificate of a gateway that terminates TLS itself. It is read again when its files change.
 
 use std::{
-    fmt,
+    fmt, mem,
     path::{Path, PathBuf},
     sync::{Arc, RwLock},
     time::Duration,
@@ -67,16 +67,18 @@ impl Certificate {
             }
             let (certificate, key) = (self.certificate.clone(), self.key.clone());
             match tokio::task::spawn_blocking(move || files(&certificate, &key)).await? {
-                Ok(read) if hash(&read) == self.read => {}
-                Ok(read) => {
-                    match certified(&read) {
+                Ok(files) => {
+                    let read = hash(&files);
+                    if mem::replace(&mut self.read, read) == read {
+                        continue;
+                    }
+                    match certified(&files) {
                         Ok(certified) => {
                             *self.current.0.write().expect("nobody panics while holding it") = Arc::new(certified);
                             info!(certificate = %self.certificate.display(), "the certificate was read again");
                         }
                         Err(error) => warn!(error = %format!("{error:#}"), "the new certificate is not used"),
                     }
-                    self.read = hash(&read);
                 }
                 Err(error) => warn!(error = %format!("{error:#}"), "the certificate can't be read again"),
             }

@@ -99,6 +99,11 @@ fn request(method: Method, uri: &str, body: Body) -> Request<Body> {
     request
 }
 
+/// The packets in what is polled or posted.
+pub(super) fn packets_in(payload: &[u8]) -> impl Iterator<Item = &[u8]> {
+    payload.split(|byte| *byte == RECORD_SEPARATOR)
+}
+
 /// Whether a packet answers a ping. Engine.IO looks at its first byte, too.
 pub(super) fn is_pong(packet: &[u8]) -> bool {
     packet.first() == Some(&b'3') && packet != b"3probe"

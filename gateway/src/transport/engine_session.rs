@@ -211,7 +211,7 @@ impl EngineSessions {
 
     pub(super) fn handshake<R>(&self, session: &Arc<EngineSession>, request: &Request<R>) -> Handshake {
         let mut extensions = Extensions::new();
-        extensions.insert(Peer::of(request).clone());
+        extensions.insert(Peer::of(request.extensions()).clone());
         extensions.insert(session.clone());
         Handshake::new(request.uri(), request.headers(), extensions)
     }

@@ -10,7 +10,7 @@ use socketioxide::socket::Sid;
 use tracing::debug;
 
 use super::{
-    engine::{NOOP, PING, RECORD_SEPARATOR, answered, body_of, is_close, is_pong},
+    engine::{NOOP, PING, RECORD_SEPARATOR, answered, body_of, is_close, is_pong, packets_in},
     engine_session::{EngineSession, EngineSessions, Posting},
     long_poll::{TEXT, carried},
     peer::Peer,
@@ -135,7 +135,9 @@ impl Exchange {
             if sessions.are_departing() {
                 return Err(Refusal::Departing);
             }
-            let session = sessions.begin(Peer::of(request).address, !is_websocket).ok_or(Refusal::TooManyStrangers)?;
+            let session = sessions
+                .begin(Peer::of(request.extensions()).address, !is_websocket)
+                .ok_or(Refusal::TooManyStrangers)?;
             return Ok(match offer {
                 None => Self::Handshake { session },
                 Some(offer) => Self::Websocket { session, offer },
@@ -148,7 +150,7 @@ impl Exchange {
                 return Err(Refusal::Method);
             }
             // It would take over from the first.
-            if session.has_upgraded() || !session.takes_websocket() {
+            if !session.takes_websocket() {
                 return Err(Refusal::SecondWebsocket);
             }
             return Ok(Self::Websocket { session, offer });
@@ -240,7 +242,7 @@ async fn poll(
     let waiting = session.polls();
     let packets = loop {
         // Engine.IO comes last: what it has ready is lost if it is asked and then not waited for.
-        let packets = tokio::select! {
+        break tokio::select! {
             biased;
             packet = session.interrupted() => Bytes::from_static(packet.as_bytes()),
             // A waiting poll ends with its session.
@@ -257,7 +259,6 @@ async fn poll(
                 others
             }
         };
-        break packets;
     };
     drop(waiting);
     session.answers(t);
@@ -267,11 +268,10 @@ async fn poll(
 /// Engine.IO's own ping, with which each session begins, is not sent.
 fn without_pings(packets: &Bytes) -> Bytes {
     let is_ping = |packet: &&[u8]| *packet == PING.as_bytes();
-    let split = || packets.split(|byte| *byte == RECORD_SEPARATOR);
-    if !split().any(|packet| is_ping(&packet)) {
+    if !packets_in(packets).any(|packet| is_ping(&packet)) {
         return packets.clone();
     }
-    split().filter(|packet| !is_ping(packet)).collect::<Vec<_>>().join(&RECORD_SEPARATOR).into()
+    packets_in(packets).filter(|packet| !is_ping(packet)).collect::<Vec<_>>().join(&RECORD_SEPARATOR).into()
 }
 
 async fn post<R>(
@@ -293,7 +293,7 @@ where
         () = session.tracker.until_cut() => return Err(Refusal::UnknownSession.into()),
         () = tokio::time::sleep(BODY_WITHIN) => return Err(Refusal::TooSlow.into()),
     };
-    let holds = |is: fn(&[u8]) -> bool| packets.split(|byte| *byte == RECORD_SEPARATOR).any(is);
+    let holds = |is: fn(&[u8]) -> bool| packets_in(&packets).any(is);
     let closes = holds(is_close);
     if holds(is_pong) {
         session.pong();

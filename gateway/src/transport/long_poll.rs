@@ -14,7 +14,7 @@ use http_body_util::Full;
 
 use super::{
     connection::{DeliveryTracker, counts},
-    engine::RECORD_SEPARATOR,
+    engine::packets_in,
 };
 use crate::gzip::{COMPRESS_FROM, compress};
 
@@ -86,7 +86,7 @@ impl Drop for Carried {
 }
 
 fn events_in(payload: &[u8]) -> u64 {
-    payload.split(|byte| *byte == RECORD_SEPARATOR).filter(|packet| counts(packet)).count() as u64
+    packets_in(payload).filter(|packet| counts(packet)).count() as u64
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Weak};
 
-use http::Request;
+use http::Extensions;
 
 use super::connection::Connection;
 
@@ -15,7 +15,8 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    pub(super) fn of<R>(request: &Request<R>) -> &Self {
-        request.extensions().get().expect("the listener adds the peer")
+    /// The peer of the request that has these extensions.
+    pub(crate) fn of(extensions: &Extensions) -> &Self {
+        extensions.get().expect("the listener adds the peer")
     }
 }

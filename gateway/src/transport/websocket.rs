@@ -35,7 +35,7 @@ use tracing::debug;
 
 use super::{
     connection::{Connection, Frame, Wire},
-    engine::{Answering, CLOSE, Engine, NOOP, OpenPacket, PING, RECORD_SEPARATOR, body_of, is_pong},
+    engine::{Answering, CLOSE, Engine, NOOP, OpenPacket, PING, RECORD_SEPARATOR, body_of, is_pong, packets_in},
     engine_session::{EngineSession, EngineSessions},
     exchange::Refusal,
     heartbeat::{Beat, Heartbeat},
@@ -96,7 +96,7 @@ impl WebsocketOffer {
         headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         let accept = derive_accept_key(self.key.as_bytes());
         headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept.try_into().expect("it is base64"));
-        let peer = request.extensions().get::<Peer>().expect("the listener adds the peer").connection.clone();
+        let peer = Peer::of(request.extensions()).connection.clone();
         if let Some(compression) = self.compression.filter(|_| sessions.compress())
             && let Some(connection) = peer.upgrade()
         {
@@ -105,24 +105,24 @@ impl WebsocketOffer {
         }
         session.tracker.opened(&peer);
         let upgraded = hyper::upgrade::on(&mut request);
-        let sid = session.tracker.sid();
-        let handshake = sid.is_none().then(|| sessions.handshake(&session, &request));
+        let handshake = session.tracker.sid().is_none().then(|| sessions.handshake(&session, &request));
         let serving = async move {
-            let upgraded = upgraded.await.inspect_err(|error| debug!(%error, "a websocket did not come about"));
-            let wire = upgraded.ok().map(Unread::of);
-            // A session is opened only now, so that its memory is in the place of hyper's buffers.
-            let opened = match (handshake, &wire) {
-                (Some(handshake), Some(_)) => sessions.open(&session, handshake).await.ok(),
-                _ => None,
-            };
-            match (wire, sid.or_else(|| opened.as_ref().map(|opened| opened.sid))) {
-                // A task of its own, which has only the memory that it needs.
-                (Some(wire), Some(sid)) => {
-                    tokio::spawn(Websocket::begin(wire, &sessions, session, sid, opened).await);
+            let unread = match upgraded.await {
+                Ok(upgraded) => Unread::of(upgraded),
+                Err(error) => {
+                    debug!(%error, "a websocket did not come about");
+                    return session.goes_on_polling();
                 }
-                // It was an upgrade.
-                (None, Some(_)) => session.goes_on_polling(),
-                (_, None) => {}
+            };
+            // A session is opened only now, so that its memory is in the place of hyper's buffers.
+            let opened = match handshake {
+                Some(handshake) => sessions.open(&session, handshake).await.ok(),
+                None => None,
+            };
+            // Without an id, Engine.IO has refused to open it.
+            if let Some(sid) = session.tracker.sid() {
+                // A task of its own, which has only the memory that it needs.
+                tokio::spawn(Websocket::begin(unread, &sessions, session, sid, opened).await);
             }
         };
         tokio::spawn(serving);
@@ -269,18 +269,17 @@ impl Websocket {
     fn forward(&mut self, packets: Option<Bytes>) {
         // Nothing means that the session is over.
         let Some(packets) = packets.filter(|packets| !packets.is_empty()) else { return self.end() };
-        for packet in packets.split(|byte| *byte == RECORD_SEPARATOR) {
-            match packet.split_first() {
-                _ if packet == PING.as_bytes() || packet == NOOP.as_bytes() => {}
-                _ if packet.starts_with(CONNECT) => {
-                    self.connects = false;
-                    self.write(packet);
-                }
-                Some((b'b', base64)) => {
+        for packet in packets_in(&packets) {
+            if packet == PING.as_bytes() || packet == NOOP.as_bytes() {
+                continue;
+            }
+            self.connects &= !packet.starts_with(CONNECT);
+            match packet.strip_prefix(b"b") {
+                Some(base64) => {
                     let data = STANDARD.decode(base64).expect("Engine.IO encodes binary packets");
                     self.outgoing.push_back(Frame::binary(&data));
                 }
-                _ => self.write(packet),
+                None => self.write(packet),
             }
             if packet == CLOSE.as_bytes() {
                 self.end();

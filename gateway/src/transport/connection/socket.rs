@@ -59,9 +59,7 @@ impl Socket {
     }
 
     pub(super) fn poll_write(&self, parts: &[IoSlice<'_>], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.tls.is_some() {
-            ready!(self.poll_flush(cx))?;
-        }
+        ready!(self.poll_flush(cx))?;
         let Some(mut tls) = self.tls() else {
             loop {
                 ready!(self.tcp.poll_write_ready(cx))?;
@@ -104,7 +102,7 @@ impl Socket {
                 Err(error) => return Poll::Ready(Err(error)),
             }
             ready!(self.tcp.poll_read_ready(cx))?;
-            match tls.read_tls(&mut Wire(&self.tcp)) {
+            match tls.read_tls(&mut Network(&self.tcp)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
                 read => read?,
             };
@@ -130,7 +128,7 @@ impl Socket {
     /// Writes what is encrypted, as far as the network accepts it now.
     fn write_unsent(&self, tls: &mut ServerConnection) -> io::Result<()> {
         while tls.wants_write() {
-            match tls.write_tls(&mut Wire(&self.tcp)) {
+            match tls.write_tls(&mut Network(&self.tcp)) {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
@@ -151,15 +149,15 @@ impl fmt::Debug for Socket {
 }
 
 /// The network, as rustls reads and writes it.
-struct Wire<'a>(&'a TcpStream);
+struct Network<'a>(&'a TcpStream);
 
-impl Read for Wire<'_> {
+impl Read for Network<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.0.try_read(buf)
     }
 }
 
-impl Write for Wire<'_> {
+impl Write for Network<'_> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         self.0.try_write(buf)
     }
