@@ -11,7 +11,7 @@ use std::{
 };
 
 use kafka::RegionFollower;
-use odds::{Cursor, FeedState, Filter, FrameKind, Phase};
+use odds::{Cursor, FeedState, Filter, FrameKind, PART_BYTES, Phase};
 use socketioxide::socket::Sid;
 use tokio::time::Instant;
 
@@ -25,11 +25,11 @@ const AHEAD_WITHIN: Duration = Duration::from_secs(5);
 const MOST_PARTS: usize = 16;
 
 /// How many members are served before it is looked at the time.
-const SERVED_AT_ONCE: usize = 2_048;
+const SERVED_AT_ONCE: usize = 256;
 
 /// How long members are served before everything else gets its turn. A crowd that comes at once would delay a tick by
 /// seconds.
-const SERVED_FOR: Duration = Duration::from_millis(35);
+const SERVED_FOR: Duration = Duration::from_millis(25);
 
 /// Members that get the same part of the same frames, by the frames' address in memory and the part.
 type SamePart = HashMap<(usize, usize), (Arc<Filter>, Arc<Frames>, Vec<Sid>)>;
@@ -163,8 +163,9 @@ impl RegionTask {
                     if *from == room.cursor && !member.asked {
                         continue;
                     }
-                    let (from, at_once) = (*from, member.throughput.at_once());
-                    let frames = room.frames(self.region, follower.board(), from, at_once);
+                    let (from, throughput) = (*from, &member.throughput);
+                    let (update, part) = (throughput.instead_of_a_board(), throughput.at_once().min(PART_BYTES));
+                    let frames = room.frames(self.region, follower.board(), from, update, part);
                     let Some(frames) = frames else { continue };
                     (frames, 0)
                 }

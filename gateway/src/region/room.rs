@@ -82,7 +82,7 @@ impl Room {
         });
         self.move_to(board.cursor(&self.filter));
         self.digest = digest;
-        Some((from, self.frames(region, board, Some(from), usize::MAX)?))
+        Some((from, self.frames(region, board, Some(from), usize::MAX, PART_BYTES)?))
     }
 
     /// Moves to a cursor, or to none when the board is lost.
@@ -97,14 +97,15 @@ impl Room {
         self.snapshots.clear();
     }
 
-    /// Returns the frames that lead from a cursor to the room's, or `None` while there is no verified board. No part is
-    /// larger than `at_once`.
+    /// Returns the frames that lead from a cursor to the room's, or `None` while there is no verified board. An update has
+    /// at most `update` bytes, and each part of a snapshot about `part` bytes.
     pub(crate) fn frames(
         &mut self,
         region: Region,
         board: &Board,
         from: Option<Cursor>,
-        at_once: usize,
+        update: usize,
+        part: usize,
     ) -> Option<Arc<Frames>> {
         let to = self.cursor?;
         if self.digest_members > 0 {
@@ -122,12 +123,11 @@ impl Room {
                 Some(frames(FrameKind::Odds, vec![frame]))
             };
             let odds = self.odds.entry(from).or_insert_with(since);
-            if let Some(odds) = odds.as_ref().filter(|odds| odds.parts[0].bytes() <= at_once) {
+            if let Some(odds) = odds.as_ref().filter(|odds| odds.parts[0].bytes() <= update) {
                 return Some(odds.clone());
             }
         }
-        let (filter, part) = (&self.filter, at_once.min(PART_BYTES));
-        let make = || frames(FrameKind::Snapshot, board.snapshot_at(region, &to, filter, part));
+        let make = || frames(FrameKind::Snapshot, board.snapshot_at(region, &to, &self.filter, part));
         Some(self.snapshots.entry(part).or_insert_with(make).clone())
     }
 }

@@ -6,6 +6,9 @@ use tokio::time::Instant;
 
 /// The longest time that a client should need to receive what is sent at once.
 const PATIENCE: Duration = Duration::from_secs(4);
+/// How many times as long an update may take that spares the client a whole board. A client waits 45 s for a ping, if
+/// nobody changed that.
+const MORE_PATIENCE: usize = 4;
 const LEAST_AT_ONCE: usize = 4_096;
 /// A larger update is sent as a snapshot in parts, even to fast clients.
 const MOST_AT_ONCE: usize = 1 << 20;
@@ -62,6 +65,11 @@ impl Throughput {
         let bytes = (self.speed * PATIENCE.as_secs_f64()).clamp(LEAST_AT_ONCE as f64, MOST_AT_ONCE as f64);
         1 << (bytes as usize).ilog2()
     }
+
+    /// How large an update may be that spares the client a whole board. Its ping comes late, but not too late.
+    pub(crate) fn instead_of_a_board(&self) -> usize {
+        (self.at_once() * MORE_PATIENCE).min(MOST_AT_ONCE)
+    }
 }
 
 #[cfg(test)]
@@ -82,6 +90,15 @@ mod tests {
             now += MOMENT;
         }
         assert!(taken <= 2 * MOST_AT_ONCE, "after {taken} bytes");
+    }
+
+    #[test]
+    fn an_update_that_spares_a_board_may_be_larger() {
+        let now = Instant::now();
+        let mut throughput = Throughput::new(now);
+        assert_eq!(throughput.instead_of_a_board(), 131_072);
+        throughput.kept_waiting(2_100, now, now + Duration::from_secs(1));
+        assert_eq!(throughput.instead_of_a_board(), 32_768);
     }
 
     #[test]

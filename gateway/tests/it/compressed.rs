@@ -2,71 +2,27 @@
 
 use std::{io::Read, time::Duration};
 
-use client::{BoardMirrors, Client, MirrorUpdate, ServerMessage};
+use client::{BoardMirrors, Client, MirrorUpdate};
 use flate2::{Compress, Compression, FlushCompress, read::GzDecoder};
-use odds::{Filter, Region};
-use rand::{SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, timeout},
 };
 use tokio_tungstenite::tungstenite::protocol::frame::coding::Data;
 
 use crate::{
-    author::{Author, draw_changes},
     bridge::{Bridge, masked_frame},
     guest::TOKEN,
     http,
-    stage::{DEADLINE, Running, Stage},
+    live_board::{REGION, Scene},
+    stage::DEADLINE,
 };
 
-const REGION: Region = Region::Uk;
 const HANDSHAKE: &str = "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\n\
                          upgrade: websocket\r\nsec-websocket-version: 13\r\n\
                          sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
-
-struct Scene {
-    gateway: Running,
-    author: Author,
-    random: StdRng,
-    _stage: Stage,
-}
-
-impl Scene {
-    async fn set(settings: &[&str]) -> Self {
-        let stage = Stage::set().await;
-        let author = Author::start(&stage.kafka(), REGION).await;
-        let gateway = stage.gateway("one", settings).await;
-        let mut scene = Self { gateway, author, random: StdRng::seed_from_u64(11), _stage: stage };
-        scene.steps(50).await;
-        scene
-    }
-
-    async fn steps(&mut self, count: usize) {
-        for _ in 0..count {
-            self.author.step(draw_changes(&mut self.random, 60)).await;
-        }
-    }
-
-    fn is_shown_by(&self, mirrors: &BoardMirrors) -> bool {
-        let newest = self.author.history.newest(&Filter::default());
-        mirrors.boards.get(&REGION).is_some_and(|board| *board.events() == newest)
-    }
-
-    /// Reads until the client has the newest board. Every frame must fit.
-    async fn catches_up(&self, client: &mut Client, mirrors: &mut BoardMirrors) {
-        let end = Instant::now() + DEADLINE;
-        while !self.is_shown_by(mirrors) {
-            let message = timeout_at(end, client.next()).await.expect("the board comes in time").unwrap();
-            if let ServerMessage::Event { name, payload } = message {
-                let update = mirrors.take(&name, &payload);
-                assert!(!matches!(update, MirrorUpdate::Resync(..)), "a frame was lost before {payload}");
-            }
-        }
-    }
-}
 
 /// Begins a websocket with these headers. Returns the connection and the response's head.
 async fn upgraded(address: &str, headers: &str) -> (TcpStream, String) {
@@ -87,20 +43,20 @@ fn compressed(message: &[u8]) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn boards_are_exact_and_a_fraction_of_their_size() {
-    let mut scene = Scene::set(&[]).await;
+    let mut scene = Scene::set(&[], 60).await;
     let bridge = Bridge::start(&scene.gateway.address).await;
     let auth = json!({ "v": 1, "token": TOKEN, "regions": [REGION] });
     let (mut with, mut mirrors) = (Client::connect(&bridge.address, &auth).await.unwrap(), BoardMirrors::default());
     let (mut without, mut others) =
         (Client::connect(&scene.gateway.address, &auth).await.unwrap(), BoardMirrors::default());
     for round in 0..20 {
-        scene.catches_up(&mut with, &mut mirrors).await;
-        scene.catches_up(&mut without, &mut others).await;
+        scene.board.is_reached_by(&mut with, &mut mirrors).await;
+        scene.board.is_reached_by(&mut without, &mut others).await;
         if round % 5 == 4 {
             // The answer comes before the snapshot, which is compressed as well.
             with.ask("resync", &json!({ "region": REGION })).await.unwrap();
         }
-        scene.steps(5).await;
+        scene.board.steps(5).await;
     }
     let (compressed, inflated) = bridge.traffic.bytes();
     println!("{compressed} bytes became {inflated}");
@@ -114,7 +70,7 @@ async fn boards_are_exact_and_a_fraction_of_their_size() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn compression_is_negotiated() {
-    let scene = Scene::set(&[]).await;
+    let scene = Scene::set(&[], 60).await;
     let with = |offer: &str| format!("sec-websocket-extensions: {offer}\r\n");
     for (headers, is_accepted) in [
         (with("permessage-deflate; client_max_window_bits"), true),
@@ -130,14 +86,14 @@ async fn compression_is_negotiated() {
         assert_eq!(head.contains(answer), is_accepted, "{headers}: {head}");
         assert_eq!(head.contains("extensions"), is_accepted, "{headers}: {head}");
     }
-    let without = Scene::set(&["--compression=off"]).await;
+    let without = Scene::set(&["--compression=off"], 60).await;
     let (_, head) = upgraded(&without.gateway.address, &with("permessage-deflate")).await;
     assert!(head.starts_with("http/1.1 101") && !head.contains("extensions"), "{head}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_can_not_be_inflated_ends_its_connection() {
-    let scene = Scene::set(&[]).await;
+    let scene = Scene::set(&[], 60).await;
     let connect = format!("40{}", json!({ "v": 1, "token": TOKEN, "regions": [] }));
     let large = format!("42[\"resync\",\"{}\"]", "abcdefgh".repeat(10_000));
     let of_a_stranger = format!("40{}", json!({ "v": 1, "token": TOKEN, "x": "abcdefgh".repeat(1_000) }));
@@ -156,7 +112,7 @@ async fn what_can_not_be_inflated_ends_its_connection() {
     // Others are served.
     let auth = json!({ "v": 1, "token": TOKEN, "regions": [REGION] });
     let mut client = Client::connect(&scene.gateway.address, &auth).await.unwrap();
-    scene.catches_up(&mut client, &mut BoardMirrors::default()).await;
+    scene.board.is_reached_by(&mut client, &mut BoardMirrors::default()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -166,7 +122,7 @@ async fn long_polling_responses_are_compressed_for_those_who_ask() {
         ("--compression=on", &[], false),
         ("--compression=off", &[("accept-encoding", "gzip")], false),
     ] {
-        let scene = Scene::set(&[setting]).await;
+        let scene = Scene::set(&[setting], 60).await;
         let address = &scene.gateway.address;
         let path = "/socket.io/?EIO=4&transport=polling";
         let open = http::get(address, path, &[]).await;
@@ -183,7 +139,7 @@ async fn long_polling_responses_are_compressed_for_those_who_ask() {
         )
         .await;
         let (mut mirrors, mut compressed, end) = (BoardMirrors::default(), 0, Instant::now() + DEADLINE);
-        while !scene.is_shown_by(&mirrors) {
+        while !scene.board.is_shown_by(&mirrors) {
             assert!(Instant::now() < end);
             let answer = http::get(address, &path, header).await;
             assert_eq!(answer.status, 200);

@@ -19,6 +19,7 @@ mod history;
 mod hostile;
 mod http;
 mod joining;
+mod live_board;
 mod mirror;
 mod mongo;
 mod operator;

@@ -1,50 +1,18 @@
 //! Clients that use long polling.
 
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::net::Ipv4Addr;
 
 use client::{BoardMirrors, MirrorUpdate};
-use odds::{EventId, Filter, Region};
-use rand::{SeedableRng, rngs::StdRng};
+use odds::Region;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::{
-    author::{Author, draw_changes},
     guest::TOKEN,
     http::{self, Answer},
-    stage::{DEADLINE, Running, Stage},
+    live_board::{REGION, Scene},
+    stage::DEADLINE,
 };
-
-const REGION: Region = Region::Uk;
-
-struct Scene {
-    gateway: Running,
-    author: Author,
-    random: StdRng,
-    _stage: Stage,
-}
-
-impl Scene {
-    async fn set() -> Self {
-        let stage = Stage::set().await;
-        let author = Author::start(&stage.kafka(), REGION).await;
-        let gateway = stage.gateway("one", &[]).await;
-        let mut scene = Self { gateway, author, random: StdRng::seed_from_u64(7), _stage: stage };
-        for _ in 0..5 {
-            scene.step().await;
-        }
-        scene
-    }
-
-    async fn step(&mut self) {
-        self.author.step(draw_changes(&mut self.random, 8)).await;
-    }
-
-    fn is_shown_by(&self, mirrors: &BoardMirrors) -> bool {
-        let newest: BTreeMap<EventId, _> = self.author.history.newest(&Filter::default());
-        mirrors.boards.get(&REGION).is_some_and(|board| *board.events() == newest)
-    }
-}
 
 /// A session that uses long polling.
 pub struct Poller {
@@ -109,18 +77,16 @@ impl Poller {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn long_polling_gets_the_same_board() {
-    let mut scene = Scene::set().await;
+    let mut scene = Scene::set(&[], 8).await;
     let mut poller = Poller::connect(&scene.gateway.address, &[REGION]).await;
     for round in 0..4 {
         let end = Instant::now() + DEADLINE;
-        while !scene.is_shown_by(&poller.mirrors) {
+        while !scene.board.is_shown_by(&poller.mirrors) {
             assert!(Instant::now() < end, "round {round}");
             assert_eq!(poller.poll().await, 200);
         }
         // Without a poll, many steps become one frame.
-        for _ in 0..30 {
-            scene.step().await;
-        }
+        scene.board.steps(30).await;
     }
 }
 
@@ -128,23 +94,23 @@ async fn long_polling_gets_the_same_board() {
 /// session must not go on as if they had arrived.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_response_that_was_lost_ends_the_session() {
-    let mut scene = Scene::set().await;
+    let mut scene = Scene::set(&[], 8).await;
     let mut poller = Poller::connect(&scene.gateway.address, &[REGION]).await;
-    while !scene.is_shown_by(&poller.mirrors) {
+    while !scene.board.is_shown_by(&poller.mirrors) {
         assert_eq!(poller.poll().await, 200);
     }
-    scene.step().await;
+    scene.board.steps(1).await;
     assert_eq!(poller.poll_again().await, 400);
     assert_eq!(poller.poll().await, 400, "the session is over");
     let mut again = Poller::connect(&scene.gateway.address, &[REGION]).await;
-    while !scene.is_shown_by(&again.mirrors) {
+    while !scene.board.is_shown_by(&again.mirrors) {
         assert_eq!(again.poll().await, 200);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_polls_is_told_why_it_is_sent_away() {
-    let scene = Scene::set().await;
+    let scene = Scene::set(&[], 8).await;
     let mut poller = Poller::connect(&scene.gateway.address, &[REGION]).await;
     while poller.mirrors.regions.is_empty() {
         assert_eq!(poller.poll().await, 200);

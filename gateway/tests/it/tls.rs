@@ -2,16 +2,14 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use client::{BoardMirrors, Client, MirrorUpdate, ServerMessage};
-use odds::{Filter, Region};
-use rand::{SeedableRng, rngs::StdRng};
+use client::{BoardMirrors, Client};
 use rcgen::CertifiedKey;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy},
     net::{TcpListener, TcpStream},
-    time::{Instant, sleep, timeout, timeout_at},
+    time::{sleep, timeout},
 };
 use tokio_rustls::{
     TlsConnector,
@@ -25,14 +23,13 @@ use tokio_rustls::{
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
-    author::{Author, draw_changes},
     guest::TOKEN,
     http,
+    live_board::{LiveBoard, REGION},
     polling::Poller,
     stage::{DEADLINE, Running, Stage, until},
 };
 
-const REGION: Region = Region::Uk;
 const NAME: &str = "odds.example.com";
 
 /// A certificate that signs itself, in two files.
@@ -120,20 +117,18 @@ async fn carry(client: TcpStream, gateway: TlsStream<TcpStream>, pause: Option<D
 struct Scene {
     gateway: Running,
     files: Files,
-    author: Author,
-    random: StdRng,
+    board: LiveBoard,
     _stage: Stage,
 }
 
 impl Scene {
     async fn set() -> Self {
         let (stage, files) = (Stage::set().await, Files::new());
-        let author = Author::start(&stage.kafka(), REGION).await;
+        let board = LiveBoard::start(&stage, 60).await;
         let settings = files.settings();
         let origin = format!("--public-origin=https://{NAME}");
         let gateway = stage.starting("one", &[&settings[0], &settings[1], &origin]).await;
-        let mut scene = Self { gateway, files, author, random: StdRng::seed_from_u64(5), _stage: stage };
-        scene.steps(50).await;
+        let scene = Self { gateway, files, board, _stage: stage };
         let bridge = scene.bridge(None).await;
         until("the gateway is ready", async || http::get(&bridge.address, "/readyz", &[]).await.status == 200).await;
         scene
@@ -141,24 +136,6 @@ impl Scene {
 
     async fn bridge(&self, pause: Option<Duration>) -> Bridge {
         Bridge::start(&self.gateway.address, &self.files.der, pause).await
-    }
-
-    async fn steps(&mut self, count: usize) {
-        for _ in 0..count {
-            self.author.step(draw_changes(&mut self.random, 60)).await;
-        }
-    }
-
-    /// Reads until the client has the newest board. Every frame must fit.
-    async fn catches_up(&self, client: &mut Client, mirrors: &mut BoardMirrors) {
-        let (end, newest) = (Instant::now() + DEADLINE, self.author.history.newest(&Filter::default()));
-        while mirrors.boards.get(&REGION).is_none_or(|board| *board.events() != newest) {
-            let message = timeout_at(end, client.next()).await.expect("the board comes in time").unwrap();
-            if let ServerMessage::Event { name, payload } = message {
-                let update = mirrors.take(&name, &payload);
-                assert!(!matches!(update, MirrorUpdate::Resync(..)), "a frame was lost before {payload}");
-            }
-        }
     }
 }
 
@@ -173,9 +150,9 @@ async fn boards_are_exact_over_tls_for_quick_and_slow_clients() {
     }
     let mut poller = Poller::connect(&quick.address, &[REGION]).await;
     for _ in 0..10 {
-        scene.steps(5).await;
+        scene.board.steps(5).await;
         for (client, mirrors) in &mut clients {
-            scene.catches_up(client, mirrors).await;
+            scene.board.is_reached_by(client, mirrors).await;
         }
         poller.poll().await;
     }

@@ -5,6 +5,7 @@ use std::{
     cell::{Cell, OnceCell, RefCell},
     future::poll_fn,
     io,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     pin::Pin,
     rc::Rc,
@@ -21,7 +22,7 @@ use odds::{Board, Digest, Region, Timestamp};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader, ReadBuf},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     sync::Semaphore,
     task::{JoinSet, LocalSet},
     time::timeout,
@@ -48,6 +49,8 @@ const BEGINNING: usize = 256;
 const COMES_BACK_EVERY: Duration = Duration::from_millis(50);
 /// The largest compressed message, in bytes after inflating.
 const LARGEST: usize = 4 << 20;
+/// How many addresses clients connect from.
+const SOURCES: usize = 100;
 const JOIN_WITHIN: Duration = Duration::from_secs(120);
 /// How many clients may be joining at the same time: less than Linux's default limit of a listen queue.
 const MAX_JOINING: usize = 4_000;
@@ -231,8 +234,13 @@ enum Stream {
 }
 
 impl Stream {
-    async fn connect(settings: &Settings) -> anyhow::Result<Self> {
-        let stream = TcpStream::connect(&settings.address).await?;
+    /// Connects from an address of this client's own neighbourhood. From one address, the kernel would look for a free port
+    /// for longer than a server needs to answer: with 20,000 ports in use, 0.8 ms for each connection.
+    async fn connect(settings: &Settings, number: usize) -> anyhow::Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        let source = Ipv4Addr::new(127, 0, 1, u8::try_from(1 + number % SOURCES)?);
+        socket.bind(SocketAddr::from((source, 0)))?;
+        let stream = socket.connect(settings.address.parse()?).await?;
         stream.set_nodelay(true)?;
         let Some(file) = &settings.certificate else { return Ok(Self::Plain(stream)) };
         let connector = CONNECTOR.with(|connector| connector.get_or_init(|| trusting(file)).clone());
@@ -298,7 +306,7 @@ struct Client {
 
 impl Client {
     async fn connect(settings: &Settings, notes: Rc<Notes>, number: usize, auth: Rc<str>) -> anyhow::Result<Self> {
-        let mut stream = Stream::connect(settings).await?;
+        let mut stream = Stream::connect(settings, number).await?;
         let Settings { address, path, compression, .. } = settings;
         // Without context takeover, so that each message can be read by itself, or not at all.
         let offer = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n";
@@ -364,14 +372,16 @@ impl Client {
 
     /// Connects again until that works, and asks for what it has missed.
     async fn comes_back(self, settings: &Settings, number: usize) -> Self {
+        let (notes, cursor) = (self.notes.clone(), self.cursor.clone());
+        drop(self);
         loop {
             let joins = async {
                 let mut auth: Value = serde_json::from_str(settings.auth.as_deref().unwrap_or("{}"))?;
-                if let (Some(region), Some(cursor)) = (settings.returns, &self.cursor) {
+                if let (Some(region), Some(cursor)) = (settings.returns, &cursor) {
                     auth["resume"] = json!({ region.to_string(): cursor });
                 }
-                let mut client = Self::connect(settings, self.notes.clone(), number, auth.to_string().into()).await?;
-                (client.cursor, client.is_back) = (self.cursor.clone(), true);
+                let mut client = Self::connect(settings, notes.clone(), number, auth.to_string().into()).await?;
+                (client.cursor, client.is_back) = (cursor.clone(), true);
                 client.flush().await?;
                 while client.is_back {
                     client.read().await?;

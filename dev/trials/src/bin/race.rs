@@ -531,24 +531,24 @@ impl Race {
         let bare = Bare::start(&self.ground)?;
         let size = Size { clients: 100, watching: 100, mirroring: 5 };
         let run = self.run(Kind::Gateway(0), size, CHANGES, &mut Frames::default()).await?;
-        let (records, markers) = bare.stop(&times).await?;
+        let (records, steps) = bare.stop(&times).await?;
         let line = |name: &str, sorted: &[u64]| {
             let at = |part| quantile(sorted, part);
             println!("{name:>14}: p50 {:.1} ms, p99 {:.1} ms, longest {:.1} ms", at(0.5), at(0.99), at(1.0));
         };
         line("all records", &records);
-        line("and the marker", &markers);
+        line("whole steps", &steps);
         line("Toteboard", &run.latencies);
-        let (ours, theirs) = (run.latency(0.99), quantile(&records, 0.99));
-        self.table.add(Finding {
-            what: "p99 from Kafka to 100 clients without a tick".into(),
-            unit: " ms",
-            ours,
-            beside: "a bare consumer".into(),
-            theirs,
-            ratio: ours / theirs,
-            goal: Goal::AtMost(1.3),
-        });
+        let ours = run.latency(0.99);
+        // Whoever shows records as they come can't tell half a step from a whole one.
+        for (beside, sorted, goal) in [
+            ("a bare consumer that has the whole step", &steps, Goal::AtMost(1.3)),
+            ("a bare consumer that has its records", &records, Goal::None),
+        ] {
+            let (what, theirs) = ("p99 from Kafka to 100 clients without a tick".into(), quantile(sorted, 0.99));
+            let (unit, beside) = (" ms", beside.into());
+            self.table.add(Finding { what, unit, ours, beside, theirs, ratio: ours / theirs, goal });
+        }
         Ok(())
     }
 

@@ -17,13 +17,14 @@ use super::{author::Times, micros, server::Ground, world::newest_step};
 pub struct Bare {
     task: JoinHandle<anyhow::Result<HashMap<u64, Whole>>>,
     stop: CancellationToken,
+    partitions: usize,
 }
 
-/// When a step's last record and its first marker arrived.
-#[derive(Clone, Copy, Debug, Default)]
+/// When a step's last record and its marker in each partition arrived. A reader knows a step only with all of them.
+#[derive(Clone, Debug, Default)]
 struct Whole {
     records: u64,
-    marker: Option<u64>,
+    markers: HashMap<i32, u64>,
 }
 
 impl Bare {
@@ -32,8 +33,9 @@ impl Bare {
         let defaults = [("group.id", "race-bare"), ("enable.auto.commit", "false")];
         let consumer: StreamConsumer = ground.kafka.client(Role::Consumer, &defaults).create()?;
         let topic = topic_of(ground.region);
+        let partitions = region_topic(ground.region, KEEP_CHANGES).partitions;
         let mut assignment = TopicPartitionList::new();
-        for partition in 0..region_topic(ground.region, KEEP_CHANGES).partitions {
+        for partition in 0..partitions {
             assignment.add_partition_offset(topic, partition, Offset::End)?;
         }
         consumer.assign(&assignment)?;
@@ -50,7 +52,7 @@ impl Bare {
                 let at = micros();
                 if message.key().is_some_and(|key| key.starts_with(b"~")) {
                     if let Some(step) = steps.get_mut(&newest) {
-                        step.marker.get_or_insert(at);
+                        step.markers.entry(message.partition()).or_insert(at);
                     }
                 } else if let Some(step) = message.payload_view::<str>().and_then(Result::ok).and_then(newest_step) {
                     newest = newest.max(step);
@@ -58,20 +60,21 @@ impl Bare {
                 }
             }
         });
-        Ok(Self { task, stop })
+        Ok(Self { task, stop, partitions: usize::try_from(partitions)? })
     }
 
-    /// Stops and returns the latencies of the steps' records and of their first markers, sorted, in microseconds.
+    /// Stops and returns the latencies of the steps' records and of whole steps, sorted, in microseconds.
     pub async fn stop(self, times: &Times) -> anyhow::Result<(Vec<u64>, Vec<u64>)> {
         self.stop.cancel();
-        let (mut records, mut markers) = (Vec::new(), Vec::new());
+        let (mut records, mut steps) = (Vec::new(), Vec::new());
         for (step, whole) in self.task.await?? {
             let Some(handed) = times.of(step) else { continue };
             records.push(whole.records.saturating_sub(handed));
-            markers.extend(whole.marker.map(|at| at.saturating_sub(handed)));
+            let last = whole.markers.values().max().filter(|_| whole.markers.len() == self.partitions);
+            steps.extend(last.map(|at| at.saturating_sub(handed)));
         }
         records.sort_unstable();
-        markers.sort_unstable();
-        Ok((records, markers))
+        steps.sort_unstable();
+        Ok((records, steps))
     }
 }
