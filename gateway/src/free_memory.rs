@@ -17,14 +17,17 @@ pub(crate) async fn give_back(turnover: Turnover, stop: CancellationToken) -> an
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut before, mut last) = (turnover.count(), Instant::now());
+    let mut was_busy = false;
     loop {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             _ = ticks.tick() => {}
         }
         let now = turnover.count();
-        if now >= before + AFTER || last.elapsed() >= AT_LEAST_EVERY {
-            (before, last) = (now, Instant::now());
+        let is_busy = now >= before + AFTER;
+        // Once more afterwards: the last ones were in the middle of their beginning.
+        if is_busy || was_busy || last.elapsed() >= AT_LEAST_EVERY {
+            (before, last, was_busy) = (now, Instant::now(), is_busy);
             // It takes some milliseconds.
             tokio::task::spawn_blocking(memory::give_back).await?;
         }

@@ -15,8 +15,8 @@ pub const REGION: Region = Region::Uk;
 pub struct LiveBoard {
     author: Author,
     random: StdRng,
-    /// How many outcomes change in a step.
-    changes: usize,
+    /// How many events change in a step.
+    events: u32,
 }
 
 /// A gateway that serves such a board.
@@ -27,9 +27,9 @@ pub struct Scene {
 }
 
 impl Scene {
-    pub async fn set(settings: &[&str], changes: usize) -> Self {
+    pub async fn set(settings: &[&str], events: u32) -> Self {
         let stage = Stage::set().await;
-        let board = LiveBoard::start(&stage, changes).await;
+        let board = LiveBoard::start(&stage, events).await;
         let gateway = stage.gateway("one", settings).await;
         Self { gateway, board, _stage: stage }
     }
@@ -37,16 +37,16 @@ impl Scene {
 
 impl LiveBoard {
     /// Starts with a few steps.
-    pub async fn start(stage: &Stage, changes: usize) -> Self {
+    pub async fn start(stage: &Stage, events: u32) -> Self {
         let author = Author::start(&stage.kafka(), REGION).await;
-        let mut this = Self { author, random: StdRng::seed_from_u64(7), changes };
+        let mut this = Self { author, random: StdRng::seed_from_u64(7), events };
         this.steps(50).await;
         this
     }
 
     pub async fn steps(&mut self, count: usize) {
         for _ in 0..count {
-            self.author.step(draw_changes(&mut self.random, self.changes)).await;
+            self.author.step(draw_changes(&mut self.random, self.events)).await;
         }
     }
 

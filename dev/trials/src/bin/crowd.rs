@@ -52,8 +52,6 @@ const LARGEST: usize = 4 << 20;
 /// How many addresses clients connect from.
 const SOURCES: usize = 100;
 const JOIN_WITHIN: Duration = Duration::from_secs(120);
-/// How many clients may be joining at the same time: less than Linux's default limit of a listen queue.
-const MAX_JOINING: usize = 4_000;
 
 /// Connects many clients, and reports what they receive.
 #[derive(Debug, Parser)]
@@ -90,6 +88,10 @@ struct Settings {
     /// Number of clients.
     #[arg(long)]
     clients: usize,
+
+    /// How many of them may be joining at the same time.
+    #[arg(long)]
+    at_once: usize,
 
     /// How many of them record when they saw each step.
     #[arg(long)]
@@ -132,7 +134,7 @@ async fn run(settings: Rc<Settings>) -> anyhow::Result<()> {
         returned: RefCell::new(Returned { at: vec![0; settings.clients], ..Returned::default() }),
         ..Notes::default()
     });
-    let permits = Rc::new(Semaphore::new(MAX_JOINING));
+    let permits = Rc::new(Semaphore::new(settings.at_once));
     let began = micros();
     let mut joining = JoinSet::new();
     for n in 0..settings.clients {

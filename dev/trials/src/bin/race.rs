@@ -39,7 +39,10 @@ const LARGE: (usize, &str) = (16, "8 KB");
 const CROWD: usize = 5_000;
 /// The region of idle clients: it has no author.
 const QUIET_REGION: Region = Region::Au;
+/// How many idle clients come first, and how many more then.
+const FIRST_IDLE: usize = 500;
 const IDLE: usize = 7_500;
+const IDLE_AT_ONCE: usize = 50;
 /// Maximum kilobytes of memory for an idle connection, and for one that gets everything.
 const MOST_IDLE: f64 = 14.0;
 const MOST_BUSY: f64 = 20.0;
@@ -347,19 +350,28 @@ impl Race {
         let mut kinds = vec![Kind::Gateway(TICK), Kind::Node, Kind::Floor];
         kinds.extend(self.nchan.then_some(Kind::Nchan));
         let quiet = Ground { region: QUIET_REGION, ..self.ground.clone() };
-        let size = Size { clients: IDLE, watching: 0, mirroring: 0 };
+        let size = |clients| Size { clients, watching: 0, mirroring: 0 };
         let mut bars = Vec::new();
         for kind in kinds {
             let server = Server::start(kind, &quiet).await?;
-            let empty = server.memory()?;
-            let mut crowd = Crowd::start(&quiet.binaries, &Target { board: false, ..server.target(true) }, size)?;
-            crowd.joined().await?;
-            tokio::time::sleep(Duration::from_secs(5)).await;
-            let each = (server.memory()? - empty) / IDLE as f64 / 1024.0;
-            self.count_lost(kind, crowd.take().await?.lost);
+            // Not at once: what a crowd leaves in memory is not the cost of a connection.
+            let target = Target { board: false, at_once: IDLE_AT_ONCE, ..server.target(true) };
+            let (mut memory, mut crowds) = (Vec::new(), Vec::new());
+            // The first ones start threads and fill caches, which isn't the cost of a connection.
+            for clients in [FIRST_IDLE, IDLE] {
+                let mut crowd = Crowd::start(&quiet.binaries, &target, size(clients))?;
+                crowd.joined().await?;
+                tokio::time::sleep(Duration::from_secs(5)).await;
+                memory.push(server.memory()?);
+                crowds.push(crowd);
+            }
+            let each = (memory[1] - memory[0]) / IDLE as f64 / 1024.0;
             println!("{:>14}: {each:.1} KB a connection", kind.to_string());
             bars.push((kind.to_string(), each));
-            crowd.leave().await?;
+            for mut crowd in crowds {
+                self.count_lost(kind, crowd.take().await?.lost);
+                crowd.leave().await?;
+            }
         }
         let ours = bars[0].1;
         for (beside, theirs) in &bars[1..] {

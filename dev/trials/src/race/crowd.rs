@@ -14,6 +14,8 @@ use tokio::{
     process::{Child, ChildStdin, ChildStdout, Command},
 };
 
+/// How many clients join at the same time, if not said otherwise: less than Linux's default limit of a listen queue.
+pub(super) const AT_ONCE: usize = 4_000;
 const EXACT_WITHIN: Duration = Duration::from_secs(20);
 
 /// Where the clients connect, and how they sign in.
@@ -31,6 +33,8 @@ pub struct Target {
     pub certificate: Option<PathBuf>,
     /// The region with whose cursor clients come back when their connection ends; without it, they don't.
     pub returns: Option<Region>,
+    /// How many clients may be joining at the same time.
+    pub at_once: usize,
 }
 
 /// The number of clients, how many of them record when they saw each step, and how many of those mirror the board.
@@ -104,7 +108,10 @@ impl Crowd {
         command.args(target.compression.then_some("--compression"));
         command.args(target.certificate.iter().map(|file| format!("--certificate={}", file.display())));
         command.args(target.returns.iter().map(|region| format!("--returns={region}")));
-        command.arg(format!("--clients={}", size.clients)).arg(format!("--watching={}", size.watching));
+        command
+            .arg(format!("--at-once={}", target.at_once))
+            .arg(format!("--clients={}", size.clients))
+            .arg(format!("--watching={}", size.watching));
         command.arg(format!("--mirroring={}", size.mirroring));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().context("cannot start the crowd")?;

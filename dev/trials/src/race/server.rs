@@ -15,7 +15,7 @@ use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use super::{
     cost::{cpu_seconds, memory, most_memory},
-    crowd::Target,
+    crowd::{AT_ONCE, Target},
 };
 use crate::{Part, free_address, token_at};
 
@@ -355,6 +355,7 @@ impl Server {
             address: self.entrance.clone(),
             certificate: self.certificate.clone(),
             returns: None,
+            at_once: AT_ONCE,
             path: path.into(),
             auth: socket_io.then(|| self.auth(regions).to_string()),
             board: follows && socket_io,
