@@ -573,10 +573,19 @@ impl Accounts {
         Ok(changed)
     }
 
-    pub async fn delete(&self, user: &User, password: &str, by: &Requester) -> Result<Changed, AccountsError> {
+    /// Deletes an account. `first` deletes what is kept elsewhere: if that fails, the account stays, and its user can try
+    /// again.
+    pub async fn delete<E: From<AccountsError>>(
+        &self,
+        user: &User,
+        password: &str,
+        by: &Requester,
+        first: impl Future<Output = Result<(), E>>,
+    ) -> Result<Changed, E> {
         self.may_change(&user.id)?;
         self.prove(user, password, by).await?;
-        self.store.delete_user(&user.id).await?;
+        first.await?;
+        self.store.delete_user(&user.id).await.map_err(AccountsError::from)?;
         audit::done("account_deleted", &user.id, by, &"");
         Ok(Changed::gone(&user.id))
     }

@@ -66,6 +66,9 @@ pub enum Content {
     Test { name: String },
 }
 
+/// The kind of messages that are for other people than the user.
+pub(crate) const TRANSACTION: &str = "transaction";
+
 /// What was changed in an account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
@@ -80,7 +83,7 @@ pub enum AccountChange {
 impl Content {
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::Transaction { .. } => "transaction",
+            Self::Transaction { .. } => TRANSACTION,
             Self::Alert { .. } => "alert",
             Self::ConfirmEmail { .. } => "confirm_email",
             Self::ConfirmPhone { .. } => "confirm_phone",

@@ -220,6 +220,10 @@ pub trait Outbox: fmt::Debug + Send + Sync + 'static {
         most: usize,
     ) -> Result<u64, StoreError>;
 
+    /// Deletes the user's messages and requests. Transactions that are still to be sent stay, without the user: they are
+    /// for other people.
+    async fn forget_user(&self, user: &str) -> Result<(), StoreError>;
+
     /// Begins a request of a program to produce a record, unless the same one was made before.
     async fn begin_request(
         &self,

@@ -215,7 +215,8 @@ struct Deletion {
     password: String,
 }
 
-/// Deletes the account with its sessions, tokens and subscriptions.
+/// Deletes the account with its sessions, tokens, subscriptions, rules and messages. Transactions that its programs have
+/// produced and that are not sent yet are sent.
 #[utoipa::path(
     delete, path = "/api/me", operation_id = "delete_account",
     tag = "account", request_body = Deletion, security(("session" = [])),
@@ -227,7 +228,13 @@ async fn delete(
     Person { user, session }: Person,
     Body(given): Body<Deletion>,
 ) -> Result<StatusCode, ApiError> {
-    app.account_changed(app.accounts.delete(&user, &given.password, &by).await?);
+    let messages = async {
+        match &app.messages {
+            Some(messages) => Ok(messages.outbox.forget_user(user.id.as_str()).await?),
+            None => Ok::<_, ApiError>(()),
+        }
+    };
+    app.account_changed(app.accounts.delete(&user, &given.password, &by, messages).await?);
     session.flush().await?;
     Ok(StatusCode::NO_CONTENT)
 }

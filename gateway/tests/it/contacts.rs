@@ -107,6 +107,21 @@ fn code(answer: &Answer) -> (u16, Value) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn messages_go_with_their_account() {
+    let scene = Scene::set().await;
+    let mut anna = scene.visitor("anna").await;
+    let id = anna.get("/api/me").await.json()["id"].as_str().unwrap().to_owned();
+    scene.with_email(&mut anna).await;
+    assert!(!scene.outbox.messages_of(&id, None, 10).await.unwrap().is_empty());
+    let wrong = json!({ "password": "not her password" }).to_string();
+    assert_eq!(anna.ask("DELETE", "/api/me", Some(&wrong)).await.status, 403);
+    assert!(!scene.outbox.messages_of(&id, None, 10).await.unwrap().is_empty());
+    let right = json!({ "password": PASSWORD }).to_string();
+    assert_eq!(anna.ask("DELETE", "/api/me", Some(&right)).await.status, 204);
+    assert_eq!(scene.outbox.messages_of(&id, None, 10).await.unwrap(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_email_address_is_confirmed_by_a_link() {
     let scene = Scene::set().await;
     let mut anna = scene.visitor("anna").await;

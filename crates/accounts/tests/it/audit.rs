@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use accounts::{AccountSettings, Accounts, Requester, Scope, StoreUrl};
+use accounts::{AccountSettings, Accounts, AccountsError, Requester, Scope, StoreUrl};
 use odds::Timestamp;
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
@@ -81,7 +81,7 @@ async fn who_did_what_from_where_is_logged_and_no_secret_is() {
     assert_logged("password_changed", anna.id.as_str());
     accounts.end_sessions(&anna.id, &by).await.unwrap();
     assert_logged("signed_out_everywhere", anna.id.as_str());
-    accounts.delete(&anna, "nine loud badgers", &by).await.unwrap();
+    accounts.delete(&anna, "nine loud badgers", &by, async { Ok::<_, AccountsError>(()) }).await.unwrap();
     assert_logged("account_deleted", anna.id.as_str());
 
     let all = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();

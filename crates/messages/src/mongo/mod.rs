@@ -212,6 +212,11 @@ impl Outbox for MongoOutbox {
         Ok(messages + self.forget_requests(requests_before, most).await?)
     }
 
+    async fn forget_user(&self, user: &str) -> Result<(), StoreError> {
+        self.forget_messages_of(user).await?;
+        self.forget_requests_of(user).await
+    }
+
     async fn begin_request(
         &self,
         request: &ProduceRequest,

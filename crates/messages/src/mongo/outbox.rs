@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{AT_ONCE, MongoOutbox, date, duplicates, open_states, recipients::recipient_id, time};
 use crate::{
     Channel, Claim, Finished, Lease, MessageId, NewMessage, OutboxCounts, Outcome, State, StatusReport, StoreError,
-    StoredMessage, unit::next_unit,
+    StoredMessage, message::TRANSACTION, unit::next_unit,
 };
 
 /// How many messages of each recipient are looked at together. A recipient with more is looked at by itself.
@@ -312,6 +312,14 @@ impl MongoOutbox {
         });
         let keys: Vec<String> = old.await?.into_iter().collect();
         Ok(self.get(self.messages.delete_many(doc! { "_id": { "$in": keys } })).await?.deleted_count)
+    }
+
+    pub(super) async fn forget_messages_of(&self, user: &str) -> Result<(), StoreError> {
+        let is_transaction = format!(r#"^\{{"kind":"{TRANSACTION}""#);
+        let to_be_sent = doc! { "user": user, "state": open_states(), "content": { "$regex": is_transaction } };
+        self.get(self.messages.update_many(to_be_sent, doc! { "$set": { "user": null } })).await?;
+        self.get(self.messages.delete_many(doc! { "user": user })).await?;
+        Ok(())
     }
 }
 

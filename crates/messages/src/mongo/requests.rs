@@ -134,4 +134,9 @@ impl MongoOutbox {
         let old = old.await?;
         Ok(self.get(self.requests.delete_many(doc! { "_id": { "$in": old } })).await?.deleted_count)
     }
+
+    pub(super) async fn forget_requests_of(&self, user: &str) -> Result<(), StoreError> {
+        self.get(self.requests.delete_many(doc! { "user": user })).await?;
+        Ok(())
+    }
 }

@@ -131,6 +131,15 @@ impl Outbox for SqliteOutbox {
         self.writer.ask(forget).await
     }
 
+    async fn forget_user(&self, user: &str) -> Result<(), StoreError> {
+        let user = user.to_owned();
+        let forget = move |connection: &rusqlite::Connection| {
+            outbox::forget_user(connection, &user)?;
+            requests::forget_user(connection, &user)
+        };
+        self.writer.ask(forget).await
+    }
+
     async fn begin_request(
         &self,
         request: &ProduceRequest,

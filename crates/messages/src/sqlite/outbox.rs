@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, named_params, params, types::
 use super::limits;
 use crate::{
     Channel, Claim, Finished, Lease, MessageId, NewMessage, OutboxCounts, Outcome, State, StatusReport, StoredMessage,
-    unit::next_unit,
+    message::TRANSACTION, unit::next_unit,
 };
 
 /// How many of a recipient's messages are looked at. More would not fit into one digest.
@@ -223,6 +223,14 @@ pub(super) fn forget(connection: &Connection, before: Timestamp, most: usize) ->
         SELECT number FROM messages
         WHERE state NOT IN ('waiting', 'sending') AND changed_at < ?1 ORDER BY changed_at LIMIT ?2)";
     Ok(connection.prepare_cached(delete)?.execute(params![before.as_millis(), most as i64])? as u64)
+}
+
+pub(super) fn forget_user(connection: &Connection, user: &str) -> rusqlite::Result<()> {
+    let give_up = "UPDATE messages SET user = NULL
+        WHERE user = ?1 AND state IN ('waiting', 'sending') AND content ->> 'kind' = ?2";
+    connection.prepare_cached(give_up)?.execute([user, TRANSACTION])?;
+    connection.prepare_cached("DELETE FROM messages WHERE user = ?1")?.execute([user])?;
+    Ok(())
 }
 
 fn message_of(row: &Row<'_>) -> rusqlite::Result<StoredMessage> {

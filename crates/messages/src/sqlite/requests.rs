@@ -85,6 +85,11 @@ pub(super) fn forget(connection: &Connection, before: Timestamp, most: usize) ->
     Ok(connection.prepare_cached(delete)?.execute(params![before.as_millis(), most as i64])? as u64)
 }
 
+pub(super) fn forget_user(connection: &Connection, user: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached("DELETE FROM requests WHERE user = ?1")?.execute([user])?;
+    Ok(())
+}
+
 fn request_of(row: &Row<'_>) -> rusqlite::Result<ProduceRequest> {
     let message_id: String = row.get(5)?;
     Ok(ProduceRequest {

@@ -35,6 +35,7 @@ macro_rules! contract {
             messages_of_a_user_come_in_pages_the_newest_first
             what_is_open_is_counted
             what_was_finished_long_ago_is_forgotten
+            nothing_of_a_user_who_has_left_stays_but_what_is_for_others
             a_request_is_carried_out_once
             a_request_whose_first_run_died_is_carried_out_as_it_was_decided
             requests_are_listed_in_their_order
@@ -455,6 +456,27 @@ pub async fn what_was_finished_long_ago_is_forgotten(outbox: Store) {
     assert_eq!(outbox.forget(at(15), at(6), at(20), 100).await.unwrap(), 2);
     assert_eq!(outbox.forget(at(10_000), at(10_000), at(10_000), 100).await.unwrap(), 1, "what is open stays");
     assert_eq!(outbox.counts(Channel::Email).await.unwrap().open, 1);
+}
+
+pub async fn nothing_of_a_user_who_has_left_stays_but_what_is_for_others(outbox: Store) {
+    let alert = |name: &str, user: &str| NewMessage {
+        user: Some(user.into()),
+        content: Content::Alert { title: "Anna".into(), text: "Above 2.5".into(), at: at(0) },
+        ..message(name, &format!("{name}@example.com"))
+    };
+    outbox.add(&[message("sent", "x@example.com"), alert("known", "anna")], at(1)).await.unwrap();
+    let claims = claim(&outbox, "one", 1, 10).await;
+    finish(&outbox, &claims, sent(), 2).await;
+    outbox.add(&[message("open", "y@example.com"), alert("hers", "anna"), alert("his", "bert")], at(3)).await.unwrap();
+    outbox.begin_request(&request("r-1", "hash", 4), at(4), at(5)).await.unwrap();
+    outbox.forget_user("anna").await.unwrap();
+    assert_eq!(outbox.messages_of("anna", None, 10).await.unwrap(), []);
+    assert_eq!(outbox.requests_since(at(0), None, 10).await.unwrap(), []);
+    assert_eq!(ids(&outbox.messages_of("bert", None, 10).await.unwrap()), ["his"]);
+    let claims = claim(&outbox, "two", 10, 10).await;
+    let sent: BTreeSet<&str> = claims.iter().flat_map(|claim| ids(&claim.messages)).collect();
+    assert_eq!(sent, BTreeSet::from(["open", "his"]));
+    assert!(claims.iter().all(|claim| claim.messages[0].message.user.as_deref() != Some("anna")));
 }
 
 fn request(request_id: &str, hash: &str, began: i64) -> ProduceRequest {
