@@ -168,7 +168,7 @@ fn race(bench: &Bench, no_install: bool) -> anyhow::Result<()> {
     let mut npm = Command::new("npm");
     npm.args(["ci", "--no-audit", "--no-fund", "--silent"]).current_dir(peers.join("node"));
     step("npm packages of the peers", 10 * MINUTE, &mut npm)?;
-    let caddy = engines::ready_caddy(no_install);
+    let caddy = engines::caddy::caddy(no_install);
     if let Err(missing) = &caddy {
         eprintln!("skipping Caddy: {missing:#}");
     }

@@ -1,6 +1,6 @@
 //! Tests on real engines, which are started on loopback and stopped again.
 
-mod caddy;
+pub(crate) mod caddy;
 mod kafka;
 mod mail;
 mod promtool;
@@ -104,16 +104,14 @@ impl Engines {
         ensure(no_install)?;
         if let Some(trial) = self.only {
             compile_all()?;
-            let folder = target().join("engines");
-            fs::create_dir_all(&folder)?;
+            let folder = folder()?;
             let (recipe, url) = mongodb(&folder)?;
             return trial.execute(&folder, recipe, &url);
         }
         promtool::test_alerts(no_install)?;
         let caddy = caddy::caddy(no_install)?;
         install_conformance()?;
-        let folder = target().join("engines");
-        fs::create_dir_all(&folder)?;
+        let folder = folder()?;
         let (recipe, own_url) = mongodb(&folder)?;
         let server = if self.mongodb.is_none() { Some(start(&recipe)?) } else { None };
         let mongodb = self.mongodb.as_deref().unwrap_or(&own_url).trim_end_matches('/');
@@ -131,14 +129,13 @@ impl Engines {
 
 /// Runs only the `oddities` trial, for this many seconds in all, on its own brokers.
 pub(crate) fn odd_answers(seconds: u32) -> anyhow::Result<()> {
-    let folder = target().join("engines");
-    fs::create_dir_all(&folder)?;
+    let folder = folder()?;
     let (recipe, url) = mongodb(&folder)?;
     oddities(recipe, &url, seconds)
 }
 
 fn oddities(mongodb: Value, url: &str, seconds: u32) -> anyhow::Result<()> {
-    let folder = target().join("engines");
+    let folder = folder()?;
     let logs = folder.join("oddities");
     let mut oddities = trial("oddities", "debug", &folder, mongodb, url, &logs)?;
     oddities.args(["--seconds", &seconds.to_string()]);
@@ -165,8 +162,7 @@ fn verdicts(folder: &Path, mongodb: Value, url: &str) -> anyhow::Result<()> {
 
 /// Runs only the `delivery` trial, with faults that last so many seconds.
 pub(crate) fn messages_with_faults(seconds: u32) -> anyhow::Result<()> {
-    let folder = target().join("engines");
-    fs::create_dir_all(&folder)?;
+    let folder = folder()?;
     let (recipe, url) = mongodb(&folder)?;
     delivery(&folder, recipe, &url, seconds)
 }
@@ -183,8 +179,7 @@ fn delivery(folder: &Path, mongodb: Value, url: &str, seconds: u32) -> anyhow::R
 
 /// Measures what a gateway's start costs with an hour of changes on real brokers. Needs programs built for release.
 pub(crate) fn loading(changes_a_second: u32, goal: Option<u32>) -> anyhow::Result<()> {
-    let folder = target().join("engines");
-    fs::create_dir_all(&folder)?;
+    let folder = folder()?;
     let (mongodb, url) = mongodb(&folder)?;
     let logs = folder.join("loading");
     let mut loading = trial("loading", "release", &folder, mongodb, &url, &logs)?;
@@ -194,31 +189,30 @@ pub(crate) fn loading(changes_a_second: u32, goal: Option<u32>) -> anyhow::Resul
     step(&name, 60 * MINUTE, &mut loading).with_context(|| format!("logs are in {}", logs.display()))
 }
 
-/// Prepares three brokers, and returns the file with the commands that start them.
-pub(crate) fn brokers() -> anyhow::Result<PathBuf> {
+/// The folder of everything that engines need and write.
+fn folder() -> anyhow::Result<PathBuf> {
     let folder = target().join("engines");
     fs::create_dir_all(&folder)?;
+    Ok(folder)
+}
+
+/// Prepares three brokers, and returns the file with the commands that start them.
+pub(crate) fn brokers() -> anyhow::Result<PathBuf> {
+    let folder = folder()?;
     let (mongodb, url) = mongodb(&folder)?;
     prepared(&folder, mongodb, &url)
 }
 
-/// Returns a Caddy that supports our configuration, which is built if needed.
-pub(crate) fn ready_caddy(no_install: bool) -> anyhow::Result<PathBuf> {
-    caddy::caddy(no_install)
-}
-
 /// Starts a MongoDB-compatible server without any data, and returns its URL.
 pub(crate) fn mongodb_server() -> anyhow::Result<(Running, String)> {
-    let folder = target().join("engines");
-    fs::create_dir_all(&folder)?;
+    let folder = folder()?;
     let (recipe, url) = mongodb(&folder)?;
     Ok((start(&recipe)?, url))
 }
 
 /// Starts a QuestDB without any data, and returns its URL.
 pub(crate) fn questdb() -> anyhow::Result<(Running, String)> {
-    let folder = target().join("engines");
-    fs::create_dir_all(&folder)?;
+    let folder = folder()?;
     questdb::serve(&folder)
 }
 

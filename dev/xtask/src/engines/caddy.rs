@@ -26,7 +26,7 @@ pub(super) fn ensure(no_install: bool) -> anyhow::Result<()> {
 }
 
 /// Returns the program; builds it if needed.
-pub(super) fn caddy(no_install: bool) -> anyhow::Result<PathBuf> {
+pub(crate) fn caddy(no_install: bool) -> anyhow::Result<PathBuf> {
     if let Some(there) = there() {
         return Ok(there);
     }
