@@ -51,7 +51,8 @@ fn jar(libraries: &Path) -> anyhow::Result<PathBuf> {
 /// Returns a recipe that starts a server with an empty folder, and the server's URL. `credentials` of the URL are
 /// required by the server.
 fn prepare(libraries: &Path, data: &Path, credentials: &str) -> anyhow::Result<Value> {
-    empty_folder(&data.join("conf"))?;
+    empty_folder(data)?;
+    fs::create_dir(data.join("conf"))?;
     let ports = free_ports(3);
     let mut settings = format!(
         "http.bind.to=127.0.0.1:{}\n\
