@@ -257,6 +257,7 @@ impl Gateway {
                 region,
                 clock,
                 tick: settings.tick(),
+                ping_timeout: settings.heartbeat().timeout,
                 metrics: metrics.of(region).clone(),
                 readiness: readiness.clone(),
                 control: control.clone(),

@@ -1,6 +1,6 @@
 //! A client in a region: its cursor, and how much it can take.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use odds::{Cursor, Region};
 use tokio::time::Instant;
@@ -56,15 +56,15 @@ pub(crate) enum SyncState {
 }
 
 impl Member {
-    /// A member that joins with this cursor.
-    pub(crate) fn new(client: Arc<Client>, from: Option<Cursor>, now: Instant) -> Self {
+    /// A member that joins with this cursor, and must answer pings within `ping_timeout`.
+    pub(crate) fn new(client: Arc<Client>, from: Option<Cursor>, ping_timeout: Duration, now: Instant) -> Self {
         let mut member = Self {
             tracker: client.tracker.clone(),
             client,
             sync_state: SyncState::Behind(from),
             last: Sent { number: 0, bytes: 0, at: now },
             blocked: false,
-            throughput: Throughput::new(now),
+            throughput: Throughput::new(ping_timeout, now),
             judged: 0,
             joined: now,
             not_before: None,

@@ -44,6 +44,8 @@ pub(crate) struct RegionContext {
     pub(crate) region: Region,
     pub(crate) clock: fn() -> Timestamp,
     pub(crate) tick: Duration,
+    /// How long a client may take to answer a ping.
+    pub(crate) ping_timeout: Duration,
     pub(crate) metrics: RegionMetrics,
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) control: ControlWriter,
@@ -57,6 +59,7 @@ pub(crate) struct RegionTask {
     pub(super) region: Region,
     pub(super) clock: fn() -> Timestamp,
     tick: Duration,
+    ping_timeout: Duration,
     pub(super) metrics: RegionMetrics,
     readiness: Arc<Readiness>,
     control: ControlWriter,
@@ -86,12 +89,13 @@ pub(crate) struct RegionTask {
 
 impl RegionTask {
     pub(crate) fn new(context: RegionContext, inbox: Inbox) -> Self {
-        let RegionContext { region, clock, tick, metrics, readiness, control, writable, threads } = context;
+        let RegionContext { region, clock, tick, ping_timeout, metrics, readiness, control, writable, threads } = context;
         let Inbox { requests, published } = inbox;
         Self {
             region,
             clock,
             tick,
+            ping_timeout,
             metrics,
             readiness,
             control,
@@ -230,7 +234,7 @@ impl RegionTask {
                     Room::new(filter.clone(), board)
                 });
                 let now = Instant::now();
-                room.join(sid, Member::new(client, from, now));
+                room.join(sid, Member::new(client, from, self.ping_timeout, now));
                 self.room_of.insert(sid, filter);
                 self.reminders.push_back((now, sid));
                 ready.push(sid);
