@@ -55,7 +55,6 @@ impl<T: DeserializeOwned> TopicFollower<T> {
             ("group.id", "toteboard-none"),
             ("enable.auto.commit", "false"),
             ("auto.offset.reset", reset),
-            ("fetch.wait.max.ms", "100"),
             ("allow.auto.create.topics", "false"),
         ];
         let consumer: StreamConsumer<_> =

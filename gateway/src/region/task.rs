@@ -31,6 +31,8 @@ use crate::{metrics::RegionMetrics, readiness::Readiness, transport::Packet};
 
 /// How often members in `waiting_for_time` are checked.
 const WAITING_INTERVAL: Duration = Duration::from_millis(50);
+/// The last part of the time between two ticks, in which everything for the next one is read.
+const READ_BEFORE_A_TICK: u32 = 5;
 /// How many rooms get their updates together.
 const ROOMS_AT_ONCE: usize = 64;
 /// How often everything else that depends on time is checked.
@@ -89,7 +91,8 @@ pub(crate) struct RegionTask {
 
 impl RegionTask {
     pub(crate) fn new(context: RegionContext, inbox: Inbox) -> Self {
-        let RegionContext { region, clock, tick, ping_timeout, metrics, readiness, control, writable, threads } = context;
+        let RegionContext { region, clock, tick, ping_timeout, metrics, readiness, control, writable, threads } =
+            context;
         let Inbox { requests, published } = inbox;
         Self {
             region,
@@ -191,7 +194,13 @@ impl RegionTask {
                 self.readiness.looks(self.region, true);
                 self.schedule_tick(follower.read_at());
             }
-            FollowerEvent::Verified(_) => self.schedule_tick(follower.read_at()),
+            FollowerEvent::Verified(_) => {
+                self.schedule_tick(follower.read_at());
+                // What comes in the meantime is read just before the tick, all together.
+                if let Some(due) = &self.due {
+                    follower.rest_until(due.at - self.tick / READ_BEFORE_A_TICK);
+                }
+            }
             FollowerEvent::Advanced => {}
             FollowerEvent::Lost(cause) => {
                 if let LostBoard::Mismatch(_) = cause {

@@ -204,15 +204,35 @@ impl Reader<'_> {
             let bookmakers: Vec<String> = query.bookmakers.iter().map(quoted).collect();
             of_bookmakers = format!("AND bookmaker IN ('{UNUSED}', {})", bookmakers.join(", "));
         }
-        format!(
-            "SELECT ts::long, market, bookmaker, {names}, content FROM {} WHERE event = {} AND log = {}
-             AND {of_market} {of_bookmakers} AND ts > {} AND ts <= {} ORDER BY ts LIMIT {read}, {}",
+        let rows = format!(
+            "{} WHERE event = {} AND log = {} AND {of_market} {of_bookmakers} AND ts > {} AND ts <= {}",
             self.table,
             quoted(&query.event),
             quoted(part.window.log),
             micros(part.from),
             micros(part.to),
-            read + PAGE,
-        )
+        );
+        let page = format!("LIMIT {read}, {}", read + PAGE);
+        match query.points {
+            None => format!("SELECT ts::long, market, bookmaker, {names}, content FROM {rows} ORDER BY ts {page}"),
+            Some(points) => format!(
+                "SELECT at::long, market, bookmaker, {names}, content FROM (
+                 SELECT last(ts) at, market, bookmaker, last(names) names, last(content) content, {} slot FROM {rows}
+                 ) ORDER BY at {page}",
+                first_instant_after(query, points),
+            ),
+        }
     }
+}
+
+/// The number of the first of the wanted instants that is not before a row. Of the rows with the same number, only the
+/// last one is needed. Each row that removes an event has its own number: it ends all of the event's quotes.
+fn first_instant_after(query: &PriceQuery, points: u32) -> String {
+    let (span, parts) = (query.to.millis_since(query.from).max(1), i64::from(points.max(2)) - 1);
+    let from = micros(query.from);
+    format!(
+        "CASE WHEN market = '{EVENT}' THEN -ts::long WHEN ts <= {from} THEN 0
+         ELSE ((ts::long - {from}::long) / 1000 * {parts} + {}) / {span} END",
+        span - 1,
+    )
 }

@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// The most records that a consumer sends at once. Batches wake the board's owner less often.
-const BATCH: usize = 64;
+pub(super) const BATCH: usize = 64;
 /// How often the topic's partitions are counted.
 const COUNT_INTERVAL: Duration = Duration::from_secs(10);
 /// How often a group's consumers commit the positions of applied records.
@@ -65,6 +65,8 @@ pub(super) struct Shared {
     pub(super) applied: [AtomicI64; Reader::MAX_PARTITIONS],
     /// The partitions assigned to the group's members in this process: one bit for each.
     pub(super) held: watch::Sender<u64>,
+    /// Until when new records may wait in the consumers' queues.
+    pub(super) rest: watch::Sender<Instant>,
 }
 
 impl Shared {
@@ -166,7 +168,6 @@ pub(super) fn consumer(
             ("auto.commit.interval.ms", COMMIT_INTERVAL),
             // A missing position means that this is not the log that was read before: the board must be reloaded.
             ("auto.offset.reset", "error"),
-            ("fetch.wait.max.ms", "100"),
             ("partition.assignment.strategy", "cooperative-sticky"),
             ("topic.metadata.refresh.interval.ms", "10000"),
         ],
@@ -226,7 +227,7 @@ pub(super) struct Task {
 /// Which partitions a consumer reads.
 pub(super) enum Reads {
     /// Those that the group assigns to it.
-    Member(DropInBackground<Context>, Member),
+    Member(Arc<DropInBackground<Context>>, Member),
     /// Those that no member in this process has. There is no consumer while the members have all of them.
     Outside(KafkaSettings, Option<DropInBackground<Context>>),
 }
@@ -246,7 +247,7 @@ impl Reads {
 
     fn consumer(&self) -> Option<&DropInBackground<Context>> {
         match self {
-            Self::Member(consumer, _) => Some(consumer),
+            Self::Member(consumer, _) => Some(consumer.as_ref()),
             Self::Outside(_, consumer) => consumer.as_ref(),
         }
     }
@@ -273,6 +274,7 @@ impl Task {
         stop: CancellationToken,
     ) {
         let mut generation = *generations.borrow_and_update();
+        let mut rest = self.shared.rest.subscribe();
         let is_member = self.consumer.member().is_some();
         let mut commits = tokio::time::interval(Duration::from_secs(1));
         loop {
@@ -287,7 +289,7 @@ impl Task {
                 }
                 Ok(()) = held.changed(), if !is_member => self.start_over(),
                 _ = commits.tick(), if is_member => self.store_offsets(),
-                batch = self.next(generation) => {
+                batch = self.next(generation, &mut rest) => {
                     if !batch.arrivals.is_empty() && self.arrivals.send(batch).await.is_err() {
                         break;
                     }
@@ -296,10 +298,18 @@ impl Task {
         }
     }
 
-    /// Waits for a record, and returns it together with those that are already available.
-    async fn next(&self, generation: u64) -> Batch {
+    /// Waits for a record, and returns it together with those that are already available. During a rest, records wait
+    /// in librdkafka's queue, and none wakes this thread.
+    async fn next(&self, generation: u64, rest: &mut watch::Receiver<Instant>) -> Batch {
         let Some(consumer) = self.consumer.consumer() else { return std::future::pending().await };
-        let mut arrivals: Vec<_> = self.arrival(generation, consumer.recv().await).into_iter().collect();
+        let first = loop {
+            let rested = tokio::time::sleep_until(*rest.borrow_and_update());
+            tokio::select! {
+                first = async { rested.await; consumer.recv().await } => break first,
+                Ok(()) = rest.changed() => {}
+            }
+        };
+        let mut arrivals: Vec<_> = self.arrival(generation, first).into_iter().collect();
         let read_at = Instant::now();
         let mut more = consumer.stream();
         while arrivals.len() < BATCH

@@ -32,7 +32,7 @@ use tracing::warn;
 
 pub use self::lag::LagGauge;
 use self::{
-    consumers::{Arrival, Batch, Context, Member, Reads, Shared, Task, consumer, count},
+    consumers::{Arrival, BATCH, Batch, Context, Member, Reads, Shared, Task, consumer, count},
     unreadable::UnreadableRecords,
 };
 use crate::{KafkaSettings, drop_in_background::DropInBackground, topic_of, topics::partitions_of};
@@ -84,6 +84,8 @@ pub struct RegionLog {
     batch: std::vec::IntoIter<Result<Arrival, ReadError>>,
     /// When a consumer read that batch.
     read_at: Instant,
+    /// Whether that batch was full, so that more may be waiting.
+    is_behind: bool,
     shared: Arc<Shared>,
     generation: watch::Sender<u64>,
     /// Looks up where partitions end.
@@ -99,14 +101,28 @@ impl RegionLog {
     pub async fn start(settings: &KafkaSettings, region: Region, mode: &ConsumerMode) -> Result<Self, ReadError> {
         let topic = topic_of(region);
         let failed = |error| ReadError::Kafka { topic, error };
-        let probe = Arc::new(consumer(settings, None, Context::default()).map_err(failed)?);
-        let TopicState { reader, ends } = TopicState::of(&probe, topic).await?;
         let shared = Arc::new(Shared {
-            count: AtomicUsize::new(reader.partition_count()),
+            count: AtomicUsize::new(0),
             positions: std::array::from_fn(|_| AtomicI64::new(0)),
             applied: std::array::from_fn(|_| AtomicI64::new(0)),
             held: watch::Sender::new(0),
+            rest: watch::Sender::new(Instant::now()),
         });
+        let mut members = Vec::new();
+        if let ConsumerMode::Group { group, instance, consumers } = mode {
+            for n in 0..*consumers {
+                let member = Member { group: group.clone(), instance: instance.clone() };
+                let context = Context { shared: Some(shared.clone()) };
+                members.push((Arc::new(consumer(settings, Some((&member, n)), context).map_err(failed)?), member));
+            }
+        }
+        // A client of its own would have three threads more, which wake every second.
+        let probe = match members.first() {
+            Some((consumer, _)) => consumer.clone(),
+            None => Arc::new(consumer(settings, None, Context::default()).map_err(failed)?),
+        };
+        let TopicState { reader, ends } = TopicState::of(&probe, topic).await?;
+        shared.count.store(reader.partition_count(), Ordering::Relaxed);
         let (send, arrivals) = mpsc::channel(IN_FLIGHT);
         let (generation, _) = watch::channel(0);
         let stop = CancellationToken::new();
@@ -116,14 +132,9 @@ impl RegionLog {
             consumers.spawn(task.run(shared.held.subscribe(), generation.subscribe(), stop.clone()));
         };
         spawn(Reads::outside(settings, topic, &shared).map_err(failed)?);
-        if let ConsumerMode::Group { group, instance, consumers } = mode {
-            for n in 0..*consumers {
-                let member = Member { group: group.clone(), instance: instance.clone() };
-                let context = Context { shared: Some(shared.clone()) };
-                let consumer = consumer(settings, Some((&member, n)), context).map_err(failed)?;
-                consumer.subscribe(&[topic]).map_err(failed)?;
-                spawn(Reads::Member(consumer, member));
-            }
+        for (consumer, member) in members {
+            consumer.subscribe(&[topic]).map_err(failed)?;
+            spawn(Reads::Member(consumer, member));
         }
         consumers.spawn(count(topic, probe.clone(), shared.clone(), send, stop.clone()));
         Ok(Self {
@@ -132,6 +143,7 @@ impl RegionLog {
             arrivals,
             batch: Vec::new().into_iter(),
             read_at: Instant::now(),
+            is_behind: true,
             shared,
             generation,
             probe,
@@ -166,6 +178,13 @@ impl RegionLog {
         self.read_at
     }
 
+    /// Lets new records wait until this time, if all others are read.
+    pub fn rest_until(&self, end: Instant) {
+        if !self.is_behind && self.batch.len() == 0 && self.arrivals.is_empty() {
+            self.shared.rest.send_replace(end);
+        }
+    }
+
     /// Reads until the next event. Nothing is lost if the future is dropped.
     pub async fn next(&mut self) -> Result<LogEvent, ReadError> {
         loop {
@@ -175,6 +194,7 @@ impl RegionLog {
             }
             let Some(arrival) = self.batch.next() else {
                 let batch = self.arrivals.recv().await.ok_or(ReadError::Ended(topic_of(self.region)))?;
+                self.is_behind = batch.arrivals.len() == BATCH;
                 (self.batch, self.read_at) = (batch.arrivals.into_iter(), batch.read_at);
                 continue;
             };

@@ -137,6 +137,30 @@ async fn every_step_is_returned_also_while_loading() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn while_a_follower_rests_records_wait_and_none_is_lost() {
+    for mode in
+        [ConsumerMode::Alone, ConsumerMode::Group { group: "rests".into(), instance: "one".into(), consumers: 2 }]
+    {
+        let mut scene = Scene::new();
+        let mut author = scene.author().await;
+        let mut follower = RegionFollower::new(scene.kafka(), REGION, mode, Steps::Newest);
+        until(&mut follower, |event| matches!(event, FollowerEvent::Loaded)).await;
+        let step = author.step(draw_changes(&mut scene.random, EVENTS)).await;
+        until_verified(&mut follower, step).await;
+        // What is left of the last records.
+        while timeout(Duration::from_millis(300), follower.next()).await.is_ok() {}
+        let end = Instant::now() + Duration::from_secs(4);
+        follower.rest_until(end);
+        let steps = scene.steps(&mut author, 3).await;
+        let mut passed = verified(&[next(&mut follower).await]);
+        assert!(Instant::now() >= end, "it did not rest");
+        passed.extend(verified(&until_verified(&mut follower, steps[2]).await));
+        assert_eq!(passed, steps);
+        assert_eq!(follower.board().digest(), author.board().digest());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn brokers_that_are_away_at_the_start_are_waited_for() {
     let mut scene = Scene::new();
     let author = scene.author().await;

@@ -61,7 +61,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         peers: PathBuf::new(),
         folder: settings.folder.clone(),
         kafka: cluster.settings(),
-        fetch_wait: FETCH_WAIT,
+        fetch_wait: Some(FETCH_WAIT),
         region: REGION,
         limits: Limits::OfUsers(MANY),
         compression: false,

@@ -72,7 +72,7 @@ async fn loading(settings: Settings) -> anyhow::Result<()> {
         peers: PathBuf::new(),
         folder: settings.trial.logs,
         kafka: kafka.clone(),
-        fetch_wait: FETCH_WAIT,
+        fetch_wait: Some(FETCH_WAIT),
         region: REGION,
         limits: Limits::Lifted,
         compression: false,

@@ -24,8 +24,8 @@ use trials::{
 
 const REGION: Region = Region::Uk;
 const TICK: u32 = 100;
-/// Maximum milliseconds that the cluster holds a fetch request open, the gateway's default. Unlike a real broker, the
-/// embedded cluster doesn't respond as soon as there are records, so comparisons of latency use shorter times.
+/// Maximum milliseconds that the embedded cluster holds a fetch request open. Unlike a real broker, it doesn't respond as
+/// soon as there are records, so comparisons of latency use shorter times.
 const FETCH_WAIT: u32 = 100;
 const SHORTER_FETCH_WAIT: u32 = 10;
 const SHORTEST_FETCH_WAIT: u32 = 5;
@@ -128,7 +128,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         peers: settings.peers.clone(),
         folder: settings.folder.clone(),
         kafka: kafka.settings.clone(),
-        fetch_wait: FETCH_WAIT,
+        fetch_wait: settings.engines.is_none().then_some(FETCH_WAIT),
         region: REGION,
         limits: Limits::Lifted,
         compression: false,
@@ -464,9 +464,12 @@ impl Race {
         Ok(())
     }
 
+    /// Sets how long the embedded cluster holds a fetch request open. Real brokers need nothing.
     fn set_fetch_wait(&mut self, fetch_wait: u32) {
-        if self.ground.fetch_wait != fetch_wait {
-            self.ground.fetch_wait = fetch_wait;
+        if let Some(current) = &mut self.ground.fetch_wait
+            && *current != fetch_wait
+        {
+            *current = fetch_wait;
             self.alone = None;
         }
     }

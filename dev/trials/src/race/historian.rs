@@ -20,7 +20,7 @@ impl Historian {
             "--log=warn".into(),
         ];
         command.extend(ground.kafka.properties.iter().map(|property| format!("--kafka={property}")));
-        command.push(format!("--kafka=consumer.fetch.wait.max.ms={}", ground.fetch_wait));
+        command.extend(ground.own_fetch_wait());
         let log = ground.folder.join("historian.log");
         Ok(Self(Part::start("historian", command, ground.environment.clone(), log)?))
     }

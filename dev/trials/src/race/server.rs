@@ -66,8 +66,9 @@ pub struct Ground {
     /// For logs, accounts and similar files.
     pub folder: PathBuf,
     pub kafka: KafkaSettings,
-    /// Maximum milliseconds that Kafka holds a fetch request open until there are records.
-    pub fetch_wait: u32,
+    /// Maximum milliseconds that Kafka holds a fetch request open until there are records; none on real brokers, where
+    /// each server's own default suits it.
+    pub fetch_wait: Option<u32>,
     pub region: Region,
     pub limits: Limits,
     /// Whether the clients ask for compression. Other servers are set up for it only then.
@@ -164,6 +165,13 @@ impl Publisher {
     }
 }
 
+impl Ground {
+    /// The option that sets how long the embedded cluster holds a fetch request of one of Toteboard's programs open.
+    pub(super) fn own_fetch_wait(&self) -> Option<String> {
+        self.fetch_wait.map(|millis| format!("--kafka=consumer.fetch.wait.max.ms={millis}"))
+    }
+}
+
 impl Server {
     pub async fn start(kind: Kind, ground: &Ground) -> anyhow::Result<Self> {
         let (address, second) = (free_address()?, free_address()?);
@@ -174,7 +182,7 @@ impl Server {
             command.push(format!("--brokers={}", ground.kafka.brokers));
             command.push(format!("--region={}", ground.region));
             command.push(format!("--port={}", port(&address)));
-            command.push(format!("--fetch-wait={}", ground.fetch_wait));
+            command.extend(ground.fetch_wait.map(|millis| format!("--fetch-wait={millis}")));
             command.extend(ground.compression.then(|| "--compression".to_owned()));
             command.extend(batch.map(|millis| format!("--batch={millis}")));
             command.extend(more.iter().map(|it| (*it).to_owned()));
@@ -214,7 +222,7 @@ impl Server {
                 }
                 command.extend_from_slice(&ground.settings);
                 command.extend(ground.kafka.properties.iter().map(|property| format!("--kafka={property}")));
-                command.push(format!("--kafka=consumer.fetch.wait.max.ms={}", ground.fetch_wait));
+                command.extend(ground.own_fetch_wait());
                 command
             }
             Kind::Node => node(None, &[]),

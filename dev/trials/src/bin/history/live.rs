@@ -24,8 +24,8 @@ use crate::{
 };
 
 const TICK: u32 = 100;
-/// Maximum milliseconds that the cluster holds a fetch request open, the default. The gateway's are shorter, because
-/// latencies are compared: the embedded cluster doesn't respond as soon as there are records.
+/// Maximum milliseconds that the cluster holds a fetch request open. The gateway's are shorter, because latencies are
+/// compared: the embedded cluster doesn't respond as soon as there are records.
 const FETCH_WAIT: u32 = 100;
 const SHORTER_FETCH_WAIT: u32 = 10;
 /// Changes of a step; there are twenty steps a second.
@@ -61,7 +61,7 @@ pub async fn measure(settings: &Settings, measured: &Measured, month: &Month, ta
         peers: settings.folder.clone(),
         folder: settings.folder.clone(),
         kafka: cluster.settings(),
-        fetch_wait: FETCH_WAIT,
+        fetch_wait: Some(FETCH_WAIT),
         region: REGION,
         limits: Limits::Lifted,
         compression: false,
@@ -77,7 +77,7 @@ pub async fn measure(settings: &Settings, measured: &Measured, month: &Month, ta
     let historian = Historian::start(&ground, &store)?;
     let mut author = historian_cost(measured, &historian, author, table).await?;
     author.publish_all().await?;
-    let ground = Ground { fetch_wait: SHORTER_FETCH_WAIT, ..ground };
+    let ground = Ground { fetch_wait: Some(SHORTER_FETCH_WAIT), ..ground };
     let server = Server::start(Kind::Gateway(TICK), &ground).await?;
     // It joins now, so that its first board is not measured.
     let mut client = Crowd::start(&ground.binaries, &server.target(true), ONE)?;
