@@ -31,7 +31,7 @@ use crate::{metrics::RegionMetrics, readiness::Readiness, transport::Packet};
 
 /// How often members in `waiting_for_time` are checked.
 const WAITING_INTERVAL: Duration = Duration::from_millis(50);
-/// The last part of the time between two ticks, in which everything for the next one is read.
+/// The part of the time between two ticks, at its end, in which everything for the next one is read.
 const READ_BEFORE_A_TICK: u32 = 5;
 /// How many rooms get their updates together.
 const ROOMS_AT_ONCE: usize = 64;
@@ -194,13 +194,7 @@ impl RegionTask {
                 self.readiness.looks(self.region, true);
                 self.schedule_tick(follower.read_at());
             }
-            FollowerEvent::Verified(_) => {
-                self.schedule_tick(follower.read_at());
-                // What comes in the meantime is read just before the tick, all together.
-                if let Some(due) = &self.due {
-                    follower.rest_until(due.at - self.tick / READ_BEFORE_A_TICK);
-                }
-            }
+            FollowerEvent::Verified(_) => self.schedule_tick(follower.read_at()),
             FollowerEvent::Advanced => {}
             FollowerEvent::Lost(cause) => {
                 if let LostBoard::Mismatch(_) = cause {
@@ -309,6 +303,8 @@ impl RegionTask {
         let began = Instant::now();
         if let Some(due) = self.due.take() {
             self.last_tick = Some(due.at);
+            // What comes before the next tick can be sent is read shortly before it, all together.
+            follower.rest_until(due.at + self.tick - self.tick / READ_BEFORE_A_TICK);
             self.metrics.was_late(began.saturating_duration_since(due.wanted));
         }
         self.metrics.events.set(follower.board().event_count() as i64);

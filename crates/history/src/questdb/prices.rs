@@ -180,12 +180,15 @@ impl Reader<'_> {
     async fn add_changes(&self, part: &Part, first: Answer, prices: &mut EventPrices<'_>) -> Result<(), HistoryError> {
         let (mut page, mut read) = (first, 0);
         loop {
-            let rows: Vec<ChangeRow<'_>> = page.rows()?;
+            let mut rows: Vec<ChangeRow<'_>> = page.rows()?;
+            if prices.query.points.is_some() {
+                rows.sort_by_key(|row| row.0);
+            }
             for row in &rows {
                 prices.add_change(row)?;
             }
             read += rows.len();
-            if rows.len() < PAGE {
+            if rows.len() < PAGE || prices.query.points.is_some() {
                 return Ok(());
             }
             page = self.server.fetch(&self.changes(part, prices, read)).await?;
@@ -212,13 +215,15 @@ impl Reader<'_> {
             micros(part.from),
             micros(part.to),
         );
-        let page = format!("LIMIT {read}, {}", read + PAGE);
         match query.points {
-            None => format!("SELECT ts::long, market, bookmaker, {names}, content FROM {rows} ORDER BY ts {page}"),
+            None => format!(
+                "SELECT ts::long, market, bookmaker, {names}, content FROM {rows} ORDER BY ts LIMIT {read}, {}",
+                read + PAGE,
+            ),
+            // Few enough for one page. Sorting them here is quicker than there.
             Some(points) => format!(
                 "SELECT at::long, market, bookmaker, {names}, content FROM (
-                 SELECT last(ts) at, market, bookmaker, last(names) names, last(content) content, {} slot FROM {rows}
-                 ) ORDER BY at {page}",
+                 SELECT last(ts) at, market, bookmaker, last(names) names, last(content) content, {} slot FROM {rows})",
                 first_instant_after(query, points),
             ),
         }
