@@ -31,8 +31,8 @@ use crate::{metrics::RegionMetrics, readiness::Readiness, transport::Packet};
 
 /// How often members in `waiting_for_time` are checked.
 const WAITING_INTERVAL: Duration = Duration::from_millis(50);
-/// The part of the time between two ticks, at its end, in which everything for the next one is read.
-const READ_BEFORE_A_TICK: u32 = 5;
+/// What comes before the next tick is read in the last part of the time until then: one in so many.
+const READING_PARTS: u32 = 5;
 /// How many rooms get their updates together.
 const ROOMS_AT_ONCE: usize = 64;
 /// How often everything else that depends on time is checked.
@@ -303,8 +303,6 @@ impl RegionTask {
         let began = Instant::now();
         if let Some(due) = self.due.take() {
             self.last_tick = Some(due.at);
-            // What comes before the next tick can be sent is read shortly before it, all together.
-            follower.rest_until(due.at + self.tick - self.tick / READ_BEFORE_A_TICK);
             self.metrics.was_late(began.saturating_duration_since(due.wanted));
         }
         self.metrics.events.set(follower.board().event_count() as i64);
@@ -312,6 +310,9 @@ impl RegionTask {
         if follower.reader().phase() != Phase::Live {
             return;
         }
+        // Records that are read together cost less. What is asked for meanwhile gets a board that is hardly older.
+        let rest = self.tick - self.tick / READING_PARTS;
+        follower.rest_until(began + rest.min(CLOCK_INTERVAL));
         let filters: Vec<Arc<Filter>> = self.rooms.keys().cloned().collect();
         for filters in filters.chunks(ROOMS_AT_ONCE) {
             let updates = self.advance(filters, follower, ready);

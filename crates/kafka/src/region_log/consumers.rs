@@ -227,7 +227,7 @@ pub(super) struct Task {
 /// Which partitions a consumer reads.
 pub(super) enum Reads {
     /// Those that the group assigns to it.
-    Member(Arc<DropInBackground<Context>>, Member),
+    Member(DropInBackground<Context>, Member),
     /// Those that no member in this process has. There is no consumer while the members have all of them.
     Outside(KafkaSettings, Option<DropInBackground<Context>>),
 }
@@ -247,7 +247,7 @@ impl Reads {
 
     fn consumer(&self) -> Option<&DropInBackground<Context>> {
         match self {
-            Self::Member(consumer, _) => Some(consumer.as_ref()),
+            Self::Member(consumer, _) => Some(consumer),
             Self::Outside(_, consumer) => consumer.as_ref(),
         }
     }

@@ -84,7 +84,7 @@ pub struct RegionLog {
     batch: std::vec::IntoIter<Result<Arrival, ReadError>>,
     /// When a consumer read that batch.
     read_at: Instant,
-    /// Whether that batch was full, so that more may be waiting.
+    /// Whether a batch was full since none was waiting: then its consumer may have more.
     is_behind: bool,
     shared: Arc<Shared>,
     generation: watch::Sender<u64>,
@@ -101,28 +101,17 @@ impl RegionLog {
     pub async fn start(settings: &KafkaSettings, region: Region, mode: &ConsumerMode) -> Result<Self, ReadError> {
         let topic = topic_of(region);
         let failed = |error| ReadError::Kafka { topic, error };
+        // A broker answers one request of a connection at a time, and holds fetches, so other questions need a client
+        // of their own.
+        let probe = Arc::new(consumer(settings, None, Context::default()).map_err(failed)?);
+        let TopicState { reader, ends } = TopicState::of(&probe, topic).await?;
         let shared = Arc::new(Shared {
-            count: AtomicUsize::new(0),
+            count: AtomicUsize::new(reader.partition_count()),
             positions: std::array::from_fn(|_| AtomicI64::new(0)),
             applied: std::array::from_fn(|_| AtomicI64::new(0)),
             held: watch::Sender::new(0),
             rest: watch::Sender::new(Instant::now()),
         });
-        let mut members = Vec::new();
-        if let ConsumerMode::Group { group, instance, consumers } = mode {
-            for n in 0..*consumers {
-                let member = Member { group: group.clone(), instance: instance.clone() };
-                let context = Context { shared: Some(shared.clone()) };
-                members.push((Arc::new(consumer(settings, Some((&member, n)), context).map_err(failed)?), member));
-            }
-        }
-        // A client of its own would have three threads more, which wake every second.
-        let probe = match members.first() {
-            Some((consumer, _)) => consumer.clone(),
-            None => Arc::new(consumer(settings, None, Context::default()).map_err(failed)?),
-        };
-        let TopicState { reader, ends } = TopicState::of(&probe, topic).await?;
-        shared.count.store(reader.partition_count(), Ordering::Relaxed);
         let (send, arrivals) = mpsc::channel(IN_FLIGHT);
         let (generation, _) = watch::channel(0);
         let stop = CancellationToken::new();
@@ -132,9 +121,14 @@ impl RegionLog {
             consumers.spawn(task.run(shared.held.subscribe(), generation.subscribe(), stop.clone()));
         };
         spawn(Reads::outside(settings, topic, &shared).map_err(failed)?);
-        for (consumer, member) in members {
-            consumer.subscribe(&[topic]).map_err(failed)?;
-            spawn(Reads::Member(consumer, member));
+        if let ConsumerMode::Group { group, instance, consumers } = mode {
+            for n in 0..*consumers {
+                let member = Member { group: group.clone(), instance: instance.clone() };
+                let context = Context { shared: Some(shared.clone()) };
+                let consumer = consumer(settings, Some((&member, n)), context).map_err(failed)?;
+                consumer.subscribe(&[topic]).map_err(failed)?;
+                spawn(Reads::Member(consumer, member));
+            }
         }
         consumers.spawn(count(topic, probe.clone(), shared.clone(), send, stop.clone()));
         Ok(Self {
@@ -178,7 +172,7 @@ impl RegionLog {
         self.read_at
     }
 
-    /// Lets new records wait until this time, if all others are read.
+    /// Lets new records wait until this time, if all others are read, as far as is known.
     pub fn rest_until(&self, end: Instant) {
         if !self.is_behind && self.batch.len() == 0 && self.arrivals.is_empty() {
             self.shared.rest.send_replace(end);
@@ -194,7 +188,7 @@ impl RegionLog {
             }
             let Some(arrival) = self.batch.next() else {
                 let batch = self.arrivals.recv().await.ok_or(ReadError::Ended(topic_of(self.region)))?;
-                self.is_behind = batch.arrivals.len() == BATCH;
+                self.is_behind = batch.arrivals.len() == BATCH || (self.is_behind && !self.arrivals.is_empty());
                 (self.batch, self.read_at) = (batch.arrivals.into_iter(), batch.read_at);
                 continue;
             };
@@ -265,6 +259,7 @@ impl RegionLog {
         self.unreadable.restart(read_to, ends);
         self.reader = reader;
         self.loaded = false;
+        self.shared.rest.send_replace(Instant::now());
         self.shared.count.store(self.reader.partition_count(), Ordering::Relaxed);
         for position in self.shared.positions.iter().chain(&self.shared.applied) {
             position.store(0, Ordering::Relaxed);

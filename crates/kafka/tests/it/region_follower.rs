@@ -148,7 +148,9 @@ async fn while_a_follower_rests_records_wait_and_none_is_lost() {
         let step = author.step(draw_changes(&mut scene.random, EVENTS)).await;
         until_verified(&mut follower, step).await;
         // What is left of the last records.
-        while timeout(Duration::from_millis(300), follower.next()).await.is_ok() {}
+        while let Ok(event) = timeout(Duration::from_millis(300), follower.next()).await {
+            event.unwrap();
+        }
         let end = Instant::now() + Duration::from_secs(4);
         follower.rest_until(end);
         let steps = scene.steps(&mut author, 3).await;

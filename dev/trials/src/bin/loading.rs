@@ -19,7 +19,6 @@ use trials::{
 const REGION: Region = Region::Uk;
 const HOUR: Duration = Duration::from_secs(3_600);
 const TICK: u32 = 100;
-const FETCH_WAIT: u32 = 100;
 const STARTS: usize = 3;
 const MB: f64 = 1e6;
 
@@ -72,7 +71,7 @@ async fn loading(settings: Settings) -> anyhow::Result<()> {
         peers: PathBuf::new(),
         folder: settings.trial.logs,
         kafka: kafka.clone(),
-        fetch_wait: Some(FETCH_WAIT),
+        fetch_wait: None,
         region: REGION,
         limits: Limits::Lifted,
         compression: false,
