@@ -70,6 +70,22 @@ async function troubles() {
   }
 }
 
+/** The part of the settings in which users say how they are reached, and see what became of each message. */
+async function messages(width, height, colorScheme) {
+  const page = await signedIn(toteboard, width, height, colorScheme);
+  const { url, password } = toteboard;
+  const ask = async (method, path, data) => {
+    const answer = await page.request.fetch(url + path, { method, headers: { origin: url }, data });
+    if (!answer.ok()) throw new Error(`${path}: ${answer.status()} ${await answer.text()}`);
+  };
+  await ask("PUT", "/api/contacts/email", { address: "anna@example.com", password });
+  await ask("PATCH", "/api/contacts", { quiet_hours: { from: "22:00", until: "07:00", time_zone: "Europe/London" } });
+  await page.goto(`${url}/settings`);
+  await page.getByText("sent, anna@example.com").first().waitFor(WITHIN);
+  await page.locator(".contact").first().scrollIntoViewIfNeeded();
+  return page;
+}
+
 /** Waits until the chart of the opened event has its lines. */
 const charted = (page) => page.waitForFunction(() => document.querySelector("price-chart")?.shown?.lines.length > 0, null, WITHIN);
 
@@ -100,6 +116,8 @@ try {
   await markets(phone).nth(1).waitFor(WITHIN);
   await charted(phone);
   await take(phone, "phone-event");
+  await take(await messages(1440, 900, "light"), "messages-light");
+  await take(await messages(390, 844, "dark"), "phone-messages");
   await troubles();
 } finally {
   await chromium.close();

@@ -27,9 +27,7 @@ pub use export::{BadLine, ExportError, ExportHeader, ExportReader, ExportWriter,
 pub use playback::{Playback, Played, Upcoming};
 pub use questdb::{QuestDbAddress, QuestDbStore};
 pub use recorder::Recorder;
-pub use series::{
-    Gap, KnownPrice, OutcomeKey, PriceAt, PriceHistory, PriceQuery, PriceSummary, RecordedTime, Series, instants,
-};
+pub use series::{Gap, KnownPrice, OutcomeKey, PriceAt, PriceHistory, PriceQuery, PriceSummary, RecordedTime, Series};
 pub use sqlite::SqliteStore;
 pub use step::{Difference, RecordedBoard, RecordedStep, StepsAfter, StoredStep, Then};
 pub use store::{Append, HistoryError, Moment, Store, StoreError};

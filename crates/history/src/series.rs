@@ -37,14 +37,6 @@ pub struct PriceQuery {
     pub bookmakers: Vec<BookmakerKey>,
     pub from: Timestamp,
     pub to: Timestamp,
-    /// If given, only the prices at so many [`instants`] are needed: those that stood at none of them may be missing.
-    pub points: Option<u32>,
-}
-
-/// Times that divide a period evenly, from its beginning to its end: at least two.
-pub fn instants(from: Timestamp, to: Timestamp, points: u32) -> impl Iterator<Item = Timestamp> {
-    let (span, parts) = (to.millis_since(from), i64::from(points.max(2)) - 1);
-    (0..=parts).map(move |n| from.plus_millis(span * n / parts))
 }
 
 /// What tells the outcomes of a market apart.

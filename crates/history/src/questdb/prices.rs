@@ -180,15 +180,12 @@ impl Reader<'_> {
     async fn add_changes(&self, part: &Part, first: Answer, prices: &mut EventPrices<'_>) -> Result<(), HistoryError> {
         let (mut page, mut read) = (first, 0);
         loop {
-            let mut rows: Vec<ChangeRow<'_>> = page.rows()?;
-            if prices.query.points.is_some() {
-                rows.sort_by_key(|row| row.0);
-            }
+            let rows: Vec<ChangeRow<'_>> = page.rows()?;
             for row in &rows {
                 prices.add_change(row)?;
             }
             read += rows.len();
-            if rows.len() < PAGE || prices.query.points.is_some() {
+            if rows.len() < PAGE {
                 return Ok(());
             }
             page = self.server.fetch(&self.changes(part, prices, read)).await?;
@@ -207,37 +204,15 @@ impl Reader<'_> {
             let bookmakers: Vec<String> = query.bookmakers.iter().map(quoted).collect();
             of_bookmakers = format!("AND bookmaker IN ('{UNUSED}', {})", bookmakers.join(", "));
         }
-        let rows = format!(
-            "{} WHERE event = {} AND log = {} AND {of_market} {of_bookmakers} AND ts > {} AND ts <= {}",
+        format!(
+            "SELECT ts::long, market, bookmaker, {names}, content FROM {} WHERE event = {} AND log = {}
+             AND {of_market} {of_bookmakers} AND ts > {} AND ts <= {} ORDER BY ts LIMIT {read}, {}",
             self.table,
             quoted(&query.event),
             quoted(part.window.log),
             micros(part.from),
             micros(part.to),
-        );
-        match query.points {
-            None => format!(
-                "SELECT ts::long, market, bookmaker, {names}, content FROM {rows} ORDER BY ts LIMIT {read}, {}",
-                read + PAGE,
-            ),
-            // Few enough for one page. Sorting them here is quicker than there.
-            Some(points) => format!(
-                "SELECT at::long, market, bookmaker, {names}, content FROM (
-                 SELECT last(ts) at, market, bookmaker, last(names) names, last(content) content, {} slot FROM {rows})",
-                first_instant_after(query, points),
-            ),
-        }
+            read + PAGE,
+        )
     }
-}
-
-/// The number of the first of the wanted instants that is not before a row. Of the rows with the same number, only the
-/// last one is needed. Each row that removes an event has its own number: it ends all of the event's quotes.
-fn first_instant_after(query: &PriceQuery, points: u32) -> String {
-    let (span, parts) = (query.to.millis_since(query.from).max(1), i64::from(points.max(2)) - 1);
-    let from = micros(query.from);
-    format!(
-        "CASE WHEN market = '{EVENT}' THEN -ts::long WHEN ts <= {from} THEN 0
-         ELSE ((ts::long - {from}::long) / 1000 * {parts} + {}) / {span} END",
-        span - 1,
-    )
 }

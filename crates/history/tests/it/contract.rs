@@ -8,7 +8,7 @@ use std::{
 
 use history::{
     Append, EventQuery, HistoryError, Moment, OutcomeKey, Playback, Played, PriceQuery, PriceSummary, RecordedStep,
-    Recorder, Store, instants,
+    Recorder, Store,
 };
 use odds::{
     BookmakerKey, Cursor, EventId, Filter, LogId, LogPosition, Marker, OddsPayload, Outcome, StepId, Timestamp,
@@ -282,27 +282,21 @@ async fn check_series(store: &dyn Store, steps: &[Step], end: Timestamp, seed: u
             bookmakers: Vec::new(),
             from,
             to,
-            points: None,
         };
         // All outcomes are the same as each by itself.
         let query = match random.random_bool(0.5) {
             true => one.clone(),
             false => PriceQuery { market: None, outcome: None, ..one.clone() },
         };
-        let points = random.random_bool(0.5).then(|| random.random_range(2..60));
-        let query = PriceQuery { points, ..query };
         let history = store.price_history(query.clone()).await.unwrap();
         let newest = steps.iter().filter(|step| step.recorded).max_by_key(|step| step.position);
         let newest = newest.map(|it| (it.marker.at, Cursor::new(it.id, it.marker.digest, &Filter::default())));
         assert_eq!(history.regions[0].newest, newest, "seed {seed}");
         let series = history.series(from, usize::MAX);
-        let mut times: Vec<Timestamp> =
+        let mut instants: Vec<Timestamp> =
             steps.iter().flat_map(|step| [-1, 0, 1].map(|ms| step.marker.at.plus_millis(ms))).collect();
-        times.extend((0..20).map(|_| from.plus_millis(random.random_range(0..=to.millis_since(from)))));
-        if let Some(points) = points {
-            times = instants(from, to, points).collect();
-        }
-        for at in times.into_iter().filter(|at| (from..=to).contains(at)) {
+        instants.extend((0..20).map(|_| from.plus_millis(random.random_range(0..=to.millis_since(from)))));
+        for at in instants.into_iter().filter(|at| (from..=to).contains(at)) {
             let board = match boards.entry(at) {
                 Entry::Occupied(known) => known.into_mut(),
                 Entry::Vacant(unknown) => {
@@ -464,7 +458,6 @@ pub async fn price_changes_are_counted(store: &dyn Store) {
             bookmakers: Vec::new(),
             from: noon(),
             to: end,
-            points: None,
         };
         let history = store.price_history(query).await.unwrap();
         let summaries: Vec<PriceSummary> = history.quotes.iter().filter_map(|series| series.summary(None)).collect();

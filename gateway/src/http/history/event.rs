@@ -171,7 +171,6 @@ async fn find(
             bookmakers: bookmakers.clone(),
             from: *from,
             to,
-            points: None,
         };
         let history = store.price_history(prices).await?;
         found.push((region, recorded, history));

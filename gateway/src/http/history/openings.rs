@@ -109,7 +109,6 @@ async fn read(
         bookmakers: Vec::new(),
         from: at,
         to: at,
-        points: None,
     };
     let mut quotes: BTreeMap<(BookmakerKey, MarketKey), Vec<Outcome>> = BTreeMap::new();
     for series in store.price_history(query).await?.series(at, usize::MAX) {

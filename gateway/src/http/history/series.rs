@@ -66,7 +66,7 @@ impl Wanted {
         let market = market.ok_or_else(|| missing("market"))?;
         let outcome = OutcomeKey { name: name.ok_or_else(|| missing("outcome"))?, point, description };
         let (market, outcome) = (Some(market), Some(outcome));
-        Ok(Self { query: PriceQuery { event, market, outcome, regions, bookmakers, from, to, points: None }, points })
+        Ok(Self { query: PriceQuery { event, market, outcome, regions, bookmakers, from, to }, points })
     }
 }
 

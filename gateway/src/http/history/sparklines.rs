@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// How many points a line has.
-const POINTS: u32 = 40;
+const POINTS: usize = 40;
 const MOST_EVENTS: usize = 60;
 const MOST_BOOKMAKERS: usize = 100;
 /// How many events are read at once.
@@ -104,7 +104,8 @@ impl Wanted {
 
 impl OfAll {
     fn instants(&self) -> impl Iterator<Item = Timestamp> {
-        ::history::instants(self.from, self.to, POINTS)
+        let (from, span) = (self.from, self.to.millis_since(self.from));
+        (0..POINTS as i64).map(move |n| from.plus_millis(span * n / (POINTS as i64 - 1)))
     }
 
     fn prices_of(&self, event: &EventId) -> PriceQuery {
@@ -116,7 +117,6 @@ impl OfAll {
             bookmakers: self.bookmakers.clone(),
             from: self.from,
             to: self.to,
-            points: Some(POINTS),
         }
     }
 }
@@ -361,7 +361,7 @@ mod tests {
         let wanted = read("region=uk&market=h2h&event=b&event=a&event=a").unwrap();
         let of_all = wanted.of_all;
         let instants: Vec<Timestamp> = of_all.instants().collect();
-        assert_eq!((instants.len(), instants[0], instants[39]), (40, of_all.from, of_all.to));
+        assert_eq!((instants.len(), instants[0], instants[POINTS - 1]), (POINTS, of_all.from, of_all.to));
         assert_eq!(wanted.events.len(), 2);
     }
 
