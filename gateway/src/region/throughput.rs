@@ -29,8 +29,8 @@ pub(crate) struct Throughput {
 
 impl Throughput {
     /// The estimate of a new client, which answers pings within `ping_timeout`. A ping waits for what was sent before it,
-    /// even for the largest update, and a fifth of the time is left for the way, unless that means less than is sent at
-    /// least.
+    /// even for the largest update, and a fifth of that time is left for its own way. Only where that would be less than
+    /// `LEAST_AT_ONCE`, more is sent.
     pub(crate) fn new(ping_timeout: Duration, now: Instant) -> Self {
         let patience = PATIENCE.min(ping_timeout / (MORE_PATIENCE + 1));
         Self { speed: AT_FIRST, patience, since: now, bytes: 0 }
