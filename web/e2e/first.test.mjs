@@ -111,12 +111,15 @@ test("each board is asked for once, however late the browser's own answer is", a
     return route.continue();
   });
   // The browser is answered only when the code has already asked.
-  const isFirst = ({ href }) => href.endsWith("/api/site?");
-  await page.route(isFirst, async (route) => {
-    await page.waitForRequest("**/api/odds/**");
-    await route.continue();
+  let sites = 0;
+  const answered = new Promise((resolve) => {
+    page.route("**/api/site", async (route) => {
+      sites += 1;
+      if (sites > 1) return route.continue();
+      await page.waitForRequest("**/api/odds/**");
+      resolve(route.continue());
+    });
   });
-  const answered = page.waitForResponse((response) => isFirst(new URL(response.url())), WITHIN);
   await page.reload();
   await answered;
   await page.waitForTimeout(1_000);

@@ -174,6 +174,34 @@ test("with text of twice the size, and with more space between letters and lines
   await close(page);
 });
 
+for (const [width, height] of [[390, 844], [1280, 800]]) {
+  test(`no region moves away from a pointer, ${width} pixels wide`, async () => {
+    const context = await chromium.newContext({ viewport: { width, height } });
+    const page = await visit(chromium, toteboard.url, context);
+    const views = new Promise((resolve) => page.route("**/api/me/views", resolve));
+    await signIn(page, "demo", toteboard.password);
+    await prices(page).first().waitFor(WITHIN);
+    if (width < 1000) await openSheet(page);
+    const regions = () => page.locator(".regions input").evaluateAll((all) => all.map((it) => it.getBoundingClientRect().y));
+    const before = await regions();
+    assert.equal(before.length, 4);
+    // A link that comes late.
+    await (await views).continue();
+    await page.getByRole("link", { name: "Operating" }).waitFor(WITHIN);
+    assert.deepEqual(await regions(), before);
+    // Without regions, there are no sports.
+    const sports = page.locator(".pick label");
+    const all = await sports.count();
+    const keys = ["us", "uk", "eu", "au"];
+    for (const key of keys) await page.locator(`input[value=${key}]`).uncheck({ force: true });
+    await page.waitForFunction((all) => document.querySelectorAll(".pick label").length < all, all, WITHIN);
+    assert.deepEqual(await regions(), before);
+    for (const key of keys) await page.locator(`input[value=${key}]`).check({ force: true });
+    await page.waitForFunction((all) => document.querySelectorAll(".pick label").length === all, all, WITHIN);
+    await close(page);
+  });
+}
+
 test("no field makes a phone enlarge the page", async () => {
   const page = await board(390, 844, { hasTouch: true, isMobile: true });
   const sizes = await page.locator("#search, select").evaluateAll((all) => all.map((field) => parseFloat(getComputedStyle(field).fontSize)));

@@ -29,15 +29,15 @@ pub(crate) fn Side(
 ) -> impl IntoView {
     view! {
         <aside class="side" aria-label=text::FILTERS>
-            <nav aria-label=text::VIEWS>
+            <nav aria-label=text::VIEWS class:more=more>
                 {link(router, Route::Board, text::BOARD)}
                 {link(router, Route::Movers, text::MOVERS)}
                 {link(router, Route::Opportunities, text::OPPORTUNITIES)}
                 {link(router, Route::Alerts, text::ALERTS)}
                 {more.then(|| later(extra_links(stream, router)))}
             </nav>
-            <Sports stream/>
             <Regions stream/>
+            <Sports stream/>
             {menu(stream, Menu::Bookmakers)}
             {menu(stream, Menu::Columns)}
             <Display stream/>

@@ -61,7 +61,8 @@ impl Identity<'_> {
 fn string(text: &str) -> Option<(&str, &str)> {
     let text = text.strip_prefix('"')?;
     let end = text.bytes().position(|byte| matches!(byte, b'"' | b'\\'))?;
-    (text.as_bytes()[end] == b'"').then(|| (&text[..end], &text[end + 1..]))
+    let (string, rest) = text.split_at_checked(end)?;
+    Some((string, rest.strip_prefix('"')?))
 }
 
 /// Splits off a number as [`Decimal`] writes it.
@@ -69,11 +70,11 @@ fn number(text: &str) -> Option<(&str, &str)> {
     let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
     let unsigned = text.strip_prefix('-').unwrap_or(text);
     let whole = digits(unsigned);
-    let fraction = match unsigned[whole..].strip_prefix('.') {
+    let fraction = match unsigned.get(whole..)?.strip_prefix('.') {
         Some(fraction) => digits(fraction) + 1,
         None => 0,
     };
-    let (number, rest) = text.split_at(text.len() - unsigned.len() + whole + fraction);
+    let (number, rest) = text.split_at_checked(text.len() - unsigned.len() + whole + fraction)?;
     let zero_first = unsigned.starts_with('0');
     let canonical = whole > 0
         && (whole == 1 || !zero_first)

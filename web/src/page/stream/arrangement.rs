@@ -26,6 +26,8 @@ pub(crate) const HEADING: &str = "#";
 const RELEASE_AFTER: Duration = Duration::from_millis(400);
 /// How many rows are added at once. More would keep the page busy for too long to answer.
 const ADDED_AT_ONCE: usize = 20;
+/// How many rows are drawn first: about as many as a phone shows, so that the first price doesn't wait for others.
+const DRAWN_FIRST: usize = 8;
 /// How long rows are held while the pointer rests.
 const HELD_AT_MOST: Duration = Duration::from_secs(6);
 
@@ -89,7 +91,10 @@ impl Stream {
 
     pub(super) fn arrange_now(self) {
         let mut order = self.wanted_order();
-        let most = self.order.with_untracked(Vec::len) + ADDED_AT_ONCE;
+        let most = match self.order.with_untracked(Vec::len) {
+            0 => DRAWN_FIRST,
+            shown => shown + ADDED_AT_ONCE,
+        };
         if order.len() > most {
             order.truncate(most);
             let go_on = move || {

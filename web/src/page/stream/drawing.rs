@@ -112,7 +112,15 @@ impl Stream {
         for (signal, view) in changed {
             signal.set(view);
         }
-        if rearrange {
+        if rearrange && self.order.with_untracked(Vec::is_empty) {
+            // The first rows come in a task of their own: both are long on a slow phone.
+            let arrange = move || {
+                if !self.is_over() {
+                    self.arrange();
+                }
+            };
+            set_timeout(arrange, Duration::ZERO);
+        } else if rearrange {
             self.arrange();
         }
     }
