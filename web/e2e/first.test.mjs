@@ -99,6 +99,18 @@ test("what a first view asks for is asked for at once, and moves nothing on the 
   await close(page);
 });
 
+test("a page that may keep nothing shows the board", async () => {
+  const context = await chromium.newContext({ serviceWorkers: "block" });
+  await context.addInitScript(() => {
+    const refuse = () => { throw new DOMException("refused", "SecurityError"); };
+    Object.defineProperty(globalThis, "localStorage", { get: refuse });
+  });
+  const page = await visit(chromium, toteboard.url, context);
+  await signIn(page, "demo", toteboard.password);
+  await prices(page).first().waitFor(WITHIN);
+  await context.close();
+});
+
 test("each board is asked for once, however late the browser's own answer is", async () => {
   // With a worker, the browser asks for nothing by itself.
   const context = await chromium.newContext({ serviceWorkers: "block" });
@@ -110,19 +122,18 @@ test("each board is asked for once, however late the browser's own answer is", a
     asked += 1;
     return route.continue();
   });
-  // The browser is answered only when the code has already asked.
-  let sites = 0;
-  const answered = new Promise((resolve) => {
-    page.route("**/api/site", async (route) => {
-      sites += 1;
-      if (sites > 1) return route.continue();
-      await page.waitForRequest("**/api/odds/**");
-      resolve(route.continue());
-    });
+  // The first is the document's, which the browser's answer is for. It comes only when the code has already asked.
+  const sites = [];
+  await page.route("**/api/site", async (route) => {
+    sites.push(route.request());
+    if (sites.length === 1) await page.waitForRequest("**/api/odds/**", WITHIN);
+    await route.continue();
   });
+  const answered = page.waitForResponse((response) => response.request() === sites[0], WITHIN);
   await page.reload();
   await answered;
   await page.waitForTimeout(1_000);
   assert.equal(asked, 4);
+  assert.equal(sites.length, 2);
   await close(page);
 });

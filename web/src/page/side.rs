@@ -1,4 +1,4 @@
-//! The rail at the left of wide screens, with views, sports, regions and settings of the display. On narrow screens, it
+//! The rail at the left of wide screens, with views, regions, sports and settings of the display. On narrow screens, it
 //! is part of the sheet that comes from below.
 
 use leptos::prelude::*;
@@ -29,7 +29,7 @@ pub(crate) fn Side(
 ) -> impl IntoView {
     view! {
         <aside class="side" aria-label=text::FILTERS>
-            <nav aria-label=text::VIEWS class:more=more>
+            <nav aria-label=text::VIEWS class:with-extra=more>
                 {link(router, Route::Board, text::BOARD)}
                 {link(router, Route::Movers, text::MOVERS)}
                 {link(router, Route::Opportunities, text::OPPORTUNITIES)}

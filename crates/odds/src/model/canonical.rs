@@ -1,5 +1,5 @@
 //! Recognises outcomes that are canonical JSON already, as producers write them, so that they need not be parsed and
-//! written again.
+//! written again. No slice here can panic: the code for that would make the page's wasm larger.
 
 use std::cmp::Ordering;
 

@@ -110,7 +110,8 @@ pub struct Outcome {
 /// All outcomes of one market, as canonical JSON: sorted, each once, numbers in canonical form.
 ///
 /// A board holds hundreds of thousands of these. It compares, hashes and forwards them, and never looks inside, so that
-/// all three work on bytes. Text also takes less memory than parsed outcomes.
+/// all three work on bytes. Text also takes less memory than parsed outcomes. The page keeps the text as the gateway
+/// wrote it, which is canonical, too.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Outcomes(Box<str>);
 
@@ -137,7 +138,7 @@ impl Outcomes {
     }
 
     pub fn to_vec(&self) -> Vec<Outcome> {
-        serde_json::from_str(&self.0).expect("the text was written by Outcomes::new")
+        serde_json::from_str(&self.0).expect("only outcomes are kept")
     }
 }
 
@@ -155,14 +156,14 @@ impl<'de> Deserialize<'de> for Outcomes {
             return Ok(Self(json.into()));
         }
         let outcomes = serde_json::from_str(json).map_err(de::Error::custom)?;
-        // The page reads what gateways wrote, and is smaller without the code that writes it again.
+        // The page reads what gateways wrote, and is smaller without the code that writes it anew.
         if cfg!(target_arch = "wasm32") { Ok(Self(json.into())) } else { Ok(Self::new(outcomes)) }
     }
 }
 
 impl Serialize for Outcomes {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let raw: &RawValue = serde_json::from_str(&self.0).expect("the text was written by Outcomes::new");
+        let raw: &RawValue = serde_json::from_str(&self.0).expect("only outcomes are kept");
         raw.serialize(serializer)
     }
 }

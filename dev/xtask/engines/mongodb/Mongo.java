@@ -7,8 +7,10 @@ import de.bwaldvogel.mongo.backend.CursorRegistry;
 import de.bwaldvogel.mongo.backend.EmptyIndex;
 import de.bwaldvogel.mongo.backend.Index;
 import de.bwaldvogel.mongo.backend.IndexKey;
+import de.bwaldvogel.mongo.backend.Missing;
 import de.bwaldvogel.mongo.backend.QueryResult;
 import de.bwaldvogel.mongo.backend.Utils;
+import de.bwaldvogel.mongo.backend.ValueComparator;
 import de.bwaldvogel.mongo.backend.h2.H2Backend;
 import de.bwaldvogel.mongo.backend.h2.H2Collection;
 import de.bwaldvogel.mongo.backend.h2.H2Database;
@@ -18,21 +20,19 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.atomic.LongAdder;
 import java.util.stream.Stream;
 import org.h2.mvstore.MVStore;
 
 /**
  * Serves a database file on a loopback port, as MongoDB 5, the oldest version that the driver supports.
  *
- * <p>The library uses an index only if it is unique and a query names exactly its fields. MongoDB finds documents by their
- * id whatever else a query demands, and keeps the other indexes, too. So does this, as far as our queries need it.
+ * <p>The library uses an index only if it is unique and a query names exactly its fields. MongoDB finds documents by
+ * their id whatever else a query demands, and keeps the other indexes, too. So does this, as far as our queries need it.
  */
 public class Mongo {
-    /** In megabytes. Some queries still read whole collections; with its 16 MB, it would decode them each time. */
+    /** In megabytes. Some queries read whole collections, which H2's default of 16 MB would decode each time. */
     private static final int CACHE = 256;
-
-    /** With more documents than that, reading the whole collection is about as fast. */
-    private static final int FEW = 1_000;
 
     private static MVStore store;
 
@@ -55,7 +55,7 @@ public class Mongo {
         server.bind("127.0.0.1", Integer.parseInt(arguments[0]));
     }
 
-    /** The texts of which a query demands that the field is one, or null if it demands something else. */
+    /** The strings that the query accepts for the field, or null if its condition is of another kind. */
     private static Collection<?> wanted(Document query, String field) {
         var value = query.get(field);
         if (value instanceof Document condition && condition.keySet().equals(Set.of("$in"))) {
@@ -116,36 +116,52 @@ public class Mongo {
             if (ids == null) {
                 return super.queryDocuments(query, order, skip, limit, batch, fields);
             }
-            List<Object> known = ids.stream().distinct().filter(id -> getDocument(id) != null).map(Object.class::cast).toList();
+            var sorted = ids.stream().map(Object.class::cast).distinct().sorted().toList();
+            var known = sorted.stream().filter(id -> getDocument(id) != null).toList();
             return matchDocuments(query, known, order, skip, limit, batch, fields);
+        }
+
+        /** The library doesn't expect others to write while it fills an index. */
+        @Override
+        public synchronized void addIndex(Index<Object> index) {
+            super.addIndex(index);
         }
     }
 
-    /** An index that isn't unique: by the texts in its first field. It is in memory, and made anew at start. */
+    /** An index that isn't unique: by the strings in its first field. It is in memory, and made anew at start. */
     private static class FirstField extends EmptyIndex<Object> {
         private final String field;
         private final Map<Object, Set<Object>> ids = new ConcurrentHashMap<>();
+        private final LongAdder size = new LongAdder();
 
         FirstField(String name, List<IndexKey> keys) {
             super(name, keys);
             field = keys.get(0).getKey();
         }
 
-        private Stream<?> texts(Document document) {
-            var value = Utils.getSubdocumentValue(document, field);
+        private Stream<?> strings(Document document) {
+            var value = Utils.getSubdocumentValueCollectionAware(document, field);
             var values = value instanceof Collection<?> several ? several.stream() : Stream.of(value);
             return values.filter(String.class::isInstance);
         }
 
         @Override
         public void add(Document document, Object id, MongoCollection<Object> collection) {
-            texts(document).forEach(text -> ids.computeIfAbsent(text, it -> ConcurrentHashMap.newKeySet()).add(id));
+            strings(document).forEach(string -> ids.compute(string, (it, known) -> {
+                var found = known == null ? ConcurrentHashMap.newKeySet() : known;
+                if (found.add(Missing.ofNullable(id))) {
+                    size.increment();
+                }
+                return found;
+            }));
         }
 
         @Override
         public Object remove(Document document) {
-            texts(document).forEach(text -> ids.computeIfPresent(text, (it, found) -> {
-                found.remove(document.get("_id"));
+            strings(document).forEach(string -> ids.computeIfPresent(string, (it, found) -> {
+                if (found.remove(Missing.ofNullable(document.get("_id")))) {
+                    size.decrement();
+                }
                 return found.isEmpty() ? null : found;
             }));
             return null;
@@ -157,20 +173,24 @@ public class Mongo {
             add(after, id, collection);
         }
 
+        private Stream<Set<Object>> found(Document query) {
+            return wanted(query, field).stream().map(string -> ids.getOrDefault(string, Set.of()));
+        }
+
+        /** Not if it would give most documents: then reading all of them is faster. */
         @Override
         public boolean canHandle(Document query) {
-            var texts = wanted(query, field);
-            return texts != null && texts.stream().mapToInt(text -> ids.getOrDefault(text, Set.of()).size()).sum() <= FEW;
+            return wanted(query, field) != null && 2 * found(query).mapToLong(Set::size).sum() <= size.sum();
         }
 
         @Override
         public Iterable<Object> getPositions(Document query) {
-            return wanted(query, field).stream().flatMap(text -> ids.getOrDefault(text, Set.of()).stream()).distinct().toList();
+            return found(query).flatMap(Set::stream).distinct().sorted(ValueComparator.asc()).toList();
         }
 
         @Override
         public long getCount() {
-            return ids.size();
+            return size.sum();
         }
     }
 }

@@ -24,9 +24,9 @@ pub(crate) const HEADING: &str = "#";
 
 /// How long rows are held after the pointer left: it may have slipped out, and a finger's click is still to come.
 const RELEASE_AFTER: Duration = Duration::from_millis(400);
-/// How many rows are added at once. More would keep the page busy for too long to answer.
+/// How many events and headings are added at once. More would keep the page busy for too long to answer.
 const ADDED_AT_ONCE: usize = 20;
-/// How many rows are drawn first: about as many as a phone shows, so that the first price doesn't wait for others.
+/// How many events and headings are drawn first: as many as a phone shows, so that the first price waits for no others.
 const DRAWN_FIRST: usize = 8;
 /// How long rows are held while the pointer rests.
 const HELD_AT_MOST: Duration = Duration::from_secs(6);

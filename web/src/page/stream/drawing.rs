@@ -112,8 +112,9 @@ impl Stream {
         for (signal, view) in changed {
             signal.set(view);
         }
-        if rearrange && self.order.with_untracked(Vec::is_empty) {
-            // The first rows come in a task of their own: both are long on a slow phone.
+        let is_first = self.order.with_untracked(Vec::is_empty) && !self.loaded.get_untracked();
+        if rearrange && is_first {
+            // In a task of its own: on a slow phone, preparing the events takes long, and so does drawing them.
             let arrange = move || {
                 if !self.is_over() {
                     self.arrange();
